@@ -1,0 +1,73 @@
+//! What the control thread and a worker say to each other.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::snapshot::{Address, Snapshot};
+
+/// From the control thread to a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Work from this snapshot from now on. Sockets of listeners that the worker does not have yet come along; those
+    /// that the snapshot no longer names are drained of waiting connections and closed.
+    Apply {
+        /// The snapshot.
+        snapshot: Arc<Snapshot>,
+        /// A listening, non-blocking socket of its own for each new address.
+        sockets: Vec<ListenSocket>,
+    },
+    /// Accept what waits, close the listeners, finish what is in progress; then [`Event::Drained`].
+    Drain,
+}
+
+/// A listening socket for one worker.
+#[derive(Debug)]
+pub struct ListenSocket {
+    /// The address that it listens on.
+    pub address: Address,
+    /// The socket.
+    pub fd: OwnedFd,
+}
+
+/// From a worker to the control thread.
+#[derive(Debug)]
+pub enum Event {
+    /// The worker runs and accepts commands.
+    Started {
+        /// Which worker.
+        worker: usize,
+    },
+    /// The worker works from this snapshot now.
+    Applied {
+        /// Which worker.
+        worker: usize,
+        /// The snapshot's serial.
+        serial: u64,
+    },
+    /// The worker no longer needs this snapshot.
+    Retired {
+        /// Which worker.
+        worker: usize,
+        /// The snapshot.
+        snapshot: Arc<Snapshot>,
+    },
+    /// The worker has closed its sockets of this address, after accepting what waited there.
+    ListenerClosed {
+        /// Which worker.
+        worker: usize,
+        /// The address.
+        address: Address,
+    },
+    /// After [`Command::Drain`]: no connection is left.
+    Drained {
+        /// Which worker.
+        worker: usize,
+    },
+    /// The worker could not start or its thread ended.
+    Failed {
+        /// Which worker.
+        worker: usize,
+        /// Why.
+        reason: String,
+    },
+}

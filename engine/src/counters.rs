@@ -1,0 +1,212 @@
+//! Counters that one worker writes and the control thread reads.
+//!
+//! Each worker owns its own cells on its own cache lines; a cell is written with a plain load and store, because it has
+//! exactly one writer. The sum over the workers is the value that `/metrics` shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one worker writes and anyone may read. Wraps at 2^64.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`. Only the owning worker calls this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one. Only the owning worker calls this.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Subtracts one (gauges). Only the owning worker calls this.
+    pub fn decrement(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// The current value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows; its exported name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One metric of a counter set: what `/metrics` needs to print it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name without the set's prefix, e.g. `requests_total`.
+    pub name: &'static str,
+    /// One line for `# HELP`.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: MetricKind,
+}
+
+/// A set of cells with names.
+pub trait CounterSet: Default + Send + Sync + 'static {
+    /// The metrics, in the order of [`CounterSet::values`].
+    const METRICS: &'static [Metric];
+
+    /// The current values, in the order of [`CounterSet::METRICS`].
+    fn values(&self) -> Vec<u64>;
+}
+
+/// The counters of one thing (a listener, a route …), one set of cells per worker. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct PerWorker<T>(Arc<[Padded<T>]>);
+
+/// Keeps two workers' cells off each other's cache lines (128: adjacent-line prefetch).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl<T: CounterSet> PerWorker<T> {
+    /// A set for each of `workers` workers, all zero.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Padded::default()).collect())
+    }
+
+    /// The sums over the workers, in the order of [`CounterSet::METRICS`].
+    #[must_use]
+    pub fn sums(&self) -> Vec<u64> {
+        let mut sums = vec![0u64; T::METRICS.len()];
+        for set in self.iter() {
+            for (sum, value) in sums.iter_mut().zip(set.values()) {
+                *sum = sum.wrapping_add(value);
+            }
+        }
+        sums
+    }
+}
+
+impl<T> PerWorker<T> {
+    /// The cells of one worker.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such worker: indices come from the number the sets were made for.
+    #[must_use]
+    pub fn of(&self, worker: usize) -> &T {
+        &self.0[worker].0
+    }
+
+    /// The cells of every worker.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|padded| &padded.0)
+    }
+}
+
+macro_rules! counter_set {
+    ($(#[$meta:meta])* $set:ident { $($field:ident: $kind:ident, $name:literal, $help:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        pub struct $set {
+            $(#[doc = $help] pub $field: Cell,)+
+        }
+
+        impl CounterSet for $set {
+            const METRICS: &'static [Metric] = &[
+                $(Metric { name: $name, help: $help, kind: MetricKind::$kind },)+
+            ];
+
+            fn values(&self) -> Vec<u64> {
+                vec![$(self.$field.value(),)+]
+            }
+        }
+    };
+}
+
+counter_set! {
+    /// What a worker counts about itself.
+    WorkerCounters {
+        tasks_panicked: Counter, "task_panics_total", "Connection tasks that panicked; a bug in Corelane.";
+        accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out.";
+        log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
+        log_dropped: Counter, "access_log_dropped_total", "Access-log records dropped because the log writer was behind.";
+        wakeups: Counter, "control_wakeups_total", "Times the control thread woke the worker.";
+    }
+}
+
+counter_set! {
+    /// What is counted per listener.
+    ListenerCounters {
+        connections_total: Counter, "connections_total", "Connections accepted.";
+        connections: Gauge, "connections", "Connections open now.";
+        connections_active: Gauge, "connections_active", "Connections with a request in progress now.";
+        requests: Counter, "requests_total", "Requests whose head was read.";
+        bad_requests: Counter, "bad_requests_total", "Requests refused because their head, framing or body broke a rule.";
+        head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
+        keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
+        client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
+        received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
+        sent_bytes: Counter, "sent_bytes_total", "Bytes sent to clients.";
+    }
+}
+
+counter_set! {
+    /// What is counted per route.
+    RouteCounters {
+        requests: Counter, "requests_total", "Requests that took the route.";
+        responses_1xx: Counter, "responses_1xx_total", "Interim responses passed on.";
+        responses_2xx: Counter, "responses_2xx_total", "Responses with a 2xx status.";
+        responses_3xx: Counter, "responses_3xx_total", "Responses with a 3xx status.";
+        responses_4xx: Counter, "responses_4xx_total", "Responses with a 4xx status.";
+        responses_5xx: Counter, "responses_5xx_total", "Responses with a 5xx status.";
+        failures: Counter, "failures_total", "Exchanges that Corelane itself ended with an error.";
+    }
+}
+
+counter_set! {
+    /// What is counted per upstream.
+    UpstreamCounters {
+        requests: Counter, "requests_total", "Requests that were to go to the upstream.";
+        retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
+        no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
+    }
+}
+
+counter_set! {
+    /// What is counted per endpoint.
+    EndpointCounters {
+        requests: Counter, "requests_total", "Requests sent to the endpoint.";
+        outstanding: Gauge, "requests_active", "Requests in progress now.";
+        connects: Counter, "connects_total", "Connections opened.";
+        connect_failures: Counter, "connect_failures_total", "Connections that could not be opened.";
+        connect_timeouts: Counter, "connect_timeouts_total", "Connections that did not open within connect_timeout.";
+        reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
+        stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
+        idle: Gauge, "connections_idle", "Idle connections in the pools now.";
+        response_timeouts: Counter, "response_timeouts_total", "Responses whose head did not arrive within response_head_timeout.";
+        bad_responses: Counter, "bad_responses_total", "Responses refused because their head, framing or body broke a rule.";
+        resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
+        received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";
+        sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_over_workers() {
+        let counters = PerWorker::<RouteCounters>::new(3);
+        counters.of(0).requests.increment();
+        counters.of(2).requests.add(4);
+        assert_eq!(counters.sums()[0], 5);
+        assert_eq!(RouteCounters::METRICS[0].name, "requests_total");
+        assert_eq!(RouteCounters::METRICS.len(), counters.sums().len());
+    }
+}

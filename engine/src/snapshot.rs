@@ -1,0 +1,164 @@
+//! The immutable configuration that every worker works from.
+//!
+//! Control builds one [`Snapshot`], sends the same `Arc` to every worker and frees it when the last one has sent it
+//! back. Nothing in it changes after it is built; what changes (pools, cursors) is the workers' own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_balancer::PolicyKind;
+use corelane_routing::Router;
+use ipnet::IpNet;
+
+use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+
+/// Everything that a worker needs to know to serve.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Grows with each snapshot sent, whatever caused it (a reload or a new DNS answer).
+    pub serial: u64,
+    /// Grows with each configuration that was put in force.
+    pub generation: u64,
+    /// The listeners; [`Router`] names them by their index here.
+    pub listeners: Vec<Listener>,
+    /// The routes; [`Router`] answers with an index into them.
+    pub routes: Vec<Route>,
+    /// Decides which route a request takes.
+    pub router: Router,
+    /// The upstreams; [`Route::upstream`] is an index into them.
+    pub upstreams: Vec<Upstream>,
+    /// Whether access-log records are written.
+    pub access_log: bool,
+}
+
+/// Where a socket listens or an endpoint is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What a client that closes its sending side after a complete request gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientHalfClose {
+    /// The request is abandoned, as in nginx.
+    #[default]
+    Abort,
+    /// The response is still delivered.
+    Finish,
+}
+
+/// Which fields tell the upstream where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardedFields {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`.
+    pub x_forwarded: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+    /// `Via` (RFC 9110 §7.6.3).
+    pub via: bool,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// The configured name.
+    pub name: Arc<str>,
+    /// Where it listens; the identity of its sockets over reloads.
+    pub address: Address,
+    /// The whole request head must arrive within this time of its first byte. Zero: no limit.
+    pub head_timeout: Duration,
+    /// A request body may make no progress for so long. Zero: no limit.
+    pub body_idle_timeout: Duration,
+    /// An idle connection is closed after this time. Zero: no limit.
+    pub keepalive_timeout: Duration,
+    /// A response may make no progress towards the client for so long. Zero: no limit.
+    pub send_timeout: Duration,
+    /// Largest request head in bytes, 1 KiB to 64 KiB.
+    pub head_bytes_max: usize,
+    /// Most field lines in a request head.
+    pub fields_max: usize,
+    /// Clients whose forwarding fields are kept and added to.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which forwarding fields are sent upstream.
+    pub forwarded: ForwardedFields,
+    /// What a half-closing client gets.
+    pub client_half_close: ClientHalfClose,
+    /// Its counters.
+    pub counters: PerWorker<ListenerCounters>,
+}
+
+/// Which Host field the upstream gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// The one that the client sent.
+    Preserve,
+    /// This one.
+    Set(Arc<str>),
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// The configured name.
+    pub name: Arc<str>,
+    /// The index of its upstream.
+    pub upstream: usize,
+    /// The Host field towards the upstream.
+    pub host: HostPolicy,
+    /// Its counters.
+    pub counters: PerWorker<RouteCounters>,
+}
+
+/// A named group of endpoints.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The configured name.
+    pub name: Arc<str>,
+    /// How an endpoint is chosen.
+    pub policy: PolicyKind,
+    /// The endpoints known now; empty when no name has resolved yet.
+    pub endpoints: Vec<Endpoint>,
+    /// A connection must open within this time. Zero: no limit.
+    pub connect_timeout: Duration,
+    /// The response head must arrive within this time after the request was sent. Zero: no limit.
+    pub response_head_timeout: Duration,
+    /// A pooled connection is closed after it was idle for so long. Zero: no limit.
+    pub idle_timeout: Duration,
+    /// The whole exchange must end within this time. Zero: no limit.
+    pub request_timeout: Duration,
+    /// Most idle connections kept per endpoint and worker. Zero: no reuse.
+    pub idle_connections_max: usize,
+    /// How many endpoints a request may try when connecting fails, the first included.
+    pub attempts_max: u32,
+    /// Largest response head in bytes, 1 KiB to 64 KiB.
+    pub head_bytes_max: usize,
+    /// Its counters.
+    pub counters: PerWorker<UpstreamCounters>,
+}
+
+/// One address of an upstream.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where it is; the identity of its pool over reloads, within its upstream.
+    pub address: Address,
+    /// As it stands in logs and metrics: the address.
+    pub label: Arc<str>,
+    /// Its share of the requests, 0 to 65 535; 0 takes none.
+    pub weight: u32,
+    /// Its counters.
+    pub counters: PerWorker<EndpointCounters>,
+}

@@ -1,0 +1,250 @@
+//! Fields (RFC 9110 §5): names and values as spans, and the few that a proxy must know by name.
+
+use crate::Span;
+
+/// The fields that the proxy itself acts on. All others are carried unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Known {
+    /// RFC 9110 §7.6.1.
+    Connection,
+    /// RFC 9110 §8.6.
+    ContentLength,
+    /// RFC 9110 §6.6.1.
+    Date,
+    /// RFC 9110 §10.1.1.
+    Expect,
+    /// RFC 7239.
+    Forwarded,
+    /// RFC 9110 §7.2.
+    Host,
+    /// Obsolete, hop-by-hop (RFC 2068 §19.7.1.1).
+    KeepAlive,
+    /// Hop-by-hop (RFC 9110 §11.7.1).
+    ProxyAuthenticate,
+    /// Hop-by-hop (RFC 9110 §11.7.2).
+    ProxyAuthorization,
+    /// Never a standard, hop-by-hop by its meaning (RFC 9110 §7.6.1).
+    ProxyConnection,
+    /// RFC 9110 §10.1.4, hop-by-hop.
+    Te,
+    /// RFC 9110 §6.6.2.
+    Trailer,
+    /// RFC 9112 §6.1, hop-by-hop.
+    TransferEncoding,
+    /// RFC 9110 §7.8, hop-by-hop.
+    Upgrade,
+    /// RFC 9110 §7.6.3.
+    Via,
+    /// De-facto standard: the client addresses.
+    XForwardedFor,
+    /// De-facto standard: the host that the client asked for.
+    XForwardedHost,
+    /// De-facto standard: the scheme that the client used.
+    XForwardedProto,
+}
+
+const KNOWN_COUNT: usize = Known::XForwardedProto as usize + 1;
+
+/// Name in lower case, and the field; grouped by length in [`Known::from_name`].
+const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
+    (b"connection", Known::Connection),
+    (b"content-length", Known::ContentLength),
+    (b"date", Known::Date),
+    (b"expect", Known::Expect),
+    (b"forwarded", Known::Forwarded),
+    (b"host", Known::Host),
+    (b"keep-alive", Known::KeepAlive),
+    (b"proxy-authenticate", Known::ProxyAuthenticate),
+    (b"proxy-authorization", Known::ProxyAuthorization),
+    (b"proxy-connection", Known::ProxyConnection),
+    (b"te", Known::Te),
+    (b"trailer", Known::Trailer),
+    (b"transfer-encoding", Known::TransferEncoding),
+    (b"upgrade", Known::Upgrade),
+    (b"via", Known::Via),
+    (b"x-forwarded-for", Known::XForwardedFor),
+    (b"x-forwarded-host", Known::XForwardedHost),
+    (b"x-forwarded-proto", Known::XForwardedProto),
+];
+
+impl Known {
+    /// The field of a name, without regard to case (RFC 9110 §5.1).
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        // The length decides almost alone: at most two candidates are compared.
+        let candidates: &[usize] = match name.len() {
+            2 => &[10],
+            3 => &[14],
+            4 => &[5, 2],
+            6 => &[3],
+            7 => &[11, 13],
+            9 => &[4],
+            10 => &[0, 6],
+            14 => &[1],
+            15 => &[15],
+            16 => &[16, 9],
+            17 => &[12, 17],
+            18 => &[7],
+            19 => &[8],
+            _ => &[],
+        };
+        candidates
+            .iter()
+            .map(|&index| KNOWN_NAMES[index])
+            .find(|(known_name, _)| name.eq_ignore_ascii_case(known_name))
+            .map(|(_, known)| known)
+    }
+
+    /// The name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static [u8] {
+        KNOWN_NAMES[self as usize].0
+    }
+
+    /// Whether the field belongs to one connection only and is never forwarded (RFC 9110 §7.6.1). `Transfer-Encoding`
+    /// and `Content-Length` are not in this list: framing decides about them. `Trailer` is forwarded.
+    #[must_use]
+    pub const fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The name as received; a field line starts where its name starts.
+    pub name: Span,
+    /// The value without the white space around it.
+    pub value: Span,
+    /// Which known field it is, if any.
+    pub known: Option<Known>,
+}
+
+/// The field lines of one head, in the order received, duplicates kept.
+///
+/// Reused from head to head: [`Fields::clear`] keeps the allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    lines: Vec<Field>,
+    /// For each known field how often it occurs.
+    counts: [u16; KNOWN_COUNT],
+    /// For each known field where it occurs first; meaningless when its count is 0.
+    first: [u16; KNOWN_COUNT],
+}
+
+impl Fields {
+    /// Forgets all lines and keeps the memory.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+        self.counts = [0; KNOWN_COUNT];
+    }
+
+    /// Adds a line. More than 65 535 lines are not counted by name; parsers bound them far below.
+    pub fn push(&mut self, name: Span, value: Span, known: Option<Known>) {
+        if let Some(known) = known {
+            let slot = known as usize;
+            if self.counts[slot] == 0 {
+                self.first[slot] = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
+            }
+            self.counts[slot] = self.counts[slot].saturating_add(1);
+        }
+        self.lines.push(Field { name, value, known });
+    }
+
+    /// All lines in order.
+    #[must_use]
+    pub fn lines(&self) -> &[Field] {
+        &self.lines
+    }
+
+    /// How many lines have this name.
+    #[must_use]
+    pub fn count(&self, known: Known) -> usize {
+        usize::from(self.counts[known as usize])
+    }
+
+    /// The value of the first line with this name.
+    #[must_use]
+    pub fn first<'a>(&self, known: Known, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        if self.counts[known as usize] == 0 {
+            return None;
+        }
+        self.lines.get(usize::from(self.first[known as usize])).map(|field| field.value.bytes(buffer))
+    }
+
+    /// The values of all lines with this name, in order.
+    pub fn all<'a>(&'a self, known: Known, buffer: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let from = if self.counts[known as usize] == 0 {
+            self.lines.len()
+        } else {
+            usize::from(self.first[known as usize])
+        };
+        self.lines
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .filter(move |field| field.known == Some(known))
+            .map(|field| field.value.bytes(buffer))
+    }
+
+    /// The members of all comma-separated lists in lines with this name, without the white space around them, empty
+    /// members left out (RFC 9110 §5.6.1).
+    pub fn list<'a>(&'a self, known: Known, buffer: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.all(known, buffer)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|member| !member.is_empty())
+    }
+
+    /// The value of the first line with this name, without regard to case. A scan; for known fields use
+    /// [`Fields::first`].
+    #[must_use]
+    pub fn find<'a>(&self, name: &[u8], buffer: &'a [u8]) -> Option<&'a [u8]> {
+        self.lines
+            .iter()
+            .find(|field| field.name.bytes(buffer).eq_ignore_ascii_case(name))
+            .map(|field| field.value.bytes(buffer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for (index, (name, known)) in KNOWN_NAMES.iter().enumerate() {
+            assert_eq!(*known as usize, index);
+            assert_eq!(Known::from_name(name), Some(*known));
+            assert_eq!(Known::from_name(&name.to_ascii_uppercase()), Some(*known));
+            assert_eq!(known.name(), *name);
+        }
+        assert_eq!(Known::from_name(b"x-other"), None);
+        assert_eq!(Known::from_name(b"hosT1"), None);
+        assert_eq!(Known::from_name(b""), None);
+    }
+
+    #[test]
+    fn lists_join_lines_and_skip_empty_members() {
+        let buffer = b"Connection: close, ,x-a\r\nConnection:  TE\r\n";
+        let mut fields = Fields::default();
+        fields.push(Span::new(0, 10), Span::new(12, 23), Some(Known::Connection));
+        fields.push(Span::new(25, 35), Span::new(38, 40), Some(Known::Connection));
+        let members: Vec<&[u8]> = fields.list(Known::Connection, buffer).collect();
+        assert_eq!(members, [&b"close"[..], b"x-a", b"TE"]);
+        assert_eq!(fields.count(Known::Connection), 2);
+        fields.clear();
+        assert_eq!(fields.list(Known::Connection, buffer).count(), 0);
+    }
+}

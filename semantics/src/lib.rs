@@ -1,0 +1,16 @@
+//! HTTP's protocol-neutral words (RFC 9110): request and response heads, fields and body framing.
+//!
+//! A head is one buffer of bytes plus [`Span`]s into it, whatever protocol it came in by. This crate never does I/O,
+//! reads no clock and allocates only when a table grows past what it has held before.
+
+mod field;
+mod framing;
+mod head;
+mod method;
+mod span;
+
+pub use field::{Field, Fields, Known};
+pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
+pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version};
+pub use method::Method;
+pub use span::Span;

@@ -1,0 +1,2 @@
+//! Corelane.
+fn main() {}
