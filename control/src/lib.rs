@@ -1,1 +1,3 @@
-//! Placeholder until its first module lands.
+//! The slow thread: configuration, reload, signals, resolver, admin, logs.
+
+pub mod config;

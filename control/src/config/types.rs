@@ -1,0 +1,175 @@
+//! The configuration after every check: what cannot be wrong any more.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_balancer::PolicyKind;
+use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, HostPolicy};
+use ipnet::IpNet;
+
+/// A whole configuration file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[process]`
+    pub process: Process,
+    /// `[admin]`; absent: off.
+    pub admin: Option<Admin>,
+    /// `[access_log]`; absent: off.
+    pub access_log: Option<LogTarget>,
+    /// `[resolver]`
+    pub resolver: Resolver,
+    /// `[[listeners]]`, at least one, names and addresses unique.
+    pub listeners: Vec<Listener>,
+    /// `[[routes]]`, names unique, every listener and upstream that they name exists.
+    pub routes: Vec<Route>,
+    /// `[upstreams.*]`, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// `workers`: `None` is "auto", one per core that the process may run on.
+    pub workers: Option<usize>,
+    /// `driver`
+    pub driver: DriverChoice,
+    /// `drain_timeout`
+    pub drain_timeout: Duration,
+    /// `shutdown_delay`
+    pub shutdown_delay: Duration,
+}
+
+/// `process.driver`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// io_uring, and epoll where it is refused.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// `address`
+    pub address: Address,
+}
+
+/// `access_log.path`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// "stdout"
+    Stdout,
+    /// "stderr"
+    Stderr,
+    /// A file, opened for appending.
+    File(PathBuf),
+}
+
+/// `[resolver]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolver {
+    /// `servers`: empty means the system's. The port is 53 unless given.
+    pub servers: Vec<(IpAddr, u16)>,
+    /// `ttl_min`
+    pub ttl_min: Duration,
+    /// `ttl_max`
+    pub ttl_max: Duration,
+}
+
+/// One of `[[listeners]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// `name`
+    pub name: Arc<str>,
+    /// `address`
+    pub address: Address,
+    /// `head_timeout`
+    pub head_timeout: Duration,
+    /// `body_idle_timeout`
+    pub body_idle_timeout: Duration,
+    /// `keepalive_timeout`
+    pub keepalive_timeout: Duration,
+    /// `send_timeout`
+    pub send_timeout: Duration,
+    /// `head_bytes_max`
+    pub head_bytes_max: usize,
+    /// `fields_max`
+    pub fields_max: usize,
+    /// `trusted_proxies`
+    pub trusted_proxies: Vec<IpNet>,
+    /// `forwarded_fields`
+    pub forwarded: ForwardedFields,
+    /// `client_half_close`
+    pub client_half_close: ClientHalfClose,
+}
+
+/// One of `[[routes]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// `name`
+    pub name: Arc<str>,
+    /// `listeners`, as indices into [`Config::listeners`]; all of them when the key is absent.
+    pub listeners: Vec<usize>,
+    /// `hosts`; empty: any.
+    pub hosts: Vec<corelane_routing::HostPattern>,
+    /// `path`
+    pub path: corelane_routing::PathPattern,
+    /// `upstream`, as an index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// `host`: "preserve" or a name.
+    pub host: HostPolicy,
+}
+
+/// One of `[upstreams.*]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// The table's key.
+    pub name: Arc<str>,
+    /// `policy`
+    pub policy: PolicyKind,
+    /// `endpoints`, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// `connect_timeout`
+    pub connect_timeout: Duration,
+    /// `response_head_timeout`
+    pub response_head_timeout: Duration,
+    /// `idle_timeout`
+    pub idle_timeout: Duration,
+    /// `request_timeout`
+    pub request_timeout: Duration,
+    /// `idle_connections_max`
+    pub idle_connections_max: usize,
+    /// `attempts_max`
+    pub attempts_max: u32,
+    /// `head_bytes_max`
+    pub head_bytes_max: usize,
+}
+
+/// One of an upstream's `endpoints`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub target: Target,
+    /// `weight`, 0 to 65 535.
+    pub weight: u32,
+}
+
+/// An endpoint's address before names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An address as it stands.
+    Address(Address),
+    /// A name that the resolver turns into addresses.
+    Name {
+        /// The host name.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+}
