@@ -1,0 +1,164 @@
+//! Bodies of HTTP/1 messages, received by one framing and sent by another.
+
+use std::io;
+use std::io::IoSlice;
+
+use corelane_http1::{
+    CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkError, ChunkEvent, ChunkedDecoder, LAST_CHUNK, chunk_header,
+};
+use corelane_semantics::BodyFraming;
+
+use super::outbox::Outbox;
+use crate::buffers::Buffers;
+use crate::io::ByteStream;
+use crate::message::{BATCH_SLICES_MAX, BodyBatch};
+
+/// Where a received body stands.
+pub(crate) enum BodyReader {
+    /// Complete, or there is none.
+    Done,
+    /// So many bytes to come.
+    Length(u64),
+    /// Chunked; the decoder knows.
+    Chunked(ChunkedDecoder),
+    /// Everything until the stream ends.
+    UntilClose,
+}
+
+impl BodyReader {
+    pub(crate) fn new(framing: BodyFraming) -> Self {
+        match framing {
+            BodyFraming::None | BodyFraming::Length(0) => Self::Done,
+            BodyFraming::Length(length) => Self::Length(length),
+            BodyFraming::Chunked => Self::Chunked(ChunkedDecoder::new()),
+            BodyFraming::UntilClose => Self::UntilClose,
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Collects the body bytes at the front of `input` in `batch`, which must be empty, until the body ends, the batch
+    /// is full or the input used up. Returns how much of the input was used.
+    pub(crate) fn read<'a>(
+        &mut self,
+        input: &'a [u8],
+        batch: &mut BodyBatch<'a>,
+    ) -> Result<usize, ChunkError> {
+        match self {
+            Self::Done => {
+                batch.end = true;
+                Ok(0)
+            }
+            Self::UntilClose => {
+                batch.push(input);
+                Ok(input.len())
+            }
+            Self::Length(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                batch.push(&input[..taken]);
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                    batch.end = true;
+                }
+                Ok(taken)
+            }
+            Self::Chunked(decoder) => {
+                let mut rest = input;
+                while batch.len() < BATCH_SLICES_MAX {
+                    match decoder.decode(&mut rest)? {
+                        ChunkEvent::Data(data) => batch.push(data),
+                        ChunkEvent::NeedMore => break,
+                        ChunkEvent::End => {
+                            batch.trailers.extend_from_slice(decoder.trailers());
+                            batch.end = true;
+                            *self = Self::Done;
+                            break;
+                        }
+                    }
+                }
+                Ok(input.len() - rest.len())
+            }
+        }
+    }
+}
+
+/// How a body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyWriter {
+    /// Nothing is sent (HEAD, 204, 304, or no body).
+    Nothing,
+    /// As it is: the length was announced, or the close ends it.
+    Plain,
+    /// In chunks of our own.
+    Chunked,
+}
+
+impl BodyWriter {
+    pub(crate) fn new(framing: BodyFraming) -> Self {
+        match framing {
+            BodyFraming::None => Self::Nothing,
+            BodyFraming::Length(_) | BodyFraming::UntilClose => Self::Plain,
+            BodyFraming::Chunked => Self::Chunked,
+        }
+    }
+
+    /// Sends `head` (possibly empty) and a batch of body bytes in as few calls as the socket takes.
+    pub(crate) fn send(
+        self,
+        head: &[u8],
+        batch: &BodyBatch<'_>,
+        outbox: &mut Outbox,
+        stream: &mut impl ByteStream,
+        buffers: &Buffers,
+    ) -> io::Result<()> {
+        let mut slices = Slices::new();
+        slices.push(head);
+        let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];
+        match self {
+            Self::Nothing => {}
+            Self::Plain => batch.slices().iter().for_each(|slice| slices.push(slice)),
+            Self::Chunked => {
+                // However the chunks were cut before, a batch goes out as one.
+                if batch.bytes > 0 {
+                    slices.push(chunk_header(&mut header_room, batch.bytes));
+                    batch.slices().iter().for_each(|slice| slices.push(slice));
+                    slices.push(CHUNK_END);
+                }
+                if batch.end {
+                    slices.push(LAST_CHUNK);
+                    slices.push(&batch.trailers);
+                    slices.push(CHUNK_END);
+                }
+            }
+        }
+        if slices.used().is_empty() { Ok(()) } else { outbox.send(stream, slices.used(), buffers) }
+    }
+}
+
+/// Head, chunk header, body slices, chunk end, last chunk, trailers, end.
+const SLICES_MAX: usize = BATCH_SLICES_MAX + 6;
+
+struct Slices<'a> {
+    slices: [IoSlice<'a>; SLICES_MAX],
+    count: usize,
+}
+
+impl<'a> Slices<'a> {
+    fn new() -> Self {
+        Self { slices: [IoSlice::new(&[]); SLICES_MAX], count: 0 }
+    }
+
+    fn push(&mut self, bytes: &'a [u8]) {
+        if !bytes.is_empty() {
+            self.slices[self.count] = IoSlice::new(bytes);
+            self.count += 1;
+        }
+    }
+
+    fn used(&self) -> &[IoSlice<'a>] {
+        &self.slices[..self.count]
+    }
+}

@@ -1,0 +1,210 @@
+//! One HTTP/1 connection: what both sides of an exchange share.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use corelane_http1::{HeadLimits, HeadScanner};
+
+use super::body::BodyReader;
+use super::inbox::{Fill, Inbox};
+use super::outbox::Outbox;
+use crate::io::{ByteStream, Interest};
+use crate::message::{BodyBatch, BodyStep, Lent, ReceiveError, RelayError};
+
+/// Bytes received without waiting in between, at most: after a full receive the next is tried at once, but nobody may
+/// keep the core for longer than it takes to move so much (about 100 µs).
+const BURST_BYTES_MAX: u64 = 512 * 1024;
+
+/// See the module.
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) reader: BodyReader,
+    scanner: HeadScanner,
+    /// The last receive filled its buffer: more is likely there.
+    more_likely: bool,
+    /// `inbox.received()` when the task last waited for this stream.
+    burst_start: u64,
+}
+
+impl<S: ByteStream> Connection<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            reader: BodyReader::Done,
+            scanner: HeadScanner::new(),
+            more_likely: false,
+            burst_start: 0,
+        }
+    }
+
+    /// Receives until a head is complete and lends its bytes to `accept`; then the head is used up, and what follows
+    /// it is still in the scratch buffer.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        limits: &HeadLimits,
+        accept: &mut dyn FnMut(&[u8]) -> Result<(), ReceiveError>,
+    ) -> Poll<Result<(), ReceiveError>> {
+        lent.scratch.with(|scratch| {
+            self.inbox.load(scratch);
+            loop {
+                if !self.inbox.is_empty() {
+                    let bytes = self.inbox.bytes(scratch);
+                    if let Some(end) = self.scanner.scan(bytes, limits)? {
+                        let start = std::mem::take(&mut self.scanner).start();
+                        let accepted = accept(&bytes[start..end]);
+                        self.inbox.consume(end);
+                        return Poll::Ready(accepted);
+                    }
+                }
+                match self.poll_fill(cx, scratch) {
+                    Poll::Pending => {
+                        self.inbox.settle(scratch, lent.buffers);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => return Poll::Ready(Err(ReceiveError::Closed)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                }
+            }
+        })
+    }
+
+    /// Hands on what is there of the body, or waits for more, and leaves nothing in the scratch buffer.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Poll<Result<BodyStep, RelayError>> {
+        lent.scratch.with(|scratch| {
+            self.inbox.load(scratch);
+            let step = loop {
+                if !self.inbox.is_empty() || self.reader.is_done() {
+                    break Poll::Ready(self.hand_on(scratch, accept));
+                }
+                match self.poll_fill(cx, scratch) {
+                    Poll::Pending => break Poll::Pending,
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => break Poll::Ready(self.end_of_stream(accept)),
+                    Poll::Ready(Err(error)) => break Poll::Ready(Err(RelayError::Receive(error.into()))),
+                }
+            };
+            self.inbox.settle(scratch, lent.buffers);
+            step
+        })
+    }
+
+    /// Hands on what is there of the body, which may be nothing, in one batch; never waits. If `accept` fails, the
+    /// bytes of that batch count as not received, so that they can be handed on again.
+    pub(super) fn lend_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+        restart: BodyReader,
+    ) -> Result<BodyStep, RelayError> {
+        lent.scratch.with(|scratch| {
+            self.inbox.load(scratch);
+            let mut batch = BodyBatch::default();
+            let used = self
+                .reader
+                .read(self.inbox.bytes(scratch), &mut batch)
+                .map_err(|error| RelayError::Receive(error.into()))?;
+            let sent = accept(&batch);
+            let end = batch.end;
+            self.inbox.consume(used);
+            if sent.is_err() {
+                self.inbox.restore(used);
+                self.reader = restart;
+            }
+            self.inbox.settle(scratch, lent.buffers);
+            sent.map_err(RelayError::Send)?;
+            Ok(if end { BodyStep::End } else { BodyStep::More })
+        })
+    }
+
+    /// Ends a step in which nothing will be handed on.
+    pub(super) fn settle(&mut self, lent: Lent<'_>) {
+        lent.scratch.with(|scratch| self.inbox.settle(scratch, lent.buffers));
+    }
+
+    fn hand_on(
+        &mut self,
+        scratch: &[u8],
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        loop {
+            let mut batch = BodyBatch::default();
+            let used = self
+                .reader
+                .read(self.inbox.bytes(scratch), &mut batch)
+                .map_err(|error| RelayError::Receive(error.into()))?;
+            self.inbox.consume(used);
+            if !batch.is_empty() {
+                accept(&batch).map_err(RelayError::Send)?;
+            }
+            if batch.end {
+                return Ok(BodyStep::End);
+            }
+            if self.inbox.is_empty() {
+                return Ok(BodyStep::More);
+            }
+        }
+    }
+
+    fn end_of_stream(
+        &mut self,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        if !matches!(self.reader, BodyReader::UntilClose) {
+            return Err(RelayError::Receive(ReceiveError::Closed));
+        }
+        self.reader = BodyReader::Done;
+        let end = BodyBatch { end: true, ..BodyBatch::default() };
+        accept(&end).map_err(RelayError::Send)?;
+        Ok(BodyStep::End)
+    }
+
+    /// Receives once; `false` is the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<bool>> {
+        loop {
+            let burst = self.inbox.received().wrapping_sub(self.burst_start);
+            if !self.more_likely || burst >= BURST_BYTES_MAX {
+                self.more_likely = false;
+                match self.stream.poll_ready(cx, Interest::Read)? {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => self.burst_start = self.inbox.received(),
+                }
+            }
+            match self.inbox.fill(&mut self.stream, scratch) {
+                Ok(Fill::Bytes { more_likely }) => {
+                    self.more_likely = more_likely;
+                    return Poll::Ready(Ok(true));
+                }
+                Ok(Fill::End) => return Poll::Ready(Ok(false)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more_likely = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `Ok(false)` for the end.
+    pub(super) fn poll_watch(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+    ) -> Poll<io::Result<bool>> {
+        lent.scratch.with(|scratch| {
+            self.inbox.load(scratch);
+            let filled = self.poll_fill(cx, scratch);
+            self.inbox.settle(scratch, lent.buffers);
+            filled
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! The client's side of an exchange over HTTP/1.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use corelane_http1::{HeadLimits, parse_request};
+use corelane_semantics::{BodyFraming, RequestHead};
+
+use super::body::{BodyReader, BodyWriter};
+use super::connection::Connection;
+use crate::io::{ByteStream, Interest};
+use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, ReceiveError, RelayError};
+
+/// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
+const PIPELINE_BYTES_MAX: usize = 16 * 1024;
+
+/// A client's connection.
+pub(crate) struct H1Downstream<S> {
+    connection: Connection<S>,
+    writer: BodyWriter,
+    framing: BodyFraming,
+    /// The client closed its sending side.
+    half_closed: bool,
+}
+
+impl<S: ByteStream> H1Downstream<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            connection: Connection::new(stream),
+            writer: BodyWriter::Nothing,
+            framing: BodyFraming::None,
+            half_closed: false,
+        }
+    }
+
+    /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
+    /// ([`Self::lend_body`]) or settled ([`Self::settle`]) before the task waits.
+    pub(crate) fn poll_request_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        accept: &mut dyn FnMut(&RequestHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>> {
+        self.connection.poll_head(cx, lent, limits, &mut |bytes| {
+            parse_request(bytes, limits, head)?;
+            accept(head, bytes);
+            Ok(())
+        })
+    }
+
+    /// Decides the framing of the request's body.
+    pub(crate) fn start_body(&mut self, framing: BodyFraming) {
+        self.framing = framing;
+        self.connection.reader = BodyReader::new(framing);
+    }
+
+    /// Hands on what has been received of the body, which may be nothing, without waiting. If `accept` fails, the
+    /// bytes count as not handed on. Only before any of the body was handed on.
+    pub(crate) fn lend_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        let restart = BodyReader::new(self.framing);
+        self.connection.lend_body(lent, accept, restart)
+    }
+
+    /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
+    /// complete. For a request that may have to be sent again.
+    pub(crate) fn take_small_body(&mut self, lent: Lent<'_>, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let BodyFraming::Length(length) = self.framing else { return false };
+        if length > bytes_max as u64 || length > self.connection.inbox.len() as u64 {
+            return false;
+        }
+        let taken = self.lend_body(lent, &mut |batch| {
+            batch.slices().iter().for_each(|slice| out.extend_from_slice(slice));
+            Ok(())
+        });
+        matches!(taken, Ok(BodyStep::End))
+    }
+
+    /// Moves what is left in the scratch buffer to memory of the connection's own.
+    pub(crate) fn settle(&mut self, lent: Lent<'_>) {
+        self.connection.settle(lent);
+    }
+
+    /// Whether bytes of another request have been received.
+    pub(crate) fn has_surplus(&self) -> bool {
+        !self.connection.inbox.is_empty()
+    }
+
+    /// Waits for the client to send something or to leave, without receiving it.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.stream.poll_ready(cx, Interest::Read)
+    }
+
+    /// Receives and forgets; `Ok(false)` is the end of the stream. For a close that lets the client read the answer.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<bool>> {
+        let filled = self.connection.poll_watch(cx, lent);
+        lent.scratch.with(|scratch| {
+            self.connection.inbox.load(scratch);
+            let length = self.connection.inbox.len();
+            self.connection.inbox.consume(length);
+            self.connection.inbox.settle(scratch, lent.buffers);
+        });
+        filled
+    }
+
+    /// Tells the client that nothing more will be sent.
+    pub(crate) fn shutdown_write(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    /// Makes the close a reset: the client must not take what it got for a complete response.
+    pub(crate) fn abort(&mut self) {
+        self.connection.stream.abort();
+    }
+
+    /// Bytes received since the connection began.
+    pub(crate) fn received(&self) -> u64 {
+        self.connection.inbox.received()
+    }
+}
+
+impl<S: ByteStream> Downstream for H1Downstream<S> {
+    fn poll_request_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Poll<Result<BodyStep, RelayError>> {
+        self.connection.poll_body(cx, lent, accept)
+    }
+
+    fn is_request_complete(&self) -> bool {
+        self.connection.reader.is_done()
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<ClientSignal> {
+        while !self.half_closed {
+            // With a full pipeline buffer the plain poll would fire without end.
+            let end = if self.connection.inbox.len() >= PIPELINE_BYTES_MAX {
+                match self.connection.stream.poll_ready(cx, Interest::HangUp) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(outcome) => outcome.map(|()| false),
+                }
+            } else {
+                match self.connection.poll_watch(cx, lent) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(outcome) => outcome,
+                }
+            };
+            match end {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.half_closed = true;
+                    return Poll::Ready(ClientSignal::HalfClosed);
+                }
+                Err(_) => return Poll::Ready(ClientSignal::Gone),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()> {
+        let connection = &mut self.connection;
+        let nothing = BodyBatch::default();
+        BodyWriter::Nothing.send(head, &nothing, &mut connection.outbox, &mut connection.stream, lent.buffers)
+    }
+
+    fn start_response(&mut self, framing: BodyFraming) {
+        self.writer = BodyWriter::new(framing);
+    }
+
+    fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
+        let connection = &mut self.connection;
+        self.writer.send(head, batch, &mut connection.outbox, &mut connection.stream, lent.buffers)
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.connection.outbox.is_blocked()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
+        let connection = &mut self.connection;
+        connection.outbox.poll_flush(cx, &mut connection.stream, lent.buffers)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.connection.outbox.accepted()
+    }
+}

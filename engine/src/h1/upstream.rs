@@ -1,0 +1,90 @@
+//! The upstream's side of an exchange over HTTP/1.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use corelane_http1::{HeadLimits, parse_response};
+use corelane_semantics::{BodyFraming, ResponseHead};
+
+use super::body::{BodyReader, BodyWriter};
+use super::connection::Connection;
+use crate::io::ByteStream;
+use crate::message::{BodyBatch, BodyStep, Lent, ReceiveError, RelayError, Upstream};
+
+/// A connection to an endpoint, for one exchange.
+pub(crate) struct H1Upstream<S> {
+    connection: Connection<S>,
+    writer: BodyWriter,
+    limits: HeadLimits,
+}
+
+impl<S: ByteStream> H1Upstream<S> {
+    /// A request whose body is framed so goes out on this stream.
+    pub(crate) fn new(stream: S, request_framing: BodyFraming, limits: HeadLimits) -> Self {
+        Self { connection: Connection::new(stream), writer: BodyWriter::new(request_framing), limits }
+    }
+
+    /// The stream for another exchange, if it stands exactly at the end of a response.
+    pub(crate) fn into_idle(self) -> Option<S> {
+        let clean = self.connection.reader.is_done()
+            && self.connection.inbox.is_empty()
+            && !self.connection.outbox.is_blocked();
+        clean.then_some(self.connection.stream)
+    }
+}
+
+impl<S: ByteStream> Upstream for H1Upstream<S> {
+    fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
+        let connection = &mut self.connection;
+        self.writer.send(head, batch, &mut connection.outbox, &mut connection.stream, lent.buffers)
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.connection.outbox.is_blocked()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
+        let connection = &mut self.connection;
+        connection.outbox.poll_flush(cx, &mut connection.stream, lent.buffers)
+    }
+
+    fn poll_response_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        head: &mut ResponseHead,
+        accept: &mut dyn FnMut(&ResponseHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>> {
+        let limits = self.limits;
+        self.connection.poll_head(cx, lent, &limits, &mut |bytes| {
+            parse_response(bytes, &limits, head)?;
+            accept(head, bytes);
+            Ok(())
+        })
+    }
+
+    fn start_body(&mut self, framing: BodyFraming) {
+        self.connection.reader = BodyReader::new(framing);
+    }
+
+    fn poll_response_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Poll<Result<BodyStep, RelayError>> {
+        self.connection.poll_body(cx, lent, accept)
+    }
+
+    fn has_received(&self) -> bool {
+        self.connection.inbox.received() > 0
+    }
+
+    fn accepted(&self) -> u64 {
+        self.connection.outbox.accepted()
+    }
+
+    fn received(&self) -> u64 {
+        self.connection.inbox.received()
+    }
+}

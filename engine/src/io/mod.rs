@@ -1,0 +1,72 @@
+//! The byte streams of a worker: attempts that never wait, and waits that never transfer.
+//!
+//! Only this module and its children name the runtime's network types, so that the driver can be changed here alone.
+//! A stream is tried first (`try_recv`, `try_send`), and when it would block the task waits for readiness
+//! ([`ByteStream::poll_ready`]). A wait is one armed poll in the ring, kept and reused by the connection: polling it
+//! again costs nothing, and leaving it armed while doing something else is how a client that goes away is noticed.
+
+pub(crate) mod clock;
+mod listener;
+pub(crate) mod memory;
+mod readiness;
+mod socket;
+mod syscall;
+mod ticker;
+mod wake;
+
+use std::io;
+use std::io::IoSlice;
+use std::task::{Context, Poll};
+
+pub(crate) use listener::{Accepted, ListenerSocket};
+pub(crate) use socket::Socket;
+pub(crate) use ticker::Ticker;
+pub(crate) use ticker::set as set_ticker;
+pub use wake::Wake;
+pub(crate) use wake::WakeListener;
+
+use crate::snapshot::Address;
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Bytes, the end of the stream or an error can be received.
+    Read,
+    /// Bytes can be sent, or sending fails at once.
+    Write,
+    /// The peer has closed its sending side or the connection is gone, whatever is still unread.
+    HangUp,
+}
+
+/// A connected stream of bytes: TCP, Unix, later TLS, and the in-memory stream of the tests.
+pub(crate) trait ByteStream {
+    /// Waits until an attempt is worth making. `Ready` is a hint: the attempt may still say `WouldBlock`.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>>;
+
+    /// Receives what is there. `Ok(0)` is the end of the stream.
+    fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends what the peer takes at once.
+    fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends what the stream itself holds back (TLS records); nothing for a plain socket.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Closes the sending side: the peer sees the end of the stream.
+    fn shutdown_write(&mut self);
+
+    /// Makes the close that follows a reset: the peer sees an error, never a clean end.
+    fn abort(&mut self);
+
+    /// Whether an idle stream is fit for another exchange: open, nothing buffered, nothing surplus.
+    fn is_clean(&mut self) -> bool;
+}
+
+/// A stream that can be opened from here.
+pub(crate) trait Dial: ByteStream + Sized {
+    /// Starts to connect. The connection stands when `poll_ready` for writing is ready and `take_error` is `None`.
+    fn dial(address: &Address) -> io::Result<Self>;
+
+    /// The outcome of connecting.
+    fn take_error(&mut self) -> io::Result<()>;
+}

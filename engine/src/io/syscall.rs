@@ -1,0 +1,187 @@
+//! The system calls that the workers make themselves, each as one safe function.
+#![allow(unsafe_code, reason = "system calls; every block is one call on memory that the caller lends for its length")]
+
+use std::io;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn check_size(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// recv(2) without blocking.
+pub(super) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to memory that we borrow mutably.
+    check_size(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) })
+}
+
+/// recv(2) of one byte that stays in the socket, without blocking.
+pub(super) fn peek(fd: RawFd) -> io::Result<usize> {
+    let mut byte = 0u8;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    // SAFETY: the kernel writes at most one byte to `byte`.
+    check_size(unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) })
+}
+
+/// sendmsg(2) without blocking and without SIGPIPE.
+pub(super) fn send(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    if let [slice] = slices {
+        // SAFETY: the kernel reads `slice.len()` bytes of memory that we borrow.
+        return check_size(unsafe { libc::send(fd, slice.as_ptr().cast(), slice.len(), flags) });
+    }
+    // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    // IoSlice has the layout of iovec on Unix; sendmsg does not write through it.
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len();
+    // SAFETY: `message` and the slices that it names live for the call.
+    check_size(unsafe { libc::sendmsg(fd, &raw const message, flags) })
+}
+
+/// shutdown(2); errors mean that there is nothing left to shut down.
+pub(super) fn shutdown(fd: RawFd, how: libc::c_int) {
+    // SAFETY: takes no memory.
+    let _ = unsafe { libc::shutdown(fd, how) };
+}
+
+/// Ends a TCP connection with a reset, now: connect(2) to AF_UNSPEC disconnects, and the peer sees an error instead of
+/// a clean end. A Unix socket knows no reset and is shut down.
+pub(super) fn reset(fd: RawFd) {
+    // SAFETY: an all-zero sockaddr is valid.
+    let mut nowhere: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
+    nowhere.sa_family = libc::sa_family_t::try_from(libc::AF_UNSPEC).expect("AF_UNSPEC is 0");
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).expect("16 bytes");
+    // SAFETY: the kernel reads `length` bytes of `nowhere`.
+    let disconnected = check(unsafe { libc::connect(fd, &raw const nowhere, length) });
+    if disconnected.is_err() {
+        shutdown(fd, libc::SHUT_RDWR);
+    }
+}
+
+/// Sends small segments at once. Fails on Unix sockets, where nothing is held back.
+pub(super) fn set_nodelay(fd: RawFd) {
+    let on: libc::c_int = 1;
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &on);
+}
+
+fn set_option<T>(fd: RawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).expect("socket options are small");
+    // SAFETY: the kernel reads `length` bytes of `value`.
+    check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), length) })?;
+    Ok(())
+}
+
+/// SO_ERROR: the outcome of a connect(2) that did not finish at once.
+pub(super) fn take_error(fd: RawFd) -> io::Result<()> {
+    let mut error: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("4 bytes");
+    // SAFETY: the kernel writes at most `length` bytes to `error`.
+    check(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
+    })?;
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// accept4(2): the accepted socket is non-blocking and close-on-exec. The address is `None` for a Unix socket.
+pub(super) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128 bytes");
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes at most `length` bytes to `storage`.
+    let accepted = check(unsafe { libc::accept4(fd, storage.as_mut_ptr().cast(), &raw mut length, flags) })?;
+    // SAFETY: accept4 has just made this descriptor and nobody else has it.
+    let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
+    // SAFETY: zeroed before, so every byte is initialised whatever the kernel wrote.
+    let storage = unsafe { storage.assume_init() };
+    Ok((accepted, socket_address(&storage)))
+}
+
+fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: AF_INET means that the storage, which is larger and more aligned, holds a sockaddr_in.
+            let v4 = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: AF_INET6 means that the storage, which is larger and more aligned, holds a sockaddr_in6.
+            let v6 = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddr::V6(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id)))
+        }
+        _ => None,
+    }
+}
+
+/// An epoll descriptor that turns readable when `fd` has one of `events` (or an error or a hang-up).
+pub(super) fn epoll_for(fd: RawFd, events: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes no memory.
+    let epoll = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: epoll_create1 has just made this descriptor and nobody else has it.
+    let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+    let events = u32::try_from(events).expect("epoll's event bits are positive");
+    let mut event = libc::epoll_event { events, u64: 0 };
+    // SAFETY: the kernel reads `event` during the call.
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+    Ok(epoll)
+}
+
+/// A non-blocking eventfd.
+pub(super) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no memory.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: eventfd has just made this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds one to an eventfd. A full counter means that it is readable already.
+pub(super) fn eventfd_add(fd: BorrowedFd<'_>) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: the kernel reads 8 bytes of `one`.
+    let _ = unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+}
+
+/// Reads the 8-byte counter of an eventfd or timerfd, which makes it unreadable; 0 when it was so already.
+pub(super) fn read_counter(fd: RawFd) -> u64 {
+    let mut counter = [0u8; 8];
+    // SAFETY: the kernel writes at most 8 bytes to `counter`.
+    let read = unsafe { libc::read(fd, counter.as_mut_ptr().cast(), counter.len()) };
+    if read == 8 { u64::from_ne_bytes(counter) } else { 0 }
+}
+
+/// A non-blocking, disarmed timerfd on the monotonic clock.
+pub(super) fn timerfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no memory.
+    let fd = check(unsafe {
+        libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
+    })?;
+    // SAFETY: timerfd_create has just made this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Fires every `interval_ms` milliseconds; 0 disarms.
+pub(super) fn timerfd_set(fd: RawFd, interval_ms: u32) {
+    let period = libc::timespec {
+        tv_sec: libc::time_t::from(interval_ms / 1000),
+        tv_nsec: libc::c_long::from(interval_ms % 1000) * 1_000_000,
+    };
+    let timer = libc::itimerspec { it_interval: period, it_value: period };
+    // SAFETY: the kernel reads `timer` and is given no place to write the old one.
+    let _ = unsafe { libc::timerfd_settime(fd, 0, &raw const timer, std::ptr::null_mut()) };
+}
+
+/// clock_gettime(2) in nanoseconds, through the vDSO.
+pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec.
+    let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

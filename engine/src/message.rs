@@ -1,0 +1,195 @@
+//! What an exchange says to its two sides, whatever protocol they speak.
+//!
+//! HTTP/1 implements [`Downstream`] and [`Upstream`] over byte streams; HTTP/2 will over its streams. Received bytes are
+//! lent for the length of a call and handed on at once; a side that cannot send them at once keeps them and says so
+//! ([`Downstream::poll_flush`]), and nothing more is read for it meanwhile: that is the backpressure.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use corelane_http1::{ChunkError, HeadError};
+use corelane_semantics::{BodyFraming, FramingError, Method, ResponseHead};
+
+use crate::buffers::Buffers;
+
+/// Slices of one batch at most; more small chunks than this take another turn.
+pub(crate) const BATCH_SLICES_MAX: usize = 16;
+
+/// Body bytes that were received together.
+#[derive(Default)]
+pub(crate) struct BodyBatch<'a> {
+    slices: [&'a [u8]; BATCH_SLICES_MAX],
+    count: usize,
+    /// How many bytes the slices have in all.
+    pub(crate) bytes: u64,
+    /// Whether the body ends with this batch.
+    pub(crate) end: bool,
+    /// Trailer field lines, each with its CRLF; only with `end`.
+    pub(crate) trailers: Vec<u8>,
+}
+
+impl<'a> BodyBatch<'a> {
+    /// Adds a slice. An empty one is left out.
+    pub(crate) fn push(&mut self, slice: &'a [u8]) {
+        if !slice.is_empty() {
+            self.slices[self.count] = slice;
+            self.count += 1;
+            self.bytes += slice.len() as u64;
+        }
+    }
+
+    /// The number of slices.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The slices.
+    pub(crate) fn slices(&self) -> &[&'a [u8]] {
+        &self.slices[..self.count]
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0 && !self.end
+    }
+}
+
+/// What reading a body brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyStep {
+    /// Bytes were handed on; more are to come.
+    More,
+    /// The end was handed on.
+    End,
+}
+
+/// Why a message could not be received.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    /// The head breaks a rule.
+    #[error("{0}")]
+    Head(#[from] HeadError),
+    /// The length of the body cannot be told.
+    #[error("{0}")]
+    Framing(#[from] FramingError),
+    /// The chunked coding breaks a rule.
+    #[error("{0}")]
+    Chunk(#[from] ChunkError),
+    /// The peer closed its sending side before the message was complete.
+    #[error("the peer closed the connection early")]
+    Closed,
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a body could not be moved from one side to the other.
+#[derive(Debug)]
+pub(crate) enum RelayError {
+    /// Receiving failed.
+    Receive(ReceiveError),
+    /// Sending failed.
+    Send(io::Error),
+}
+
+/// What the worker lends to every step.
+#[derive(Clone, Copy)]
+pub(crate) struct Lent<'a> {
+    /// The scratch buffer.
+    pub(crate) scratch: &'a crate::buffers::Scratch,
+    /// The free list.
+    pub(crate) buffers: &'a Buffers,
+}
+
+/// What a client's sending side does while its response is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientSignal {
+    /// It closed its sending side; it may still read.
+    HalfClosed,
+    /// The connection is gone.
+    Gone,
+}
+
+/// The client's side of an exchange, after its request head was read.
+pub(crate) trait Downstream {
+    /// Receives body bytes and hands them to `accept`, once.
+    fn poll_request_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Poll<Result<BodyStep, RelayError>>;
+
+    /// Whether the whole request was received.
+    fn is_request_complete(&self) -> bool;
+
+    /// Watches a client whose request is complete. Never ready for one that merely waits or pipelines.
+    fn poll_client(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<ClientSignal>;
+
+    /// Sends an interim response head.
+    fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()>;
+
+    /// Sets the framing of the response whose head follows.
+    fn start_response(&mut self, framing: BodyFraming);
+
+    /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept.
+    fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
+
+    /// Whether something is kept.
+    fn is_blocked(&self) -> bool;
+
+    /// Sends what is kept; ready when nothing is.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>>;
+
+    /// Bytes that the client's side has taken since its connection began.
+    fn accepted(&self) -> u64;
+}
+
+/// The upstream's side of an exchange.
+pub(crate) trait Upstream {
+    /// Sends the request head (or nothing) and body bytes. What does not go out at once is kept.
+    fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
+
+    /// Whether something is kept.
+    fn is_blocked(&self) -> bool;
+
+    /// Sends what is kept; ready when nothing is.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>>;
+
+    /// Receives a response head and lends it to `accept`. After a final head its body follows through
+    /// [`Upstream::poll_response_body`]; what of it has been received is handed on without waiting if that is called
+    /// before the task waits again.
+    fn poll_response_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        head: &mut ResponseHead,
+        accept: &mut dyn FnMut(&ResponseHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>>;
+
+    /// Decides the framing of the response whose head was just received (RFC 9112 §6.3).
+    fn start_body(&mut self, framing: BodyFraming);
+
+    /// Receives body bytes and hands them to `accept`, once.
+    fn poll_response_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Poll<Result<BodyStep, RelayError>>;
+
+    /// Whether any byte of a response was received in this exchange.
+    fn has_received(&self) -> bool;
+
+    /// Bytes that the upstream's side has taken in this exchange.
+    fn accepted(&self) -> u64;
+
+    /// Bytes received in this exchange.
+    fn received(&self) -> u64;
+}
+
+/// Whether a request may be sent again after its connection failed without a byte of response: either nothing of it
+/// left, or acting on it twice is the same as once (RFC 9110 §9.2.2).
+pub(crate) fn may_send_again(method: Method, accepted: u64) -> bool {
+    accepted == 0 || method.is_idempotent()
+}
