@@ -1,0 +1,245 @@
+//! Where a head ends (RFC 9112 §2.2), found over any number of reads in one pass over the bytes.
+//!
+//! The scanner also refuses what line parsers disagree about: bare LF, bare CR and NUL anywhere in the head.
+
+use memchr::memchr3;
+
+use crate::{HeadError, HeadLimits};
+
+/// Finds the end of a head over several reads without looking at a byte twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadScanner {
+    /// All before it is looked at; it is a line's end when that CR's LF is still to come.
+    scanned: usize,
+    /// Where the line starts that is being scanned.
+    line_start: usize,
+    /// Where the head starts.
+    start: usize,
+    leading_line: LeadingLine,
+}
+
+/// What an empty line before the head means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LeadingLine {
+    #[default]
+    Tolerated,
+    Refused,
+}
+
+impl HeadScanner {
+    /// A scanner for a request; one empty line before it is tolerated.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A scanner for a response: no empty line may come before it.
+    #[must_use]
+    pub fn for_response() -> Self {
+        Self { leading_line: LeadingLine::Refused, ..Self::default() }
+    }
+
+    /// Looks at the bytes that came since the last call. `buffer` starts where the message starts and only grows between
+    /// calls. `Some` is the index one past the head's empty line, `None` means that more bytes are needed. The result
+    /// for given bytes is the same however they were split.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadError`]; the caller answers it and closes, because where the next message starts is unknown.
+    pub fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        loop {
+            let (window, past_window) = self.window(limits);
+            let bytes = buffer.get(..window).unwrap_or(buffer);
+            let unseen = bytes.get(self.scanned..).unwrap_or_default();
+            let Some(found) = memchr3(b'\r', b'\n', 0, unseen) else {
+                self.scanned = self.scanned.max(bytes.len());
+                return if buffer.len() >= window { Err(past_window) } else { Ok(None) };
+            };
+            // On an error `scanned` stays at the offending byte: the same call gives the same error again.
+            self.scanned += found;
+            match bytes.get(self.scanned..) {
+                Some([b'\r', b'\n', ..]) => {}
+                Some([b'\r']) if buffer.len() >= window => return Err(past_window),
+                Some([b'\r']) => return Ok(None),
+                Some([b'\r', ..]) => return Err(HeadError::BareCarriageReturn),
+                Some([b'\n', ..]) => return Err(HeadError::BareLineFeed),
+                _ => return Err(HeadError::Nul),
+            }
+            if self.scanned > self.line_start {
+                self.scanned += 2;
+                self.line_start = self.scanned;
+            } else if self.line_start > self.start {
+                return Ok(Some(self.scanned + 2));
+            } else {
+                self.skip_leading_line()?;
+            }
+        }
+    }
+
+    /// Where the head starts after the tolerated leading CRLF: 0 or 2.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// How many bytes of the buffer are looked at before the line that is being scanned must have ended, and the error if
+    /// it has not.
+    fn window(&self, limits: &HeadLimits) -> (usize, HeadError) {
+        let head_end = self.start.saturating_add(limits.head_bytes_max);
+        if self.line_start == self.start {
+            let line_end =
+                self.start.saturating_add(limits.request_line_bytes_max).saturating_add(CRLF.len());
+            if line_end <= head_end {
+                return (line_end, HeadError::RequestLineTooLong);
+            }
+        }
+        (head_end, HeadError::HeadTooLarge)
+    }
+
+    fn skip_leading_line(&mut self) -> Result<(), HeadError> {
+        // RFC 9112 §2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the request-line"; one it is.
+        if self.start > 0 || self.leading_line == LeadingLine::Refused {
+            return Err(match self.leading_line {
+                LeadingLine::Tolerated => HeadError::RequestLineInvalid,
+                LeadingLine::Refused => HeadError::StatusLineInvalid,
+            });
+        }
+        self.scanned += CRLF.len();
+        self.line_start = self.scanned;
+        self.start = self.scanned;
+        Ok(())
+    }
+}
+
+const CRLF: &[u8] = b"\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use HeadError as E;
+
+    /// Where the head starts and ends, or why it is refused.
+    type Outcome = Result<Option<(usize, usize)>, HeadError>;
+
+    /// Feeds the prefixes of `bytes` that `ends` names to one scanner until it has a result.
+    fn scan_at(
+        mut scanner: HeadScanner,
+        bytes: &[u8],
+        limits: &HeadLimits,
+        ends: impl Iterator<Item = usize>,
+    ) -> Outcome {
+        for end in ends {
+            if let Some(found) = scanner.scan(&bytes[..end], limits)? {
+                let again = scanner.scan(&bytes[..end], limits);
+                assert_eq!(again, Ok(Some(found)), "a second call differs");
+                return Ok(Some((scanner.start(), found)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Scans `bytes` whole, split at every point, and byte by byte; all must agree.
+    fn scan_all_ways(scanner: HeadScanner, bytes: &[u8], limits: &HeadLimits) -> Outcome {
+        let whole = scan_at(scanner, bytes, limits, [bytes.len()].into_iter());
+        for split in 0..bytes.len() {
+            let outcome = scan_at(scanner, bytes, limits, [split, bytes.len()].into_iter());
+            assert_eq!(outcome, whole, "split at {split} of {:?}", bytes.escape_ascii().to_string());
+        }
+        let single = scan_at(scanner, bytes, limits, 0..=bytes.len());
+        assert_eq!(single, whole, "byte by byte: {:?}", bytes.escape_ascii().to_string());
+        whole
+    }
+
+    #[test]
+    fn finds_the_end_at_every_split() {
+        let table: &[(&[u8], Outcome)] = &[
+            // RFC 9112 §2.1: a head ends with an empty line.
+            (b"GET / HTTP/1.1\r\n\r\n", Ok(Some((0, 18)))),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Some((0, 27)))),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\n\0\r", Ok(Some((0, 27)))),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r", Ok(None)),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n", Ok(None)),
+            (b"GET / HTTP/1.1\r", Ok(None)),
+            (b"", Ok(None)),
+            // RFC 9112 §2.2: one empty line before the request line is ignored.
+            (b"\r\nGET / HTTP/1.1\r\n\r\n", Ok(Some((2, 20)))),
+            (b"\r\n", Ok(None)),
+            (b"\r", Ok(None)),
+            (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", Err(E::RequestLineInvalid)),
+            (b"\r\n\r\n", Err(E::RequestLineInvalid)),
+            // RFC 9112 §2.2: bare LF and bare CR.
+            (b"\nGET / HTTP/1.1\r\n\r\n", Err(E::BareLineFeed)),
+            (b"\r\n\nGET / HTTP/1.1\r\n\r\n", Err(E::BareLineFeed)),
+            (b"GET / HTTP/1.1\n\n", Err(E::BareLineFeed)),
+            (b"GET / HTTP/1.1\r\nHost: a\n\r\n", Err(E::BareLineFeed)),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\n", Err(E::BareLineFeed)),
+            (b"GET / HTTP/1.1\rHost: a\r\n\r\n", Err(E::BareCarriageReturn)),
+            (b"GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", Err(E::BareCarriageReturn)),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\r\n", Err(E::BareCarriageReturn)),
+            (b"\rGET / HTTP/1.1\r\n\r\n", Err(E::BareCarriageReturn)),
+            // RFC 9110 §5.5: NUL.
+            (b"GET /\0 HTTP/1.1\r\n\r\n", Err(E::Nul)),
+            (b"GET / HTTP/1.1\r\nA: \0\r\n\r\n", Err(E::Nul)),
+            (b"GET / HTTP/1.1\r\n\0\r\n\r\n", Err(E::Nul)),
+            (b"\0", Err(E::Nul)),
+        ];
+        for (bytes, expected) in table {
+            let outcome = scan_all_ways(HeadScanner::new(), bytes, &HeadLimits::default());
+            assert_eq!(&outcome, expected, "{:?}", bytes.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn refuses_an_empty_line_before_a_response() {
+        let limits = HeadLimits::default();
+        let scan = |bytes| scan_all_ways(HeadScanner::for_response(), bytes, &limits);
+        assert_eq!(scan(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(Some((0, 19))));
+        assert_eq!(scan(b"\r\nHTTP/1.1 200 OK\r\n\r\n"), Err(E::StatusLineInvalid));
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte() {
+        let head = b"GET /abc HTTP/1.1\r\nHost: a\r\n\r\n";
+        let line = b"GET /abc HTTP/1.1".len();
+        let scan = |prefix: &[u8], head_bytes_max, request_line_bytes_max| {
+            let limits = HeadLimits { head_bytes_max, request_line_bytes_max, fields_max: 1 };
+            scan_all_ways(HeadScanner::new(), &[prefix, head].concat(), &limits)
+        };
+        for prefix in [&b""[..], b"\r\n"] {
+            let (start, end) = (prefix.len(), prefix.len() + head.len());
+            assert_eq!(scan(prefix, head.len(), line), Ok(Some((start, end))));
+            assert_eq!(scan(prefix, head.len(), line - 1), Err(E::RequestLineTooLong));
+            assert_eq!(scan(prefix, head.len() - 1, line), Err(E::HeadTooLarge));
+            // As the caller sets them for a response: one limit, one error.
+            for bytes_max in 2..head.len() {
+                assert_eq!(scan(prefix, bytes_max, bytes_max), Err(E::HeadTooLarge), "{bytes_max}");
+            }
+            assert_eq!(scan(prefix, head.len(), head.len()), Ok(Some((start, end))));
+        }
+        assert_eq!(scan(b"", 0, 0), Err(E::HeadTooLarge));
+        assert_eq!(scan(b"", 1, 1), Err(E::HeadTooLarge));
+    }
+
+    #[test]
+    fn asks_for_no_byte_past_a_limit() {
+        let limits = HeadLimits { head_bytes_max: 64, request_line_bytes_max: 16, fields_max: 1 };
+        let endless = [b'a'; 64];
+        assert_eq!(HeadScanner::new().scan(&endless[..17], &limits), Ok(None));
+        assert_eq!(HeadScanner::new().scan(&endless[..18], &limits), Err(E::RequestLineTooLong));
+        let fields = [&b"GET / HTTP/1.1\r\n"[..], &endless[..]].concat();
+        assert_eq!(HeadScanner::new().scan(&fields[..63], &limits), Ok(None));
+        assert_eq!(HeadScanner::new().scan(&fields[..64], &limits), Err(E::HeadTooLarge));
+    }
+
+    #[test]
+    fn looks_at_a_byte_once() {
+        let limits = HeadLimits::default();
+        let mut buffer = b"GET / HTTP/1.1\r\nA: bcd".to_vec();
+        let mut scanner = HeadScanner::new();
+        assert_eq!(scanner.scan(&buffer, &limits), Ok(None));
+        // What was looked at is not looked at again: a change goes unseen.
+        buffer.iter_mut().for_each(|byte| *byte = 0);
+        buffer.extend_from_slice(b"\r\n\r\n");
+        assert_eq!(scanner.scan(&buffer, &limits), Ok(Some(buffer.len())));
+    }
+}

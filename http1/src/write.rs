@@ -1,0 +1,192 @@
+//! Heads and chunked framing, written: appended to a buffer that the caller reuses, which is the only allocation.
+//!
+//! Nothing here checks its input for line ends in release builds: names and values come from a parsed head or from the
+//! proxy's own validated configuration.
+
+use corelane_semantics::{Field, Fields};
+
+use crate::bytes::{is_token, is_value_byte};
+
+/// Copies the field lines of a head, leaving out those for which `keep` says no, as whole unchanged runs of received
+/// bytes. `fields_end` is where the last line ends (`RequestHead::fields_end`).
+pub fn write_fields(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    fields: &Fields,
+    fields_end: u32,
+    mut keep: impl FnMut(&Field) -> bool,
+) {
+    // A line starts where its name starts and ends where the next one starts; lines follow each other without a gap. So a
+    // run of kept lines is one piece of the head.
+    let mut run_start = None;
+    for field in fields.lines() {
+        let line_start = field.name.start;
+        if keep(field) {
+            run_start.get_or_insert(line_start);
+        } else if let Some(start) = run_start.take() {
+            copy_run(out, head, start, line_start);
+        }
+    }
+    if let Some(start) = run_start {
+        copy_run(out, head, start, fields_end);
+    }
+}
+
+fn copy_run(out: &mut Vec<u8>, head: &[u8], start: u32, end: u32) {
+    let run = head.get(start as usize..end as usize);
+    debug_assert!(run.is_some_and(|run| run.ends_with(b"\r\n")), "the spans are not of this head");
+    out.extend_from_slice(run.unwrap_or_default());
+}
+
+/// Writes `name: value CRLF`.
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    debug_assert!(is_token(name), "a field name that is no token");
+    debug_assert!(value.iter().copied().all(is_value_byte), "a control byte in a field value");
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a request line with the version HTTP/1.1: a proxy sends its own version (RFC 9110 §6.2).
+pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
+    debug_assert!(is_token(method), "a method that is no token");
+    debug_assert!(
+        !target.is_empty() && target.iter().all(u8::is_ascii_graphic),
+        "a target that would end early"
+    );
+    out.reserve(method.len() + target.len() + 12);
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Writes a status line with the version HTTP/1.1. `status` has three digits; `reason` may be empty.
+pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    debug_assert!((100..=999).contains(&status), "a status without three digits");
+    debug_assert!(reason.iter().copied().all(is_value_byte), "a control byte in a reason phrase");
+    out.reserve(reason.len() + 15);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(status));
+    // RFC 9112 §4: the SP is sent even when the reason phrase is empty.
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a number in decimal.
+pub fn write_decimal(out: &mut Vec<u8>, n: u64) {
+    let mut digits = [0_u8; DECIMAL_DIGITS_MAX];
+    let mut start = DECIMAL_DIGITS_MAX;
+    let mut rest = n;
+    for (index, slot) in digits.iter_mut().enumerate().rev() {
+        *slot = DIGITS[(rest % 10) as usize];
+        rest /= 10;
+        start = index;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// Writes `<hex> CRLF` into `out` and returns the used part. A length of 0 would end the body and is not allowed: see
+/// [`LAST_CHUNK`].
+pub fn chunk_header(out: &mut [u8; CHUNK_HEADER_BYTES_MAX], length: u64) -> &[u8] {
+    debug_assert!(length > 0, "an empty chunk ends the body");
+    let mut start = CHUNK_HEADER_BYTES_MAX - 2;
+    let mut rest = length;
+    for (index, slot) in out[..CHUNK_HEADER_BYTES_MAX - 2].iter_mut().enumerate().rev() {
+        *slot = DIGITS[(rest & 0xf) as usize];
+        rest >>= 4;
+        start = index;
+        if rest == 0 {
+            break;
+        }
+    }
+    out[CHUNK_HEADER_BYTES_MAX - 2..].copy_from_slice(b"\r\n");
+    &out[start..]
+}
+
+/// The reason phrase of a status (RFC 9110 §15 and the registry), empty for one that is not registered.
+#[must_use]
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        208 => "Already Reported",
+        226 => "IM Used",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        506 => "Variant Also Negotiates",
+        507 => "Insufficient Storage",
+        508 => "Loop Detected",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}
+
+/// Ends the data of a chunk, and a trailer section.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// The last chunk, without the trailer section and the [`CHUNK_END`] that follow it.
+pub const LAST_CHUNK: &[u8] = b"0\r\n";
+
+/// 16 hexadecimal digits and CRLF.
+pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
+
+/// The digits of `u64::MAX`.
+const DECIMAL_DIGITS_MAX: usize = 20;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
