@@ -63,8 +63,14 @@ pub trait CounterSet: Default + Send + Sync + 'static {
 }
 
 /// The counters of one thing (a listener, a route …), one set of cells per worker. Cloning shares them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PerWorker<T>(Arc<[Padded<T>]>);
+
+impl<T> Clone for PerWorker<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 /// Keeps two workers' cells off each other's cache lines (128: adjacent-line prefetch).
 #[derive(Debug, Default)]

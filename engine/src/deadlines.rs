@@ -48,12 +48,8 @@ struct Entry {
 
 impl Deadlines {
     pub(crate) fn new(now_ms: u64) -> Self {
-        let wheel = Wheel {
-            entries: Slab::new(),
-            slots: Box::new([NONE; SLOTS]),
-            tick: now_ms / TICK_MS,
-            queued: 0,
-        };
+        let wheel =
+            Wheel { entries: Slab::new(), slots: Box::new([NONE; SLOTS]), tick: now_ms / TICK_MS, queued: 0 };
         Self { wheel: RefCell::new(wheel) }
     }
 

@@ -1,5 +1,30 @@
 //! The data plane of one core: I/O, listeners, sessions, exchanges and upstream pools.
+//!
+//! A worker ([`worker::spawn`]) is one pinned thread that shares nothing with the others. The control thread sends it
+//! [`command::Command`]s and gets [`command::Event`]s; what a worker serves is a [`snapshot::Snapshot`], what it counts
+//! are [`counters`].
 
+pub mod access_log;
+mod buffers;
+mod calendar;
 pub mod command;
+mod core;
 pub mod counters;
+mod deadlines;
+pub mod driver;
+pub mod event;
+mod exchange;
+mod failure;
+mod h1;
+mod heads;
+mod io;
+mod listener;
+mod local;
+mod message;
+mod pool;
+mod record;
+mod session;
 pub mod snapshot;
+mod stages;
+mod task;
+pub mod worker;

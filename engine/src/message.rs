@@ -38,6 +38,11 @@ impl<'a> BodyBatch<'a> {
         }
     }
 
+    /// A batch that only ends a body.
+    pub(crate) fn end() -> Self {
+        Self { end: true, ..Self::default() }
+    }
+
     /// The number of slices.
     pub(crate) fn len(&self) -> usize {
         self.count
@@ -88,8 +93,8 @@ pub(crate) enum ReceiveError {
 pub(crate) enum RelayError {
     /// Receiving failed.
     Receive(ReceiveError),
-    /// Sending failed.
-    Send(io::Error),
+    /// Sending failed; how does not matter, what is received next tells.
+    Send,
 }
 
 /// What the worker lends to every step.
@@ -112,7 +117,7 @@ pub(crate) enum ClientSignal {
 
 /// The client's side of an exchange, after its request head was read.
 pub(crate) trait Downstream {
-    /// Receives body bytes and hands them to `accept`, once.
+    /// Receives body bytes and hands them to `accept`.
     fn poll_request_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,9 +161,8 @@ pub(crate) trait Upstream {
     /// Sends what is kept; ready when nothing is.
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>>;
 
-    /// Receives a response head and lends it to `accept`. After a final head its body follows through
-    /// [`Upstream::poll_response_body`]; what of it has been received is handed on without waiting if that is called
-    /// before the task waits again.
+    /// Receives a response head and lends it to `accept`. What follows it must be handed on
+    /// ([`Upstream::lend_response_body`]) before the task waits.
     fn poll_response_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -167,10 +171,20 @@ pub(crate) trait Upstream {
         accept: &mut dyn FnMut(&ResponseHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>>;
 
+    /// Keeps what follows an interim head for the next call.
+    fn settle(&mut self, lent: Lent<'_>);
+
     /// Decides the framing of the response whose head was just received (RFC 9112 §6.3).
     fn start_body(&mut self, framing: BodyFraming);
 
-    /// Receives body bytes and hands them to `accept`, once.
+    /// Hands on what has been received of the body, which may be nothing, without waiting.
+    fn lend_response_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError>;
+
+    /// Receives body bytes and hands them to `accept`.
     fn poll_response_body(
         &mut self,
         cx: &mut Context<'_>,

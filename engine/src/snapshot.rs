@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
 
 /// Everything that a worker needs to know to serve.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
     /// Grows with each snapshot sent, whatever caused it (a reload or a new DNS answer).
     pub serial: u64,

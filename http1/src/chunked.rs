@@ -198,3 +198,287 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// How many more bytes of extensions than of data a body may have at any point. Data pays for extensions byte by byte, so
 /// that long bodies with small extensions pass, and bodies that are all extensions do not. The number is Go's.
 pub const CHUNK_EXTENSIONS_EXCESS_MAX: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ChunkError as E;
+
+    /// The body, the trailers and how many bytes were taken; or the error; or what there is of an unfinished body.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Outcome {
+        Done { body: Vec<u8>, trailers: Vec<u8>, taken: usize },
+        Unfinished { body: Vec<u8> },
+        Refused(ChunkError),
+    }
+
+    /// Feeds the pieces of `bytes` that end at `ends`.
+    fn decode_at(bytes: &[u8], ends: impl Iterator<Item = usize>) -> Outcome {
+        let mut decoder = ChunkedDecoder::new();
+        let (mut body, mut start) = (Vec::new(), 0);
+        for end in ends {
+            let mut input = &bytes[start..end];
+            start = end;
+            loop {
+                assert!(decoder.trailers().is_empty(), "trailers before the end");
+                match decoder.decode(&mut input) {
+                    Ok(ChunkEvent::Data(data)) => {
+                        assert!(!data.is_empty(), "empty data");
+                        body.extend_from_slice(data);
+                    }
+                    Ok(ChunkEvent::NeedMore) => {
+                        assert!(input.is_empty() && !decoder.is_done());
+                        break;
+                    }
+                    Ok(ChunkEvent::End) => {
+                        assert!(decoder.is_done());
+                        assert_eq!(decoder.decode(&mut input), Ok(ChunkEvent::End), "after the end");
+                        let taken = end - input.len();
+                        return Outcome::Done { body, trailers: decoder.trailers().to_vec(), taken };
+                    }
+                    Err(error) => {
+                        assert_eq!(decoder.decode(&mut input), Err(error), "after an error");
+                        return Outcome::Refused(error);
+                    }
+                }
+            }
+        }
+        Outcome::Unfinished { body }
+    }
+
+    /// Decodes `bytes` whole, split at every point, and byte by byte; all must agree.
+    fn decode_all_ways(bytes: &[u8]) -> Outcome {
+        let whole = decode_at(bytes, [bytes.len()].into_iter());
+        for split in 0..bytes.len() {
+            let outcome = decode_at(bytes, [split, bytes.len()].into_iter());
+            assert_eq!(outcome, whole, "split at {split} of {:?}", bytes.escape_ascii().to_string());
+        }
+        assert_eq!(decode_at(bytes, 0..=bytes.len()), whole, "byte by byte");
+        whole
+    }
+
+    #[test]
+    fn decodes_bodies_at_every_split() {
+        let table: &[(&[u8], &[u8], &[u8])] = &[
+            (b"0\r\n\r\n", b"", b""),
+            (b"5\r\nhello\r\n0\r\n\r\n", b"hello", b""),
+            (b"5\r\nhello\r\n006\r\n world\r\n000\r\n\r\n", b"hello world", b""),
+            (b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", b"01234567890123456789", b""),
+            (b"0000000000000001\r\nx\r\n0000000000000000\r\n\r\n", b"x", b""),
+            // Data may be anything.
+            (b"4\r\n\r\n0\r\r\n0\r\n\r\n", b"\r\n0\r", b""),
+            // RFC 9112 §7.1.1: extensions are ignored.
+            (b"1;a\r\nx\r\n0;b=c\r\n\r\n", b"x", b""),
+            (b"1 \t;a = \"\xff;0\" ; b\r\nx\r\n0\r\n\r\n", b"x", b""),
+            (b"1;\r\nx\r\n0;;\r\n\r\n", b"x", b""),
+            // RFC 9112 §7.1.2: trailers.
+            (b"0\r\nA: b\r\n\r\n", b"", b"A: b\r\n"),
+            (b"0\r\nA: b\r\nGrpc-Status:0\r\nE:\r\n\r\n", b"", b"A: b\r\nGrpc-Status:0\r\nE:\r\n"),
+        ];
+        for (bytes, body, trailers) in table {
+            let (body, trailers, taken) = (body.to_vec(), trailers.to_vec(), bytes.len());
+            assert_eq!(decode_all_ways(bytes), Outcome::Done { body, trailers, taken });
+        }
+    }
+
+    #[test]
+    fn leaves_the_next_message_alone() {
+        let bytes = b"1\r\nx\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+        let expected = Outcome::Done { body: b"x".to_vec(), trailers: Vec::new(), taken: 11 };
+        assert_eq!(decode_all_ways(bytes), expected);
+    }
+
+    #[test]
+    fn an_unfinished_body_is_not_an_end() {
+        let bytes = b"2;e\r\nxy\r\n0\r\nA: b\r\n\r\n";
+        for end in 0..bytes.len() {
+            let body: &[u8] = match end {
+                0..=5 => b"",
+                6 => b"x",
+                _ => b"xy",
+            };
+            assert_eq!(decode_all_ways(&bytes[..end]), Outcome::Unfinished { body: body.to_vec() }, "{end}");
+        }
+    }
+
+    #[test]
+    fn refuses_broken_framing_at_every_split() {
+        let table: &[(&[u8], ChunkError)] = &[
+            // RFC 9112 §7.1: chunk-size is 1*HEXDIG, without sign, prefix, separator or white space.
+            (b"\r\n", E::SizeInvalid),
+            (b"g\r\n", E::SizeInvalid),
+            (b"-1\r\n", E::SizeInvalid),
+            (b"+1\r\nx\r\n", E::SizeInvalid),
+            (b"0x1\r\n", E::SizeInvalid),
+            (b"1_0\r\n", E::SizeInvalid),
+            (b" 1\r\nx\r\n", E::SizeInvalid),
+            (b"\t1\r\nx\r\n", E::SizeInvalid),
+            (b";a\r\n", E::SizeInvalid),
+            (b"1\0\r\n", E::SizeInvalid),
+            (b"\xb2\r\n", E::SizeInvalid),
+            (b"1\x0b\r\n", E::SizeInvalid),
+            (b"1\r\nx\r\n\r\n", E::SizeInvalid),
+            // Overflow.
+            (b"00000000000000001\r\nx\r\n", E::SizeTooLong),
+            (b"10000000000000000\r\n", E::SizeTooLong),
+            (b"fffffffffffffffff\r\n", E::SizeTooLong),
+            // White space that no extension follows.
+            (b"1 \r\nx\r\n", E::ExtensionInvalid),
+            (b"1 1\r\nx\r\n", E::ExtensionInvalid),
+            (b"0 \r\n\r\n", E::ExtensionInvalid),
+            // Control bytes in extensions, quoted or not.
+            (b"1;a=\0\r\n", E::ExtensionInvalid),
+            (b"1;a=\x7f\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\n\"\r\n", E::BareLineFeed),
+            (b"1;a=\"\r\"\r\n", E::BareCarriageReturn),
+            (b"1;a\nx\r\n", E::BareLineFeed),
+            (b"1 \nx\r\n", E::BareLineFeed),
+            // Line ends are CRLF.
+            (b"1\nx\r\n", E::BareLineFeed),
+            (b"0\n\n", E::BareLineFeed),
+            (b"1\rx\r\n", E::BareCarriageReturn),
+            (b"1\r\r\nx", E::BareCarriageReturn),
+            // The data is as long as it says.
+            (b"1\r\nxy\r\n", E::DataUnterminated),
+            (b"1\r\nx\n0\r\n\r\n", E::DataUnterminated),
+            (b"1\r\nx\r0\r\n\r\n", E::DataUnterminated),
+            (b"1\r\nx0\r\n\r\n", E::DataUnterminated),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(decode_all_ways(bytes), Outcome::Refused(*expected), "{:?}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_chunk_may_be_as_large_as_64_bits() {
+        let mut decoder = ChunkedDecoder::new();
+        let mut input = &b"ffffffffffffffff\r\nabc"[..];
+        assert_eq!(decoder.decode(&mut input), Ok(ChunkEvent::Data(b"abc")));
+        assert_eq!(decoder.decode(&mut input), Ok(ChunkEvent::NeedMore));
+        assert_eq!(decoder.remaining, u64::MAX - 3);
+    }
+
+    #[test]
+    fn bounds_a_chunk_line() {
+        let line = |length: usize| [&b"1;"[..], &vec![b'a'; length - 2], b"\r\nx\r\n0\r\n\r\n"].concat();
+        assert!(matches!(
+            decode_at(&line(CHUNK_LINE_BYTES_MAX), [line(CHUNK_LINE_BYTES_MAX).len()].into_iter()),
+            Outcome::Done { .. }
+        ));
+        assert_eq!(decode_all_ways(&line(CHUNK_LINE_BYTES_MAX + 1)[..]), Outcome::Refused(E::LineTooLong));
+    }
+
+    #[test]
+    fn bounds_extensions_by_the_data_that_they_come_with() {
+        let chunk = |data: usize, extension: usize| {
+            let data = vec![b'x'; data];
+            let extension = vec![b'a'; extension - 1];
+            [format!("{:x};", data.len()).as_bytes(), &extension, b"\r\n", &data, b"\r\n"].concat()
+        };
+        // As many bytes of extensions as of data, for as long as one likes.
+        let fair = [chunk(100, 100).repeat(1000), b"0\r\n\r\n".to_vec()].concat();
+        assert!(matches!(decode_at(&fair, [fair.len()].into_iter()), Outcome::Done { .. }));
+        // 15 beyond the data a chunk: too much in the chunk after the 1092nd.
+        let unfair = chunk(1, 16);
+        let chunks = usize::try_from(CHUNK_EXTENSIONS_EXCESS_MAX / 15).unwrap();
+        let within = [unfair.repeat(chunks), b"0\r\n\r\n".to_vec()].concat();
+        assert!(matches!(decode_at(&within, [within.len()].into_iter()), Outcome::Done { .. }));
+        let beyond = unfair.repeat(chunks + 1);
+        assert_eq!(decode_at(&beyond, [beyond.len()].into_iter()), Outcome::Refused(E::ExtensionsTooLong));
+        assert_eq!(decode_at(&beyond, 0..=beyond.len()), Outcome::Refused(E::ExtensionsTooLong));
+    }
+
+    #[test]
+    fn leaves_out_trailers_that_may_not_be_forwarded() {
+        let dropped = [
+            "content-length: 5",
+            "Transfer-Encoding: chunked",
+            "HOST: evil",
+            "Trailer: a",
+            "Connection: close",
+            "Keep-Alive: a",
+            "TE: a",
+            "Upgrade: a",
+            "Proxy-Connection: a",
+            "Proxy-Authenticate: a",
+            "Proxy-Authorization: a",
+            "Authorization: a",
+            "Content-Encoding: gzip",
+            "Content-Type: a/b",
+            "Content-Range: bytes */5",
+            "Cookie: a=b",
+            "Set-Cookie: a=b",
+            "X-Forwarded-For: 127.0.0.1",
+            "x-forwarded-anything: a",
+            "Forwarded: for=_a",
+            "Cache-Control: no-store",
+            "Expect: 100-continue",
+        ];
+        for line in dropped {
+            let bytes = format!("0\r\nA: b\r\n{line}\r\nC: d\r\n\r\n");
+            let expected = Outcome::Done {
+                body: Vec::new(),
+                trailers: b"A: b\r\nC: d\r\n".to_vec(),
+                taken: bytes.len(),
+            };
+            assert_eq!(decode_all_ways(bytes.as_bytes()), expected, "{line}");
+            let alone = format!("0\r\n{line}\r\n\r\n");
+            let expected = Outcome::Done { body: Vec::new(), trailers: Vec::new(), taken: alone.len() };
+            assert_eq!(decode_all_ways(alone.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn refuses_broken_trailers_at_every_split() {
+        let table: &[(&[u8], ChunkError)] = &[
+            (b"0\r\nA\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA : b\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\n: b\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA: b\r\n c\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\n \r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA: \0\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA: \x7f\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA\xff: b\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nHost\r\n\r\n", E::TrailerInvalid),
+            (b"0\r\nA: b\n\r\n", E::BareLineFeed),
+            (b"0\r\n\n", E::BareLineFeed),
+            (b"0\r\nA: b\rC: d\r\n\r\n", E::BareCarriageReturn),
+            (b"0\r\n\r\r\n", E::BareCarriageReturn),
+            // The next request in place of the empty line.
+            (b"0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", E::TrailerInvalid),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(decode_all_ways(bytes), Outcome::Refused(*expected), "{:?}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn bounds_the_trailer_section() {
+        use crate::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
+        // A name and a value, and the empty line, of `length` bytes in all; once kept, once left out.
+        for name in ["A:", "Cookie:"] {
+            let section = |length: usize| {
+                [b"0\r\n", name.as_bytes(), &vec![b'v'; length - name.len() - 4], b"\r\n\r\n"].concat()
+            };
+            assert!(matches!(decode_all_ways(&section(TRAILER_BYTES_MAX)), Outcome::Done { .. }));
+            let beyond = decode_all_ways(&section(TRAILER_BYTES_MAX + 1));
+            assert_eq!(beyond, Outcome::Refused(E::TrailersTooLarge));
+            let lines = |count: usize| format!("0\r\n{}\r\n", format!("{name}v\r\n").repeat(count));
+            assert!(matches!(decode_all_ways(lines(TRAILER_FIELDS_MAX).as_bytes()), Outcome::Done { .. }));
+            let beyond = decode_all_ways(lines(TRAILER_FIELDS_MAX + 1).as_bytes());
+            assert_eq!(beyond, Outcome::Refused(E::TooManyTrailers));
+        }
+    }
+
+    #[test]
+    fn allocates_nothing_without_trailers() {
+        assert_eq!(decoder_after(b"1;a\r\nx\r\n0\r\n\r\n").trailers.capacity(), 0);
+        assert!(decoder_after(b"0\r\nA: b\r\n\r\n").trailers.capacity() > 0);
+    }
+
+    fn decoder_after(mut input: &[u8]) -> ChunkedDecoder {
+        let mut decoder = ChunkedDecoder::new();
+        while decoder.decode(&mut input).unwrap() != ChunkEvent::End {}
+        decoder
+    }
+}

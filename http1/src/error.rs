@@ -92,3 +92,19 @@ impl HeadError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_follow_the_rule_that_is_broken() {
+        assert_eq!(HeadError::BareLineFeed.status(), 400);
+        assert_eq!(HeadError::TargetInvalid.status(), 400);
+        assert_eq!(HeadError::RequestLineTooLong.status(), 414);
+        assert_eq!(HeadError::HeadTooLarge.status(), 431);
+        assert_eq!(HeadError::TooManyFields.status(), 431);
+        assert_eq!(HeadError::VersionUnsupported.status(), 505);
+        assert_eq!(HeadError::BareLineFeed.reason(), "bare_line_feed");
+    }
+}

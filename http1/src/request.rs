@@ -273,6 +273,8 @@ mod tests {
             ("CONNECT", ":80", None),
             ("CONNECT", "a:123456", None),
             ("CONNECT", "::1:443", None),
+            ("CONNECT", "[g]:443", None),
+            ("CONNECT", "[]:443", None),
             ("CONNECT", "u@a:80", None),
             ("CONNECT", "a/b:80", None),
             ("CONNECT", "/", None),

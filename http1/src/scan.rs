@@ -9,7 +9,7 @@ use crate::{HeadError, HeadLimits};
 /// Finds the end of a head over several reads without looking at a byte twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
-    /// All before it is looked at; it is a line's end when that CR's LF is still to come.
+    /// All before it is looked at. It stays at a CR whose LF is still to come, and at an offending byte.
     scanned: usize,
     /// Where the line starts that is being scanned.
     line_start: usize,

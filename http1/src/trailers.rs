@@ -60,6 +60,12 @@ impl TrailerSection {
         self.lines.get(..self.line_start).unwrap_or_default()
     }
 
+    /// How many bytes the kept lines have room for.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.lines.capacity()
+    }
+
     fn read_text(&mut self, input: &mut &[u8]) -> Result<(), ChunkError> {
         let length = input.iter().position(|&byte| !is_value_byte(byte)).unwrap_or(input.len());
         let (text, rest) = input.split_at(length);

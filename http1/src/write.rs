@@ -190,3 +190,80 @@ pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
 const DECIMAL_DIGITS_MAX: usize = 20;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeadLimits, parse_request};
+    use corelane_semantics::{Known, RequestHead};
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = b"|".to_vec();
+        write(&mut out);
+        out
+    }
+
+    #[test]
+    fn copies_runs_of_kept_lines_unchanged() {
+        let lines = ["A:1\r\n", "b: \t2 \r\n", "C:\r\n", "A: 4\r\n"];
+        let head = format!("GET / HTTP/1.1\r\n{}\r\n", lines.concat());
+        let mut request = RequestHead::default();
+        parse_request(head.as_bytes(), &HeadLimits::default(), &mut request).unwrap();
+        // Every subset of the lines.
+        for kept in 0_u32..16 {
+            let mut index = 0;
+            let out = written(|out| {
+                write_fields(out, head.as_bytes(), &request.fields, request.fields_end, |_| {
+                    index += 1;
+                    kept >> (index - 1) & 1 == 1
+                });
+            });
+            let expected: String =
+                (0..4).filter(|line| kept >> line & 1 == 1).map(|line: usize| lines[line]).collect();
+            assert_eq!(out, format!("|{expected}").into_bytes(), "{kept:04b}");
+        }
+    }
+
+    #[test]
+    fn no_fields_write_nothing() {
+        let head = b"GET / HTTP/1.1\r\n\r\n";
+        let mut request = RequestHead::default();
+        parse_request(head, &HeadLimits::default(), &mut request).unwrap();
+        let out = written(|out| write_fields(out, head, &request.fields, request.fields_end, |_| true));
+        assert_eq!(out, b"|");
+    }
+
+    #[test]
+    fn writes_lines() {
+        assert_eq!(written(|out| write_field(out, Known::Via.name(), b"1.1 a")), b"|via: 1.1 a\r\n");
+        assert_eq!(written(|out| write_request_line(out, b"GET", b"/a?b")), b"|GET /a?b HTTP/1.1\r\n");
+        assert_eq!(written(|out| write_status_line(out, 404, b"Not Found")), b"|HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(written(|out| write_status_line(out, 599, b"")), b"|HTTP/1.1 599 \r\n");
+    }
+
+    #[test]
+    fn writes_decimals() {
+        for n in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            assert_eq!(written(|out| write_decimal(out, n)), format!("|{n}").into_bytes());
+        }
+    }
+
+    #[test]
+    fn writes_chunk_headers() {
+        let mut buffer = [0xff; CHUNK_HEADER_BYTES_MAX];
+        for length in [1, 9, 10, 15, 16, 255, 256, 65_536, u64::MAX] {
+            assert_eq!(chunk_header(&mut buffer, length), format!("{length:x}\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn registered_statuses_have_a_reason() {
+        assert_eq!(reason_phrase(200), "OK");
+        assert_eq!(reason_phrase(418), "");
+        assert_eq!(reason_phrase(0), "");
+        // Those that this proxy answers with by itself.
+        for status in [400, 404, 408, 413, 414, 421, 429, 431, 500, 501, 502, 503, 504, 505] {
+            assert!(!reason_phrase(status).is_empty(), "{status}");
+        }
+    }
+}

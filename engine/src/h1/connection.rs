@@ -21,7 +21,10 @@ pub(super) struct Connection<S> {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     pub(super) reader: BodyReader,
+    /// Where the head in progress stands.
     scanner: HeadScanner,
+    /// How the next head begins.
+    fresh_scanner: HeadScanner,
     /// The last receive filled its buffer: more is likely there.
     more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
@@ -29,13 +32,14 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: ByteStream> Connection<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S, scanner: HeadScanner) -> Self {
         Self {
             stream,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             reader: BodyReader::Done,
-            scanner: HeadScanner::new(),
+            scanner,
+            fresh_scanner: scanner,
             more_likely: false,
             burst_start: 0,
         }
@@ -56,7 +60,7 @@ impl<S: ByteStream> Connection<S> {
                 if !self.inbox.is_empty() {
                     let bytes = self.inbox.bytes(scratch);
                     if let Some(end) = self.scanner.scan(bytes, limits)? {
-                        let start = std::mem::take(&mut self.scanner).start();
+                        let start = std::mem::replace(&mut self.scanner, self.fresh_scanner).start();
                         let accepted = accept(&bytes[start..end]);
                         self.inbox.consume(end);
                         return Poll::Ready(accepted);
@@ -101,12 +105,11 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Hands on what is there of the body, which may be nothing, in one batch; never waits. If `accept` fails, the
-    /// bytes of that batch count as not received, so that they can be handed on again.
+    /// bytes of that batch stay; the reader must be started anew then.
     pub(super) fn lend_body(
         &mut self,
         lent: Lent<'_>,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
-        restart: BodyReader,
     ) -> Result<BodyStep, RelayError> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
@@ -117,13 +120,11 @@ impl<S: ByteStream> Connection<S> {
                 .map_err(|error| RelayError::Receive(error.into()))?;
             let sent = accept(&batch);
             let end = batch.end;
-            self.inbox.consume(used);
-            if sent.is_err() {
-                self.inbox.restore(used);
-                self.reader = restart;
+            if sent.is_ok() {
+                self.inbox.consume(used);
             }
             self.inbox.settle(scratch, lent.buffers);
-            sent.map_err(RelayError::Send)?;
+            sent.map_err(|_| RelayError::Send)?;
             Ok(if end { BodyStep::End } else { BodyStep::More })
         })
     }
@@ -146,7 +147,7 @@ impl<S: ByteStream> Connection<S> {
                 .map_err(|error| RelayError::Receive(error.into()))?;
             self.inbox.consume(used);
             if !batch.is_empty() {
-                accept(&batch).map_err(RelayError::Send)?;
+                accept(&batch).map_err(|_| RelayError::Send)?;
             }
             if batch.end {
                 return Ok(BodyStep::End);
@@ -165,8 +166,7 @@ impl<S: ByteStream> Connection<S> {
             return Err(RelayError::Receive(ReceiveError::Closed));
         }
         self.reader = BodyReader::Done;
-        let end = BodyBatch { end: true, ..BodyBatch::default() };
-        accept(&end).map_err(RelayError::Send)?;
+        accept(&BodyBatch::end()).map_err(|_| RelayError::Send)?;
         Ok(BodyStep::End)
     }
 
@@ -194,12 +194,21 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
+    /// Waits for something to receive; the next receive is tried without waiting again.
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.more_likely {
+            match self.stream.poll_ready(cx, Interest::Read)? {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => {}
+            }
+            self.more_likely = true;
+            self.burst_start = self.inbox.received();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `Ok(false)` for the end.
-    pub(super) fn poll_watch(
-        &mut self,
-        cx: &mut Context<'_>,
-        lent: Lent<'_>,
-    ) -> Poll<io::Result<bool>> {
+    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<bool>> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
             let filled = self.poll_fill(cx, scratch);

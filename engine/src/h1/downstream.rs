@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_http1::{HeadLimits, parse_request};
+use corelane_http1::{HeadLimits, HeadScanner, parse_request};
 use corelane_semantics::{BodyFraming, RequestHead};
 
 use super::body::{BodyReader, BodyWriter};
@@ -26,7 +26,7 @@ pub(crate) struct H1Downstream<S> {
 impl<S: ByteStream> H1Downstream<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
-            connection: Connection::new(stream),
+            connection: Connection::new(stream, HeadScanner::new()),
             writer: BodyWriter::Nothing,
             framing: BodyFraming::None,
             half_closed: false,
@@ -63,8 +63,11 @@ impl<S: ByteStream> H1Downstream<S> {
         lent: Lent<'_>,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Result<BodyStep, RelayError> {
-        let restart = BodyReader::new(self.framing);
-        self.connection.lend_body(lent, accept, restart)
+        let handed_on = self.connection.lend_body(lent, accept);
+        if let Err(RelayError::Send) = handed_on {
+            self.connection.reader = BodyReader::new(self.framing);
+        }
+        handed_on
     }
 
     /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
@@ -93,7 +96,7 @@ impl<S: ByteStream> H1Downstream<S> {
 
     /// Waits for the client to send something or to leave, without receiving it.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.stream.poll_ready(cx, Interest::Read)
+        self.connection.poll_readable(cx)
     }
 
     /// Receives and forgets; `Ok(false)` is the end of the stream. For a close that lets the client read the answer.

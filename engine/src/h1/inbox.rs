@@ -45,11 +45,7 @@ impl Inbox {
     }
 
     /// Receives once into the scratch buffer, behind the window.
-    pub(crate) fn fill(
-        &mut self,
-        stream: &mut impl ByteStream,
-        scratch: &mut [u8],
-    ) -> io::Result<Fill> {
+    pub(crate) fn fill(&mut self, stream: &mut impl ByteStream, scratch: &mut [u8]) -> io::Result<Fill> {
         if self.window.is_empty() {
             self.window = 0..0;
         }
@@ -75,12 +71,6 @@ impl Inbox {
     pub(crate) fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.window.len(), "more used than there is");
         self.window.start += count;
-    }
-
-    /// Takes bytes back that were consumed in this step.
-    pub(crate) fn restore(&mut self, count: usize) {
-        debug_assert!(count <= self.window.start, "more given back than there was");
-        self.window.start -= count;
     }
 
     /// Ends a step: what is left moves out of the scratch buffer.

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_http1::{HeadLimits, parse_response};
+use corelane_http1::{HeadLimits, HeadScanner, parse_response};
 use corelane_semantics::{BodyFraming, ResponseHead};
 
 use super::body::{BodyReader, BodyWriter};
@@ -21,7 +21,8 @@ pub(crate) struct H1Upstream<S> {
 impl<S: ByteStream> H1Upstream<S> {
     /// A request whose body is framed so goes out on this stream.
     pub(crate) fn new(stream: S, request_framing: BodyFraming, limits: HeadLimits) -> Self {
-        Self { connection: Connection::new(stream), writer: BodyWriter::new(request_framing), limits }
+        let connection = Connection::new(stream, HeadScanner::for_response());
+        Self { connection, writer: BodyWriter::new(request_framing), limits }
     }
 
     /// The stream for another exchange, if it stands exactly at the end of a response.
@@ -63,8 +64,20 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         })
     }
 
+    fn settle(&mut self, lent: Lent<'_>) {
+        self.connection.settle(lent);
+    }
+
     fn start_body(&mut self, framing: BodyFraming) {
         self.connection.reader = BodyReader::new(framing);
+    }
+
+    fn lend_response_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        self.connection.lend_body(lent, accept)
     }
 
     fn poll_response_body(

@@ -7,7 +7,7 @@
 
 pub(crate) mod clock;
 mod listener;
-pub(crate) mod memory;
+
 mod readiness;
 mod socket;
 mod syscall;
@@ -22,8 +22,7 @@ pub(crate) use listener::{Accepted, ListenerSocket};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;
-pub use wake::Wake;
-pub(crate) use wake::WakeListener;
+pub(crate) use wake::{Wake, WakeListener};
 
 use crate::snapshot::Address;
 

@@ -104,8 +104,7 @@ impl Dial for Socket {
                 (socket, SockAddr::from(*address))
             }
             Address::Unix(path) => {
-                let socket =
-                    socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+                let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
                 (socket, SockAddr::unix(path)?)
             }
         };

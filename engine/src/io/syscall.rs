@@ -1,5 +1,8 @@
 //! The system calls that the workers make themselves, each as one safe function.
-#![allow(unsafe_code, reason = "system calls; every block is one call on memory that the caller lends for its length")]
+#![allow(
+    unsafe_code,
+    reason = "system calls; every block is one call on memory that the caller lends for its length"
+)]
 
 use std::io;
 use std::io::IoSlice;

@@ -10,31 +10,26 @@ use super::syscall;
 
 /// Wakes whoever waits on the other end. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Wake(Arc<OwnedFd>);
+pub(crate) struct Wake(Arc<OwnedFd>);
 
 impl Wake {
     /// A new pair's sending end.
-    ///
-    /// # Errors
-    ///
-    /// When the process is out of descriptors.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(Arc::new(syscall::eventfd()?)))
     }
 
     /// Makes the descriptor readable until it is acknowledged.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         syscall::eventfd_add(self.0.as_fd());
     }
 
     /// Makes the descriptor unreadable again.
-    pub fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&self) {
         syscall::read_counter(self.0.as_raw_fd());
     }
 
     /// A descriptor to poll for reading: the same object, so it is acknowledged through [`Wake::acknowledge`].
-    #[must_use]
-    pub fn descriptor(&self) -> RawFd {
+    pub(crate) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

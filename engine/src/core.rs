@@ -1,0 +1,201 @@
+//! What the tasks of one worker share: everything that belongs to its core and to nothing else.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use corelane_semantics::{RequestHead, ResponseHead};
+
+use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
+use crate::buffers::{Buffers, Scratch};
+use crate::calendar::write_http_date;
+use crate::counters::{PerWorker, WorkerCounters};
+use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
+use crate::event::EventSender;
+use crate::io::{Dial, clock, set_ticker};
+use crate::local::Local;
+use crate::message::Lent;
+
+/// The worker.
+pub(crate) struct Core<S: Dial> {
+    /// Which worker.
+    pub(crate) index: usize,
+    /// Its scratch buffer.
+    pub(crate) scratch: Scratch,
+    /// Its free list.
+    pub(crate) buffers: Buffers,
+    /// Its deadlines.
+    pub(crate) deadlines: Deadlines,
+    /// The snapshot in force, with the worker's own state for it.
+    pub(crate) local: RefCell<Rc<Local<S>>>,
+    /// The tables that heads are parsed into; used within a step.
+    pub(crate) request_head: RefCell<RequestHead>,
+    pub(crate) response_head: RefCell<ResponseHead>,
+    /// Set when the worker is to finish what is in progress and end.
+    pub(crate) draining: Cell<bool>,
+    /// When that was ([`clock::coarse_ms`]).
+    pub(crate) draining_since_ms: Cell<u64>,
+    /// Wakes the worker's main task: a connection ended while draining.
+    pub(crate) main: RefCell<Option<Waker>>,
+    /// Connections from clients that are open.
+    pub(crate) connections: Cell<usize>,
+    /// To the control thread.
+    pub(crate) events: EventSender,
+    counters: PerWorker<WorkerCounters>,
+    log: RefCell<LogBatch>,
+    log_sink: Option<LogSink>,
+    date: RefCell<HttpDate>,
+    ticker: RawFd,
+    ticking: Cell<bool>,
+}
+
+#[derive(Default)]
+struct HttpDate {
+    unix_seconds: u64,
+    text: Vec<u8>,
+}
+
+/// What a worker is made of.
+pub(crate) struct CoreParts {
+    pub(crate) index: usize,
+    pub(crate) counters: PerWorker<WorkerCounters>,
+    pub(crate) events: EventSender,
+    pub(crate) log: Option<LogSink>,
+    /// The descriptor of the worker's ticker.
+    pub(crate) ticker: RawFd,
+}
+
+impl<S: Dial> Core<S> {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        Self {
+            index: parts.index,
+            scratch: Scratch::new(),
+            buffers: Buffers::default(),
+            deadlines: Deadlines::new(clock::coarse_ms()),
+            local: RefCell::new(Rc::new(Local::empty(parts.index))),
+            request_head: RefCell::default(),
+            response_head: RefCell::default(),
+            draining: Cell::new(false),
+            draining_since_ms: Cell::new(u64::MAX),
+            main: RefCell::default(),
+            connections: Cell::new(0),
+            events: parts.events,
+            counters: parts.counters,
+            log: RefCell::default(),
+            log_sink: parts.log,
+            date: RefCell::default(),
+            ticker: parts.ticker,
+            ticking: Cell::new(false),
+        }
+    }
+
+    /// What every step needs.
+    pub(crate) fn lent(&self) -> Lent<'_> {
+        Lent { scratch: &self.scratch, buffers: &self.buffers }
+    }
+
+    /// The worker's own counters.
+    pub(crate) fn counters(&self) -> &WorkerCounters {
+        self.counters.of(self.index)
+    }
+
+    /// Lends the current date as an HTTP date.
+    pub(crate) fn with_date<R>(&self, use_date: impl FnOnce(&[u8]) -> R) -> R {
+        let unix_seconds = clock::unix_coarse_ns() / 1_000_000_000;
+        let mut date = self.date.borrow_mut();
+        if date.unix_seconds != unix_seconds {
+            date.unix_seconds = unix_seconds;
+            date.text.clear();
+            write_http_date(&mut date.text, unix_seconds);
+        }
+        use_date(&date.text)
+    }
+
+    /// Lets `write` append a record to the access log.
+    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.log_sink.is_none() {
+            return;
+        }
+        let mut batch = self.log.borrow_mut();
+        if batch.bytes.capacity() < BATCH_BYTES {
+            batch.bytes.reserve(BATCH_BYTES);
+        }
+        write(&mut batch.bytes);
+        batch.records += 1;
+        self.keep_ticking();
+        if batch.bytes.len() >= BATCH_BYTES {
+            drop(batch);
+            self.flush_log();
+        }
+    }
+
+    /// Hands the records so far to the log writer.
+    pub(crate) fn flush_log(&self) {
+        let mut batch = self.log.borrow_mut();
+        let Some(sink) = self.log_sink.as_ref().filter(|_| batch.records > 0) else { return };
+        let records = batch.records;
+        match sink.hand_over(&mut batch) {
+            Ok(()) => self.counters().log_records.add(records),
+            Err(lost) => self.counters().log_dropped.add(lost),
+        }
+    }
+
+    /// Makes sure that the ticker runs: something waits for it.
+    pub(crate) fn keep_ticking(&self) {
+        if !self.ticking.replace(true) {
+            let interval = u32::try_from(TICK_MS).expect("a tick is far below 49 days");
+            set_ticker(self.ticker, interval);
+        }
+    }
+
+    /// One tick: wakes what is due, flushes the log, checks the pools; stops the ticker when nothing waits for it.
+    pub(crate) fn tick(&self) {
+        let now_ms = clock::coarse_ms();
+        let no_deadlines = self.deadlines.advance(now_ms);
+        self.flush_log();
+        let no_idle = self.local.borrow().sweep(now_ms);
+        if no_deadlines && no_idle {
+            self.ticking.set(false);
+            set_ticker(self.ticker, 0);
+        }
+    }
+}
+
+/// A connection's deadline. Removed when dropped.
+pub(crate) struct Timer<S: Dial> {
+    core: Rc<Core<S>>,
+    key: DeadlineKey,
+    due_ms: u64,
+}
+
+impl<S: Dial> Timer<S> {
+    pub(crate) fn new(core: &Rc<Core<S>>) -> Self {
+        Self { core: core.clone(), key: core.deadlines.insert(), due_ms: u64::MAX }
+    }
+
+    /// Wakes the task when `due_ms` ([`clock::coarse_ms`]) has passed; `u64::MAX` for never.
+    pub(crate) fn set(&mut self, cx: &Context<'_>, now_ms: u64, due_ms: u64) {
+        if due_ms == self.due_ms {
+            return;
+        }
+        self.due_ms = due_ms;
+        if due_ms == u64::MAX {
+            self.core.deadlines.clear(self.key);
+        } else {
+            self.core.deadlines.set(self.key, now_ms, due_ms, cx.waker());
+            self.core.keep_ticking();
+        }
+    }
+
+    /// Forgets that the deadline was set, so that setting it to the same time arms it again.
+    pub(crate) fn fired(&mut self) {
+        self.due_ms = u64::MAX;
+    }
+}
+
+impl<S: Dial> Drop for Timer<S> {
+    fn drop(&mut self) {
+        self.core.deadlines.remove(self.key);
+    }
+}

@@ -1,0 +1,420 @@
+//! The heads that Corelane sends: a received head without what belongs to one connection, and with what a proxy adds.
+//!
+//! Unchanged runs of field lines are copied as they came, so order, case and duplicates survive. A head is written to one
+//! buffer that the exchange keeps until the response has begun, because a request may have to be sent again.
+
+use std::net::{IpAddr, SocketAddr};
+
+use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
+use corelane_semantics::{
+    BodyFraming, Field, Fields, Known, RequestHead, ResponseHead, Span, TargetForm, Version,
+};
+
+use crate::snapshot::{ForwardedFields, HostPolicy};
+
+/// Options in `Connection` fields at most; each is compared with each field name.
+pub(crate) const CONNECTION_OPTIONS_MAX: usize = 32;
+
+/// Written in `Via` (RFC 9110 §7.6.3).
+const PSEUDONYM: &[u8] = b"corelane";
+
+/// What the `Connection` fields of a message say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConnectionOptions {
+    /// `close`
+    pub(crate) close: bool,
+    /// `keep-alive`
+    pub(crate) keep_alive: bool,
+    /// Names fields.
+    pub(crate) nominates: bool,
+    /// More than [`CONNECTION_OPTIONS_MAX`].
+    pub(crate) excess: bool,
+}
+
+/// Reads the `Connection` fields (RFC 9110 §7.6.1).
+pub(crate) fn connection_options(fields: &Fields, bytes: &[u8]) -> ConnectionOptions {
+    let mut options = ConnectionOptions::default();
+    if fields.count(Known::Connection) == 0 {
+        return options;
+    }
+    for (index, option) in fields.list(Known::Connection, bytes).enumerate() {
+        if index == CONNECTION_OPTIONS_MAX {
+            options.excess = true;
+            break;
+        }
+        if option.eq_ignore_ascii_case(b"close") {
+            options.close = true;
+        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+        } else {
+            options.nominates = true;
+        }
+    }
+    options
+}
+
+/// Whether `Connection` names this field, so that it ends here. Fields on which framing, routing or authentication
+/// rest cannot be named away by a client.
+fn is_nominated(field: &Field, fields: &Fields, bytes: &[u8]) -> bool {
+    const PROTECTED: [&[u8]; 2] = [b"authorization", b"cookie"];
+    let name = field.name.bytes(bytes);
+    !PROTECTED.iter().any(|protected| name.eq_ignore_ascii_case(protected))
+        && fields.list(Known::Connection, bytes).any(|option| option.eq_ignore_ascii_case(name))
+}
+
+/// A client as the upstream and the log are told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientAddress {
+    /// The address; `None` over a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// The IP address as text, or `unix:`.
+    text: ClientText,
+}
+
+/// The text without an allocation: an IPv6 address has at most 39 characters (IPv4-mapped ones are shown as IPv4).
+#[derive(Clone, Copy, Debug)]
+struct ClientText {
+    bytes: [u8; 45],
+    length: u8,
+}
+
+impl ClientAddress {
+    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
+        let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
+        let mut text = ClientText { bytes: [0; 45], length: 0 };
+        let _ = match address {
+            Some(address) => std::fmt::Write::write_fmt(&mut text, format_args!("{}", address.ip())),
+            None => std::fmt::Write::write_str(&mut text, "unix:"),
+        };
+        Self { address, text }
+    }
+
+    /// The IP address as text, or `unix:`.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text.bytes[..usize::from(self.text.length)]
+    }
+
+    /// The IP address.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip())
+    }
+}
+
+impl std::fmt::Write for ClientText {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        let start = usize::from(self.length);
+        let room = self.bytes.get_mut(start..start + part.len()).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(part.as_bytes());
+        self.length = u8::try_from(start + part.len()).map_err(|_| std::fmt::Error)?;
+        Ok(())
+    }
+}
+
+/// What a request head towards an upstream is made from.
+pub(crate) struct UpstreamHead<'a> {
+    /// The received head.
+    pub(crate) head: &'a RequestHead,
+    /// Its bytes.
+    pub(crate) bytes: &'a [u8],
+    /// The host that the client asked for.
+    pub(crate) host: &'a [u8],
+    /// The framing of the body.
+    pub(crate) framing: BodyFraming,
+    /// What its Connection fields say.
+    pub(crate) options: ConnectionOptions,
+    /// Who sent it.
+    pub(crate) client: &'a ClientAddress,
+    /// Whether what the client says about where the request came from is believed.
+    pub(crate) trusted: bool,
+    /// What the listener is to add.
+    pub(crate) forwarded: ForwardedFields,
+    /// What the route makes of the Host field.
+    pub(crate) host_policy: &'a HostPolicy,
+}
+
+/// Where the log finds its words in a written request head.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeadWords {
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    pub(crate) host: Span,
+}
+
+impl UpstreamHead<'_> {
+    /// Writes the head, ready to be sent.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> HeadWords {
+        let mut words = self.write_request_line(out);
+        words.host = self.write_received_fields(out);
+        if self.framing == BodyFraming::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if self.accepts_trailers() {
+            out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+        }
+        if self.forwarded.x_forwarded {
+            self.write_x_forwarded(out);
+        }
+        if self.forwarded.forwarded {
+            self.write_forwarded(out);
+        }
+        if self.forwarded.via {
+            out.extend_from_slice(match self.head.version {
+                Version::Http10 => b"Via: 1.0 ",
+                Version::Http11 => b"Via: 1.1 ",
+            });
+            out.extend_from_slice(PSEUDONYM);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        words
+    }
+
+    fn write_request_line(&self, out: &mut Vec<u8>) -> HeadWords {
+        let method = self.head.method_token.bytes(self.bytes);
+        // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
+        let target = match self.head.form {
+            TargetForm::Absolute => {
+                let after_authority = self.head.authority.map_or(self.head.target.start, |span| span.end);
+                Span { start: after_authority, end: self.head.target.end }.bytes(self.bytes)
+            }
+            _ => self.head.target.bytes(self.bytes),
+        };
+        let start = out.len();
+        if target.first() == Some(&b'/') || target == b"*" {
+            write_request_line(out, method, target);
+        } else if target.is_empty() && method == b"OPTIONS" {
+            write_request_line(out, method, b"*");
+        } else {
+            // Absolute-form with a query but no path.
+            let mut with_path = Vec::with_capacity(target.len() + 1);
+            with_path.push(b'/');
+            with_path.extend_from_slice(target);
+            write_request_line(out, method, &with_path);
+        }
+        let target_start = start + method.len() + 1;
+        HeadWords {
+            method: Span::new(start, start + method.len()),
+            // The line ends in " HTTP/1.1\r\n".
+            target: Span::new(target_start, out.len() - 11),
+            host: Span::default(),
+        }
+    }
+
+    /// Copies the lines that go on, and returns where the host stands.
+    fn write_received_fields(&self, out: &mut Vec<u8>) -> Span {
+        let fields = &self.head.fields;
+        let keep_host = *self.host_policy == HostPolicy::Preserve && fields.count(Known::Host) == 1;
+        let mut host = Span::default();
+        if !keep_host {
+            // RFC 9110 §7.2: a Host field that was not there comes first.
+            let value = match self.host_policy {
+                HostPolicy::Preserve => self.host,
+                HostPolicy::Set(value) => value.as_bytes(),
+            };
+            write_field(out, b"Host", value);
+            host = Span::new(out.len() - 2 - value.len(), out.len() - 2);
+        }
+        let written = out.len();
+        // Bytes of lines left out so far, and where the one begins that is being left out: the Host line's place.
+        let (mut dropped, mut dropping) = (self.head.fields_start, None);
+        write_fields(out, self.bytes, fields, self.head.fields_end, |field| {
+            if let Some(start) = dropping.take() {
+                dropped += field.name.start - start;
+            }
+            let keep = self.keeps(field, keep_host);
+            if !keep {
+                dropping = Some(field.name.start);
+            } else if field.known == Some(Known::Host) {
+                let start = written + (field.value.start - dropped) as usize;
+                host = Span::new(start, start + field.value.len());
+            }
+            keep
+        });
+        host
+    }
+
+    fn keeps(&self, field: &Field, keep_host: bool) -> bool {
+        match field.known {
+            None => !self.options.nominates || !is_nominated(field, &self.head.fields, self.bytes),
+            Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
+            Some(Known::Host) => keep_host,
+            // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
+            Some(Known::Expect) => self.head.version == Version::Http11,
+            Some(Known::XForwardedFor) => self.trusted && !self.forwarded.x_forwarded,
+            Some(Known::XForwardedProto | Known::XForwardedHost) => self.trusted,
+            Some(Known::Forwarded) => self.trusted && !self.forwarded.forwarded,
+            Some(known) => !known.is_hop_by_hop(),
+        }
+    }
+
+    /// RFC 9110 §10.1.4: TE speaks of the next hop only, so it is said anew.
+    fn accepts_trailers(&self) -> bool {
+        self.head.fields.count(Known::Te) > 0
+            && self
+                .head
+                .fields
+                .list(Known::Te, self.bytes)
+                .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    }
+
+    fn write_x_forwarded(&self, out: &mut Vec<u8>) {
+        let fields = &self.head.fields;
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        if self.trusted {
+            for earlier in fields.all(Known::XForwardedFor, self.bytes) {
+                out.extend_from_slice(earlier);
+                out.extend_from_slice(b", ");
+            }
+        }
+        out.extend_from_slice(self.client.text());
+        out.extend_from_slice(b"\r\n");
+        if !self.trusted || fields.count(Known::XForwardedProto) == 0 {
+            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        }
+        if !self.trusted || fields.count(Known::XForwardedHost) == 0 {
+            write_field(out, b"X-Forwarded-Host", self.host);
+        }
+    }
+
+    /// RFC 7239 §4.
+    fn write_forwarded(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Forwarded: ");
+        if self.trusted {
+            for earlier in self.head.fields.all(Known::Forwarded, self.bytes) {
+                out.extend_from_slice(earlier);
+                out.extend_from_slice(b", ");
+            }
+        }
+        out.extend_from_slice(b"for=");
+        match self.client.ip() {
+            Some(IpAddr::V4(_)) => out.extend_from_slice(self.client.text()),
+            Some(IpAddr::V6(_)) => {
+                out.extend_from_slice(b"\"[");
+                out.extend_from_slice(self.client.text());
+                out.extend_from_slice(b"]\"");
+            }
+            None => out.extend_from_slice(b"unknown"),
+        }
+        if !self.host.is_empty() {
+            // A valid authority has no quote or backslash.
+            out.extend_from_slice(b";host=\"");
+            out.extend_from_slice(self.host);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b";proto=http\r\n");
+    }
+}
+
+/// What a response head towards a client is made from.
+pub(crate) struct DownstreamHead<'a> {
+    /// The received head.
+    pub(crate) head: &'a ResponseHead,
+    /// Its bytes.
+    pub(crate) bytes: &'a [u8],
+    /// What its Connection fields say.
+    pub(crate) options: ConnectionOptions,
+    /// The framing towards the client.
+    pub(crate) framing: BodyFraming,
+    /// What becomes of the client's connection.
+    pub(crate) persistence: Persistence,
+    /// The current date as an HTTP date, for a response without one.
+    pub(crate) date: &'a [u8],
+}
+
+/// What becomes of a client's connection after a response, and what must be said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It stays, as HTTP/1.1 assumes.
+    Keep,
+    /// It stays, and an HTTP/1.0 client must be told.
+    KeepSaid,
+    /// It closes.
+    Close,
+}
+
+impl Persistence {
+    pub(crate) fn stays(self) -> bool {
+        self != Self::Close
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Keep => {}
+            Self::KeepSaid => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            Self::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        }
+    }
+}
+
+impl DownstreamHead<'_> {
+    /// Writes the head, ready to be sent.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        // RFC 9110 §8.6: no Content-Length in 1xx and 204; a HEAD or 304 response keeps what a GET would have.
+        let keep_length = matches!(self.framing, BodyFraming::Length(_))
+            || (self.framing == BodyFraming::None && !matches!(self.head.status, 100..=199 | 204));
+        self.write_start(out, keep_length);
+        if self.framing == BodyFraming::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
+        if self.head.fields.count(Known::Date) == 0 {
+            out.extend_from_slice(b"Date: ");
+            out.extend_from_slice(self.date);
+            out.extend_from_slice(b"\r\n");
+        }
+        self.persistence.write(out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes an interim (1xx) head.
+    pub(crate) fn write_interim(&self, out: &mut Vec<u8>) {
+        self.write_start(out, false);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_start(&self, out: &mut Vec<u8>, keep_length: bool) {
+        write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
+        write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
+            None => !self.options.nominates || !is_nominated(field, &self.head.fields, self.bytes),
+            Some(Known::ContentLength) => keep_length,
+            Some(known) => !known.is_hop_by_hop(),
+        });
+    }
+}
+
+/// Writes a complete answer of our own.
+pub(crate) fn write_answer(
+    out: &mut Vec<u8>,
+    status: u16,
+    reason: &str,
+    persistence: Persistence,
+    date: &[u8],
+    with_body: bool,
+) {
+    let phrase = corelane_http1::reason_phrase(status);
+    write_status_line(out, status, phrase.as_bytes());
+    write_field(out, b"Content-Type", b"text/plain; charset=utf-8");
+    // "404 Not Found: no_route\n"
+    let length = 3 + 1 + phrase.len() + 2 + reason.len() + 1;
+    out.extend_from_slice(b"Content-Length: ");
+    write_decimal(out, length as u64);
+    out.extend_from_slice(b"\r\nDate: ");
+    out.extend_from_slice(date);
+    out.extend_from_slice(b"\r\n");
+    match status {
+        503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
+        405 => out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"),
+        _ => {}
+    }
+    persistence.write(out);
+    out.extend_from_slice(b"\r\n");
+    if with_body {
+        write_decimal(out, u64::from(status));
+        for part in [" ", phrase, ": ", reason, "\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Accepting connections on one address.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::command::Event;
+use crate::core::{Core, Timer};
+use crate::counters::{ListenerCounters, PerWorker};
+use crate::exchange::{due, poll_deadline};
+use crate::io::{ListenerSocket, Socket, clock};
+use crate::session::Session;
+use crate::snapshot::Address;
+use crate::stages;
+use crate::task;
+
+/// Connections accepted in one go at most, so that a flood of them does not starve those that are open.
+const ACCEPT_BATCH: usize = 8;
+
+/// Connections taken from the queue of a listener that closes, at most: the queue cannot be longer.
+const CLOSING_BATCH: usize = 65_536;
+
+/// How long accepting pauses when descriptors or memory have run out: trying again at once would only spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a worker keeps of a listener: its identity is its address, whatever a reload makes of the rest.
+pub(crate) struct ListenerSlot {
+    pub(crate) address: Address,
+    /// Its place in the snapshot in force; `None` when that no longer names it.
+    index: Cell<Option<usize>>,
+    /// An `Rc` around, so that a session does not touch a count that all cores share.
+    counters: RefCell<Rc<PerWorker<ListenerCounters>>>,
+    closing: Cell<bool>,
+    accepting: RefCell<Option<Waker>>,
+}
+
+impl ListenerSlot {
+    pub(crate) fn new(address: Address, index: usize, counters: &PerWorker<ListenerCounters>) -> Self {
+        Self {
+            address,
+            index: Cell::new(Some(index)),
+            counters: RefCell::new(Rc::new(counters.clone())),
+            closing: Cell::new(false),
+            accepting: RefCell::default(),
+        }
+    }
+
+    /// Its place in the snapshot in force.
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.index.get()
+    }
+
+    /// Gives it its place in a new snapshot, and the counters that belong to its name there.
+    pub(crate) fn place(&self, index: usize, counters: &PerWorker<ListenerCounters>) {
+        self.index.set(Some(index));
+        *self.counters.borrow_mut() = Rc::new(counters.clone());
+    }
+
+    /// The counters of connections that are accepted now.
+    pub(crate) fn counters(&self) -> Rc<PerWorker<ListenerCounters>> {
+        self.counters.borrow().clone()
+    }
+
+    /// Its address is no longer in the snapshot in force: what waits is accepted and the socket closed.
+    pub(crate) fn remove(&self) {
+        self.index.set(None);
+        self.close();
+    }
+
+    /// Makes its accepting task take what waits and close the socket.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        if let Some(waker) = &*self.accepting.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Accepts until the slot is closed.
+pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut socket: ListenerSocket) {
+    let mut timer = Timer::new(&core);
+    loop {
+        poll_fn(|cx| {
+            *slot.accepting.borrow_mut() = Some(cx.waker().clone());
+            if slot.closing.get() { Poll::Ready(()) } else { socket.poll_ready(cx) }
+        })
+        .await;
+        let closing = slot.closing.get();
+        let exhausted =
+            accept_batch(&core, &slot, &socket, if closing { CLOSING_BATCH } else { ACCEPT_BATCH });
+        if closing {
+            break;
+        }
+        if exhausted {
+            core.counters().accept_paused.increment();
+            let due_ms = due(clock::coarse_ms(), EXHAUSTED_PAUSE);
+            poll_fn(
+                |cx| {
+                    if slot.closing.get() { Poll::Ready(()) } else { poll_deadline(cx, &mut timer, due_ms) }
+                },
+            )
+            .await;
+        }
+    }
+    drop(socket);
+    core.events.send(Event::ListenerClosed { worker: core.index, address: slot.address.clone() });
+}
+
+/// Takes connections from the queue. Returns whether it stopped because descriptors or memory have run out.
+fn accept_batch(
+    core: &Rc<Core<Socket>>,
+    slot: &Rc<ListenerSlot>,
+    socket: &ListenerSocket,
+    batch: usize,
+) -> bool {
+    for _ in 0..batch {
+        match socket.try_accept() {
+            Ok(accepted) => {
+                let session = Session::new(core, slot, stages::accepted(accepted));
+                task::spawn(core, session.run());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if is_exhausted(&error) => return true,
+            // The connection died in the queue (ECONNABORTED and the like): the next one may be fine.
+            Err(_) => {}
+        }
+    }
+    false
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}

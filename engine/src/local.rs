@@ -1,0 +1,135 @@
+//! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelane_balancer::Picker;
+
+use crate::command::Event;
+use crate::event::EventSender;
+use crate::io::Dial;
+use crate::pool::Pool;
+use crate::snapshot::{Snapshot, Upstream};
+
+/// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
+/// back to the control thread.
+pub(crate) struct Local<S> {
+    snapshot: Arc<Snapshot>,
+    upstreams: Vec<LocalUpstream<S>>,
+    worker: usize,
+    /// Where the snapshot goes when it is no longer needed.
+    retire: Option<EventSender>,
+}
+
+/// A worker's own state for one upstream.
+pub(crate) struct LocalUpstream<S> {
+    picker: RefCell<Picker>,
+    pools: Vec<Rc<Pool<S>>>,
+}
+
+impl<S: Dial> Local<S> {
+    /// Before the first snapshot.
+    pub(crate) fn empty(worker: usize) -> Self {
+        Self { snapshot: Arc::default(), upstreams: Vec::new(), worker, retire: None }
+    }
+
+    /// The state for a new snapshot: what did not change is taken over from `previous`.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, previous: &Self, worker: usize, events: EventSender) -> Self {
+        let upstreams = snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| LocalUpstream::new(upstream, previous.upstream_of(upstream), worker))
+            .collect();
+        Self { snapshot, upstreams, worker, retire: Some(events) }
+    }
+
+    /// The snapshot.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Which worker this is.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// The state of the upstream with this index in the snapshot.
+    pub(crate) fn upstream(&self, index: usize) -> Option<&LocalUpstream<S>> {
+        self.upstreams.get(index)
+    }
+
+    fn upstream_of(&self, upstream: &Upstream) -> Option<(&Upstream, &LocalUpstream<S>)> {
+        let index = self.snapshot.upstreams.iter().position(|known| known.name == upstream.name)?;
+        Some((&self.snapshot.upstreams[index], self.upstreams.get(index)?))
+    }
+
+    /// Closes idle connections that have expired or died. Returns whether none is left.
+    pub(crate) fn sweep(&self, now_ms: u64) -> bool {
+        let mut empty = true;
+        for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
+            for pool in &local.pools {
+                empty &= pool.sweep(now_ms, upstream.idle_timeout);
+            }
+        }
+        empty
+    }
+}
+
+impl<S> Drop for Local<S> {
+    fn drop(&mut self) {
+        if let Some(events) = self.retire.take() {
+            let snapshot = std::mem::take(&mut self.snapshot);
+            events.send(Event::Retired { worker: self.worker, snapshot });
+        }
+    }
+}
+
+impl<S: Dial> LocalUpstream<S> {
+    fn new(upstream: &Upstream, previous: Option<(&Upstream, &Self)>, worker: usize) -> Self {
+        let pools = upstream
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let kept = previous.and_then(|(known, local)| {
+                    let index = known.endpoints.iter().position(|known| known.address == endpoint.address)?;
+                    local.pools.get(index).cloned()
+                });
+                kept.unwrap_or_else(|| Rc::new(Pool::new(endpoint.counters.clone(), worker)))
+            })
+            .collect();
+        let unchanged = previous.filter(|(known, _)| has_same_choice(known, upstream));
+        let picker = match unchanged {
+            Some((_, local)) => local.picker.borrow().clone(),
+            None => {
+                let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+                Picker::new(upstream.policy, &weights, worker as u64)
+            }
+        };
+        Self { picker: RefCell::new(picker), pools }
+    }
+
+    /// Chooses an endpoint that is not in `excluded`.
+    pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
+        self.picker.borrow_mut().pick(excluded, |index| {
+            let Some(endpoint) = upstream.endpoints.get(index) else { return u64::MAX };
+            // Each worker counts its own; together they are the machine's.
+            endpoint.counters.iter().map(|counters| counters.outstanding.value()).fold(0, u64::wrapping_add)
+        })
+    }
+
+    /// The pool of an endpoint.
+    pub(crate) fn pool(&self, endpoint: usize) -> Option<&Rc<Pool<S>>> {
+        self.pools.get(endpoint)
+    }
+}
+
+fn has_same_choice(one: &Upstream, other: &Upstream) -> bool {
+    one.policy == other.policy
+        && one.endpoints.len() == other.endpoints.len()
+        && one
+            .endpoints
+            .iter()
+            .zip(&other.endpoints)
+            .all(|(one, other)| one.address == other.address && one.weight == other.weight)
+}

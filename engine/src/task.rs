@@ -1,0 +1,29 @@
+//! Connection tasks: a panic in one ends that connection and no other.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::core::Core;
+use crate::io::Dial;
+
+/// Runs a task on this worker. A panic is a bug: it is counted, and the panic hook has reported it.
+pub(crate) fn spawn<S: Dial + 'static>(core: &Rc<Core<S>>, task: impl Future<Output = ()> + 'static) {
+    let core = core.clone();
+    drop(monoio::spawn(async move {
+        let mut task = pin!(task);
+        poll_fn(|cx| {
+            // What the task shared with others are cells that are never left half-written.
+            match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+                Ok(poll) => poll,
+                Err(_) => {
+                    core.counters().tasks_panicked.increment();
+                    Poll::Ready(())
+                }
+            }
+        })
+        .await;
+    }));
+}

@@ -1,0 +1,221 @@
+//! A worker: one pinned thread, one driver, and everything of one core.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+
+use crate::access_log::LogSink;
+use crate::command::{Command, Event, ListenSocket};
+use crate::core::{Core, CoreParts};
+use crate::counters::{PerWorker, WorkerCounters};
+use crate::driver::{Driver, block_on};
+use crate::event::EventSender;
+use crate::io::{ListenerSocket, Socket, Ticker, Wake, WakeListener, clock};
+use crate::listener::{ListenerSlot, accept};
+use crate::local::Local;
+use crate::snapshot::{Address, Listener, Snapshot};
+use crate::task;
+
+/// What a worker is started with.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The core that it is pinned to.
+    pub core: Option<usize>,
+    /// The driver, as [`crate::driver::probe`] found it.
+    pub driver: Driver,
+    /// The workers' own counters.
+    pub counters: PerWorker<WorkerCounters>,
+    /// To the control thread.
+    pub events: EventSender,
+    /// To the log writer; absent: no access log.
+    pub log: Option<LogSink>,
+}
+
+/// A running worker. Dropping it lets the worker end.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    commands: Sender<Command>,
+    wake: Wake,
+    thread: JoinHandle<()>,
+}
+
+/// The worker's thread has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker has stopped")]
+pub struct Stopped;
+
+/// The cores that this process may run on.
+#[must_use]
+pub fn available_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
+/// Starts a worker's thread. [`Event::Started`] follows, or [`Event::Failed`].
+///
+/// # Errors
+///
+/// When the process is out of descriptors or threads.
+pub fn spawn(config: WorkerConfig) -> io::Result<WorkerHandle> {
+    let (sender, commands) = unbounded();
+    let wake = Wake::new()?;
+    let woken = wake.clone();
+    let thread = std::thread::Builder::new().name(format!("worker-{}", config.index)).spawn(move || {
+        let (index, events) = (config.index, config.events.clone());
+        if let Err(error) = run(config, commands, &woken) {
+            events.send(Event::Failed { worker: index, reason: error.to_string() });
+        }
+    })?;
+    Ok(WorkerHandle { commands: sender, wake, thread })
+}
+
+impl WorkerHandle {
+    /// Sends a command; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when the worker's thread has ended.
+    pub fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).map_err(|_| Stopped)?;
+        self.wake.wake();
+        Ok(())
+    }
+
+    /// Ends the worker, cutting what it still has, and waits for its thread.
+    pub fn join(self) {
+        drop(self.commands);
+        self.wake.wake();
+        // A panic was reported by the panic hook.
+        let _ = self.thread.join();
+    }
+}
+
+fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Result<()> {
+    if let Some(id) = config.core {
+        core_affinity::set_for_current(core_affinity::CoreId { id });
+    }
+    block_on(config.driver, async move {
+        let ticker = Ticker::new()?;
+        let core = Rc::new(Core::new(CoreParts {
+            index: config.index,
+            counters: config.counters,
+            events: config.events,
+            log: config.log,
+            ticker: ticker.descriptor(),
+        }));
+        let mut main = Main {
+            core,
+            ticker,
+            woken: WakeListener::new(wake)?,
+            commands,
+            slots: HashMap::new(),
+            drained: false,
+        };
+        main.core.events.send(Event::Started { worker: main.core.index });
+        poll_fn(|cx| main.poll(cx)).await;
+        Ok(())
+    })?
+}
+
+/// The worker's main task: commands and ticks.
+struct Main {
+    core: Rc<Core<Socket>>,
+    ticker: Ticker,
+    woken: WakeListener,
+    commands: Receiver<Command>,
+    slots: HashMap<Address, Rc<ListenerSlot>>,
+    drained: bool,
+}
+
+impl Main {
+    /// Ready when the control thread has let go of the worker.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        *self.core.main.borrow_mut() = Some(cx.waker().clone());
+        while self.ticker.poll_tick(cx).is_ready() {
+            self.core.tick();
+        }
+        while self.woken.poll_woken(cx).is_ready() {
+            self.core.counters().wakeups.increment();
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.obey(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return Poll::Ready(()),
+                }
+            }
+        }
+        if self.core.draining.get() && self.core.connections.get() == 0 && !self.drained {
+            let accepting = self.slots.values().any(|slot| Rc::strong_count(slot) > 1);
+            if !accepting {
+                self.drained = true;
+                self.core.flush_log();
+                self.core.events.send(Event::Drained { worker: self.core.index });
+            }
+        }
+        Poll::Pending
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Apply { snapshot, sockets } => self.apply(snapshot, sockets),
+            Command::Drain => self.drain(),
+        }
+    }
+
+    fn apply(&mut self, snapshot: std::sync::Arc<Snapshot>, sockets: Vec<ListenSocket>) {
+        let serial = snapshot.serial;
+        let local =
+            Local::new(snapshot, &self.core.local.borrow(), self.core.index, self.core.events.clone());
+        let local = Rc::new(local);
+        let previous = self.core.local.replace(local.clone());
+        drop(previous);
+        for socket in sockets {
+            self.listen(socket, local.snapshot());
+        }
+        let listeners = &local.snapshot().listeners;
+        self.slots.retain(|address, slot| {
+            match listeners.iter().position(|listener| listener.address == *address) {
+                Some(index) => slot.place(index, &listeners[index].counters),
+                None => slot.remove(),
+            }
+            slot.index().is_some()
+        });
+        // Idle sessions look at their deadlines again.
+        self.core.deadlines.wake_all();
+        self.core.events.send(Event::Applied { worker: self.core.index, serial });
+    }
+
+    fn listen(&mut self, socket: ListenSocket, snapshot: &Snapshot) {
+        let same_address = |listener: &Listener| listener.address == socket.address;
+        let Some(index) = snapshot.listeners.iter().position(same_address) else { return };
+        let accepting = match ListenerSocket::new(socket.fd) {
+            Ok(accepting) => accepting,
+            Err(error) => {
+                let reason = format!("cannot listen on {}: {error}", socket.address);
+                self.core.events.send(Event::Failed { worker: self.core.index, reason });
+                return;
+            }
+        };
+        let counters = &snapshot.listeners[index].counters;
+        let slot = Rc::new(ListenerSlot::new(socket.address.clone(), index, counters));
+        self.slots.insert(socket.address, slot.clone());
+        task::spawn(&self.core, accept(self.core.clone(), slot, accepting));
+    }
+
+    fn drain(&mut self) {
+        if self.core.draining.replace(true) {
+            return;
+        }
+        self.core.draining_since_ms.set(clock::coarse_ms());
+        for slot in self.slots.values() {
+            slot.close();
+        }
+        self.core.deadlines.wake_all();
+    }
+}

@@ -1,0 +1,49 @@
+//! Response heads: no panic, no dependence on splits, and what is accepted obeys RFC 9112.
+
+#![no_main]
+
+use corelane_http1::{HeadError, HeadLimits, HeadScanner, parse_response, write_fields};
+use corelane_semantics::{Method, ResponseHead, Span, response_framing};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&selector, bytes)) = data.split_first() else { return };
+    let head_bytes_max = if selector & 1 == 0 { 16 * 1024 } else { 64 };
+    let limits = HeadLimits { head_bytes_max, request_line_bytes_max: head_bytes_max, fields_max: 100 };
+    let mut out = ResponseHead::default();
+    // The parser alone, on bytes that no scanner has seen: it accepts only what the scanner does.
+    let unscanned = parse_response(bytes, &limits, &mut out);
+    let whole = scan(bytes, &limits, [bytes.len()].into_iter());
+    let split = usize::from(selector) % (bytes.len() + 1);
+    assert_eq!(scan(bytes, &limits, [split, bytes.len()].into_iter()), whole);
+    assert_eq!(scan(bytes, &limits, 0..=bytes.len()), whole);
+    if unscanned.is_ok() {
+        assert_eq!(whole, Ok(Some(bytes.len())));
+    }
+    let Ok(Some(end)) = whole else { return };
+    let head = &bytes[..end];
+    if parse_response(head, &limits, &mut out).is_err() {
+        return;
+    }
+    assert!((100..=999).contains(&out.status));
+    assert!(out.fields.lines().len() <= limits.fields_max);
+    assert!(out.reason.bytes(head).iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)));
+    let mut written = Vec::new();
+    write_fields(&mut written, head, &out.fields, out.fields_end, |_| true);
+    assert_eq!(written, Span { start: out.fields_start, end: out.fields_end }.bytes(head));
+    let _ = response_framing(&out, head, Method::Get);
+});
+
+fn scan(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    ends: impl Iterator<Item = usize>,
+) -> Result<Option<usize>, HeadError> {
+    let mut scanner = HeadScanner::for_response();
+    for end in ends {
+        if let Some(found) = scanner.scan(&bytes[..end], limits)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
