@@ -63,8 +63,15 @@ pub trait CounterSet: Default + Send + Sync + 'static {
 }
 
 /// The counters of one thing (a listener, a route …), one set of cells per worker. Cloning shares them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PerWorker<T>(Arc<[Padded<T>]>);
+
+/// By hand, because a derived one would ask for `T: Clone`.
+impl<T> Clone for PerWorker<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// Keeps two workers' cells off each other's cache lines (128: adjacent-line prefetch).
 #[derive(Debug, Default)]
