@@ -1,7 +1,13 @@
 //! The slow thread: configuration, reload, signals, resolver, admin, logs.
 
 pub mod config;
+#[cfg(test)]
+mod fixtures;
 mod listen;
 mod log;
+mod log_writer;
+mod registry;
 mod signals;
+mod snapshot_builder;
+mod status;
 mod tcp_table;
