@@ -35,8 +35,11 @@ pub(crate) struct AdminListener {
 #[derive(Debug)]
 enum AdminSocket {
     Tcp(TcpListener),
-    /// With its file, which goes when this is dropped.
-    Unix(UnixListener, SocketFile),
+    /// The file goes when this is dropped.
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 impl AdminListener {
@@ -49,7 +52,8 @@ impl AdminListener {
                 listen::remove_stale_file(path, address)?;
                 let (socket, file) = listen::bind_unix(path).map_err(refused)?;
                 socket.listen(BACKLOG).map_err(refused)?;
-                AdminSocket::Unix(UnixListener::from_std(socket.into()).map_err(refused)?, file)
+                let listener = UnixListener::from_std(socket.into()).map_err(refused)?;
+                AdminSocket::Unix { listener, _file: file }
             }
         };
         Ok(Self { address: address.clone(), socket })
@@ -61,7 +65,7 @@ impl AdminListener {
             AdminSocket::Tcp(listener) => {
                 listener.local_addr().map_or_else(|_| self.address.clone(), Address::Tcp)
             }
-            AdminSocket::Unix(..) => self.address.clone(),
+            AdminSocket::Unix { .. } => self.address.clone(),
         }
     }
 }
@@ -76,8 +80,6 @@ fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
 /// A server that accepts until it is dropped; requests in progress are still answered then.
 #[derive(Debug)]
 pub(crate) struct AdminServer {
-    /// As configured.
-    pub(crate) address: Address,
     accepting: AbortHandle,
 }
 
@@ -90,8 +92,7 @@ impl Drop for AdminServer {
 impl AdminServer {
     /// Starts to accept.
     pub(crate) fn start(listener: AdminListener, status: Rc<Status>) -> Self {
-        let address = listener.address.clone();
-        Self { address, accepting: spawn_local(accept(listener, status)).abort_handle() }
+        Self { accepting: spawn_local(accept(listener, status)).abort_handle() }
     }
 }
 
@@ -105,7 +106,7 @@ async fn accept(listener: AdminListener, status: Rc<Status>) {
             AdminSocket::Tcp(tcp) => {
                 tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
             }
-            AdminSocket::Unix(unix, _) => {
+            AdminSocket::Unix { listener: unix, .. } => {
                 unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
             }
         };

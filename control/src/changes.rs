@@ -29,7 +29,7 @@ impl Changes {
     pub(crate) fn between(old: &Config, new: &Config) -> Self {
         let mut settings = Vec::new();
         let mut after_restart = Vec::new();
-        let mut note = |differs: bool, list: &mut Vec<&'static str>, key: &'static str| {
+        let note = |differs: bool, list: &mut Vec<&'static str>, key: &'static str| {
             if differs {
                 list.push(key);
             }

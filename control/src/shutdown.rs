@@ -38,6 +38,13 @@ pub(crate) enum Action {
     EndAtOnce(i32),
 }
 
+impl Action {
+    /// This one, unless there is nothing in it to do.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Wait { other } else { self }
+    }
+}
+
 impl Shutdown {
     /// With so many workers running.
     pub(crate) fn new(workers: usize) -> Self {
