@@ -1,2 +1,76 @@
-//! Corelane.
-fn main() {}
+//! Corelane: the command line.
+//!
+//! Exit statuses: 0 ended as told, 1 cannot start or go on, 2 wrong command line (clap's), 128+N ended by a second
+//! signal N.
+
+mod cli;
+mod proxy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use corelane_control::{ConfigSource, ExitReason, RunOptions};
+
+use crate::cli::{Cli, Command};
+
+/// Frees across threads are cheap and fragmentation is bounded: what a proxy that runs for months needs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(status) => status,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("corelane: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let reason = match command {
+        Command::Check { file } => return Ok(check(&file)),
+        Command::Run { file } => run(ConfigSource::File(file))?,
+        Command::Proxy { from, to, admin } => {
+            let text = proxy::config_text(&from, &to, admin.as_deref());
+            run(ConfigSource::Text { name: "command line".to_owned(), text })?
+        }
+        Command::Demo { port } => corelane_control::demo::run(port)?,
+    };
+    Ok(match reason {
+        ExitReason::Stopped => ExitCode::SUCCESS,
+        // What a shell reports for a process that the signal killed.
+        ExitReason::Forced(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+    })
+}
+
+fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
+    Ok(corelane_control::run(RunOptions { source, on_ready: None })?)
+}
+
+/// Errors as the file's own, without a prefix: editors jump to file:line:column.
+fn check(file: &Path) -> ExitCode {
+    match corelane_control::check(&ConfigSource::File(file.to_owned())) {
+        Ok(config) => {
+            println!(
+                "OK: {} ({}, {}, {})",
+                file.display(),
+                count(config.listeners.len(), "listener"),
+                count(config.routes.len(), "route"),
+                count(config.upstreams.len(), "upstream")
+            );
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,3 +1,56 @@
 //! The slow thread: configuration, reload, signals, resolver, admin, logs.
+//!
+//! [`run`] owns the process from its first check to its exit status:
+//!
+//! ```text
+//! signals ─┐                 ┌─▶ listen, resolver, admin, log_writer
+//! events ──┼─▶ supervisor ───┤
+//! answers ─┘       │         └─▶ reload: config → snapshot_builder → workers
+//!                  └─ status ──▶ admin: /healthz /readyz /metrics
+//! ```
+//!
+//! | limit | value | when it is reached |
+//! | --- | --- | --- |
+//! | connections waiting to be accepted, per socket | 4096 (or net.core.somaxconn) | the kernel drops SYNs |
+//! | admin connections | 64 | the next waits |
+//! | access-log batches waiting for the writer | 256 of about 64 KiB | workers drop and count records |
+//! | lookups of names at once | 64 | the next waits |
+//! | wait for the first answers of new names | 1 s | served without them, 503 on their routes |
 
+mod admin;
+mod changes;
 pub mod config;
+pub mod demo;
+mod events;
+#[cfg(test)]
+mod fixtures;
+mod listen;
+mod log;
+mod log_writer;
+mod metrics;
+mod options;
+mod refresh;
+mod registry;
+mod reload;
+mod resolver;
+mod shutdown;
+mod signals;
+mod snapshot_builder;
+mod status;
+mod supervisor;
+mod tcp_table;
+
+pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
+pub use supervisor::run;
+
+/// What `check` says of a configuration that has no errors: the same checks as before it is put in force, but for what
+/// only the machine can refuse.
+///
+/// # Errors
+///
+/// Every error, one line each.
+pub fn check(source: &ConfigSource) -> Result<config::Config, String> {
+    let config = source.load().map_err(|errors| errors.to_string())?;
+    snapshot_builder::router(&config).map_err(|lines| lines.join("\n"))?;
+    Ok(config)
+}

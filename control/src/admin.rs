@@ -1,0 +1,277 @@
+//! The admin server: /healthz, /readyz and /metrics, on the control thread.
+//!
+//! Tells and changes nothing. It goes on answering while the process drains.
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_engine::snapshot::Address;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, spawn_local};
+
+use crate::listen::{self, ListenError, SocketFile};
+use crate::metrics;
+use crate::status::{Phase, Status};
+
+/// A bound admin address.
+#[derive(Debug)]
+pub(crate) struct AdminListener {
+    address: Address,
+    socket: AdminSocket,
+}
+
+#[derive(Debug)]
+enum AdminSocket {
+    Tcp(TcpListener),
+    /// The file goes when this is dropped.
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
+}
+
+impl AdminListener {
+    /// Listens; connections wait until [`AdminServer::start`].
+    pub(crate) fn bind(address: &Address) -> Result<Self, ListenError> {
+        let refused = |source| ListenError::Refused { address: address.clone(), source };
+        let socket = match address {
+            Address::Tcp(tcp) => AdminSocket::Tcp(bind_tcp(*tcp).map_err(refused)?),
+            Address::Unix(path) => {
+                listen::remove_stale_file(path, address)?;
+                let (socket, file) = listen::bind_unix(path).map_err(refused)?;
+                socket.listen(BACKLOG).map_err(refused)?;
+                let listener = UnixListener::from_std(socket.into()).map_err(refused)?;
+                AdminSocket::Unix { listener, _file: file }
+            }
+        };
+        Ok(Self { address: address.clone(), socket })
+    }
+
+    /// The real address, for an address with port 0.
+    pub(crate) fn bound(&self) -> Address {
+        match &self.socket {
+            AdminSocket::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| self.address.clone(), Address::Tcp)
+            }
+            AdminSocket::Unix { .. } => self.address.clone(),
+        }
+    }
+}
+
+/// Without SO_REUSEPORT, so that a second process is refused.
+fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// A server that accepts until it is dropped; requests in progress are still answered then.
+#[derive(Debug)]
+pub(crate) struct AdminServer {
+    accepting: AbortHandle,
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl AdminServer {
+    /// Starts to accept.
+    pub(crate) fn start(listener: AdminListener, status: Rc<Status>) -> Self {
+        Self { accepting: spawn_local(accept(listener, status)).abort_handle() }
+    }
+}
+
+async fn accept(listener: AdminListener, status: Rc<Status>) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // Fails only when the semaphore is closed, which nobody does.
+        let Ok(permit) = connections.clone().acquire_owned().await else { return };
+        let status = status.clone();
+        let accepted = match &listener.socket {
+            AdminSocket::Tcp(tcp) => {
+                tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+            }
+            AdminSocket::Unix { listener: unix, .. } => {
+                unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+            }
+        };
+        if accepted.is_err() {
+            // Out of descriptors: the connection goes on waiting, so trying at once would spin.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+async fn serve_while<P, S>(_permit: P, stream: S, status: Rc<Status>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = respond(request.method(), request.uri().path(), &status);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // What goes wrong is the client's affair.
+    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+}
+
+fn respond(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
+    let known = matches!(path, "/healthz" | "/readyz" | "/metrics");
+    if !known {
+        return text(
+            StatusCode::NOT_FOUND,
+            "no such page; there are /healthz, /readyz and /metrics\n".to_owned(),
+        );
+    }
+    // hyper leaves the body out of an answer to HEAD.
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => {
+            let ready = status.phase.get() == Phase::Serving;
+            let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            page(code, "application/json", readiness(status))
+        }
+        _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
+    }
+}
+
+/// The body of /readyz. Nothing in it needs escaping.
+fn readiness(status: &Status) -> String {
+    let phase = status.phase.get();
+    let word = match phase {
+        Phase::Starting => "starting",
+        Phase::Serving => "ready",
+        Phase::Draining => "draining",
+    };
+    let reload = status.last_reload.get();
+    format!(
+        "{{\"status\":\"{word}\",\"generation\":{},\"last_reload\":{{\"result\":\"{}\",\"time\":{},\"errors\":{}}},\
+         \"workers\":{},\"draining\":{},\"names\":{{\"resolved\":{},\"unresolved\":{}}}}}\n",
+        status.generation.get(),
+        if reload.errors == 0 { "ok" } else { "failed" },
+        metrics::unix_seconds(reload.at),
+        reload.errors,
+        status.workers.get(),
+        phase == Phase::Draining,
+        status.names_resolved.get(),
+        status.names_unresolved.get(),
+    )
+}
+
+fn text(code: StatusCode, body: String) -> Response<Full<Bytes>> {
+    page(code, "text/plain; charset=utf-8", body)
+}
+
+fn page(code: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Scrapers and probes are few; the next one waits.
+const CONNECTIONS_MAX: usize = 64;
+/// As many as may be served wait beside them.
+const BACKLOG: i32 = 128;
+/// A request head, or the pause before the next request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A scrape that takes longer is not read by anybody.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
+/// What hyper asks for at least; requests have no body.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// While the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn status() -> Status {
+        Status::new(Registry::new(2), 2, Arc::default())
+    }
+
+    #[test]
+    fn is_ready_only_while_it_serves() {
+        let status = status();
+        let code = |status: &Status| respond(&Method::GET, "/readyz", status).status().as_u16();
+        assert_eq!(code(&status), 503);
+        status.phase.set(Phase::Serving);
+        assert_eq!(code(&status), 200);
+        status.phase.set(Phase::Draining);
+        assert_eq!(code(&status), 503);
+        let body = readiness(&status);
+        assert!(
+            body.starts_with("{\"status\":\"draining\",\"generation\":0,\"last_reload\":{\"result\":\"ok\","),
+            "{body}"
+        );
+        assert!(
+            body.ends_with("\"workers\":2,\"draining\":true,\"names\":{\"resolved\":0,\"unresolved\":0}}\n"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn knows_its_pages_and_methods() {
+        let status = status();
+        for (method, path, code) in [
+            (Method::GET, "/healthz", 200),
+            (Method::HEAD, "/metrics", 200),
+            (Method::POST, "/metrics", 405),
+            (Method::GET, "/", 404),
+            (Method::POST, "/nothing", 404),
+        ] {
+            assert_eq!(respond(&method, path, &status).status().as_u16(), code, "{method} {path}");
+        }
+        let response = respond(&Method::GET, "/metrics", &status);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    }
+
+    #[test]
+    fn answers_on_a_unix_socket_and_removes_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("admin");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let listener = AdminListener::bind(&Address::Unix(path.clone())).expect("can bind");
+            let server = AdminServer::start(listener, Rc::new(status()));
+            let mut stream = tokio::net::UnixStream::connect(&path).await.expect("listens");
+            let request = b"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.expect("sends");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.expect("reads");
+            assert!(
+                response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\n"),
+                "{response}"
+            );
+            drop(server);
+        });
+        assert!(!path.exists());
+    }
+}

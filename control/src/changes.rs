@@ -1,0 +1,167 @@
+//! What a reload changes, by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::Config;
+use crate::log;
+
+/// The difference between two configurations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    listeners: Names,
+    routes: Names,
+    upstreams: Names,
+    /// Sections and keys outside of those.
+    settings: Vec<&'static str>,
+    /// Keys whose change waits for a restart.
+    after_restart: Vec<&'static str>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Names {
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Changes {
+    /// From one configuration to the next.
+    pub(crate) fn between(old: &Config, new: &Config) -> Self {
+        let mut settings = Vec::new();
+        let mut after_restart = Vec::new();
+        let note = |differs: bool, list: &mut Vec<&'static str>, key: &'static str| {
+            if differs {
+                list.push(key);
+            }
+        };
+        note(old.process.drain_timeout != new.process.drain_timeout, &mut settings, "process.drain_timeout");
+        note(
+            old.process.shutdown_delay != new.process.shutdown_delay,
+            &mut settings,
+            "process.shutdown_delay",
+        );
+        note(old.admin != new.admin, &mut settings, "admin");
+        note(old.access_log != new.access_log, &mut settings, "access_log");
+        note(old.resolver != new.resolver, &mut settings, "resolver");
+        note(old.process.workers != new.process.workers, &mut after_restart, "process.workers");
+        note(old.process.driver != new.process.driver, &mut after_restart, "process.driver");
+        Self {
+            listeners: Names::between(&listeners(old), &listeners(new)),
+            routes: Names::between(&routes(old), &routes(new)),
+            upstreams: Names::between(&upstreams(old), &upstreams(new)),
+            settings,
+            after_restart,
+        }
+    }
+
+    /// One line for each kind of change.
+    pub(crate) fn log(&self) {
+        for (kind, names) in
+            [("listeners", &self.listeners), ("routes", &self.routes), ("upstreams", &self.upstreams)]
+        {
+            for (what, names) in
+                [("added", &names.added), ("changed", &names.changed), ("removed", &names.removed)]
+            {
+                if !names.is_empty() {
+                    log::info!(format_args!("{kind} {what}"), names = list(names), count = names.len());
+                }
+            }
+        }
+        if !self.settings.is_empty() {
+            log::info!("settings changed", names = list(&self.settings));
+        }
+        for key in &self.after_restart {
+            log::warning!("a changed key takes effect after a restart only", key = key);
+        }
+    }
+}
+
+impl Names {
+    fn between<T: PartialEq>(old: &BTreeMap<&str, T>, new: &BTreeMap<&str, T>) -> Self {
+        let only = |a: &BTreeMap<&str, T>, b: &BTreeMap<&str, T>| {
+            a.keys().filter(|name| !b.contains_key(*name)).map(ToString::to_string).collect()
+        };
+        let differs = |(name, value): &(&&str, &T)| old.get(*name).is_some_and(|old| old != *value);
+        Self {
+            added: only(new, old),
+            changed: new.iter().filter(differs).map(|(name, _)| name.to_string()).collect(),
+            removed: only(old, new),
+        }
+    }
+}
+
+fn listeners(config: &Config) -> BTreeMap<&str, &crate::config::Listener> {
+    config.listeners.iter().map(|it| (&*it.name, it)).collect()
+}
+
+fn upstreams(config: &Config) -> BTreeMap<&str, &crate::config::Upstream> {
+    config.upstreams.iter().map(|it| (&*it.name, it)).collect()
+}
+
+/// A route points to listeners and its upstream by index; what counts is their names, in whatever order.
+type RouteByNames<'a> = (BTreeSet<&'a str>, &'a str, &'a crate::config::Route);
+
+struct Route<'a>(RouteByNames<'a>);
+
+impl PartialEq for Route<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let ((listeners, upstream, a), (other_listeners, other_upstream, b)) = (&self.0, &other.0);
+        listeners == other_listeners
+            && upstream == other_upstream
+            && a.hosts == b.hosts
+            && a.path == b.path
+            && a.host == b.host
+    }
+}
+
+fn routes(config: &Config) -> BTreeMap<&str, Route<'_>> {
+    let by_names = |route| {
+        let route: &crate::config::Route = route;
+        let listeners = route.listeners.iter().map(|&index| &*config.listeners[index].name).collect();
+        Route((listeners, &*config.upstreams[route.upstream].name, route))
+    };
+    config.routes.iter().map(|route| (&*route.name, by_names(route))).collect()
+}
+
+/// The first names; a file may have thousands.
+fn list(names: &[impl AsRef<str>]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN_MAX).map(AsRef::as_ref).collect();
+    let more = if names.len() > NAMES_SHOWN_MAX { ",..." } else { "" };
+    shown.join(",") + more
+}
+
+/// Fits a line that a person reads.
+const NAMES_SHOWN_MAX: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn finds_what_was_added_changed_and_removed() {
+        let old = fixtures::config();
+        let mut new = old.clone();
+        assert_eq!(Changes::between(&old, &new), Changes::default());
+
+        new.listeners.insert(0, fixtures::listener("extra", "127.0.0.1:1"));
+        new.upstreams.insert(0, fixtures::upstream("first", vec![fixtures::endpoint("127.0.0.1:2", 1)]));
+        new.routes[0].listeners = vec![1];
+        new.routes[0].upstream = 1;
+        let moved = Changes::between(&old, &new);
+        assert_eq!(moved.listeners.added, ["extra"]);
+        assert_eq!(moved.upstreams.added, ["first"]);
+        assert_eq!(moved.routes, Names::default(), "other indices, the same names");
+
+        new.routes[0].upstream = 0;
+        new.listeners[1].fields_max += 1;
+        new.process.workers = None;
+        new.admin = Some(crate::config::Admin { address: new.listeners[0].address.clone() });
+        let changes = Changes::between(&old, &new);
+        assert_eq!(changes.routes.changed, ["all"]);
+        assert_eq!(changes.listeners.changed, ["web"]);
+        assert_eq!(changes.settings, ["admin"]);
+        assert_eq!(changes.after_restart, ["process.workers"]);
+        assert_eq!(Changes::between(&new, &old).listeners.removed, ["extra"]);
+    }
+}

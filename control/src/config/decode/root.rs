@@ -1,0 +1,146 @@
+//! The root of the tree: which sections there are.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::reader::Reader;
+use crate::config::reference::{Section, reference};
+use crate::config::report::{Report, Reported};
+use crate::config::{show, suggest};
+
+/// The root table, unknown sections refused.
+#[derive(Debug)]
+pub(super) struct Root<'a> {
+    table: &'a DeTable<'a>,
+    report: &'a Report<'a>,
+}
+
+/// The sections and how they are written.
+const SECTIONS: [(&str, Section); 7] = [
+    ("process", Section::Process),
+    ("admin", Section::Admin),
+    ("access_log", Section::AccessLog),
+    ("resolver", Section::Resolver),
+    ("listeners", Section::Listener),
+    ("routes", Section::Route),
+    ("upstreams", Section::Upstream),
+];
+
+/// Sections by name, in the order of the file; each value with its place.
+pub(super) type Entries<'a> = Vec<(&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)>;
+
+impl<'a> Root<'a> {
+    pub(super) fn new(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+        for (key, value) in table {
+            if !SECTIONS.iter().any(|(name, _)| name == key.get_ref()) {
+                report.wrong(key.span().start, unknown(key.get_ref(), value));
+            }
+        }
+        Self { table, report }
+    }
+
+    /// `[name]`
+    pub(super) fn section(&self, section: Section) -> Result<Option<Reader<'a>>, Reported> {
+        let Some(value) = self.value(section) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Table(table) => Ok(Some(Reader::new(section, table, value.span().start, self.report))),
+            other => Err(self.misshapen(section, value.span().start, other)),
+        }
+    }
+
+    /// `[name]`, or its defaults.
+    pub(super) fn section_or_absent(&self, section: Section) -> Result<Reader<'a>, Reported> {
+        Ok(self.section(section)?.unwrap_or_else(|| Reader::absent(section, self.report)))
+    }
+
+    /// `[[name]]`, at least one.
+    pub(super) fn list(&self, section: Section) -> Result<Vec<Reader<'a>>, Reported> {
+        let Some(value) = self.value(section) else { return Err(self.lacks(section, 0)) };
+        let items = match value.get_ref() {
+            DeValue::Array(items) if items.is_empty() => return Err(self.lacks(section, value.span().start)),
+            DeValue::Array(items) => items,
+            other => return Err(self.misshapen(section, value.span().start, other)),
+        };
+        let mut failed = None;
+        let mut readers = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::Table(table) => {
+                    readers.push(Reader::new(section, table, item.span().start, self.report));
+                }
+                other => failed = Some(self.misshapen(section, item.span().start, other)),
+            }
+        }
+        failed.map_or(Ok(readers), Err)
+    }
+
+    /// `[upstreams.*]` in the order of the file.
+    pub(super) fn named(&self, section: Section) -> Result<Entries<'a>, Reported> {
+        let Some(value) = self.value(section) else { return Ok(Vec::new()) };
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(self.misshapen(section, value.span().start, value.get_ref()));
+        };
+        let mut entries: Entries<'a> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        Ok(entries)
+    }
+
+    /// The errors.
+    pub(super) fn report(&self) -> &'a Report<'a> {
+        self.report
+    }
+
+    fn value(&self, section: Section) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table.get(name(section))
+    }
+
+    fn lacks(&self, section: Section, at: usize) -> Reported {
+        let example = match section {
+            Section::Listener => "address = \"0.0.0.0:8080\"",
+            _ => "upstream = \"NAME\"",
+        };
+        let title = section.title();
+        self.report.missing(at, format!("there is no {title}; write at least one: {title} {example}"))
+    }
+
+    fn misshapen(&self, section: Section, at: usize, value: &DeValue<'_>) -> Reported {
+        let (name, title) = (name(section), section.title());
+        let message = match value {
+            DeValue::Table(_) => format!("[{name}] is one table; write {title}"),
+            DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_table()) => {
+                format!("[[{name}]] is a list of tables; write {title}")
+            }
+            DeValue::Array(_) => format!("{name} is a list; write the section {title}"),
+            other => {
+                let (value, kind) = (show::value(other), show::kind(other));
+                format!("{name} {value} is {kind}; write the section {title}")
+            }
+        };
+        self.report.wrong(at, message)
+    }
+}
+
+fn name(section: Section) -> &'static str {
+    let found = SECTIONS.iter().find(|(_, known)| *known == section);
+    found.expect("only sections of the root are asked for").0
+}
+
+fn unknown(word: &str, value: &Spanned<DeValue<'_>>) -> String {
+    let names = SECTIONS.iter().map(|(name, _)| *name);
+    let titles: Vec<_> = SECTIONS.iter().map(|(_, section)| section.title()).collect();
+    let (shown, titles) = (show::quoted(word), titles.join(", "));
+    let is_section = matches!(value.get_ref(), DeValue::Table(_))
+        || value.get_ref().as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()));
+    let meant = match suggest::nearest(word, names) {
+        Some(name) => {
+            let section = SECTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s.title());
+            format!("; did you mean {section}?")
+        }
+        None => match reference().iter().find(|key| key.name == word && !is_section) {
+            Some(key) => format!("; it belongs below {}", key.section.title()),
+            None => String::new(),
+        },
+    };
+    let what = if is_section { "section" } else { "key" };
+    format!("unknown {what} {shown}{meant} (sections: {titles})")
+}

@@ -1,0 +1,182 @@
+//! `[[routes]]`
+
+use corelane_engine::snapshot::HostPolicy;
+use corelane_routing::{Conflict, HostPattern, PathPattern, Router, Rule};
+use toml::de::DeValue;
+
+use super::listener::Listeners;
+use super::upstream::Upstreams;
+use crate::config::names::{self, Names};
+use crate::config::reader::{ItemFault, Reader, refuse_repeats};
+use crate::config::reference::Section;
+use crate::config::report::{Report, Reported};
+use crate::config::types::Route;
+use crate::config::value::Parsed;
+use crate::config::{address, show, value};
+
+pub(super) fn decode<'a>(
+    sections: Result<Vec<Reader<'a>>, Reported>,
+    listeners: &Listeners<'_>,
+    upstreams: &Upstreams<'_>,
+    report: &Report<'_>,
+) -> Result<Vec<Route>, Reported> {
+    let sections = sections?;
+    let mut names = Names::default();
+    let mut all = Vec::with_capacity(sections.len());
+    let mut rules = Vec::with_capacity(sections.len());
+    let mut starts = Vec::with_capacity(sections.len());
+    for (index, section) in sections.iter().enumerate() {
+        let name = name(section, index, &mut names);
+        let rule = rule(section, listeners);
+        all.push(route(section, name, &rule, upstreams));
+        if let Ok(rule) = rule {
+            rules.push(rule);
+            starts.push(section.start());
+        }
+    }
+    let distinct = refuse_conflicts(&rules, &starts, listeners, report);
+    let all = super::all(all);
+    distinct.and(all)
+}
+
+fn route(
+    section: &Reader<'_>,
+    name: Result<&str, Reported>,
+    rule: &Result<Rule, Reported>,
+    upstreams: &Upstreams<'_>,
+) -> Result<Route, Reported> {
+    let upstream = upstream(section, upstreams);
+    let host = section.or_default("host", host);
+    let Rule { listeners, hosts, path } = rule.as_ref().map_err(|reported| *reported)?;
+    Ok(Route {
+        name: name?.into(),
+        listeners: listeners.clone(),
+        hosts: hosts.clone(),
+        path: path.clone(),
+        upstream: upstream?,
+        host: host?,
+    })
+}
+
+/// The name; without one, the upstream's.
+fn name<'a>(section: &Reader<'a>, index: usize, names: &mut Names<'a>) -> Result<&'a str, Reported> {
+    let report = section.report();
+    let named = section.optional("name", |value| names::checked(value::string(value)?))?;
+    if let Some(name) = named {
+        let at = section.at("name");
+        let first = names.add(name, index, at);
+        return first.map(|()| name).map_err(|first| names::twice(report, at, "name", name, first));
+    }
+    let name = section.text("upstream").ok_or(Reported)?;
+    names.add(name, index, section.at("upstream")).map(|()| name).map_err(|first| {
+        let (shown, line) = (show::quoted(name), report.line(first));
+        let message = format!(
+            "this route needs a name of its own: without one it is called {shown} like its upstream, \
+             which is the name of the route in line {line}"
+        );
+        report.missing(section.start(), message)
+    })
+}
+
+fn rule(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Rule, Reported> {
+    let on = listed_listeners(section, listeners);
+    let hosts = hosts(section);
+    let path = path(section);
+    Ok(Rule { listeners: on?, hosts: hosts?, path: path? })
+}
+
+fn listed_listeners(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<usize>, Reported> {
+    let listed = section.items("listeners", "listener", |item| {
+        let name = value::string(item.get_ref())?;
+        let index = listeners.names.find(name).map_err(ItemFault::Missing)?;
+        Ok((index, name))
+    })?;
+    let Some(listed) = listed else { return Ok((0..listeners.count).collect()) };
+    refuse_repeats(section.report(), "listener", &listed, |(_, name)| (*name).to_owned())?;
+    Ok(listed.into_iter().map(|item| item.value.0).collect())
+}
+
+fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {
+    let hosts = section.items("hosts", "host", |item| {
+        let text = value::string(item.get_ref())?;
+        let pattern = HostPattern::parse(text);
+        Ok(pattern.map_err(|error| format!("{} is not allowed: {error}", show::quoted(text)))?)
+    })?;
+    let hosts = hosts.unwrap_or_default();
+    refuse_repeats(section.report(), "host", &hosts, HostPattern::to_string)?;
+    Ok(hosts.into_iter().map(|host| host.value).collect())
+}
+
+fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
+    let pattern = |value: &DeValue<'_>, make: fn(&str) -> Result<PathPattern, _>| -> Parsed<PathPattern> {
+        let text = value::string(value)?;
+        make(text).map_err(|error: corelane_routing::PatternError| {
+            format!("{} is not allowed: {error}", show::quoted(text))
+        })
+    };
+    let root = || PathPattern::prefix("/").map_err(|_| Reported);
+    let Some(table) = section.table("path", Section::Path)? else { return root() };
+    let prefix = table.optional("prefix", |value| pattern(value, PathPattern::prefix));
+    let exact = table.optional("exact", |value| pattern(value, PathPattern::exact));
+    let one = "; write { prefix = \"/...\" } or { exact = \"/...\" }";
+    match (prefix?, exact?) {
+        (Some(pattern), None) | (None, Some(pattern)) => Ok(pattern),
+        (None, None) => {
+            Err(section.report().missing(table.start(), format!("path has neither prefix nor exact{one}")))
+        }
+        (Some(_), Some(_)) => {
+            Err(section.report().wrong(table.start(), format!("path has both prefix and exact{one}")))
+        }
+    }
+}
+
+fn upstream(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<usize, Reported> {
+    let name = section.required("upstream", value::string)?;
+    let found = upstreams.names.find(name);
+    found.map_err(|text| section.report().missing(section.at("upstream"), format!("upstream {text}")))
+}
+
+fn host(value: &DeValue<'_>) -> Parsed<HostPolicy> {
+    match value::string(value)? {
+        "preserve" => Ok(HostPolicy::Preserve),
+        text => address::host_field(text).map(HostPolicy::Set),
+    }
+}
+
+/// Routes that match the same requests: which of them answers would be anyone's guess.
+fn refuse_conflicts(
+    rules: &[Rule],
+    starts: &[usize],
+    listeners: &Listeners<'_>,
+    report: &Report<'_>,
+) -> Result<(), Reported> {
+    let Err(mut conflicts) = Router::build(rules, listeners.count) else { return Ok(()) };
+    // Two routes may meet on many listeners: one is enough to say.
+    conflicts.dedup_by_key(|conflict| (conflict.first, conflict.second));
+    let mut failed = Ok(());
+    for conflict in conflicts {
+        let line = report.line(starts[conflict.first]);
+        let what = meeting(rules, &conflict);
+        let on = listeners
+            .names
+            .of(conflict.listener)
+            .map_or_else(String::new, |name| format!(" on listener {}", show::quoted(name)));
+        let message = format!("this route matches the same requests as the route in line {line}: {what}{on}");
+        failed = Err(report.missing(starts[conflict.second], message));
+    }
+    failed
+}
+
+/// `host "a.example" and path prefix "/"`
+fn meeting(rules: &[Rule], conflict: &Conflict) -> String {
+    let (first, second) = (&rules[conflict.first], &rules[conflict.second]);
+    let host = match second.hosts.iter().find(|host| first.hosts.contains(host)) {
+        Some(host) => format!("host {}", show::quoted(&host.to_string())),
+        None => "any host".to_owned(),
+    };
+    let kind = match second.path {
+        PathPattern::Exact(_) => "exact",
+        PathPattern::Prefix(_) => "prefix",
+    };
+    format!("{host} and path {kind} {}", show::quoted(&second.path.to_string()))
+}

@@ -1,0 +1,145 @@
+//! `[upstreams.*]`
+
+use std::time::Duration;
+
+use corelane_balancer::PolicyKind;
+use corelane_engine::snapshot::Address;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::listener::{HEAD_BYTES, Listeners};
+use super::root::Root;
+use crate::config::names::{self, Names};
+use crate::config::reader::{ItemFault, Placed, Reader, refuse_repeats};
+use crate::config::reference::Section;
+use crate::config::report::Reported;
+use crate::config::types::{Endpoint, Target, Upstream};
+use crate::config::{address, show, value};
+
+/// The upstreams. Also one that is wrong can be referred to.
+#[derive(Debug)]
+pub(super) struct Upstreams<'a> {
+    /// In the order of the file.
+    pub(super) all: Result<Vec<Upstream>, Reported>,
+    /// Their names.
+    pub(super) names: Names<'a>,
+}
+
+const POLICIES: [(&str, PolicyKind); 3] = [
+    ("round_robin", PolicyKind::RoundRobin),
+    ("weighted", PolicyKind::Weighted),
+    ("least_connections", PolicyKind::LeastConnections),
+];
+
+pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstreams<'a> {
+    let mut names = Names::default();
+    let entries = match root.named(Section::Upstream) {
+        Ok(entries) => entries,
+        Err(reported) => return Upstreams { all: Err(reported), names },
+    };
+    let mut all = Vec::with_capacity(entries.len());
+    for (index, (key, value)) in entries.into_iter().enumerate() {
+        let at = key.span().start;
+        let name: &str = key.get_ref();
+        let DeValue::Table(table) = value.get_ref() else {
+            all.push(Err(root.report().wrong(at, misplaced(name, value.get_ref()))));
+            continue;
+        };
+        // TOML has refused a second section of the same name.
+        let _ = names.add(name, index, at);
+        let checked = names::checked(name).map(str::to_owned);
+        let checked = checked.map_err(|text| root.report().wrong(at, format!("upstream {text}")));
+        let section = Reader::new(Section::Upstream, table, value.span().start, root.report());
+        all.push(upstream(&section, checked, listeners));
+    }
+    Upstreams { all: super::all(all), names }
+}
+
+fn upstream(
+    section: &Reader<'_>,
+    name: Result<String, Reported>,
+    listeners: &Listeners<'_>,
+) -> Result<Upstream, Reported> {
+    let timeout = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
+    let policy = section.or_default("policy", |value| value::choice(value, &POLICIES));
+    let endpoints = endpoints(section, listeners);
+    let connect_timeout = timeout("connect_timeout");
+    let response_head_timeout = timeout("response_head_timeout");
+    let idle_timeout = timeout("idle_timeout");
+    let request_timeout = timeout("request_timeout");
+    let idle_connections_max =
+        section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
+    let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
+    let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
+    Ok(Upstream {
+        name: name?.into(),
+        policy: policy?,
+        endpoints: endpoints?,
+        connect_timeout: connect_timeout?,
+        response_head_timeout: response_head_timeout?,
+        idle_timeout: idle_timeout?,
+        request_timeout: request_timeout?,
+        idle_connections_max: idle_connections_max? as usize,
+        attempts_max: attempts_max?,
+        head_bytes_max: head_bytes_max?,
+    })
+}
+
+fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {
+    let items = section.items("endpoints", "endpoint", |item| endpoint(section, item, listeners))?;
+    let items = items.ok_or_else(|| section.lacks("endpoints"))?;
+    let targets: Vec<_> =
+        items.iter().map(|item| Placed { value: &item.value.target, at: item.at }).collect();
+    refuse_repeats(section.report(), "endpoint", &targets, |target| shown(target))?;
+    Ok(items.into_iter().map(|item| item.value).collect())
+}
+
+fn endpoint<'a>(
+    section: &Reader<'a>,
+    item: &'a Spanned<DeValue<'a>>,
+    listeners: &Listeners<'_>,
+) -> Result<Endpoint, ItemFault> {
+    let target = |value: &DeValue<'_>| {
+        let target = address::target(value::string(value)?)?;
+        refuse_loop(section, &target, listeners).map(|()| target)
+    };
+    let DeValue::Table(table) = item.get_ref() else {
+        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1 });
+    };
+    let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
+    let target = table.required("address", target);
+    let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
+    let endpoint = || Ok(Endpoint { target: target?, weight: weight? });
+    endpoint().map_err(ItemFault::Reported)
+}
+
+/// A proxy that is its own upstream answers nothing until it runs out of sockets.
+fn refuse_loop(section: &Reader<'_>, target: &Target, listeners: &Listeners<'_>) -> Result<(), String> {
+    let Target::Address(address) = target else { return Ok(()) };
+    match listeners.at(address) {
+        None => Ok(()),
+        Some(at) => {
+            let line = section.report().line(at);
+            let shown = show::quoted(&address.to_string());
+            Err(format!("{shown} is the listener in line {line}; the proxy would send requests to itself"))
+        }
+    }
+}
+
+fn misplaced(name: &str, value: &DeValue<'_>) -> String {
+    if Section::Upstream.keys().any(|key| key.name == name) {
+        return format!("key \"{name}\" stands in [upstreams]; write it below [upstreams.NAME]");
+    }
+    if value.as_array().is_some_and(|items| items.iter().all(|item| item.get_ref().is_table())) {
+        return format!("upstream {} is a list of tables; write [upstreams.NAME]", show::quoted(name));
+    }
+    let (shown, kind) = (show::quoted(name), show::kind(value));
+    format!("upstream {shown} is {kind}; expected a section, [upstreams.NAME]")
+}
+
+fn shown(target: &Target) -> String {
+    match target {
+        Target::Address(address @ (Address::Tcp(_) | Address::Unix(_))) => address.to_string(),
+        Target::Name { host, port } => format!("{host}:{port}"),
+    }
+}

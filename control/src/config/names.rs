@@ -1,0 +1,70 @@
+//! The names that other parts of the file refer to.
+
+use std::collections::HashMap;
+
+use super::report::{Report, Reported};
+use super::{show, suggest};
+
+/// Names of one kind, each with its index and place.
+#[derive(Debug, Default)]
+pub(super) struct Names<'a> {
+    places: HashMap<&'a str, (usize, usize)>,
+    /// With their indices, which grow: names are added in the order of the file.
+    order: Vec<(usize, &'a str)>,
+}
+
+impl<'a> Names<'a> {
+    /// Adds a name; the place where it already stands when it is not new.
+    pub(super) fn add(&mut self, name: &'a str, index: usize, at: usize) -> Result<(), usize> {
+        if let Some((_, first)) = self.places.get(name) {
+            return Err(*first);
+        }
+        self.places.insert(name, (index, at));
+        self.order.push((index, name));
+        Ok(())
+    }
+
+    /// The name with an index.
+    pub(super) fn of(&self, index: usize) -> Option<&'a str> {
+        let place = self.order.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(self.order[place].1)
+    }
+
+    /// The index of a name, or what to say of it.
+    pub(super) fn find(&self, name: &str) -> Result<usize, String> {
+        if let Some((index, _)) = self.places.get(name) {
+            return Ok(*index);
+        }
+        let names = self.order.iter().map(|(_, name)| *name);
+        let meant = suggest::did_you_mean(name, names.clone());
+        let defined = match self.order.is_empty() {
+            true => "none is defined".to_owned(),
+            false => format!("defined: {}", show::list(names)),
+        };
+        Err(format!("{} is not defined{meant} ({defined})", show::quoted(name)))
+    }
+}
+
+/// Most characters of a name: it stands in every log record and every line of the metrics.
+const NAME_CHARS_MAX: usize = 100;
+
+/// A name that can stand in logs and metrics.
+pub(super) fn checked(name: &str) -> Result<&str, String> {
+    let shown = show::quoted(name);
+    if name.is_empty() {
+        return Err(format!("{shown} is empty; allowed: 1 to {NAME_CHARS_MAX} characters"));
+    }
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(format!("{shown} is too long; allowed: 1 to {NAME_CHARS_MAX} characters"));
+    }
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("{shown} has the control character {c:?}")),
+        None => Ok(name),
+    }
+}
+
+/// Reports a name that stands twice.
+pub(super) fn twice(report: &Report<'_>, at: usize, what: &str, name: &str, first: usize) -> Reported {
+    let line = report.line(first);
+    report.wrong(at, format!("{what} {} is already used in line {line}", show::quoted(name)))
+}

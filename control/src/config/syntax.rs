@@ -1,0 +1,146 @@
+//! What the TOML parser complains about, in words for the one who wrote the file.
+
+use toml::de::{DeTable, DeValue};
+
+use super::brackets;
+use super::lines::Lines;
+use super::show;
+
+/// The syntax errors of a file, and how far what was understood of it may be judged.
+#[derive(Debug)]
+pub(super) struct Syntax {
+    /// Offset and message.
+    pub(super) errors: Vec<(usize, String)>,
+    /// From this offset on the tree is guesswork.
+    pub(super) spoilt_from: usize,
+    /// Whether everything that the file sets is in the tree.
+    pub(super) complete: bool,
+}
+
+/// Rewrites the parser's errors.
+pub(super) fn read(lines: &Lines<'_>, root: &DeTable<'_>, errors: &[toml::de::Error]) -> Syntax {
+    let text = lines.text();
+    let complete = errors.iter().all(|error| is_duplicate(error) || is_unquoted(text, error));
+    let mut found: Vec<_> = errors.iter().map(|error| (offset(error), reword(lines, root, error))).collect();
+    found.sort();
+    // One error a line: the rest of the line is what the parser makes of the first.
+    found.dedup_by_key(|(offset, _)| lines.line(*offset));
+    let unclosed = errors.iter().any(|error| error.message().starts_with("unclosed") && !is_header(error));
+    match unclosed.then(|| brackets::first_unclosed(text)).flatten() {
+        Some(opening) => Syntax { errors: cut_at(found, opening, text), spoilt_from: opening, complete },
+        None => Syntax { errors: found, spoilt_from: usize::MAX, complete },
+    }
+}
+
+/// Leaves out what follows from an unclosed bracket, and names the bracket, or the unclosed string that hides its end.
+fn cut_at(mut found: Vec<(usize, String)>, opening: usize, text: &str) -> Vec<(usize, String)> {
+    let kept = found.partition_point(|(offset, _)| *offset < opening);
+    let string = found.get(kept).filter(|(_, message)| message.contains("is never closed")).cloned();
+    found.truncate(kept);
+    let (open, close) = if text[opening..].starts_with('[') { ('[', ']') } else { ('{', '}') };
+    let bracket = (opening, format!("this \"{open}\" is never closed; a \"{close}\" is missing"));
+    found.push(string.unwrap_or(bracket));
+    found
+}
+
+fn reword(lines: &Lines<'_>, root: &DeTable<'_>, error: &toml::de::Error) -> String {
+    let text = lines.text();
+    let what = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    let message = error.message();
+    if is_duplicate(error) {
+        return duplicate(lines, root, offset(error), what);
+    }
+    if message.starts_with("string values must be quoted") {
+        return match what {
+            "" => "a value is missing behind \"=\"".to_owned(),
+            _ => format!("{} is not a value; a string stands in quotes: {}", bare(what), show::quoted(what)),
+        };
+    }
+    if message.starts_with("unclosed table") || message.starts_with("unclosed array table") {
+        return "this section's name is never closed; write [name] or [[name]]".to_owned();
+    }
+    if message.starts_with("invalid") && message.contains("string") && ends_line(text, offset(error)) {
+        return "this string is never closed; a quote is missing".to_owned();
+    }
+    if message == "recursion limit" {
+        return "lists and tables are nested too deeply".to_owned();
+    }
+    message.strip_suffix(", expected nothing").unwrap_or(message).to_owned()
+}
+
+fn duplicate(lines: &Lines<'_>, root: &DeTable<'_>, at: usize, key: &str) -> String {
+    let (line, header) = (lines.line(at), header_of(lines, at));
+    let first = match header {
+        Some(header) => first_header(lines, line, header),
+        None => last_key_before(root, at, key.trim_matches(['"', '\''])).map(|at| lines.line(at) + 1),
+    };
+    let what = match header {
+        Some(header) => format!("section {}", bare(header)),
+        None => format!("key {}", show::quoted(key.trim_matches(['"', '\'']))),
+    };
+    match first {
+        Some(line) => format!("{what} is already defined in line {line}"),
+        None => format!("{what} is already defined"),
+    }
+}
+
+/// `[upstreams.api]`, when the offset is inside of one.
+fn header_of<'t>(lines: &Lines<'t>, at: usize) -> Option<&'t str> {
+    let line = lines.text()[..at].rfind('\n').map_or(0, |feed| feed + 1);
+    header(lines.text()[line..].lines().next()?)
+}
+
+fn header(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let end = line.rfind(']')?;
+    line.starts_with('[').then(|| &line[..=end])
+}
+
+/// The line, from 1, in which a section was opened before.
+fn first_header(lines: &Lines<'_>, before: usize, name: &str) -> Option<usize> {
+    lines.text().lines().take(before).position(|line| header(line) == Some(name)).map(|line| line + 1)
+}
+
+/// The nearest place before an offset where a key of this name is set.
+fn last_key_before(table: &DeTable<'_>, at: usize, name: &str) -> Option<usize> {
+    let here = table.keys().filter(|key| key.get_ref() == name).map(|key| key.span().start);
+    let below = table.values().flat_map(|value| tables(value.get_ref()));
+    let below = below.filter_map(|table| last_key_before(table, at, name));
+    here.chain(below).filter(|start| *start < at).max()
+}
+
+fn tables<'v, 'i>(value: &'v DeValue<'i>) -> Vec<&'v DeTable<'i>> {
+    match value {
+        DeValue::Table(table) => vec![table],
+        DeValue::Array(items) => items.iter().filter_map(|item| item.get_ref().as_table()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_duplicate(error: &toml::de::Error) -> bool {
+    error.message() == "duplicate key"
+}
+
+/// `10s` where `"10s"` was meant: nothing else of the file is lost.
+fn is_unquoted(text: &str, error: &toml::de::Error) -> bool {
+    let what = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    error.message().starts_with("string values must be quoted") && !what.is_empty()
+}
+
+fn is_header(error: &toml::de::Error) -> bool {
+    error.message().starts_with("unclosed table") || error.message().starts_with("unclosed array table")
+}
+
+fn ends_line(text: &str, at: usize) -> bool {
+    text.get(at..).is_none_or(|rest| rest.is_empty() || rest.starts_with(['\n', '\r']))
+}
+
+fn offset(error: &toml::de::Error) -> usize {
+    error.span().map_or(0, |span| span.start)
+}
+
+/// As it stands, escaped.
+fn bare(text: &str) -> String {
+    let quoted = show::quoted(text);
+    quoted.trim_matches('"').to_owned()
+}

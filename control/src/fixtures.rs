@@ -1,0 +1,86 @@
+//! Configurations for unit tests, without the parser.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use corelane_balancer::PolicyKind;
+use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, HostPolicy};
+use corelane_routing::PathPattern;
+
+use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
+
+/// One listener "web" on a free port, one route "all", one upstream "app".
+pub(crate) fn config() -> Config {
+    Config {
+        process: Process {
+            workers: Some(2),
+            driver: DriverChoice::Auto,
+            drain_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
+        },
+        admin: None,
+        access_log: None,
+        resolver: Resolver {
+            servers: Vec::new(),
+            ttl_min: Duration::from_secs(1),
+            ttl_max: Duration::from_secs(300),
+        },
+        listeners: vec![listener("web", "127.0.0.1:0")],
+        routes: vec![Route {
+            name: "all".into(),
+            listeners: vec![0],
+            hosts: Vec::new(),
+            path: PathPattern::prefix("/").expect("a path"),
+            upstream: 0,
+            host: HostPolicy::Preserve,
+        }],
+        upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
+    }
+}
+
+/// A listener with the usual limits.
+pub(crate) fn listener(name: &str, address: &str) -> Listener {
+    Listener {
+        name: name.into(),
+        address: tcp(address),
+        head_timeout: Duration::from_secs(10),
+        body_idle_timeout: Duration::from_secs(30),
+        keepalive_timeout: Duration::from_secs(60),
+        send_timeout: Duration::from_secs(30),
+        head_bytes_max: 16 * 1024,
+        fields_max: 100,
+        trusted_proxies: Vec::new(),
+        forwarded: ForwardedFields { x_forwarded: true, forwarded: false, via: true },
+        client_half_close: ClientHalfClose::Abort,
+    }
+}
+
+/// An upstream with the usual limits.
+pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
+    Upstream {
+        name: name.into(),
+        policy: PolicyKind::RoundRobin,
+        endpoints,
+        connect_timeout: Duration::from_secs(2),
+        response_head_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(60),
+        request_timeout: Duration::ZERO,
+        idle_connections_max: 32,
+        attempts_max: 3,
+        head_bytes_max: 16 * 1024,
+    }
+}
+
+/// An endpoint with an address.
+pub(crate) fn endpoint(address: &str, weight: u32) -> Endpoint {
+    Endpoint { target: Target::Address(tcp(address)), weight }
+}
+
+/// An endpoint with a host name.
+pub(crate) fn name_endpoint(host: &str, port: u16, weight: u32) -> Endpoint {
+    Endpoint { target: Target::Name { host: host.into(), port }, weight }
+}
+
+fn tcp(text: &str) -> Address {
+    Address::Tcp(text.parse::<SocketAddr>().expect("an address"))
+}

@@ -1,0 +1,234 @@
+//! The process in the Prometheus text exposition format, version 0.0.4.
+
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use corelane_engine::counters::{CounterSet, Metric, MetricKind, PerWorker, WorkerCounters};
+
+use crate::status::{Phase, Status};
+
+/// What a scraper is told that it gets.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every metric of the process, each family once with its HELP and TYPE.
+pub(crate) fn render(status: &Status) -> String {
+    let mut page = Page(String::new());
+    process(&mut page, status);
+    let registry = status.registry.borrow();
+    workers(&mut page, &registry.workers);
+    page.sets(
+        "corelane_listener",
+        registry.listeners.iter().map(|(name, it)| (labels(&[("listener", name)]), it)),
+    );
+    page.sets("corelane_route", registry.routes.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
+    page.sets(
+        "corelane_upstream",
+        registry.upstreams.iter().map(|(name, it)| (labels(&[("upstream", name)]), it)),
+    );
+    let endpoints = registry.endpoints.iter();
+    page.sets(
+        "corelane_endpoint",
+        endpoints
+            .map(|((upstream, address), it)| (labels(&[("upstream", upstream), ("endpoint", address)]), it)),
+    );
+    page.0
+}
+
+fn process(page: &mut Page, status: &Status) {
+    let version = labels(&[("version", &env!("CARGO_PKG_VERSION"))]);
+    page.family("corelane_build_info", "The version that runs.", MetricKind::Gauge, [(version, 1)]);
+    page.gauge("corelane_ready", "1 while every worker serves and nothing drains.", ready(status));
+    let draining = status.phase.get() == Phase::Draining;
+    page.gauge("corelane_draining", "1 after a signal to stop.", u64::from(draining));
+    page.gauge("corelane_config_generation", "Configurations put in force.", status.generation.get());
+    let results =
+        |ok, failed| [(labels(&[("result", &"ok")]), ok), (labels(&[("result", &"failed")]), failed)];
+    let reloads = results(status.reloads_ok.get(), status.reloads_failed.get());
+    page.family("corelane_reloads_total", "Reloads asked for.", MetricKind::Counter, reloads);
+    let last = status.last_reload.get();
+    page.gauge(
+        "corelane_config_last_reload_timestamp_seconds",
+        "When a configuration was last put in force or refused.",
+        unix_seconds(last.at),
+    );
+    page.gauge(
+        "corelane_config_last_reload_success",
+        "1 if that configuration is in force.",
+        u64::from(last.errors == 0),
+    );
+    page.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
+    let lookups = results(status.lookups_ok.get(), status.lookups_failed.get());
+    page.family("corelane_dns_resolutions_total", "Lookups of host names.", MetricKind::Counter, lookups);
+    page.counter(
+        "corelane_access_log_write_errors_total",
+        "Writes to the access log that failed.",
+        status.log_writer.write_errors.load(Ordering::Relaxed),
+    );
+    page.counter(
+        "corelane_access_log_lost_records_total",
+        "Access-log records lost to failed writes.",
+        status.log_writer.lost_records.load(Ordering::Relaxed),
+    );
+    let started = status.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    page.gauge("process_start_time_seconds", "When the process started.", format_args!("{started:.3}"));
+    if let Some(bytes) = resident_bytes() {
+        page.gauge("process_resident_memory_bytes", "Resident memory.", bytes);
+    }
+    if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+        // Reading the directory holds one more open.
+        let open = descriptors.count().saturating_sub(1);
+        page.gauge("process_open_fds", "Open file descriptors.", open);
+    }
+}
+
+/// 1 when the process is ready.
+fn ready(status: &Status) -> u64 {
+    u64::from(status.phase.get() == Phase::Serving)
+}
+
+/// Not summed: one worker that differs from the others is what they are for.
+fn workers(page: &mut Page, counters: &PerWorker<WorkerCounters>) {
+    let values: Vec<Vec<u64>> = counters.iter().map(WorkerCounters::values).collect();
+    for (index, metric) in WorkerCounters::METRICS.iter().enumerate() {
+        let samples = values.iter().enumerate();
+        let samples = samples.map(|(worker, values)| (labels(&[("worker", &worker)]), values[index]));
+        page.metric("corelane_worker", metric, samples);
+    }
+}
+
+/// VmRSS of /proc/self/status.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// `{name="value",...}`
+fn labels(pairs: &[(&str, &dyn Display)]) -> String {
+    let mut labels = String::from("{");
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(labels, "{comma}{name}=\"");
+        for c in value.to_string().chars() {
+            match c {
+                '\\' => labels.push_str("\\\\"),
+                '"' => labels.push_str("\\\""),
+                '\n' => labels.push_str("\\n"),
+                c => labels.push(c),
+            }
+        }
+        labels.push('"');
+    }
+    labels.push('}');
+    labels
+}
+
+struct Page(String);
+
+impl Page {
+    fn family<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricKind,
+        samples: impl IntoIterator<Item = (String, V)>,
+    ) {
+        let kind = match kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (labels, value) in samples {
+            let _ = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, help, MetricKind::Gauge, [(String::new(), value)]);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, help, MetricKind::Counter, [(String::new(), value)]);
+    }
+
+    fn metric(&mut self, prefix: &str, metric: &Metric, samples: impl Iterator<Item = (String, u64)>) {
+        self.family(&format!("{prefix}_{}", metric.name), metric.help, metric.kind, samples);
+    }
+
+    /// A family for each metric of a kind of set, summed over the workers.
+    fn sets<'a, T: CounterSet>(
+        &mut self,
+        prefix: &str,
+        sets: impl Iterator<Item = (String, &'a PerWorker<T>)>,
+    ) {
+        let sums: Vec<(String, Vec<u64>)> =
+            sets.map(|(labels, counters)| (labels, counters.sums())).collect();
+        for (index, metric) in T::METRICS.iter().enumerate() {
+            self.metric(prefix, metric, sums.iter().map(|(labels, sums)| (labels.clone(), sums[index])));
+        }
+    }
+}
+
+/// Whole seconds since 1970.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use corelane_engine::snapshot::Address;
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    fn page() -> String {
+        let mut registry = Registry::new(2);
+        registry.listeners.of("web".into(), 1).of(0).connections.add(2);
+        registry.listeners.of("web".into(), 1).of(1).connections.add(3);
+        registry.routes.of("a\"b\\c\nd".into(), 1).of(0).requests.increment();
+        let address = Address::Tcp("[::1]:80".parse().expect("an address"));
+        registry.endpoints.of(("app".into(), address), 1).of(1).connects.add(4);
+        registry.workers.of(1).wakeups.add(9);
+        render(&Status::new(registry, 2, Arc::default()))
+    }
+
+    #[test]
+    fn sums_over_workers_and_labels() {
+        let page = page();
+        for line in [
+            "corelane_listener_connections{listener=\"web\"} 5",
+            "corelane_route_requests_total{route=\"a\\\"b\\\\c\\nd\"} 1",
+            "corelane_endpoint_connects_total{upstream=\"app\",endpoint=\"[::1]:80\"} 4",
+            "corelane_worker_control_wakeups_total{worker=\"0\"} 0",
+            "corelane_worker_control_wakeups_total{worker=\"1\"} 9",
+            "corelane_reloads_total{result=\"failed\"} 0",
+            "corelane_ready 0",
+            concat!("corelane_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_family_is_declared_once_before_its_samples() {
+        let page = page();
+        let mut declared = HashSet::new();
+        let mut current = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a kind");
+                assert!(declared.insert(name), "{name} is declared twice");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                current = name;
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().expect("a name");
+                assert_eq!(name, current);
+                let value = line.rsplit(' ').next().expect("a value");
+                value.parse::<f64>().expect("a number");
+            }
+        }
+        assert!(declared.contains("process_resident_memory_bytes") && declared.contains("process_open_fds"));
+    }
+}

@@ -1,0 +1,68 @@
+//! What the command line asks of the supervisor, and what it gets back.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{self, Config, ConfigErrors};
+
+/// How to run.
+pub struct RunOptions {
+    /// The configuration.
+    pub source: ConfigSource,
+    /// Called once, on the control thread, when every worker serves.
+    pub on_ready: Option<Box<dyn FnOnce()>>,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// A file; SIGHUP reads it again.
+    File(PathBuf),
+    /// A text that the command line made; there is nothing to reload.
+    Text {
+        /// What messages call it.
+        name: String,
+        /// The configuration.
+        text: String,
+    },
+}
+
+impl ConfigSource {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every error in it.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        match self {
+            Self::File(path) => config::load(path),
+            Self::Text { name, text } => config::parse(name, text),
+        }
+    }
+}
+
+/// How the process was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// By one signal: what was in progress was finished or ran out of time. Exit status 0.
+    Stopped,
+    /// By a second one, of this number. Exit status 128 plus the number.
+    Forced(i32),
+}
+
+/// Why the process could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// The configuration is wrong; one line an error.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The machine refuses what the configuration asks for; one line an error.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+    /// A driver, descriptor or thread that cannot be had.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// Nobody is left to serve.
+    #[error("every worker has failed")]
+    WorkersLost,
+}

@@ -1,0 +1,113 @@
+//! Every counter set of the process, by the name of what it counts.
+//!
+//! Sets survive reloads: what keeps its name keeps its counters. A set is dropped when its name is no longer configured
+//! and no exchange works from a snapshot that still had it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corelane_engine::counters::{
+    CounterSet, EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
+    WorkerCounters,
+};
+use corelane_engine::snapshot::Address;
+
+/// All counter sets.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// What the workers count about themselves.
+    pub(crate) workers: PerWorker<WorkerCounters>,
+    /// By the listener's name.
+    pub(crate) listeners: Family<Arc<str>, ListenerCounters>,
+    /// By the route's name.
+    pub(crate) routes: Family<Arc<str>, RouteCounters>,
+    /// By the upstream's name.
+    pub(crate) upstreams: Family<Arc<str>, UpstreamCounters>,
+    /// By the upstream's name and the endpoint's address.
+    pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
+}
+
+impl Registry {
+    /// No sets yet but the workers' own.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers: PerWorker::new(workers),
+            listeners: Family::new(workers),
+            routes: Family::new(workers),
+            upstreams: Family::new(workers),
+            endpoints: Family::new(workers),
+        }
+    }
+
+    /// Drops the sets that only snapshots older than `serial` used.
+    pub(crate) fn drop_unused_since(&mut self, serial: u64) {
+        self.listeners.drop_unused_since(serial);
+        self.routes.drop_unused_since(serial);
+        self.upstreams.drop_unused_since(serial);
+        self.endpoints.drop_unused_since(serial);
+    }
+
+    /// Client connections that are open now, on all listeners.
+    pub(crate) fn connections(&self) -> u64 {
+        let open = self.listeners.iter().flat_map(|(_, counters)| counters.iter());
+        open.fold(0, |sum: u64, counters| sum.wrapping_add(counters.connections.value()))
+    }
+}
+
+/// The counter sets of one kind of thing.
+#[derive(Debug)]
+pub(crate) struct Family<K, T> {
+    workers: usize,
+    sets: BTreeMap<K, Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    counters: PerWorker<T>,
+    /// The serial of the newest snapshot with this set.
+    used_by: u64,
+}
+
+impl<K: Ord, T: CounterSet> Family<K, T> {
+    fn new(workers: usize) -> Self {
+        Self { workers, sets: BTreeMap::new() }
+    }
+
+    /// The counters of `key` for the snapshot `serial`: those that it has, or new ones.
+    pub(crate) fn of(&mut self, key: K, serial: u64) -> PerWorker<T> {
+        let workers = self.workers;
+        let entry = self.sets.entry(key);
+        let entry = entry.or_insert_with(|| Entry { counters: PerWorker::new(workers), used_by: serial });
+        entry.used_by = entry.used_by.max(serial);
+        entry.counters.clone()
+    }
+
+    /// Each key with its counters, ordered.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &PerWorker<T>)> {
+        self.sets.iter().map(|(key, entry)| (key, &entry.counters))
+    }
+
+    fn drop_unused_since(&mut self, serial: u64) {
+        self.sets.retain(|_, entry| entry.used_by >= serial);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_survive_while_a_snapshot_has_them() {
+        let mut registry = Registry::new(2);
+        registry.listeners.of("web".into(), 1).of(0).connections.add(3);
+        registry.listeners.of("old".into(), 1).of(1).connections.add(4);
+        assert_eq!(registry.connections(), 7);
+
+        registry.listeners.of("web".into(), 2).of(1).connections.increment();
+        registry.drop_unused_since(1);
+        assert_eq!(registry.connections(), 8, "an exchange still uses snapshot 1");
+        registry.drop_unused_since(2);
+        assert_eq!(registry.connections(), 4);
+        assert_eq!(registry.listeners.of("old".into(), 3).sums(), vec![0; ListenerCounters::METRICS.len()]);
+    }
+}

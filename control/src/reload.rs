@@ -1,0 +1,168 @@
+//! Putting a configuration in force: all of it or nothing.
+//!
+//! ```text
+//! load ─▶ stage: bind, open, index ─▶ resolve new names ─▶ build ─▶ commit: listen ─▶ send
+//!   │                 │                                                   │
+//!   └──── errors ─────┴─────────────▶ the old one keeps serving ◀─────────┘
+//! ```
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use corelane_engine::snapshot::Address;
+use corelane_routing::Router;
+
+use crate::admin::{AdminListener, AdminServer};
+use crate::changes::Changes;
+use crate::config::{Admin, Config};
+use crate::listen::{Listeners, Prepared};
+use crate::log;
+use crate::log_writer::{self, OpenTarget};
+use crate::options::ConfigSource;
+use crate::snapshot_builder::{self, Version};
+use crate::status::{LastReload, increment};
+use crate::supervisor::Supervisor;
+
+/// What a configuration needs, got and not yet in use. Dropping it gives it back.
+pub(crate) struct Staged {
+    router: Router,
+    sockets: Prepared,
+    admin: Change<AdminListener>,
+    log: Change<OpenTarget>,
+}
+
+/// What becomes of something that may be off.
+enum Change<T> {
+    Keep,
+    Replace(Option<T>),
+}
+
+impl Supervisor {
+    /// SIGHUP.
+    pub(crate) async fn reload(&mut self) {
+        if matches!(self.options.source, ConfigSource::Text { .. }) {
+            log::info!("there is no file to reload");
+            return;
+        }
+        let start = Instant::now();
+        let old = self.config.clone();
+        let result = match self.options.source.load() {
+            Ok(config) => self.apply(config).await,
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
+        };
+        let took = start.elapsed().as_millis();
+        let generation = self.version.generation;
+        match result {
+            Ok(()) => {
+                increment(&self.status.reloads_ok);
+                Changes::between(&old, &self.config).log();
+                log::info!("reloaded", generation = generation, took_ms = took);
+            }
+            Err(errors) => {
+                increment(&self.status.reloads_failed);
+                self.status.last_reload.set(LastReload { at: SystemTime::now(), errors: errors.len() });
+                for error in &errors {
+                    log::error!(error);
+                }
+                log::error!(
+                    "reload failed, the old configuration keeps serving",
+                    errors = errors.len(),
+                    generation = generation,
+                    took_ms = took
+                );
+            }
+        }
+    }
+
+    async fn apply(&mut self, config: Config) -> Result<(), Vec<String>> {
+        let staged = Self::stage(&self.listeners, Some(&self.config), &config)?;
+        self.put_in_force(config, staged).await
+    }
+
+    /// Gets what `config` needs beyond what `old` has. Changes nothing.
+    pub(crate) fn stage(
+        listeners: &Listeners,
+        old: Option<&Config>,
+        config: &Config,
+    ) -> Result<Staged, Vec<String>> {
+        let mut errors = Vec::new();
+        let router = snapshot_builder::router(config).map_err(|lines| errors.extend(lines));
+        let sockets = listeners
+            .prepare(addresses(config))
+            .map_err(|refusals| errors.extend(refusals.iter().map(ToString::to_string)));
+        let admin = stage_admin(old, config).map_err(|refusal| errors.push(refusal));
+        let log = stage_log(old, config).map_err(|refusal| errors.push(refusal));
+        match (router, sockets, admin, log) {
+            (Ok(router), Ok(sockets), Ok(admin), Ok(log)) => Ok(Staged { router, sockets, admin, log }),
+            _ => Err(errors),
+        }
+    }
+
+    /// Commits what was staged.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot listen; the old configuration is still in force then.
+    pub(crate) async fn put_in_force(&mut self, config: Config, staged: Staged) -> Result<(), Vec<String>> {
+        // Names that nobody has asked for yet get a moment, so that their routes do not begin with 503.
+        let new_names = self.resolver.configure(&config);
+        self.resolver.first_answers(&new_names, FIRST_ANSWERS_TIMEOUT).await;
+
+        let version = Version { generation: self.version.generation + 1, serial: self.version.serial + 1 };
+        let snapshot = self.build(&config, staged.router, version);
+        let opened: Vec<(Address, Address)> =
+            staged.sockets.opened().map(|(configured, bound)| (configured.clone(), bound.clone())).collect();
+        let sockets = match self.listeners.commit(staged.sockets, addresses(&config)) {
+            Ok(sockets) => sockets,
+            Err(refusal) => {
+                self.resolver.configure(&self.config);
+                return Err(vec![refusal.to_string()]);
+            }
+        };
+        for (configured, bound) in opened {
+            let name = config.listeners.iter().find(|it| it.address == configured).map_or("", |it| &*it.name);
+            log::info!("listening", listener = name, address = bound);
+        }
+        self.send(snapshot, version, sockets);
+        if let Change::Replace(admin) = staged.admin {
+            self.replace_admin(admin);
+        }
+        if let Change::Replace(target) = staged.log {
+            self.log.switch(target);
+        }
+        self.status.generation.set(version.generation);
+        self.status.last_reload.set(LastReload { at: SystemTime::now(), errors: 0 });
+        self.config = Rc::new(config);
+        Ok(())
+    }
+
+    fn replace_admin(&mut self, listener: Option<AdminListener>) {
+        self.admin = listener.map(|listener| {
+            log::info!("admin server", address = listener.bound());
+            AdminServer::start(listener, self.status.clone())
+        });
+    }
+}
+
+fn stage_admin(old: Option<&Config>, config: &Config) -> Result<Change<AdminListener>, String> {
+    if old.is_some_and(|old| old.admin == config.admin) {
+        return Ok(Change::Keep);
+    }
+    let bind =
+        |admin: &Admin| AdminListener::bind(&admin.address).map_err(|refusal| format!("admin: {refusal}"));
+    config.admin.as_ref().map(bind).transpose().map(Change::Replace)
+}
+
+fn stage_log(old: Option<&Config>, config: &Config) -> Result<Change<OpenTarget>, String> {
+    if old.is_some_and(|old| old.access_log == config.access_log) {
+        return Ok(Change::Keep);
+    }
+    config.access_log.as_ref().map(log_writer::open).transpose().map(Change::Replace)
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = &Address> + Clone {
+    config.listeners.iter().map(|listener| &listener.address)
+}
+
+/// How long a start or a reload waits for names. Late answers make a snapshot of their own.
+const FIRST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,196 @@
+//! From a configuration and the addresses known now to what the workers serve from.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
+use corelane_routing::{Router, Rule};
+
+use crate::config::{self, Config, Target};
+use crate::registry::Registry;
+
+/// The addresses of each host name that has resolved, sorted.
+pub(crate) type Answers = HashMap<Arc<str>, Vec<IpAddr>>;
+
+/// Which snapshot it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// Of the configuration.
+    pub(crate) generation: u64,
+    /// Of the snapshot.
+    pub(crate) serial: u64,
+}
+
+/// Indexes the routes.
+///
+/// # Errors
+///
+/// A line for each pair of routes that no request could tell apart.
+pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
+    let rules: Vec<Rule> = config
+        .routes
+        .iter()
+        .map(|route| Rule {
+            listeners: route.listeners.clone(),
+            hosts: route.hosts.clone(),
+            path: route.path.clone(),
+        })
+        .collect();
+    Router::build(&rules, config.listeners.len()).map_err(|conflicts| {
+        let name = |route: usize| &config.routes[route].name;
+        let line = |conflict: &corelane_routing::Conflict| {
+            format!(
+                "routes \"{}\" and \"{}\" match the same requests on listener \"{}\"",
+                name(conflict.first),
+                name(conflict.second),
+                config.listeners[conflict.listener].name
+            )
+        };
+        conflicts.iter().map(line).collect()
+    })
+}
+
+/// Builds a snapshot; counters come from the registry.
+pub(crate) fn build(
+    config: &Config,
+    router: Router,
+    answers: &Answers,
+    registry: &mut Registry,
+    version: Version,
+) -> Snapshot {
+    let serial = version.serial;
+    Snapshot {
+        serial,
+        generation: version.generation,
+        listeners: config.listeners.iter().map(|it| listener(it, registry, serial)).collect(),
+        routes: config.routes.iter().map(|it| route(it, registry, serial)).collect(),
+        router,
+        upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
+        access_log: config.access_log.is_some(),
+    }
+}
+
+fn listener(it: &config::Listener, registry: &mut Registry, serial: u64) -> Listener {
+    Listener {
+        name: it.name.clone(),
+        address: it.address.clone(),
+        head_timeout: it.head_timeout,
+        body_idle_timeout: it.body_idle_timeout,
+        keepalive_timeout: it.keepalive_timeout,
+        send_timeout: it.send_timeout,
+        head_bytes_max: it.head_bytes_max,
+        fields_max: it.fields_max,
+        trusted_proxies: it.trusted_proxies.clone(),
+        forwarded: it.forwarded,
+        client_half_close: it.client_half_close,
+        counters: registry.listeners.of(it.name.clone(), serial),
+    }
+}
+
+fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
+    Route {
+        name: it.name.clone(),
+        upstream: it.upstream,
+        host: it.host.clone(),
+        counters: registry.routes.of(it.name.clone(), serial),
+    }
+}
+
+fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, serial: u64) -> Upstream {
+    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, weight)| Endpoint {
+        label: address.to_string().into(),
+        weight,
+        counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
+        address,
+    });
+    Upstream {
+        name: it.name.clone(),
+        policy: it.policy,
+        endpoints: endpoints.collect(),
+        connect_timeout: it.connect_timeout,
+        response_head_timeout: it.response_head_timeout,
+        idle_timeout: it.idle_timeout,
+        request_timeout: it.request_timeout,
+        idle_connections_max: it.idle_connections_max,
+        attempts_max: it.attempts_max,
+        head_bytes_max: it.head_bytes_max,
+        counters: registry.upstreams.of(it.name.clone(), serial),
+    }
+}
+
+/// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
+/// weights.
+fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, u32)> {
+    let mut found: Vec<(Address, u32)> = Vec::new();
+    let mut index: HashMap<Address, usize> = HashMap::new();
+    for endpoint in &it.endpoints {
+        let addresses = match &endpoint.target {
+            Target::Address(address) => vec![address.clone()],
+            Target::Name { host, port } => {
+                let ips = answers.get(host).map_or(&[][..], Vec::as_slice);
+                ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
+            }
+        };
+        for address in addresses {
+            match index.get(&address) {
+                Some(&at) => found[at].1 = (found[at].1 + endpoint.weight).min(WEIGHT_MAX),
+                None => {
+                    index.insert(address.clone(), found.len());
+                    found.push((address, endpoint.weight));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What [`Endpoint::weight`] may hold.
+const WEIGHT_MAX: u32 = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn names_become_an_endpoint_for_each_address() {
+        let mut config = fixtures::config();
+        config.upstreams[0].endpoints = vec![
+            fixtures::name_endpoint("app.test", 80, 2),
+            fixtures::endpoint("10.0.0.1:80", 5),
+            fixtures::name_endpoint("unknown.test", 80, 1),
+        ];
+        let ip = |text: &str| text.parse().expect("an address");
+        let answers = Answers::from([("app.test".into(), vec![ip("10.0.0.1"), ip("::1")])]);
+        let mut registry = Registry::new(1);
+        let version = Version { generation: 1, serial: 1 };
+        let snapshot =
+            build(&config, router(&config).expect("no conflict"), &answers, &mut registry, version);
+        let endpoints: Vec<_> =
+            snapshot.upstreams[0].endpoints.iter().map(|it| (&*it.label, it.weight)).collect();
+        assert_eq!(endpoints, [("10.0.0.1:80", 7), ("[::1]:80", 2)]);
+
+        snapshot.upstreams[0].endpoints[1].counters.of(0).requests.increment();
+        let again = build(
+            &config,
+            router(&config).expect("no conflict"),
+            &answers,
+            &mut registry,
+            Version { generation: 1, serial: 2 },
+        );
+        assert_eq!(again.upstreams[0].endpoints[1].counters.of(0).requests.value(), 1);
+    }
+
+    #[test]
+    fn routes_that_nothing_tells_apart_are_an_error() {
+        let mut config = fixtures::config();
+        let mut twin = config.routes[0].clone();
+        twin.name = "twin".into();
+        config.routes.push(twin);
+        assert_eq!(
+            router(&config).expect_err("a conflict"),
+            ["routes \"all\" and \"twin\" match the same requests on listener \"web\""]
+        );
+    }
+}

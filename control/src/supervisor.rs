@@ -1,0 +1,379 @@
+//! The life of the process, on the control thread.
+//!
+//! ```text
+//! load → probe → prepare → start workers → apply ─▶ loop: signals, events, answers, deadlines ─▶ drain ─▶ end
+//!                                             ▲         │
+//!                                             └─ reload ┘
+//! ```
+//!
+//! Owns everything slow. Never waits for a worker: commands go into unbounded channels, events come through a
+//! descriptor.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corelane_engine::access_log::{LogSink, log_channel};
+use corelane_engine::command::{Command, Event, ListenSocket};
+use corelane_engine::driver::{Driver, DriverRequest, probe};
+use corelane_engine::event::{EventSender, event_channel};
+use corelane_engine::snapshot::Snapshot;
+use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
+
+use crate::admin::AdminServer;
+use crate::config::{Config, DriverChoice, LogTarget};
+use crate::events::Events;
+use crate::listen::Listeners;
+use crate::log;
+use crate::log_writer::{self, LogWriter, LogWriterCounters};
+use crate::options::{ExitReason, RunOptions, SupervisorError};
+use crate::registry::Registry;
+use crate::resolver::Resolver;
+use crate::shutdown::{Action, Shutdown};
+use crate::signals::{self, Received, Signals};
+use crate::snapshot_builder::{self, Version};
+use crate::status::{Phase, Status};
+
+/// Runs the proxy until it is told to stop. Takes over the process: its signals and its threads.
+///
+/// # Errors
+///
+/// When it cannot start, or when every worker has died. The text says why, one line for each reason.
+pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
+    let config = options.source.load()?;
+    let probe = probe(match config.process.driver {
+        DriverChoice::Auto => DriverRequest::Auto,
+        DriverChoice::IoUring => DriverRequest::IoUring,
+        DriverChoice::Epoll => DriverRequest::Epoll,
+    })?;
+    if let Some(note) = &probe.note {
+        log::warning!("not the best driver", driver = probe.driver, reason = note);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let on_ready = options.on_ready.take();
+    let local = tokio::task::LocalSet::new();
+    let (reason, log) = local.block_on(&runtime, async {
+        let mut supervisor = Supervisor::start(options, config, probe.driver, on_ready).await?;
+        let reason = supervisor.serve().await;
+        Ok::<_, SupervisorError>((reason, supervisor.end()))
+    })?;
+    if matches!(reason, Ok(ExitReason::Stopped)) {
+        log.finish(LOG_FLUSH_TIMEOUT);
+    }
+    reason
+}
+
+/// Everything that the control thread owns.
+pub(crate) struct Supervisor {
+    pub(crate) options: RunOptions,
+    /// In force.
+    pub(crate) config: Rc<Config>,
+    pub(crate) status: Rc<Status>,
+    pub(crate) listeners: Listeners,
+    pub(crate) resolver: Resolver,
+    pub(crate) admin: Option<AdminServer>,
+    pub(crate) log: LogWriter,
+    pub(crate) version: Version,
+    pub(crate) shutdown: Shutdown,
+    signals: Signals,
+    events: Events,
+    driver: Driver,
+    /// `None` where the worker is gone.
+    workers: Vec<Option<WorkerHandle>>,
+    /// The workers that serve.
+    serving: Vec<bool>,
+    on_ready: Option<Box<dyn FnOnce()>>,
+}
+
+enum Happening {
+    Signal(Received),
+    Events,
+    Answers,
+    Deadline,
+}
+
+impl Supervisor {
+    async fn start(
+        options: RunOptions,
+        config: Config,
+        driver: Driver,
+        on_ready: Option<Box<dyn FnOnce()>>,
+    ) -> Result<Self, SupervisorError> {
+        let signals = Signals::new()?;
+        let cores = worker::available_cores();
+        let workers = config.process.workers.unwrap_or(cores.len()).max(1);
+        let (event_sender, event_receiver) = event_channel()?;
+        let (sink, source) = log_channel(LOG_BATCHES_MAX);
+        let log_counters = Arc::<LogWriterCounters>::default();
+        let status = Rc::new(Status::new(Registry::new(workers), workers, log_counters.clone()));
+
+        // Everything that can be refused comes before the first thread.
+        let listeners = Listeners::new(workers);
+        let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
+        let blocked = signals::block()?;
+        let log = LogWriter::start(source, None, log_counters)?;
+        let handles = spawn_workers(&status, &cores, driver, &event_sender, sink)?;
+        drop(blocked);
+
+        let mut supervisor = Self {
+            options,
+            config: Rc::new(config.clone()),
+            resolver: Resolver::new(status.clone()),
+            status,
+            listeners,
+            admin: None,
+            log,
+            version: Version::default(),
+            shutdown: Shutdown::new(workers),
+            signals,
+            events: Events::new(event_receiver)?,
+            driver,
+            workers: handles,
+            serving: vec![false; workers],
+            on_ready,
+        };
+        supervisor.put_in_force(config, staged).await.map_err(SupervisorError::Refused)?;
+        Ok(supervisor)
+    }
+
+    async fn serve(&mut self) -> Result<ExitReason, SupervisorError> {
+        loop {
+            let action = match self.next().await {
+                Happening::Signal(signal) => self.on_signal(signal).await,
+                Happening::Events => self.on_events()?,
+                Happening::Answers => {
+                    self.on_answers();
+                    Action::Wait
+                }
+                Happening::Deadline => self.shutdown.on_time(Instant::now()),
+            };
+            match action {
+                Action::Wait => {}
+                Action::Drain => self.drain(),
+                Action::End => {
+                    log::info!("stopped, every connection has ended");
+                    return Ok(ExitReason::Stopped);
+                }
+                Action::Cut => {
+                    let cut = self.status.registry.borrow().connections();
+                    log::warning!("stopped after drain_timeout", connections_cut = cut);
+                    return Ok(ExitReason::Stopped);
+                }
+                Action::EndAtOnce(signal) => {
+                    let cut = self.status.registry.borrow().connections();
+                    log::warning!("stopped by a second signal", signal = signal, connections_cut = cut);
+                    return Ok(ExitReason::Forced(signal));
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Happening {
+        let deadline = self.shutdown.deadline();
+        tokio::select! {
+            biased;
+            signal = self.signals.next() => Happening::Signal(signal),
+            () = self.events.ready() => Happening::Events,
+            () = self.resolver.changed() => Happening::Answers,
+            () = until(deadline), if deadline.is_some() => Happening::Deadline,
+        }
+    }
+
+    async fn on_signal(&mut self, signal: Received) -> Action {
+        match signal {
+            Received::Stop(number) => {
+                let process = &self.config.process;
+                self.status.phase.set(Phase::Draining);
+                let (delay, timeout) = (process.shutdown_delay, process.drain_timeout);
+                if self.shutdown.is_running() {
+                    log::info!(
+                        "stopping",
+                        signal = number,
+                        shutdown_delay = format_args!("{delay:?}"),
+                        drain_timeout = format_args!("{timeout:?}"),
+                        connections = self.status.registry.borrow().connections()
+                    );
+                }
+                return self.shutdown.on_signal(number, Instant::now(), delay, timeout);
+            }
+            Received::Reload if self.shutdown.is_running() => self.reload().await,
+            Received::Reload => log::warning!("reload ignored, the process is stopping"),
+            Received::ReopenLog => self.reopen_log(),
+        }
+        Action::Wait
+    }
+
+    fn on_events(&mut self) -> Result<Action, SupervisorError> {
+        let mut action = Action::Wait;
+        for event in self.events.take() {
+            match event {
+                // Applied says more; a retired snapshot is freed here by being dropped.
+                Event::Started { .. } | Event::Retired { .. } => {}
+                Event::Applied { worker, .. } => self.serving[worker] = true,
+                Event::ListenerClosed { worker, address } => {
+                    if self.listeners.closed_by(worker, &address) {
+                        log::info!("listener closed", address = address);
+                    }
+                }
+                Event::Drained { worker } => action = action.or(self.shutdown.on_worker_done(worker)),
+                Event::Failed { worker, reason } => {
+                    action = action.or(self.on_worker_failed(worker, &reason)?)
+                }
+            }
+        }
+        self.status.sweep();
+        self.note_readiness();
+        Ok(action)
+    }
+
+    fn on_worker_failed(&mut self, worker: usize, reason: &str) -> Result<Action, SupervisorError> {
+        if self.workers[worker].take().is_none() {
+            return Ok(Action::Wait);
+        }
+        if self.status.phase.get() == Phase::Starting {
+            return Err(SupervisorError::Refused(vec![format!("worker {worker} cannot start: {reason}")]));
+        }
+        let left = self.workers.iter().flatten().count();
+        log::error!("a worker has failed", worker = worker, reason = reason, workers_left = left);
+        self.status.workers.set(left);
+        self.listeners.forget_worker(worker);
+        let action = self.shutdown.on_worker_done(worker);
+        if left == 0 && action == Action::Wait { Err(SupervisorError::WorkersLost) } else { Ok(action) }
+    }
+
+    /// The process is ready when every worker serves, and stays so until it is told to stop.
+    fn note_readiness(&mut self) {
+        if self.status.phase.get() != Phase::Starting || self.serving.contains(&false) {
+            return;
+        }
+        self.status.phase.set(Phase::Serving);
+        log::info!(
+            "serving",
+            workers = self.workers.len(),
+            driver = self.driver,
+            version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id()
+        );
+        if let Some(on_ready) = self.on_ready.take() {
+            on_ready();
+        }
+    }
+
+    /// Names have resolved to other addresses: a new snapshot of the same generation.
+    fn on_answers(&mut self) {
+        // The snapshot names listeners that draining workers have closed.
+        if !self.shutdown.is_running() {
+            return;
+        }
+        let config = self.config.clone();
+        let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
+        let version = Version { serial: self.version.serial + 1, ..self.version };
+        let snapshot = self.build(&config, router, version);
+        self.send(snapshot, version, Vec::new());
+    }
+
+    /// Builds the snapshot of a configuration from the answers known now.
+    pub(crate) fn build(
+        &self,
+        config: &Config,
+        router: corelane_routing::Router,
+        version: Version,
+    ) -> Arc<Snapshot> {
+        let registry = &mut self.status.registry.borrow_mut();
+        Arc::new(snapshot_builder::build(config, router, self.resolver.answers(), registry, version))
+    }
+
+    /// Sends a snapshot, and to each worker its sockets.
+    pub(crate) fn send(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        version: Version,
+        sockets: Vec<Vec<ListenSocket>>,
+    ) {
+        self.version = version;
+        self.status.watch(&snapshot);
+        let sockets = sockets.into_iter().chain(std::iter::repeat_with(Vec::new));
+        for (worker, sockets) in self.workers.iter().zip(sockets) {
+            if let Some(worker) = worker {
+                // A worker that has stopped has said so by an event.
+                let _ = worker.send(Command::Apply { snapshot: snapshot.clone(), sockets });
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        log::info!("draining", connections = self.status.registry.borrow().connections());
+        // Ours first: see listen.rs.
+        self.listeners.close_all();
+        for worker in self.workers.iter().flatten() {
+            let _ = worker.send(Command::Drain);
+        }
+    }
+
+    fn reopen_log(&self) {
+        let Some(target @ LogTarget::File(path)) = &self.config.access_log else {
+            log::info!("no access-log file to reopen");
+            return;
+        };
+        match log_writer::open(target) {
+            Ok(open) => {
+                self.log.switch(Some(open));
+                log::info!("access log reopened", path = path.display());
+            }
+            Err(error) => log::error!(error),
+        }
+    }
+
+    /// Ends the workers that have nothing left to do; others end with the process.
+    fn end(self) -> LogWriter {
+        let (done, joined) = std::sync::mpsc::channel::<()>();
+        let handles: Vec<WorkerHandle> = self.workers.into_iter().flatten().collect();
+        let joining = std::thread::Builder::new().name("join".to_owned()).spawn(move || {
+            handles.into_iter().for_each(WorkerHandle::join);
+            drop(done);
+        });
+        if joining.is_ok() {
+            // An error either way: the sender is dropped without a word, or the time is over.
+            let _ = joined.recv_timeout(JOIN_TIMEOUT);
+        }
+        self.log
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+}
+
+/// One worker a core in turn; more workers than cores wrap around. The only sinks of the log that are left are theirs.
+fn spawn_workers(
+    status: &Status,
+    cores: &[usize],
+    driver: Driver,
+    events: &EventSender,
+    sink: LogSink,
+) -> io::Result<Vec<Option<WorkerHandle>>> {
+    let spawn = |index: usize| {
+        worker::spawn(WorkerConfig {
+            index,
+            core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
+            driver,
+            counters: status.registry.borrow().workers.clone(),
+            events: events.clone(),
+            log: Some(sink.clone()),
+        })
+        .map(Some)
+    };
+    (0..status.workers.get()).map(spawn).collect()
+}
+
+/// Batches of about 64 KiB that may wait for the writer: at most 16 MiB, a second or two of a busy log on a slow disk.
+const LOG_BATCHES_MAX: usize = 256;
+
+/// How long the end may wait for the access log's disk.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the end may wait for the threads of the workers. A guess: a drained one has nothing left to do.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);

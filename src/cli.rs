@@ -1,0 +1,114 @@
+//! The command line: what can be asked for, and what `--help` says about it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Everything that can be asked for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "corelane",
+    version,
+    about = "A reverse proxy and load balancer: one pinned worker per core on io_uring",
+    after_long_help = EXIT_STATUSES,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve what a configuration file says
+    #[command(long_about = "Serves what a configuration file says, until a signal ends it.", after_long_help = RUN_HELP)]
+    Run {
+        /// The configuration, in TOML
+        file: PathBuf,
+    },
+    /// Check a configuration file and show every error in it
+    #[command(
+        long_about = "Checks a configuration file as `run` and a reload would, without serving.\n\n\
+                      Prints one line for a file without errors. Otherwise each error stands on a line of its own on \
+                      stderr, as file:line:column: message.",
+        after_long_help = "Exit status: 0 without errors, 1 with errors, 2 for a wrong command line."
+    )]
+    Check {
+        /// The configuration, in TOML
+        file: PathBuf,
+    },
+    /// Proxy from one address to others, without a file
+    #[command(
+        long_about = "Serves on one address and spreads the requests over others, in turn, with the defaults of a \
+                      configuration file. For more than that write a file and use `run`.",
+        after_long_help = PROXY_HELP
+    )]
+    Proxy {
+        /// Where to listen: IPv4:port, [IPv6]:port or unix:/path
+        #[arg(long, value_name = "ADDRESS")]
+        from: String,
+        /// Where to send requests: IP:port, name:port or unix:/path; several are used in turn
+        #[arg(long, value_name = "ADDRESS", required = true)]
+        to: Vec<String>,
+        /// Where to serve /metrics, /healthz and /readyz; not at all unless given
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<String>,
+    },
+    /// Start two origins and the proxy in front of them, to try it out
+    #[command(
+        long_about = "Starts two small origins on free ports of 127.0.0.1 and the proxy in front of them, prints what \
+                      to try, and serves until Ctrl-C.",
+        after_long_help = "/metrics, /healthz and /readyz are on 127.0.0.1:9900, or on a free port if that one is taken.\n\n\
+                           Exit status: 0 after Ctrl-C, 1 when a port is taken, 2 for a wrong command line."
+    )]
+    Demo {
+        /// The port of 127.0.0.1 to listen on
+        #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
+}
+
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0    told to end, and did
+  1    could not start, or the configuration has errors
+  2    wrong command line
+  128+N  ended at once by a second signal N";
+
+const RUN_HELP: &str = "\
+Signals:
+  SIGHUP   read the file again. Listeners, routes and upstreams that did not change are not touched and
+           connections are not cut. A file with errors changes nothing: each error is logged.
+  SIGTERM, SIGINT
+           fail /readyz, wait process.shutdown_delay, close the listeners, finish the requests in
+           progress for at most process.drain_timeout, end. A second one ends at once.
+  SIGUSR1  open the access-log file again, after it was renamed
+
+Units in the file: durations as \"500ms\", \"10s\", \"5m\"; sizes as a number of bytes.
+
+The process logs to stderr. Exit status: 0 after one signal to end, 1 when it cannot start (the file
+has errors, an address is taken), 2 for a wrong command line, 128+N after a second signal N.";
+
+const PROXY_HELP: &str = "\
+Examples:
+  corelane proxy --from 0.0.0.0:8080 --to 127.0.0.1:3000 --to 127.0.0.1:3001
+  corelane proxy --from unix:/run/web.sock --to app.internal:8080 --admin 127.0.0.1:9900
+
+SIGTERM and SIGINT finish the requests in progress and end; a second one ends at once.
+
+Exit status: 0 after one signal to end, 1 when it cannot start, 2 for a wrong command line, 128+N
+after a second signal N.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
