@@ -67,11 +67,7 @@ pub fn response_framing(
 }
 
 /// What Content-Length and Transfer-Encoding say, if anything.
-fn declared(
-    fields: &Fields,
-    version: Version,
-    buffer: &[u8],
-) -> Result<Option<BodyFraming>, FramingError> {
+fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<BodyFraming>, FramingError> {
     let lengths = fields.count(Known::ContentLength);
     // RFC 9112 §6.3 rule 3: Transfer-Encoding overrides Content-Length "or the message is an error": an error here.
     // RFC 9112 §6.3 rule 4: chunked must be the final coding; no other coding is implemented, so it is the only one.
@@ -137,11 +133,7 @@ mod tests {
         request_framing(&RequestHead { version, fields, ..Default::default() }, &buffer)
     }
 
-    fn response(
-        status: u16,
-        method: Method,
-        lines: &[(&str, &str)],
-    ) -> Result<BodyFraming, FramingError> {
+    fn response(status: u16, method: Method, lines: &[(&str, &str)]) -> Result<BodyFraming, FramingError> {
         let (buffer, fields) = fields(lines);
         response_framing(&ResponseHead { status, fields, ..Default::default() }, &buffer, method)
     }
@@ -153,7 +145,10 @@ mod tests {
         assert_eq!(ok(&[]), Ok(BodyFraming::None));
         assert_eq!(ok(&[("content-length", "0")]), Ok(BodyFraming::Length(0)));
         assert_eq!(ok(&[("Content-Length", "0012")]), Ok(BodyFraming::Length(12)));
-        assert_eq!(ok(&[("Content-Length", "9999999999999999999")]), Ok(BodyFraming::Length(9_999_999_999_999_999_999)));
+        assert_eq!(
+            ok(&[("Content-Length", "9999999999999999999")]),
+            Ok(BodyFraming::Length(9_999_999_999_999_999_999))
+        );
         assert_eq!(ok(&[("Transfer-Encoding", "Chunked")]), Ok(BodyFraming::Chunked));
         for bad in ["", "+1", "-1", "1 2", "0x1", "1_0", "99999999999999999999", "1a"] {
             assert_eq!(ok(&[("Content-Length", bad)]), Err(E::LengthInvalid), "{bad}");

@@ -145,7 +145,9 @@ fn leaves_nothing_behind_after_a_burst_of_aborts() {
     let origin = Origin::script(|connection| {
         // Some wait for a body, some for the origin, some are in the middle of a response.
         while let Ok(Some(request)) = connection.request() {
-            if request.head.target() == "/slow" && !connection.silent_for(Duration::from_secs(5)).unwrap_or(false) {
+            if request.head.target() == "/slow"
+                && !connection.silent_for(Duration::from_secs(5)).unwrap_or(false)
+            {
                 return;
             }
             if connection.send(ok("x".repeat(100_000))).is_err() {

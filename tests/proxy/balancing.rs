@@ -68,7 +68,8 @@ fn least_connections_avoids_the_busy_one() {
         ok("slow")
     });
     let free = Origin::answering(ok("fast"));
-    let proxy = Setup::to(&[busy.address(), free.address()]).upstream("policy = \"least_connections\"").start();
+    let proxy =
+        Setup::to(&[busy.address(), free.address()]).upstream("policy = \"least_connections\"").start();
     // Fill the slow one: with both idle, some of these go to it.
     let mut waiting: Vec<Client> = Vec::new();
     while busy.connections() < 2 {

@@ -32,7 +32,9 @@ fn delivers_a_response_that_comes_during_the_upload() {
 fn delivers_the_response_of_an_origin_that_stops_reading() {
     let origin = Origin::script(|connection| {
         connection.head().unwrap().unwrap();
-        connection.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno").unwrap();
+        connection
+            .send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+            .unwrap();
         connection.half_close().unwrap();
         // Neither reads nor closes.
         std::thread::sleep(Duration::from_secs(2));
@@ -49,7 +51,9 @@ fn delivers_the_response_of_an_origin_that_resets_the_upload() {
             connection.head().unwrap().unwrap();
             // Some of the body, so that sending is under way.
             connection.exactly(100_000 * (round % 3)).unwrap();
-            connection.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig").unwrap();
+            connection
+                .send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+                .unwrap();
             // Unread bytes make the close a reset; the answer is on its way before it.
             connection.silent_for(Duration::from_millis(20)).unwrap();
         });

@@ -51,7 +51,10 @@ fn answers_502_to_a_malformed_response() {
         ("version 2", b"HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\nx"),
         ("status of two digits", b"HTTP/1.1 20 OK\r\nContent-Length: 1\r\n\r\nx"),
         ("status of letters", b"HTTP/1.1 abc OK\r\nContent-Length: 1\r\n\r\nx"),
-        ("Content-Length with chunked", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (
+            "Content-Length with chunked",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("two Content-Lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"),
         ("bad Content-Length", b"HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n\r\nx"),
         ("unknown coding", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx"),
@@ -164,7 +167,8 @@ fn counts_failures_by_status() {
     assert_eq!(client.get("/good").status(), 200);
     assert_eq!(client.get("/bad").status(), 502);
     assert_eq!(client.get("/bad").status(), 502);
-    let route = |name: &str, route: &str| proxy.metric(&format!("corelane_route_{name}"), &[("route", route)]);
+    let route =
+        |name: &str, route: &str| proxy.metric(&format!("corelane_route_{name}"), &[("route", route)]);
     eventually("all are counted", || route("responses_5xx_total", "bad") == 2);
     assert_eq!(route("responses_2xx_total", "all"), 1);
     assert_eq!(route("failures_total", "bad"), 2);

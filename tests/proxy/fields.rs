@@ -60,17 +60,25 @@ fn connection_cannot_take_away_what_the_message_needs() {
 
 #[test]
 fn keeps_order_case_and_duplicates_of_request_fields() {
-    let sent = ["X-b: 1", "x-A: 2", "X-B: 3", "Accept: */*", "x-a: 4", "X-Empty:", "COOKIE: a=b", "cookie: c=d"];
+    let sent =
+        ["X-b: 1", "x-A: 2", "X-B: 3", "Accept: */*", "x-a: 4", "X-Empty:", "COOKIE: a=b", "cookie: c=d"];
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", sent.join("\r\n"));
     let head = upstream_head(plain, &request);
-    let lines: Vec<&str> = head.raw.split("\r\n").map(str::trim_end).filter(|line| sent.contains(line)).collect();
+    let lines: Vec<&str> =
+        head.raw.split("\r\n").map(str::trim_end).filter(|line| sent.contains(line)).collect();
     assert_eq!(lines, sent, "{:?}", head.raw);
 }
 
 #[test]
 fn keeps_order_case_and_duplicates_of_response_fields() {
-    let sent = ["Set-Cookie: a=1", "X-b: 1", "SET-COOKIE: b=2; Path=/", "Date: Thu, 01 Jan 1970 00:00:00 GMT",
-        "Set-Cookie: a=1", "server: Test/1"];
+    let sent = [
+        "Set-Cookie: a=1",
+        "X-b: 1",
+        "SET-COOKIE: b=2; Path=/",
+        "Date: Thu, 01 Jan 1970 00:00:00 GMT",
+        "Set-Cookie: a=1",
+        "server: Test/1",
+    ];
     let answer = format!("HTTP/1.1 200 Very Fine\r\n{}\r\nContent-Length: 1\r\n\r\nx", sent.join("\r\n"));
     let origin = Origin::answering(answer);
     let proxy = Setup::origin(&origin).start();
@@ -118,7 +126,9 @@ fn passes_methods_that_it_does_not_know() {
     let origin = Origin::http(|request| ok(request.head.method()));
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
-    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get", "M-SEARCH", "X!#$%&'*+-.^_`|~9"] {
+    for method in
+        ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get", "M-SEARCH", "X!#$%&'*+-.^_`|~9"]
+    {
         let response = client.request(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(response.text(), method);
     }

@@ -45,7 +45,8 @@ fn appends_to_what_a_trusted_proxy_says() {
 
 #[test]
 fn appends_to_several_lines_of_a_trusted_proxy() {
-    let head = upstream_head("\"127.0.0.1\"", "X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-For: 203.0.113.2\r\n");
+    let head =
+        upstream_head("\"127.0.0.1\"", "X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-For: 203.0.113.2\r\n");
     let addresses = head.all("x-forwarded-for").join(", ");
     let addresses: Vec<&str> = addresses.split(',').map(str::trim).collect();
     assert_eq!(addresses, ["203.0.113.1", "203.0.113.2", "127.0.0.1"]);

@@ -70,7 +70,8 @@ fn ends_responses_to_http10_clients_with_the_connection() {
     let proxy = Setup::origin(&origin).start();
     for kind in ["chunked", "close"] {
         let mut client = proxy.client();
-        let response = client.request(format!("GET /{kind}/70000 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        let response =
+            client.request(format!("GET /{kind}/70000 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
         assert!(!response.head.has("transfer-encoding"), "{:?}", response.head.raw);
         assert!(!response.head.connection_has("keep-alive"), "{:?}", response.head.raw);
         assert!(response.body == pattern(0, 70_000), "other bytes, {kind}");
@@ -143,10 +144,10 @@ fn passes_response_trailers() {
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
     for _ in 0..2 {
-        let response =
-            client.request("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+        let response = client.request("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
         assert_eq!(response.text(), "abc");
-        let trailers: Vec<_> = response.trailers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let trailers: Vec<_> =
+            response.trailers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(trailers, ["Digest: sha-256=1", "X-Later: yes"]);
     }
 }

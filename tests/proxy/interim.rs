@@ -69,9 +69,7 @@ fn forwards_expect_and_relays_the_origins_100() {
     });
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
-    client
-        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        .unwrap();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").unwrap();
     eventually("the head reaches the origin", || origin.received(0).ends_with("\r\n\r\n"));
     client.expect_silence(Duration::from_millis(300));
     go.send(()).unwrap();
@@ -89,9 +87,7 @@ fn never_invents_a_100() {
     });
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
-    client
-        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        .unwrap();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").unwrap();
     let response = client.response();
     assert_eq!((response.status(), response.text()), (417, "no".to_owned()));
     assert!(response.interim.is_empty());
@@ -102,8 +98,7 @@ fn sends_the_body_that_does_not_wait_for_a_100() {
     let origin = Origin::http(|request| ok(&request.body));
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
-    let request =
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello";
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello";
     for _ in 0..2 {
         let response = client.request(request);
         assert_eq!((response.text(), response.interim.len()), ("hello".to_owned(), 0));
@@ -112,7 +107,8 @@ fn sends_the_body_that_does_not_wait_for_a_100() {
 
 #[test]
 fn relays_100_without_expect_only_as_an_interim_response() {
-    let origin = Origin::answering("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+    let origin =
+        Origin::answering("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
     for _ in 0..2 {
@@ -124,13 +120,14 @@ fn relays_100_without_expect_only_as_an_interim_response() {
 fn refuses_a_101_that_nobody_asked_for() {
     let origin = Origin::script(|connection| {
         connection.request().unwrap();
-        connection.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").unwrap();
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+            .unwrap();
         connection.wait_for_end();
     });
     let proxy = Setup::origin(&origin).start();
-    let response = proxy.client().request(
-        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-    );
+    let response =
+        proxy.client().request("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
     assert_eq!(response.status(), 502);
     // RFC 9110 §7.8: Upgrade is not forwarded by one who cannot do it.
     assert!(!origin.request().head.has("upgrade"));

@@ -110,8 +110,7 @@ fn closes_when_the_client_asks_for_it() {
 
 #[test]
 fn keeps_the_client_when_the_origin_closes() {
-    let origin =
-        Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
     let proxy = Setup::origin(&origin).start();
     let mut client = proxy.client();
     for _ in 0..3 {

@@ -99,8 +99,7 @@ fn tries_the_next_endpoint_when_one_refuses() {
 fn tries_at_most_attempts_max_endpoints() {
     let origin = Origin::answering(ok("x"));
     let down = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
-    let proxy =
-        Setup::to(&[&down[0], &down[1], origin.address()]).upstream("attempts_max = 1").start();
+    let proxy = Setup::to(&[&down[0], &down[1], origin.address()]).upstream("attempts_max = 1").start();
     let mut client = proxy.client();
     let statuses: Vec<u16> = (0..6).map(|_| client.get("/").status()).collect();
     assert!(statuses.contains(&502), "{statuses:?}");

@@ -60,7 +60,8 @@ fn prefers_exact_hosts_then_the_longest_wildcard_then_any() {
 
 #[test]
 fn ignores_case_and_port_of_the_host() {
-    let routes = routes(&[("exact", "hosts = [\"Api.Example.com\"]"), ("wild", "hosts = [\"*.example.org\"]")]);
+    let routes =
+        routes(&[("exact", "hosts = [\"Api.Example.com\"]"), ("wild", "hosts = [\"*.example.org\"]")]);
     assert_eq!(routes.of("api.example.com", "/"), "exact");
     assert_eq!(routes.of("API.EXAMPLE.COM:8443", "/"), "exact");
     assert_eq!(routes.of("A.EXAMPLE.ORG:80", "/"), "wild");
@@ -69,7 +70,8 @@ fn ignores_case_and_port_of_the_host() {
 
 #[test]
 fn matches_prefixes_by_segments() {
-    let routes = routes(&[("api", "path = { prefix = \"/api\" }"), ("v2", "path = { prefix = \"/api/v2/\" }")]);
+    let routes =
+        routes(&[("api", "path = { prefix = \"/api\" }"), ("v2", "path = { prefix = \"/api/v2/\" }")]);
     assert_eq!(routes.of("a", "/api"), "api");
     assert_eq!(routes.of("a", "/api/"), "api");
     assert_eq!(routes.of("a", "/api/x"), "api");

@@ -102,8 +102,6 @@ pub(crate) struct Body {
 /// A request as an origin received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// Which of the origin's connections it came on.
-    pub(crate) connection: usize,
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,

@@ -24,10 +24,8 @@ impl Nginx {
         fs::create_dir(dir.path().join("html")).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let root = dir.path().to_str().unwrap();
-        let config = CONFIG
-            .replace("@locations@", locations)
-            .replace("@address@", &address)
-            .replace("@dir@", root);
+        let config =
+            CONFIG.replace("@locations@", locations).replace("@address@", &address).replace("@dir@", root);
         fs::write(dir.path().join("nginx.conf"), config).unwrap();
         let mut nginx = Self { address, dir, child: None };
         nginx.run();

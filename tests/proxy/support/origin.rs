@@ -109,9 +109,9 @@ impl Origin {
     /// The bytes that arrived on one connection, in the order of accepting; one `char` for each byte.
     pub(crate) fn received(&self, connection: usize) -> String {
         let received = lock(&self.shared.received);
-        received.get(connection).map_or_else(String::new, |bytes| {
-            lock(bytes).iter().map(|&byte| char::from(byte)).collect()
-        })
+        received
+            .get(connection)
+            .map_or_else(String::new, |bytes| lock(bytes).iter().map(|&byte| char::from(byte)).collect())
     }
 
     /// The requests that scripts read with [`Connection::request`].
@@ -151,7 +151,11 @@ impl Drop for Origin {
 }
 
 impl Shared {
-    fn start(self: &Arc<Self>, stream: Stream, script: Arc<impl Fn(&mut Connection) + Send + Sync + 'static>) {
+    fn start(
+        self: &Arc<Self>,
+        stream: Stream,
+        script: Arc<impl Fn(&mut Connection) + Send + Sync + 'static>,
+    ) {
         let index = self.accepted.fetch_add(1, Ordering::SeqCst);
         let (Ok(handle), Ok(wire)) = (stream.try_clone(), Wire::new(stream)) else {
             return;
@@ -214,8 +218,7 @@ impl Connection {
             return Ok(None);
         };
         let body = self.wire.body(head.framing(), Neither::NoBody)?;
-        let request =
-            Request { connection: self.index, head, body: body.bytes, trailers: body.trailers };
+        let request = Request { head, body: body.bytes, trailers: body.trailers };
         lock(&self.shared.requests).push(request.clone());
         Ok(Some(request))
     }

@@ -30,17 +30,8 @@ impl Launch {
     /// With this configuration. `@name@` in it becomes a free port, the same one for the same name, and `@dir@` a
     /// directory that ends with the test. Without `[admin]` and `[access_log]` sections they are added.
     pub(crate) fn new(text: &str) -> Self {
-        let mut text = text.to_owned();
-        for (section, key) in [
-            ("[admin]", "address = \"127.0.0.1:@admin@\""),
-            ("[access_log]", "path = \"@dir@/access.log\""),
-        ] {
-            if !text.contains(section) {
-                text = format!("{section}\n{key}\n\n{text}");
-            }
-        }
         let dir = tempfile::Builder::new().prefix("corelane-").tempdir().unwrap();
-        Self { text, command: Command::new(binary()), dir }
+        Self { text: complete(text), command: Command::new(binary()), dir }
     }
 
     /// With at most so many open files.
@@ -88,6 +79,19 @@ impl Launch {
             .unwrap();
         Proxy { child, dir: self.dir, ports }
     }
+}
+
+/// Adds the sections that the tests look at.
+fn complete(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (section, key) in
+        [("[admin]", "address = \"127.0.0.1:@admin@\""), ("[access_log]", "path = \"@dir@/access.log\"")]
+    {
+        if !text.contains(section) {
+            text = format!("{section}\n{key}\n\n{text}");
+        }
+    }
+    text
 }
 
 /// Replaces `@dir@` and `@port-name@`.
@@ -219,14 +223,7 @@ impl Proxy {
 
     /// Writes another configuration, with the same meaning of `@name@`; new names get new ports.
     pub(crate) fn rewrite(&mut self, text: &str) {
-        let mut text = text.to_owned();
-        if !text.contains("[admin]") {
-            text = format!("[admin]\naddress = \"127.0.0.1:@admin@\"\n\n{text}");
-        }
-        if !text.contains("[access_log]") {
-            text = format!("[access_log]\npath = \"@dir@/access.log\"\n\n{text}");
-        }
-        let text = expand(&text, self.dir.path(), &mut self.ports);
+        let text = expand(&complete(text), self.dir.path(), &mut self.ports);
         fs::write(self.dir.path().join("corelane.toml"), text).unwrap();
     }
 
@@ -287,6 +284,12 @@ impl Proxy {
     pub(crate) fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         let status = process::wait(&mut self.child, deadline);
         status.unwrap_or_else(|| panic!("the proxy still runs after {deadline:?}\n{}", self.log()))
+    }
+
+    /// Whether a task or a thread of the proxy has panicked, by its own count and its log.
+    #[track_caller]
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.metric("corelane_worker_task_panics_total", &[]) > 0 || self.log().contains("panicked at")
     }
 
     pub(crate) fn has_exited(&mut self) -> bool {

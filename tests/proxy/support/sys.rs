@@ -1,5 +1,8 @@
 //! The few system calls that std does not offer.
-#![allow(unsafe_code, reason = "system calls that std does not offer: kill, setsockopt, listen, prctl, setrlimit")]
+#![allow(
+    unsafe_code,
+    reason = "system calls that std does not offer: kill, setsockopt, listen, prctl, setrlimit"
+)]
 
 use std::io;
 use std::net::TcpListener;

@@ -148,14 +148,10 @@ impl Wire {
     /// The body that `framing` describes; `neither` says what no framing at all means.
     pub(crate) fn body(&mut self, framing: Framing, neither: Neither) -> io::Result<Body> {
         match (framing, neither) {
-            (Framing::Length(length), _) => {
-                Ok(Body { bytes: self.exactly(length)?, ..Body::default() })
-            }
+            (Framing::Length(length), _) => Ok(Body { bytes: self.exactly(length)?, ..Body::default() }),
             (Framing::Chunked, _) => self.chunked(),
             (Framing::Neither, Neither::NoBody) => Ok(Body::default()),
-            (Framing::Neither, Neither::UntilClose) => {
-                Ok(Body { bytes: self.to_end()?, ..Body::default() })
-            }
+            (Framing::Neither, Neither::UntilClose) => Ok(Body { bytes: self.to_end()?, ..Body::default() }),
         }
     }
 
@@ -263,6 +259,11 @@ impl Wire {
     /// Makes the close, which is the drop, a reset.
     pub(crate) fn reset_on_close(&self) {
         sys::reset_on_close(&self.stream);
+    }
+
+    /// What was received and not taken.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
     }
 
     /// Receives once; 0 is the end.
