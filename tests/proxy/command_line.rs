@@ -1,0 +1,125 @@
+//! The command line, as a newcomer uses it, with curl as the client.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::process::{self, output, stderr, stdout};
+use crate::support::proxy::binary;
+use crate::support::{Client, Origin, Setup, eventually, free_port, ok, sys};
+
+/// A child that is killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(arguments: &[&str]) -> (Running, tempfile::NamedTempFile) {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(binary());
+    sys::die_with_parent(&mut command);
+    let out = || File::options().append(true).open(log.path()).unwrap();
+    let child = command.args(arguments).stdin(Stdio::null()).stdout(out()).stderr(out()).spawn().unwrap();
+    (Running(child), log)
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let output = output(Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments));
+    assert!(output.status.success(), "curl {arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+fn serves(address: &str) -> bool {
+    Client::try_connect(address).is_ok_and(|mut client| client.get("/").status() == 200)
+}
+
+#[test]
+fn demo_serves_until_it_is_interrupted() {
+    let port = free_port().to_string();
+    let (mut demo, log) = run(&["demo", "--port", &port]);
+    let address = format!("127.0.0.1:{port}");
+    eventually("the demo serves", || serves(&address));
+    assert!(!curl(&[&format!("http://{address}/")]).is_empty());
+    // Both origins take their turn.
+    let told = |_| curl(&["-i", &format!("http://{address}/")]);
+    let mut answers: Vec<String> = (0..8).map(told).collect();
+    answers.sort();
+    answers.dedup();
+    assert!(answers.len() >= 2, "one origin only: {answers:?}");
+    let text = std::fs::read_to_string(log.path()).unwrap();
+    assert!(text.contains(&port) && text.contains("curl"), "it says what to try: {text}");
+    sys::signal(demo.0.id(), libc::SIGINT);
+    let status = process::wait(&mut demo.0, crate::support::DEADLINE).expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn proxy_needs_no_file() {
+    let origins = [Origin::answering(ok("a")), Origin::answering(ok("b"))];
+    let from = format!("127.0.0.1:{}", free_port());
+    let [a, b] = origins.each_ref().map(|origin| origin.address().to_owned());
+    let (mut proxy, _log) = run(&["proxy", "--from", &from, "--to", &a, "--to", &b]);
+    eventually("it serves", || serves(&from));
+    let mut client = Client::connect(&from);
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    assert!(origins.iter().all(|origin| !origin.requests().is_empty()), "both get requests");
+    drop(client);
+    sys::signal(proxy.0.id(), libc::SIGTERM);
+    let status = process::wait(&mut proxy.0, crate::support::DEADLINE).expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn helps_and_names_its_version() {
+    for arguments in
+        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["proxy", "--help"], &["demo", "--help"]]
+    {
+        let output = output(Command::new(binary()).args(arguments));
+        assert!(output.status.success(), "{arguments:?}");
+        assert!(stdout(&output).contains("Usage"), "{arguments:?}: {}", stdout(&output));
+    }
+    let output = output(Command::new(binary()).arg("--version"));
+    assert_eq!(stdout(&output).trim(), format!("corelane {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn refuses_wrong_arguments() {
+    for arguments in [&["prox"][..], &["run"], &["proxy", "--from", "nonsense", "--to", "127.0.0.1:1"], &[]] {
+        let output = output(Command::new(binary()).args(arguments));
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn serves_curl() {
+    let origin = Origin::http(|request| ok([request.head.method().as_bytes(), b" ", &request.body].concat()));
+    let proxy = Setup::origin(&origin).start();
+    let url = format!("http://{}/x", proxy.address("web"));
+    assert_eq!(curl(&[&url]), "GET ");
+    assert_eq!(curl(&["-d", "a=b", &url]), "POST a=b");
+    assert_eq!(curl(&["--http1.0", &url]), "GET ");
+    assert_eq!(curl(&["-H", "Expect: 100-continue", "-d", "a=b", &url]), "POST a=b");
+    assert_eq!(
+        curl(&["-H", "Transfer-Encoding: chunked", "-T", "Cargo.toml", &url]).len(),
+        std::fs::read("Cargo.toml").unwrap().len() + 4
+    );
+    assert!(curl(&["-I", &url]).starts_with("HTTP/1.1 200"));
+    // Two requests on one connection.
+    let counted = curl(&["-w", "%{num_connects}\n", "-o", "/dev/null", &url, "-o", "/dev/null", &url]);
+    assert_eq!(counted, "1\n0\n");
+}
+
+#[test]
+fn serves_curl_over_a_unix_socket() {
+    let origin = Origin::answering(ok("unix"));
+    let text = Setup::origin(&origin).text().replace("127.0.0.1:@web@", "unix:@dir@/web.sock");
+    let proxy = crate::support::Proxy::start(&text);
+    let socket = proxy.dir().join("web.sock");
+    assert_eq!(curl(&["--unix-socket", socket.to_str().unwrap(), "http://localhost/"]), "unix");
+}

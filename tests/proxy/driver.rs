@@ -1,0 +1,93 @@
+//! io_uring, and what takes over where it is refused.
+
+use std::time::Duration;
+
+use crate::support::message::pattern;
+use crate::support::{DEADLINE, Launch, Load, Origin, Proxy, Setup, client, eventually, ok};
+
+fn origin() -> Origin {
+    Origin::http(|request| {
+        if request.head.target() == "/slow" {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        ok(&request.body)
+    })
+}
+
+/// What must hold with every driver: keep-alive, large bodies, an abort, a reload and a drain under load.
+fn exercise(mut proxy: Proxy, origin: &Origin) {
+    let mut client = proxy.client();
+    for size in [0, 1, 65_536, 3_000_000] {
+        let body = pattern(0, size);
+        assert!(client.request(client::post("/", &body)).body == body, "other bytes at {size}");
+    }
+    assert_eq!(origin.connections(), 1);
+    let mut leaving = proxy.client();
+    leaving.send(client::get("/slow")).unwrap();
+    eventually("the request is out", || origin.connections() == 2);
+    drop(leaving);
+    eventually("the abort is noticed", || proxy.listener("client_aborts_total") == 1);
+    let load = Load::start(&proxy.address("web"), 16, "/");
+    eventually("the load runs", || load.answered() > 300);
+    let before = proxy.readiness();
+    proxy.signal(libc::SIGHUP);
+    eventually("a reload", || proxy.readiness() != before);
+    let mut slow = proxy.client();
+    slow.send(client::get("/slow")).unwrap();
+    let requests = origin.requests().iter().filter(|request| request.head.target() == "/slow").count();
+    eventually("the slow one is out", || {
+        let now = origin.requests().iter().filter(|request| request.head.target() == "/slow").count();
+        now > requests || now >= 2
+    });
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(slow.response().status(), 200);
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
+    load.finish().assert_no_failures();
+}
+
+/// Whether the process holds an io_uring.
+fn has_ring(proxy: &Proxy) -> bool {
+    let links = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid())).unwrap();
+    links
+        .filter_map(|link| std::fs::read_link(link.unwrap().path()).ok())
+        .any(|target| target.to_string_lossy().contains("io_uring"))
+}
+
+#[test]
+fn serves_on_io_uring() {
+    let origin = origin();
+    let proxy = Setup::origin(&origin).workers(2).process("driver = \"io_uring\"").start();
+    assert!(has_ring(&proxy));
+    exercise(proxy, &origin);
+}
+
+#[test]
+fn serves_on_epoll() {
+    let origin = origin();
+    let proxy = Setup::origin(&origin).process("driver = \"epoll\"").start();
+    assert!(!has_ring(&proxy));
+    exercise(proxy, &origin);
+}
+
+#[test]
+fn falls_back_to_epoll_when_io_uring_is_refused() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let origin = origin();
+        let proxy = Setup::origin(&origin).workers(2).launch().refuse_io_uring(errno).start();
+        assert!(!has_ring(&proxy));
+        let log = proxy.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("io_uring")).collect();
+        assert_eq!(lines.len(), 1, "one line says so: {log}");
+        assert!(lines[0].contains("epoll"), "{lines:?}");
+        exercise(proxy, &origin);
+    }
+}
+
+#[test]
+fn io_uring_or_nothing_means_nothing() {
+    let origin = origin();
+    let text = Setup::origin(&origin).process("driver = \"io_uring\"").text();
+    let mut proxy = Launch::new(&text).refuse_io_uring(libc::EPERM).spawn();
+    assert!(!proxy.wait_exit(DEADLINE).success());
+    assert!(proxy.log().contains("io_uring"), "{}", proxy.log());
+}

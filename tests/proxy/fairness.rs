@@ -1,0 +1,121 @@
+//! One busy connection, or a flood of accepts, does not starve the others on its core.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Client, Load, Origin, Setup, alone, client, eventually, ok};
+
+/// p99 of small requests while something else is busy; generous, as clients and origins share the two cores.
+const P99_MAX: Duration = Duration::from_millis(200);
+
+fn origin() -> Origin {
+    Origin::script(|connection| {
+        while let Ok(Some(head)) = connection.head() {
+            if head.target() == "/endless" {
+                connection.send("HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let block = vec![b'x'; 256 * 1024];
+                while connection.send(&block).is_ok() {}
+                return;
+            }
+            connection.send(ok("x")).unwrap();
+        }
+    })
+}
+
+/// Sends small requests on four connections until there are `count` answers, and looks at their p99.
+#[track_caller]
+fn assert_small_requests_are_quick(address: &str, count: u64) {
+    let load = Load::start(address, 4, "/small");
+    eventually(&format!("{count} answers"), || load.answered() >= count);
+    let tally = load.finish();
+    tally.assert_all_ok();
+    let p99 = tally.quantile(0.99);
+    assert!(p99 < P99_MAX, "p99 {p99:?}, median {:?}", tally.quantile(0.5));
+}
+
+#[test]
+fn endless_responses_do_not_starve_the_others() {
+    let _alone = alone();
+    let origin = origin();
+    let proxy = Setup::origin(&origin).start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut client, stop) = (proxy.client(), Arc::clone(&stop));
+            client.send(client::get("/endless")).unwrap();
+            std::thread::spawn(move || {
+                let mut received = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    received += client.exactly(64 * 1024).unwrap().len();
+                }
+                received
+            })
+        })
+        .collect();
+    eventually("the streams run", || proxy.endpoints("received_bytes_total") > 10_000_000);
+    assert_small_requests_are_quick(&proxy.address("web"), 1_000);
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.join().unwrap() > 1_000_000, "the stream is not starved either");
+    }
+}
+
+#[test]
+fn a_flood_of_accepts_does_not_starve_the_others() {
+    let _alone = alone();
+    let origin = origin();
+    let proxy = Setup::origin(&origin).start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flooders: Vec<_> = (0..2)
+        .map(|_| {
+            let (address, stop) = (proxy.address("web"), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Resets leave no TIME_WAIT, so that ports do not run out.
+                    if let Ok(client) = Client::try_connect(&address) {
+                        client.reset();
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("the flood runs", || proxy.listener("connections_total") > 500);
+    assert_small_requests_are_quick(&proxy.address("web"), 500);
+    stop.store(true, Ordering::Relaxed);
+    for flooder in flooders {
+        flooder.join().unwrap();
+    }
+    eventually("no connection is left", || proxy.listener("connections") == 0);
+}
+
+#[test]
+fn a_client_with_endless_pipelined_requests_does_not_starve_the_others() {
+    let _alone = alone();
+    let origin = origin();
+    let proxy = Setup::origin(&origin).start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut greedy = proxy.client();
+    let handle = greedy.stream().try_clone().unwrap();
+    let reading = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let mut reader = crate::support::wire::Wire::new(handle).unwrap();
+            while !stop.load(Ordering::Relaxed) && reader.fill().is_ok_and(|count| count > 0) {
+                let _ = reader.take_buffer();
+            }
+        }
+    });
+    let sending = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let requests = client::get("/small").repeat(500);
+            while !stop.load(Ordering::Relaxed) && greedy.send(&requests).is_ok() {}
+        }
+    });
+    eventually("the pipeline runs", || proxy.listener("requests_total") > 1_000);
+    assert_small_requests_are_quick(&proxy.address("web"), 500);
+    stop.store(true, Ordering::Relaxed);
+    sending.join().unwrap();
+    reading.join().unwrap();
+}

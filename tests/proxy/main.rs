@@ -1,0 +1,38 @@
+//! Whole-proxy tests: the real binary between real clients and real origins.
+//!
+//! Each module holds one topic, each test one sentence about the proxy's behaviour. Everything is on loopback and
+//! everything has a deadline. `CORELANE_BINARY` runs them against a binary built elsewhere.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, which is what it is for")]
+
+mod support;
+
+mod abort;
+mod access_log;
+mod addresses;
+mod admin;
+mod balancing;
+mod check;
+mod command_line;
+mod descriptors;
+mod drain;
+mod driver;
+mod early_response;
+mod failures;
+mod fairness;
+mod fields;
+mod forwarded;
+mod framing;
+mod harness;
+mod interim;
+mod keepalive;
+mod malformed;
+mod pool;
+mod reload;
+mod reload_under_load;
+mod resend;
+mod routing;
+mod spinning;
+mod streaming;
+mod timeouts;
+mod upstream_restart;
+mod workers;

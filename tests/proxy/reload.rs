@@ -1,0 +1,216 @@
+//! SIGHUP: what changed is changed, what did not is not touched, and a bad file changes nothing.
+
+use std::time::Duration;
+
+use crate::support::proxy::find_key;
+use crate::support::{Client, Origin, Proxy, Setup, client, eventually, ok};
+
+fn refused(address: &str) -> bool {
+    std::net::TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(5)).is_err()
+}
+
+const LISTENER: &str =
+    "[[listeners]]\nname = \"more\"\naddress = \"127.0.0.1:@more@\"\nprotocol = \"http\"\n";
+
+#[test]
+fn adds_and_removes_a_listener() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = setup.start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+
+    proxy.rewrite(&setup.clone().more(LISTENER).text());
+    proxy.reload_and_wait();
+    assert_eq!(Client::connect(&proxy.address("more")).get("/").status(), 200);
+    assert_eq!(client.get("/").status(), 200, "the connection of before");
+
+    let mut on_removed = Client::connect(&proxy.address("more"));
+    assert_eq!(on_removed.get("/").status(), 200);
+    proxy.rewrite(&setup.text());
+    proxy.reload_and_wait();
+    eventually("the listener is closed", || refused(&proxy.address("more")));
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(proxy.listener("connections_total"), 1, "counters of what did not change go on");
+    assert_eq!(origin.connections(), 1, "the pool too");
+}
+
+#[test]
+fn a_request_in_flight_on_a_removed_listener_is_answered() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::http(move |_| {
+        wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
+        ok("late")
+    });
+    let setup = Setup::origin(&origin);
+    let mut proxy = Proxy::start(&setup.clone().more(LISTENER).text());
+    let mut client = Client::connect(&proxy.address("more"));
+    client.send(client::get("/")).unwrap();
+    eventually("the request is in flight", || origin.requests().len() == 1);
+    proxy.rewrite(&setup.text());
+    proxy.reload_and_wait();
+    eventually("the listener is closed", || refused(&proxy.address("more")));
+    go.send(()).unwrap();
+    assert_eq!(client.response().text(), "late");
+}
+
+#[test]
+fn adds_changes_and_removes_routes() {
+    let origins = [Origin::answering(ok("a")), Origin::answering(ok("b"))];
+    let setup = Setup::origin(&origins[0]).route("path = { prefix = \"/a\" }");
+    let upstream = format!("[upstreams.b]\nendpoints = [\"{}\"]\n", origins[1].address());
+    let mut proxy = setup.start();
+    let mut client = proxy.client();
+    assert_eq!((client.get("/a").status(), client.get("/b").status()), (200, 404));
+
+    let route = |path: &str| {
+        format!("{upstream}[[routes]]\nname = \"b\"\npath = {{ prefix = \"{path}\" }}\nupstream = \"b\"")
+    };
+    proxy.rewrite(&setup.clone().more(&route("/b")).text());
+    proxy.reload_and_wait();
+    assert_eq!((client.get("/a").text(), client.get("/b").text()), ("a".to_owned(), "b".to_owned()));
+
+    proxy.rewrite(&setup.clone().more(&route("/c")).text());
+    proxy.reload_and_wait();
+    assert_eq!((client.get("/b").status(), client.get("/c").text()), (404, "b".to_owned()));
+
+    proxy.rewrite(&setup.text());
+    proxy.reload_and_wait();
+    assert_eq!((client.get("/a").status(), client.get("/c").status()), (200, 404));
+    assert_eq!(proxy.listener("connections_total"), 1, "one client connection through it all");
+    assert_eq!(origins[0].connections(), 1);
+}
+
+#[test]
+fn changes_endpoints() {
+    let origins = [Origin::answering(ok("a")), Origin::answering(ok("b"))];
+    let setup = Setup::origin(&origins[0]);
+    let mut proxy = setup.start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "a");
+    proxy.rewrite(&setup.clone().endpoints(&[origins[1].address()]).text());
+    proxy.reload_and_wait();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").text(), "b");
+    }
+    eventually("the pool of the removed endpoint is closed", || origins[0].open_connections() == 0);
+    proxy.rewrite(&setup.clone().endpoints(&[origins[0].address(), origins[1].address()]).text());
+    proxy.reload_and_wait();
+    let answers: String = (0..10).map(|_| client.get("/").text()).collect();
+    assert_eq!(answers.matches('a').count(), 5, "{answers}");
+    assert_eq!(origins[1].connections(), 1, "the kept endpoint keeps its pool");
+}
+
+#[test]
+fn changes_settings_of_a_listener_without_cutting_it() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = setup.start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+    proxy.rewrite(&setup.listener("head_bytes_max = 2048").text());
+    proxy.reload_and_wait();
+    assert_eq!(client.get("/").status(), 200);
+    let long = "v".repeat(3_000);
+    let response = proxy.client().request(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n"));
+    assert_eq!(response.status(), 431);
+}
+
+#[test]
+fn an_unchanged_file_changes_nothing() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").status(), 200);
+        let before = proxy.readiness();
+        proxy.signal(libc::SIGHUP);
+        eventually("an outcome", || proxy.readiness() != before);
+    }
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = setup.start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+    let bad = setup.clone().upstream("polizy = \"round_robin\"").listener("head_timeout = \"soon\"").text();
+    proxy.rewrite(&bad);
+    proxy.reload_in_vain();
+    assert!(proxy.is_ready(), "the old configuration is as ready as before");
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(proxy.get("/").status(), 200);
+    let file = std::fs::read_to_string(proxy.dir().join("corelane.toml")).unwrap();
+    for (value, column) in [("polizy", 1), ("\"soon\"", 16)] {
+        let line = file.lines().position(|line| line.contains(value)).unwrap() + 1;
+        let place = format!("corelane.toml:{line}:{column}");
+        eventually("the log says where", || proxy.log().contains(&place));
+    }
+    let result = find_key(&proxy.readiness(), "result").cloned().expect("a result");
+    assert_ne!(result, "ok");
+
+    // And the next good one is taken.
+    proxy.rewrite(&setup.more(LISTENER).text());
+    proxy.reload_and_wait();
+    assert_eq!(Client::connect(&proxy.address("more")).get("/").status(), 200);
+}
+
+#[test]
+fn an_address_in_use_changes_nothing() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = setup.start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let listener =
+        format!("[[listeners]]\nname = \"taken\"\naddress = \"{address}\"\nprotocol = \"http\"\n{LISTENER}");
+    proxy.rewrite(&setup.more(&listener).text());
+    proxy.reload_in_vain();
+    assert_eq!(proxy.get("/").status(), 200);
+    assert!(refused(&proxy.address("more")), "all or nothing");
+    assert!(proxy.log().contains(&address.to_string()), "{}", proxy.log());
+}
+
+#[test]
+fn a_missing_file_changes_nothing() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    std::fs::remove_file(proxy.dir().join("corelane.toml")).unwrap();
+    proxy.reload_in_vain();
+    assert_eq!(proxy.get("/").status(), 200);
+}
+
+#[test]
+fn says_what_changed() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = setup.start();
+    proxy.rewrite(&setup.more(LISTENER).text());
+    proxy.reload_and_wait();
+    eventually("the log names the new listener", || proxy.log().contains("more"));
+    let metrics = proxy.metrics();
+    assert!(metrics.contains("generation"), "the generation is a metric\n{metrics}");
+    assert!(metrics.lines().any(|line| line.contains("reload")), "reloads are counted\n{metrics}");
+}
+
+#[test]
+fn the_access_log_is_opened_again() {
+    // logrotate: move the file away, SIGHUP, and the next records go to a new one.
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    proxy.get("/before");
+    proxy.records(1);
+    let log = proxy.dir().join("access.log");
+    std::fs::rename(&log, proxy.dir().join("access.log.1")).unwrap();
+    let before = proxy.readiness();
+    proxy.signal(libc::SIGHUP);
+    eventually("an outcome", || proxy.readiness() != before);
+    proxy.get("/after");
+    let record = proxy.record();
+    assert!(record["path"].as_str().unwrap().starts_with("/after"), "{record}");
+}
