@@ -90,6 +90,15 @@ impl<S: Dial> Core<S> {
         }
     }
 
+    /// Makes the main task look whether the worker is drained.
+    pub(crate) fn wake_main(&self) {
+        if self.draining.get()
+            && let Some(main) = &*self.main.borrow()
+        {
+            main.wake_by_ref();
+        }
+    }
+
     /// What every step needs.
     pub(crate) fn lent(&self) -> Lent<'_> {
         Lent { scratch: &self.scratch, buffers: &self.buffers }

@@ -75,7 +75,6 @@ pub(crate) struct Exchange<S> {
     phase: Phase,
     /// The upstream takes no more of the request; what it answers still counts.
     upload_over: bool,
-    watches_client: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -152,7 +151,6 @@ impl<S: Dial> Exchange<S> {
             interims: 0,
             phase: Phase::Head,
             upload_over: false,
-            watches_client: true,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -189,7 +187,9 @@ impl<S: Dial> Exchange<S> {
         let listener = &local.snapshot().listeners[self.listener];
         let limits = HeadLimits {
             head_bytes_max: listener.head_bytes_max,
-            request_line_bytes_max: HeadLimits::default().request_line_bytes_max.min(listener.head_bytes_max),
+            request_line_bytes_max: HeadLimits::default()
+                .request_line_bytes_max
+                .min(listener.head_bytes_max - 2),
             fields_max: listener.fields_max,
         };
         let due_ms = due(self.started_ms, listener.head_timeout);
@@ -445,17 +445,14 @@ impl<S: Dial> Exchange<S> {
         self.request_progress = Progress { accepted: 0, at_ms: clock::coarse_ms() };
         self.upload_over = false;
         let relayed = match sent {
-            Ok(_) => self.relay(core, timer, down, &mut up).await,
+            Ok(_) => self.relay(core, timer, down, &mut up, counters).await,
             Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
             // Nothing has gone out, but an answer may be waiting all the same; only a silent connection is stale.
             Err(RelayError::Send) => {
                 self.upload_over = true;
-                self.relay(core, timer, down, &mut up).await
+                self.relay(core, timer, down, &mut up, counters).await
             }
         };
-        let endpoint_progress = (up.accepted(), up.received());
-        counters.sent_bytes.add(endpoint_progress.0);
-        counters.received_bytes.add(endpoint_progress.1);
         match relayed {
             Ok(()) => {
                 let reusable = self.upstream_keeps && !self.upload_over && down.is_request_complete();
@@ -479,6 +476,7 @@ impl<S: Dial> Exchange<S> {
         timer: &mut Timer<S>,
         down: &mut D,
         up: &mut U,
+        counters: &EndpointCounters,
     ) -> Result<(), Failure> {
         let mut out = core.buffers.take();
         let relayed = poll_fn(|cx| {
@@ -492,10 +490,13 @@ impl<S: Dial> Exchange<S> {
                     break;
                 }
             }
+            // A long transfer shows in the counters while it runs.
+            self.count_moved(down, up, counters);
             let (due_ms, failure) = self.deadline(down, up);
             poll_deadline(cx, timer, due_ms).map(|()| Err(failure))
         })
         .await;
+        self.count_moved(down, up, counters);
         core.buffers.give(out);
         relayed
     }
@@ -540,15 +541,15 @@ impl<S: Dial> Exchange<S> {
                 }
             };
         }
-        if self.watches_client
-            && self.phase != Phase::Complete
+        if self.phase != Phase::Complete
             && let Poll::Ready(signal) = down.poll_client(cx, lent)
         {
             let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
             if signal == ClientSignal::Gone || !finishes {
                 return Err(Failure::ClientGone);
             }
-            self.watches_client = false;
+            // It is watched for a reset from now on.
+            return Ok(true);
         }
         Ok(false)
     }
@@ -788,6 +789,17 @@ impl<S: Dial> Exchange<S> {
         count(self.listener().counters.of(self.worker()));
     }
 
+    fn count_moved<D: Downstream, U: Upstream>(&self, down: &mut D, up: &mut U, counters: &EndpointCounters) {
+        let moved = down.take_moved();
+        self.count_listener(|counters| {
+            counters.received_bytes.add(moved.received);
+            counters.sent_bytes.add(moved.sent);
+        });
+        let moved = up.take_moved();
+        counters.received_bytes.add(moved.received);
+        counters.sent_bytes.add(moved.sent);
+    }
+
     fn worker(&self) -> usize {
         self.local.worker()
     }
@@ -823,7 +835,7 @@ impl<S: Dial> Exchange<S> {
                 _ => counters.responses_5xx.increment(),
             }
         }
-        session.count_bytes();
+        session.count_moved();
         if self.snapshot().access_log {
             session.core.log_record(|line| Record { exchange: self, client: &session.client }.write(line));
         }

@@ -34,6 +34,7 @@ pub(crate) struct ListenerSlot {
     /// An `Rc` around, so that a session does not touch a count that all cores share.
     counters: RefCell<Rc<PerWorker<ListenerCounters>>>,
     closing: Cell<bool>,
+    closed: Cell<bool>,
     accepting: RefCell<Option<Waker>>,
 }
 
@@ -44,6 +45,7 @@ impl ListenerSlot {
             index: Cell::new(Some(index)),
             counters: RefCell::new(Rc::new(counters.clone())),
             closing: Cell::new(false),
+            closed: Cell::new(false),
             accepting: RefCell::default(),
         }
     }
@@ -68,6 +70,11 @@ impl ListenerSlot {
     pub(crate) fn remove(&self) {
         self.index.set(None);
         self.close();
+    }
+
+    /// Whether its socket is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
     }
 
     /// Makes its accepting task take what waits and close the socket.
@@ -106,6 +113,8 @@ pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut s
         }
     }
     drop(socket);
+    slot.closed.set(true);
+    core.wake_main();
     core.events.send(Event::ListenerClosed { worker: core.index, address: slot.address.clone() });
 }
 

@@ -97,6 +97,13 @@ pub(crate) enum RelayError {
     Send,
 }
 
+/// Bytes on the wire, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
 /// What the worker lends to every step.
 #[derive(Clone, Copy)]
 pub(crate) struct Lent<'a> {
@@ -148,6 +155,9 @@ pub(crate) trait Downstream {
 
     /// Bytes that the client's side has taken since its connection began.
     fn accepted(&self) -> u64;
+
+    /// What was moved since the last call, for the counters.
+    fn take_moved(&mut self) -> Moved;
 }
 
 /// The upstream's side of an exchange.
@@ -198,8 +208,8 @@ pub(crate) trait Upstream {
     /// Bytes that the upstream's side has taken in this exchange.
     fn accepted(&self) -> u64;
 
-    /// Bytes received in this exchange.
-    fn received(&self) -> u64;
+    /// What was moved since the last call, for the counters.
+    fn take_moved(&mut self) -> Moved;
 }
 
 /// Whether a request may be sent again after its connection failed without a byte of response: either nothing of it

@@ -38,8 +38,6 @@ pub(crate) struct Session<S: Dial> {
     pub(crate) client: ClientAddress,
     pub(crate) timer: Timer<S>,
     pub(crate) down: H1Downstream<S>,
-    /// Bytes received and sent that are counted already.
-    counted: (u64, u64),
 }
 
 impl<S: Dial> Session<S> {
@@ -55,7 +53,6 @@ impl<S: Dial> Session<S> {
             client: ClientAddress::new(established.peer),
             timer: Timer::new(core),
             down: H1Downstream::new(established.stream),
-            counted: (0, 0),
         }
     }
 
@@ -169,26 +166,21 @@ impl<S: Dial> Session<S> {
         .await;
     }
 
-    /// Counts the bytes that were moved since the last time.
-    pub(crate) fn count_bytes(&mut self) {
+    /// Counts what was moved outside of exchanges, or after them.
+    pub(crate) fn count_moved(&mut self) {
+        let moved = self.down.take_moved();
         let counters = self.counters.of(self.core.index);
-        let (received, sent) = (self.down.received(), self.down.accepted());
-        counters.received_bytes.add(received - self.counted.0);
-        counters.sent_bytes.add(sent - self.counted.1);
-        self.counted = (received, sent);
+        counters.received_bytes.add(moved.received);
+        counters.sent_bytes.add(moved.sent);
     }
 }
 
 impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
-        self.count_bytes();
+        self.count_moved();
         self.counters.of(self.core.index).connections.decrement();
         self.core.connections.set(self.core.connections.get() - 1);
-        if self.core.draining.get()
-            && let Some(main) = &*self.core.main.borrow()
-        {
-            main.wake_by_ref();
-        }
+        self.core.wake_main();
     }
 }
 

@@ -150,13 +150,11 @@ impl Main {
                 }
             }
         }
-        if self.core.draining.get() && self.core.connections.get() == 0 && !self.drained {
-            let accepting = self.slots.values().any(|slot| Rc::strong_count(slot) > 1);
-            if !accepting {
-                self.drained = true;
-                self.core.flush_log();
-                self.core.events.send(Event::Drained { worker: self.core.index });
-            }
+        let done = self.core.connections.get() == 0 && self.slots.values().all(|slot| slot.is_closed());
+        if self.core.draining.get() && done && !self.drained {
+            self.drained = true;
+            self.core.flush_log();
+            self.core.events.send(Event::Drained { worker: self.core.index });
         }
         Poll::Pending
     }

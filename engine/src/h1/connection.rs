@@ -9,7 +9,7 @@ use super::body::BodyReader;
 use super::inbox::{Fill, Inbox};
 use super::outbox::Outbox;
 use crate::io::{ByteStream, Interest};
-use crate::message::{BodyBatch, BodyStep, Lent, ReceiveError, RelayError};
+use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError};
 
 /// Bytes received without waiting in between, at most: after a full receive the next is tried at once, but nobody may
 /// keep the core for longer than it takes to move so much (about 100 µs).
@@ -29,6 +29,8 @@ pub(super) struct Connection<S> {
     more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
     burst_start: u64,
+    /// What [`Self::take_moved`] has reported.
+    reported: Moved,
 }
 
 impl<S: ByteStream> Connection<S> {
@@ -42,6 +44,7 @@ impl<S: ByteStream> Connection<S> {
             fresh_scanner: scanner,
             more_likely: false,
             burst_start: 0,
+            reported: Moved::default(),
         }
     }
 
@@ -192,6 +195,13 @@ impl<S: ByteStream> Connection<S> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// What was moved since the last call.
+    pub(super) fn take_moved(&mut self) -> Moved {
+        let now = Moved { received: self.inbox.received(), sent: self.outbox.accepted() };
+        let before = std::mem::replace(&mut self.reported, now);
+        Moved { received: now.received - before.received, sent: now.sent - before.sent }
     }
 
     /// Waits for something to receive; the next receive is tried without waiting again.

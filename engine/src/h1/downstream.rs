@@ -9,7 +9,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
 use crate::io::{ByteStream, Interest};
-use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, ReceiveError, RelayError};
+use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
 /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
 const PIPELINE_BYTES_MAX: usize = 16 * 1024;
@@ -120,11 +120,6 @@ impl<S: ByteStream> H1Downstream<S> {
     pub(crate) fn abort(&mut self) {
         self.connection.stream.abort();
     }
-
-    /// Bytes received since the connection began.
-    pub(crate) fn received(&self) -> u64 {
-        self.connection.inbox.received()
-    }
 }
 
 impl<S: ByteStream> Downstream for H1Downstream<S> {
@@ -142,7 +137,10 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<ClientSignal> {
-        while !self.half_closed {
+        loop {
+            if self.half_closed {
+                return self.connection.stream.poll_ready(cx, Interest::Gone).map(|_| ClientSignal::Gone);
+            }
             // With a full pipeline buffer the plain poll would fire without end.
             let end = if self.connection.inbox.len() >= PIPELINE_BYTES_MAX {
                 match self.connection.stream.poll_ready(cx, Interest::HangUp) {
@@ -164,7 +162,6 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
                 Err(_) => return Poll::Ready(ClientSignal::Gone),
             }
         }
-        Poll::Pending
     }
 
     fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()> {
@@ -193,5 +190,9 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn take_moved(&mut self) -> Moved {
+        self.connection.take_moved()
     }
 }

@@ -9,7 +9,7 @@ use corelane_semantics::{BodyFraming, ResponseHead};
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
 use crate::io::ByteStream;
-use crate::message::{BodyBatch, BodyStep, Lent, ReceiveError, RelayError, Upstream};
+use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
 
 /// A connection to an endpoint, for one exchange.
 pub(crate) struct H1Upstream<S> {
@@ -97,7 +97,7 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         self.connection.outbox.accepted()
     }
 
-    fn received(&self) -> u64 {
-        self.connection.inbox.received()
+    fn take_moved(&mut self) -> Moved {
+        self.connection.take_moved()
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Interest {
     Write,
     /// The peer has closed its sending side or the connection is gone, whatever is still unread.
     HangUp,
+    /// The connection is gone in both directions.
+    Gone,
 }
 
 /// A connected stream of bytes: TCP, Unix, later TLS, and the in-memory stream of the tests.

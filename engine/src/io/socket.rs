@@ -53,6 +53,8 @@ impl ByteStream for Socket {
         match interest {
             Interest::Read => self.pollable.poll_ready(cx, Direction::Read).map(Ok),
             Interest::HangUp => self.poll_exact(cx, libc::EPOLLRDHUP),
+            // EPOLLERR and EPOLLHUP are always reported.
+            Interest::Gone => self.poll_exact(cx, 0),
             Interest::Write if self.idle_write_wakeups >= IDLE_WRITE_WAKEUPS_MAX => {
                 self.poll_exact(cx, libc::EPOLLOUT)
             }
