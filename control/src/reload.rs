@@ -116,6 +116,8 @@ impl Supervisor {
             Ok(sockets) => sockets,
             Err(refusal) => {
                 self.resolver.configure(&self.config);
+                // The wait above may have taken answers for the old names, too.
+                self.on_answers();
                 return Err(vec![refusal.to_string()]);
             }
         };
