@@ -29,6 +29,7 @@ use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
 use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
+use crate::reload;
 use crate::resolver::Resolver;
 use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
@@ -107,6 +108,7 @@ impl Supervisor {
 
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
+        listeners.wait_until_free(reload::addresses(&config)).await;
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
