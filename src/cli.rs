@@ -87,7 +87,7 @@ Signals:
            progress for at most process.drain_timeout, end. A second one ends at once.
   SIGUSR1  open the access-log file again, after it was renamed
 
-Units in the file: durations as \"500ms\", \"10s\", \"5m\"; sizes as a number of bytes.
+Units in the file: durations as \"500ms\", \"10s\", \"5m\"; sizes as 16384 or \"16KiB\".
 
 The process logs to stderr. Exit status: 0 after one signal to end, 1 when it cannot start (the file
 has errors, an address is taken), 2 for a wrong command line, 128+N after a second signal N.";

@@ -41,7 +41,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo { port } => corelane_control::demo::run(port)?,
     };
     Ok(match reason {
-        ExitReason::Stopped => ExitCode::SUCCESS,
+        ExitReason::Drained | ExitReason::Cut => ExitCode::SUCCESS,
         // What a shell reports for a process that the signal killed.
         ExitReason::Forced(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
     })

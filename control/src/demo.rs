@@ -61,7 +61,7 @@ endpoints = ["{one}", "{two}"]
 }
 
 fn what_to_try(port: u16, admin: SocketAddr, config: &str) -> String {
-    let config = config.trim_end().replace('\n', "\n    ");
+    let config = config.trim_end().replace('\n', "\n    ").replace("    \n", "\n");
     format!(
         "
 Corelane is in front of two origins that answer in turn. Its configuration:

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use corelane_engine::command::ListenSocket;
 use corelane_engine::snapshot::Address;
@@ -34,6 +35,17 @@ pub(crate) enum ListenError {
     /// The kernel refused.
     #[error("cannot listen on {address}: {source}")]
     Refused { address: Address, source: io::Error },
+}
+
+impl ListenError {
+    /// Somebody has the address, or had it until a moment ago.
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::InUse { .. } => true,
+            Self::Refused { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            Self::NotASocket { .. } => false,
+        }
+    }
 }
 
 /// Every listening socket of the process.
@@ -110,6 +122,19 @@ impl Listeners {
             }
         }
         if errors.is_empty() { Ok(prepared) } else { Err(errors) }
+    }
+
+    /// Waits while somebody else listens on what is wanted, but not for long. For the start of the process: a predecessor
+    /// that has just exited leaves its sockets to the kernel, which closes those with a poll in an io_uring some
+    /// milliseconds later. Seen: a restart right after the exit was refused by sockets that no process had any more.
+    pub(crate) async fn wait_until_free<'a>(&self, wanted: impl Iterator<Item = &'a Address> + Clone) {
+        let start = Instant::now();
+        while let Err(errors) = self.prepare(wanted.clone()) {
+            if !errors.iter().any(ListenError::is_taken) || start.elapsed() >= PREDECESSOR_TIMEOUT {
+                return;
+            }
+            tokio::time::sleep(PREDECESSOR_TIMEOUT / 50).await;
+        }
     }
 
     /// Listens on what was prepared and closes what is not wanted any more. Gives each worker's new sockets, which must
@@ -336,6 +361,9 @@ fn inode(socket: &impl AsFd) -> io::Result<u64> {
 /// Connections that may wait to be accepted, per socket: Linux's own default limit (net.core.somaxconn since 5.4), so
 /// that a burst within one turn of a worker is not refused. The kernel uses the smaller of the two.
 const BACKLOG: i32 = 4096;
+
+/// How long a start waits for a port. Some 20 ms were seen for an idle process; the rest is for a busy one, and a guess.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -44,8 +44,10 @@ impl ConfigSource {
 /// How the process was told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
-    /// By one signal: what was in progress was finished or ran out of time. Exit status 0.
-    Stopped,
+    /// By one signal, and every connection has ended. Exit status 0.
+    Drained,
+    /// By one signal, and drain_timeout was over before every connection had ended. Exit status 0.
+    Cut,
     /// By a second one, of this number. Exit status 128 plus the number.
     Forced(i32),
 }

@@ -116,6 +116,8 @@ impl Supervisor {
             Ok(sockets) => sockets,
             Err(refusal) => {
                 self.resolver.configure(&self.config);
+                // The wait above may have taken answers for the old names, too.
+                self.on_answers();
                 return Err(vec![refusal.to_string()]);
             }
         };
@@ -160,7 +162,8 @@ fn stage_log(old: Option<&Config>, config: &Config) -> Result<Change<OpenTarget>
     config.access_log.as_ref().map(log_writer::open).transpose().map(Change::Replace)
 }
 
-fn addresses(config: &Config) -> impl Iterator<Item = &Address> + Clone {
+/// Where a configuration listens.
+pub(crate) fn addresses(config: &Config) -> impl Iterator<Item = &Address> + Clone {
     config.listeners.iter().map(|listener| &listener.address)
 }
 

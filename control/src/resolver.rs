@@ -234,7 +234,7 @@ impl Watch {
         }
         let (v4, v6) =
             tokio::join!(self.client.ipv4_lookup(&*self.host), self.client.ipv6_lookup(&*self.host));
-        let error = [&v4, &v6].into_iter().find_map(|it| it.as_ref().err().map(ToString::to_string));
+        let error = [&v4, &v6].into_iter().find_map(|it| it.as_ref().err().map(reason));
         let (v4, v6) = (Family::from(v4), Family::from(v6));
         if !v4.answered() && !v6.answered() {
             return Err(error.unwrap_or_default());
@@ -303,6 +303,16 @@ impl Family {
             Self::None => last.clear(),
             Self::Failed => {}
         }
+    }
+}
+
+fn reason(error: &NetError) -> String {
+    if error.is_nx_domain() {
+        "there is no such name".to_owned()
+    } else if error.is_no_records_found() {
+        "the name has no addresses".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -29,6 +29,7 @@ use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
 use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
+use crate::reload;
 use crate::resolver::Resolver;
 use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
@@ -48,20 +49,17 @@ pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
         DriverChoice::Epoll => DriverRequest::Epoll,
     })?;
     if let Some(note) = &probe.note {
-        log::warning!("not the best driver", driver = probe.driver, reason = note);
+        log::warning!("the driver stepped down", driver = probe.driver, reason = note);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let on_ready = options.on_ready.take();
     let local = tokio::task::LocalSet::new();
-    let (reason, log) = local.block_on(&runtime, async {
+    local.block_on(&runtime, async {
         let mut supervisor = Supervisor::start(options, config, probe.driver, on_ready).await?;
-        let reason = supervisor.serve().await;
-        Ok::<_, SupervisorError>((reason, supervisor.end()))
-    })?;
-    if matches!(reason, Ok(ExitReason::Stopped)) {
-        log.finish(LOG_FLUSH_TIMEOUT);
-    }
-    reason
+        let reason = supervisor.serve().await?;
+        supervisor.end(reason);
+        Ok(reason)
+    })
 }
 
 /// Everything that the control thread owns.
@@ -110,6 +108,7 @@ impl Supervisor {
 
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
+        listeners.wait_until_free(reload::addresses(&config)).await;
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
@@ -153,12 +152,12 @@ impl Supervisor {
                 Action::Drain => self.drain(),
                 Action::End => {
                     log::info!("stopped, every connection has ended");
-                    return Ok(ExitReason::Stopped);
+                    return Ok(ExitReason::Drained);
                 }
                 Action::Cut => {
                     let cut = self.status.registry.borrow().connections();
                     log::warning!("stopped after drain_timeout", connections_cut = cut);
-                    return Ok(ExitReason::Stopped);
+                    return Ok(ExitReason::Cut);
                 }
                 Action::EndAtOnce(signal) => {
                     let cut = self.status.registry.borrow().connections();
@@ -261,9 +260,9 @@ impl Supervisor {
     }
 
     /// Names have resolved to other addresses: a new snapshot of the same generation.
-    fn on_answers(&mut self) {
-        // The snapshot names listeners that draining workers have closed.
-        if !self.shutdown.is_running() {
+    pub(crate) fn on_answers(&mut self) {
+        // Before the first configuration is in force no worker has sockets; a draining one has closed them.
+        if self.version.generation == 0 || !self.shutdown.is_running() {
             return;
         }
         let config = self.config.clone();
@@ -325,19 +324,27 @@ impl Supervisor {
         }
     }
 
-    /// Ends the workers that have nothing left to do; others end with the process.
-    fn end(self) -> LogWriter {
-        let (done, joined) = std::sync::mpsc::channel::<()>();
-        let handles: Vec<WorkerHandle> = self.workers.into_iter().flatten().collect();
-        let joining = std::thread::Builder::new().name("join".to_owned()).spawn(move || {
-            handles.into_iter().for_each(WorkerHandle::join);
-            drop(done);
-        });
-        if joining.is_ok() {
-            // An error either way: the sender is dropped without a word, or the time is over.
-            let _ = joined.recv_timeout(JOIN_TIMEOUT);
+    /// Lets the last access-log records out. Workers that still have connections end with the process.
+    fn end(self, reason: ExitReason) {
+        if reason == ExitReason::Drained {
+            join(self.workers.into_iter().flatten().collect());
         }
-        self.log
+        if !matches!(reason, ExitReason::Forced(_)) {
+            self.log.finish(LOG_FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// Waits for the threads of drained workers, but not for ever.
+fn join(workers: Vec<WorkerHandle>) {
+    let (done, joined) = std::sync::mpsc::channel::<()>();
+    let joining = std::thread::Builder::new().name("join".to_owned()).spawn(move || {
+        workers.into_iter().for_each(WorkerHandle::join);
+        drop(done);
+    });
+    if joining.is_ok() {
+        // An error either way: the sender is dropped without a word, or the time is over.
+        let _ = joined.recv_timeout(JOIN_TIMEOUT);
     }
 }
 

@@ -130,3 +130,28 @@ fn replaces_a_socket_file_only_when_nobody_accepts_there() {
     assert!(matches!(errors[0], ListenError::NotASocket { .. }), "{errors:?}");
     assert!(path.exists());
 }
+
+#[test]
+fn a_start_waits_for_a_predecessor_that_is_going() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (socket, address) = foreign("127.0.0.1:0");
+        let wanted = [Address::Tcp(address)];
+        let listeners = Listeners::new(1);
+        let going = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(listeners.prepare(wanted.iter()).is_err());
+            drop(socket);
+        };
+        tokio::join!(listeners.wait_until_free(wanted.iter()), going);
+        listeners.prepare(wanted.iter()).expect("is free");
+    });
+}
+
+#[test]
+fn a_start_does_not_wait_for_ever() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (_socket, address) = foreign("127.0.0.1:0");
+    let wait = async { Listeners::new(1).wait_until_free([Address::Tcp(address)].iter()).await };
+    runtime.block_on(async { tokio::time::timeout(10 * PREDECESSOR_TIMEOUT, wait).await }).expect("gives up");
+}
