@@ -26,8 +26,8 @@ pub(super) fn listening(text: &str) -> Result<Address, String> {
         return Err(bad_port(&shown, port, 0));
     }
     match host {
-        "" => Err(format!("{shown} has no IP address; write \"0.0.0.0:{port}\" or, for IPv6 too, \"[::]:{port}\"")),
-        "*" => Err(format!("{shown} is not an address; write \"0.0.0.0:{port}\" or, for IPv6 too, \"[::]:{port}\"")),
+        "" => Err(format!("{shown} has no IP address; write \"0.0.0.0:{port}\" for IPv4, \"[::]:{port}\" for IPv6")),
+        "*" => Err(format!("{shown} is not an address; write \"0.0.0.0:{port}\" for IPv4, \"[::]:{port}\" for IPv6")),
         "localhost" => Err(format!("{shown} is a name; did you mean \"127.0.0.1:{port}\"?")),
         _ => Err(bracketless(&shown, host, port).unwrap_or_else(|| {
             format!("{shown} is not an IP address and port; e.g. \"0.0.0.0:{port}\", \"[::]:{port}\" or \"unix:/path\"")
@@ -177,6 +177,11 @@ fn no_port(text: &str, port: &str) -> String {
     }
     if is_number(text) && text.parse::<u16>().is_ok() {
         return format!("{shown} has no host; did you mean \"127.0.0.1:{text}\"?");
+    }
+    // `::1:8080` is an address, but was hardly meant to be one.
+    let meant = text.rsplit_once(':').filter(|(_, port)| port.len() > 1 && port_number(port).is_some());
+    if let Some(message) = meant.and_then(|(host, port)| bracketless(&shown, host, port)) {
+        return message;
     }
     match text.parse() {
         Ok(IpAddr::V6(address)) => format!("{shown} has no port; write e.g. \"[{address}]:{port}\""),

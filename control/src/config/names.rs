@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::reader::ItemFault;
 use super::report::{Report, Reported};
 use super::{show, suggest};
 
@@ -11,6 +12,8 @@ pub(super) struct Names<'a> {
     places: HashMap<&'a str, (usize, usize)>,
     /// With their indices, which grow: names are added in the order of the file.
     order: Vec<(usize, &'a str)>,
+    /// A definition could not be read: whether a name is defined is anyone's guess.
+    incomplete: bool,
 }
 
 impl<'a> Names<'a> {
@@ -30,10 +33,19 @@ impl<'a> Names<'a> {
         Some(self.order[place].1)
     }
 
+    /// Gives up on complaining about undefined names, after an error in a definition.
+    pub(super) fn set_incomplete(&mut self, reported: Reported) {
+        let Reported = reported;
+        self.incomplete = true;
+    }
+
     /// The index of a name, or what to say of it.
-    pub(super) fn find(&self, name: &str) -> Result<usize, String> {
+    pub(super) fn find(&self, name: &str) -> Result<usize, ItemFault> {
         if let Some((index, _)) = self.places.get(name) {
             return Ok(*index);
+        }
+        if self.incomplete {
+            return Err(ItemFault::Reported(Reported));
         }
         let names = self.order.iter().map(|(_, name)| *name);
         let meant = suggest::did_you_mean(name, names.clone());
@@ -41,7 +53,7 @@ impl<'a> Names<'a> {
             true => "none is defined".to_owned(),
             false => format!("defined: {}", show::list(names)),
         };
-        Err(format!("{} is not defined{meant} ({defined})", show::quoted(name)))
+        Err(ItemFault::Missing(format!("{} is not defined{meant} ({defined})", show::quoted(name))))
     }
 }
 
