@@ -1,5 +1,6 @@
 //! The names that other parts of the file refer to.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::reader::ItemFault;
@@ -7,16 +8,29 @@ use super::report::{Report, Reported};
 use super::{show, suggest};
 
 /// Names of one kind, each with its index and place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names<'a> {
     places: HashMap<&'a str, (usize, usize)>,
     /// With their indices, which grow: names are added in the order of the file.
     order: Vec<(usize, &'a str)>,
     /// A definition could not be read: whether a name is defined is anyone's guess.
     incomplete: bool,
+    comparisons_left: Cell<usize>,
 }
 
+/// Comparisons made for suggestions, all undefined names together: a second. Past it, none are made.
+const COMPARISONS_MAX: usize = 1_000_000;
+
 impl<'a> Names<'a> {
+    pub(super) fn new() -> Self {
+        Self {
+            places: HashMap::new(),
+            order: Vec::new(),
+            incomplete: false,
+            comparisons_left: Cell::new(COMPARISONS_MAX),
+        }
+    }
+
     /// Adds a name; the place where it already stands when it is not new.
     pub(super) fn add(&mut self, name: &'a str, index: usize, at: usize) -> Result<(), usize> {
         if let Some((_, first)) = self.places.get(name) {
@@ -48,7 +62,14 @@ impl<'a> Names<'a> {
             return Err(ItemFault::Reported(Reported));
         }
         let names = self.order.iter().map(|(_, name)| *name);
-        let meant = suggest::did_you_mean(name, names.clone());
+        let left = self.comparisons_left.get();
+        let meant = match left.checked_sub(names.len()) {
+            Some(left) => {
+                self.comparisons_left.set(left);
+                suggest::did_you_mean(name, names.clone())
+            }
+            None => String::new(),
+        };
         let defined = match self.order.is_empty() {
             true => "none is defined".to_owned(),
             false => format!("defined: {}", show::list(names)),

@@ -37,7 +37,7 @@ pub(super) fn first_unclosed(text: &str) -> Option<(usize, &'static str)> {
         }
         line_begins = false;
     }
-    open.last().map(|(at, opening)| (*at, closing(*opening)))
+    open.first().map(|(at, opening)| (*at, closing(*opening)))
 }
 
 fn closing(opening: char) -> &'static str {
@@ -94,6 +94,7 @@ mod tests {
             ("a = [\"]\", 2\n[[routes]]\nb = [3]\n", Some((4, "]"))),
             ("[u]\na = [{x = 1}, {y = 2]\n", Some((18, "}"))),
             ("a = [ # ]\n", Some((4, "]"))),
+            ("a = [\n[[b]]\nc = [1\n", Some((4, "]"))),
             ("a = [ '''\n]''' , \"\"\"]\\\"\"\"\"\n", Some((4, "]"))),
             ("a = \"[\\\"[\"\n[b\nc = 1", None),
             ("a = ''\nb = [", Some((11, "]"))),

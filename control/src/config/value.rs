@@ -31,7 +31,7 @@ pub(super) fn integer(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Parse
         DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
             .ok()
             .filter(|number| bounds.contains(number))
-            .ok_or_else(|| format!("{number} is out of range; {allowed}")),
+            .ok_or_else(|| format!("{} is out of range; {allowed}", show::value(value))),
         DeValue::String(text) if is_digits(text) => {
             Err(format!("{} is a string; write {text} without quotes", show::quoted(text)))
         }
@@ -56,7 +56,7 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Par
 pub(super) fn duration(value: &DeValue<'_>, least: std::time::Duration) -> Parsed<std::time::Duration> {
     let parsed = match value {
         DeValue::String(text) => duration::parse(text)?,
-        DeValue::Integer(number) => return Err(duration::no_unit(&number.to_string())),
+        DeValue::Integer(_) => return Err(duration::no_unit(&show::value(value))),
         DeValue::Float(_) => {
             return Err(format!("{} has no unit; write whole numbers: \"1s500ms\"", show::value(value)));
         }

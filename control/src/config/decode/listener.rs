@@ -38,7 +38,7 @@ const HALF_CLOSES: [(&str, ClientHalfClose); 2] =
     [("abort", ClientHalfClose::Abort), ("finish", ClientHalfClose::Finish)];
 
 pub(super) fn decode<'a>(sections: Result<Vec<Reader<'a>>, Reported>) -> Listeners<'a> {
-    let mut names = Names::default();
+    let mut names = Names::new();
     let failed = sections.is_err();
     let sections = sections.unwrap_or_else(|reported| {
         names.set_incomplete(reported);

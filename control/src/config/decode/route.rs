@@ -21,7 +21,7 @@ pub(super) fn decode<'a>(
     report: &Report<'_>,
 ) -> Result<Vec<Route>, Reported> {
     let sections = sections?;
-    let mut names = Names::default();
+    let mut names = Names::new();
     let mut all = Vec::with_capacity(sections.len());
     let mut rules = Vec::with_capacity(sections.len());
     let mut starts = Vec::with_capacity(sections.len());

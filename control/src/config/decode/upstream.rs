@@ -31,7 +31,7 @@ const POLICIES: [(&str, PolicyKind); 3] = [
 ];
 
 pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstreams<'a> {
-    let mut names = Names::default();
+    let mut names = Names::new();
     let entries = match root.named(Section::Upstream) {
         Ok(entries) => entries,
         Err(reported) => {

@@ -52,7 +52,7 @@ fn sections() {
 
 #[test]
 fn syntax() {
-    check(include_str!("bad/syntax.txt"), 26);
+    check(include_str!("bad/syntax.txt"), 27);
 }
 
 #[test]

@@ -236,6 +236,24 @@ fn reads_every_key() {
 }
 
 #[test]
+fn what_looks_mistyped_can_be_written_all_the_same() {
+    let config = parsed(&completed("[access_log]\npath = \"./stdout\"\n"));
+    assert_eq!(config.access_log, Some(LogTarget::File("./stdout".into())));
+    let config = parsed(&completed(&format!("{ROUTE}host = \"reserve:80\"\n")));
+    assert_eq!(config.routes[0].host, HostPolicy::Set("reserve:80".into()));
+}
+
+#[test]
+fn many_undefined_names_are_told_in_no_time() {
+    let routes: String = (0..3000).map(|n| format!("[[routes]]\nupstream = \"ux{n}\"\n")).collect();
+    let upstreams: String =
+        (0..3000).map(|n| format!("[upstreams.u{n}]\nendpoints = [\"127.0.0.1:1\"]\n")).collect();
+    let errors = parse("t.toml", &format!("{LISTENER}{routes}{upstreams}")).unwrap_err();
+    assert!(errors.iter().next().unwrap().message.contains("did you mean \"u0\"?"), "{errors}");
+    assert_eq!(errors.iter().count(), 101);
+}
+
+#[test]
 fn sections_may_stand_in_any_order_and_with_windows_line_ends() {
     let forward = parsed(&format!("{LISTENER}{ROUTE}{UPSTREAM}"));
     let backward = format!("{UPSTREAM}{ROUTE}{LISTENER}");
