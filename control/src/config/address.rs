@@ -22,12 +22,12 @@ pub(super) fn listening(text: &str) -> Result<Address, String> {
     let Some((host, port)) = text.rsplit_once(':').filter(|_| text.parse::<IpAddr>().is_err()) else {
         return Err(no_port(text, "8080"));
     };
-    if !port.parse::<u16>().is_ok_and(|_| is_number(port)) {
+    let Some(port) = port.parse::<u16>().ok().filter(|_| is_number(port)) else {
         return Err(bad_port(&shown, port, 0));
-    }
+    };
     match host {
-        "" => Err(format!("{shown} has no IP address; write \"0.0.0.0:{port}\" or, for IPv6 too, \"[::]:{port}\"")),
-        "*" => Err(format!("{shown} is not an address; write \"0.0.0.0:{port}\" or, for IPv6 too, \"[::]:{port}\"")),
+        "" => Err(format!("{shown} has no IP address; write \"0.0.0.0:{port}\" for IPv4, \"[::]:{port}\" for IPv6")),
+        "*" => Err(format!("{shown} is not an address; write \"0.0.0.0:{port}\" for IPv4, \"[::]:{port}\" for IPv6")),
         "localhost" => Err(format!("{shown} is a name; did you mean \"127.0.0.1:{port}\"?")),
         _ => Err(bracketless(&shown, host, port).unwrap_or_else(|| {
             format!("{shown} is not an IP address and port; e.g. \"0.0.0.0:{port}\", \"[::]:{port}\" or \"unix:/path\"")
@@ -53,7 +53,7 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
     if let Ok(address) = text.parse() {
         return Ok(Target::Address(Address::Tcp(address)));
     }
-    if let Some(message) = bracketless(&shown, host, &port.to_string()) {
+    if let Some(message) = bracketless(&shown, host, port) {
         return Err(message);
     }
     match name_fault(host) {
@@ -99,8 +99,12 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 /// A Host field's value: a name or address, with or without a port.
 pub(super) fn host_field(text: &str) -> Result<Arc<str>, String> {
     let shown = show::quoted(text);
-    if suggest::nearest(text, ["preserve"]).is_some() {
-        return Err(format!("{shown} is not a host; did you mean \"preserve\"?"));
+    // A host named like this is possible, but was hardly meant.
+    if suggest::changes(text, "preserve") <= 1 {
+        let host = show::quoted(&format!("{text}:80"));
+        return Err(format!(
+            "{shown} is not known; did you mean \"preserve\"? (a host of this name: {host})"
+        ));
     }
     let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
     let (host, port) = text.split_at(colon.unwrap_or(text.len()));
@@ -162,7 +166,7 @@ fn name_fault(host: &str) -> Option<String> {
 }
 
 /// `::1:80` where `[::1]:80` was meant.
-fn bracketless(shown: &str, host: &str, port: &str) -> Option<String> {
+fn bracketless(shown: &str, host: &str, port: u16) -> Option<String> {
     let v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
     v6.then(|| format!("{shown} lacks brackets; did you mean \"[{host}]:{port}\"?"))
 }
@@ -175,8 +179,14 @@ fn no_port(text: &str, port: &str) -> String {
     if text.starts_with('/') {
         return format!("{shown} is a path; did you mean {}?", show::quoted(&format!("unix:{text}")));
     }
-    if is_number(text) && text.parse::<u16>().is_ok() {
-        return format!("{shown} has no host; did you mean \"127.0.0.1:{text}\"?");
+    if let Some(port) = port_number(text) {
+        return format!("{shown} has no host; did you mean \"127.0.0.1:{port}\"?");
+    }
+    // `::1:8080` is an address, but was hardly meant to be one.
+    let meant = text.rsplit_once(':').filter(|(_, port)| port.len() > 1);
+    let meant = meant.and_then(|(host, port)| bracketless(&shown, host, port_number(port)?));
+    if let Some(message) = meant {
+        return message;
     }
     match text.parse() {
         Ok(IpAddr::V6(address)) => format!("{shown} has no port; write e.g. \"[{address}]:{port}\""),

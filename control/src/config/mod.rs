@@ -15,7 +15,6 @@
 //! | errors shown | 100 | the rest is counted |
 
 mod address;
-mod brackets;
 mod decode;
 mod duration;
 mod error;
@@ -30,6 +29,7 @@ mod size;
 mod suggest;
 mod syntax;
 mod types;
+mod unclosed;
 mod value;
 
 #[cfg(test)]

@@ -1,31 +1,38 @@
 //! Reads one table of the tree: each key once, unknown ones refused.
 
 use std::collections::HashSet;
-use std::hash::Hash;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::reference::{Key, KeyDefault, Section, reference};
 use super::report::{Report, Reported};
-use super::value::Parsed;
-use super::{show, suggest, value};
+use super::value::{self, Parsed};
+use super::{show, suggest};
 
 /// A table whose keys are all known.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     section: Section,
+    /// The table's own name, in a section of named ones.
+    name: Option<&'a str>,
     /// `None`: the section is absent and every key has its default.
     table: Option<&'a DeTable<'a>>,
     start: usize,
+    /// Keys that are there under a wrong name: that they are absent is told already.
+    misspelt: Vec<&'static str>,
     report: &'a Report<'a>,
 }
 
-/// A value and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Placed<T> {
-    pub(super) value: T,
-    pub(super) at: usize,
+/// What is wrong with an item of a list.
+#[derive(Debug)]
+pub(super) enum ItemFault {
+    /// The item itself.
+    Wrong(String),
+    /// Something that it names is not there.
+    Missing(String),
+    /// Told already.
+    Reported(Reported),
 }
 
 impl<'a> Reader<'a> {
@@ -36,17 +43,23 @@ impl<'a> Reader<'a> {
         start: usize,
         report: &'a Report<'a>,
     ) -> Self {
-        for key in table.keys() {
-            if !section.keys().any(|known| known.name == key.get_ref()) {
-                report.wrong(key.span().start, unknown_key(section, key.get_ref()));
-            }
-        }
-        Self { section, table: Some(table), start, report }
+        Self { section, name: None, table: Some(table), start, misspelt: Vec::new(), report }.refuse_unknown()
+    }
+
+    /// The same for a table of a section that has named ones.
+    pub(super) fn named(
+        section: Section,
+        name: &'a str,
+        (table, start): (&'a DeTable<'a>, usize),
+        report: &'a Report<'a>,
+    ) -> Self {
+        let (name, table) = (Some(name), Some(table));
+        Self { section, name, table, start, misspelt: Vec::new(), report }.refuse_unknown()
     }
 
     /// A section that the file does not have.
     pub(super) fn absent(section: Section, report: &'a Report<'a>) -> Self {
-        Self { section, table: None, start: 0, report }
+        Self { section, name: None, table: None, start: 0, misspelt: Vec::new(), report }
     }
 
     /// Where the table opens.
@@ -114,35 +127,37 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list that may be absent but not be empty, since that could mean both all and nothing. Every item that is wrong
-    /// is reported, as `noun`.
+    /// A list that may be absent but not be empty, since that could mean both all and nothing.
     pub(super) fn items<T>(
         &self,
         key: &str,
         noun: &str,
+        shown: impl Fn(&T) -> String,
         parse: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, ItemFault>,
-    ) -> Result<Option<Vec<Placed<T>>>, Reported> {
+    ) -> Result<Option<Vec<T>>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(None) };
-        let items = self.any_items(key, noun, parse)?;
+        let items = self.any_items(key, noun, shown, parse)?;
         if items.is_empty() {
             let without = match self.known(key).default {
-                KeyDefault::Absent(meaning) => format!("; leave the key out for {meaning}"),
+                KeyDefault::Absent(meaning) => format!("leave the key out for {meaning}"),
                 KeyDefault::Required | KeyDefault::Value(_) => {
-                    format!("; e.g. {} = {}", key, self.known(key).example)
+                    format!("e.g. {key} = {}", self.known(key).example)
                 }
             };
-            return Err(self.report.wrong(value.span().start, format!("{key} is an empty list{without}")));
+            return Err(self.report.wrong(value.span().start, format!("{key} is an empty list; {without}")));
         }
         Ok(Some(items))
     }
 
-    /// A list that may be empty; the default is one too.
+    /// A list that may be absent or empty. Every item that is wrong is reported, as `noun`, and every one that is shown
+    /// like one before it.
     pub(super) fn any_items<T>(
         &self,
         key: &str,
         noun: &str,
+        shown: impl Fn(&T) -> String,
         parse: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, ItemFault>,
-    ) -> Result<Vec<Placed<T>>, Reported> {
+    ) -> Result<Vec<T>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(Vec::new()) };
         let DeValue::Array(items) = value.get_ref() else {
             let expected = format!("a list, e.g. {}", self.known(key).example);
@@ -150,16 +165,16 @@ impl<'a> Reader<'a> {
             return Err(self.report.wrong(value.span().start, format!("{key} {message}")));
         };
         let mut read = Vec::with_capacity(items.len());
+        let mut seen = HashSet::new();
         let mut failed = None;
         for item in items.iter() {
-            let at = item.span().start;
-            match parse(item) {
-                Ok(value) => read.push(Placed { value, at }),
-                Err(ItemFault::Wrong(text)) => failed = Some(self.report.wrong(at, format!("{noun} {text}"))),
-                Err(ItemFault::Missing(text)) => {
-                    failed = Some(self.report.missing(at, format!("{noun} {text}")))
-                }
-                Err(ItemFault::Reported(reported)) => failed = Some(reported),
+            let parsed = parse(item).and_then(|value| match seen.insert(shown(&value)) {
+                true => Ok(value),
+                false => Err(ItemFault::Wrong(format!("{} is listed twice", show::quoted(&shown(&value))))),
+            });
+            match parsed {
+                Ok(value) => read.push(value),
+                Err(fault) => failed = Some(self.tell(item.span().start, noun, fault)),
             }
         }
         failed.map_or(Ok(read), Err)
@@ -168,28 +183,66 @@ impl<'a> Reader<'a> {
     /// The table that a key holds.
     pub(super) fn table(&self, key: &str, section: Section) -> Result<Option<Reader<'a>>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(None) };
-        match value.get_ref() {
-            DeValue::Table(table) => Ok(Some(Reader::new(section, table, value.span().start, self.report))),
-            other => {
-                let message = match other {
-                    DeValue::String(text) if text.starts_with('/') => {
-                        format!(
-                            "{0} is a string; write {{ prefix = {0} }} or {{ exact = {0} }}",
-                            show::quoted(text)
-                        )
-                    }
-                    other => value::wrong_kind(other, &format!("a table, e.g. {}", self.known(key).example)),
-                };
-                Err(self.report.wrong(value.span().start, format!("{key} {message}")))
+        let message = match value.get_ref() {
+            DeValue::Table(table) => {
+                return Ok(Some(Reader::new(section, table, value.span().start, self.report)));
             }
+            DeValue::String(text) if text.starts_with('/') => {
+                format!("{0} is a string; write {{ prefix = {0} }} or {{ exact = {0} }}", show::quoted(text))
+            }
+            other => value::wrong_kind(other, &format!("a table, e.g. {}", self.known(key).example)),
+        };
+        Err(self.report.wrong(value.span().start, format!("{key} {message}")))
+    }
+
+    /// Reports what is wrong with something that has a name for itself.
+    pub(super) fn tell(&self, at: usize, noun: &str, fault: ItemFault) -> Reported {
+        match fault {
+            ItemFault::Wrong(text) => self.report.wrong(at, format!("{noun} {text}")),
+            ItemFault::Missing(text) => self.report.missing(at, format!("{noun} {text}")),
+            ItemFault::Reported(reported) => reported,
         }
     }
 
     /// Reports that a required key is absent.
     pub(super) fn lacks(&self, key: &str) -> Reported {
+        if self.misspelt.contains(&key) {
+            return Reported;
+        }
         let example = self.known(key).example;
-        let message = format!("{} lacks the key \"{key}\"; e.g. {key} = {example}", self.section.title());
+        let message = format!("{} lacks the key \"{key}\"; e.g. {key} = {example}", self.title());
         self.report.missing(self.start, message)
+    }
+
+    fn refuse_unknown(mut self) -> Self {
+        for key in self.table.into_iter().flat_map(DeTable::keys) {
+            let name: &str = key.get_ref();
+            if self.section.keys().any(|known| known.name == name) {
+                continue;
+            }
+            let elsewhere = reference().iter().find(|known| known.name == name);
+            let meant = suggest::nearest(name, self.section.keys().map(|known| known.name));
+            let hint = match (elsewhere, meant) {
+                (Some(key), _) => format!("; it is a key of {}", key.section.title()),
+                (None, Some(meant)) => format!("; did you mean \"{meant}\"?"),
+                (None, None) => String::new(),
+            };
+            self.misspelt.extend(meant);
+            let keys: Vec<_> = self.section.keys().map(|key| key.name).collect();
+            let (shown, title, keys) = (show::quoted(name), self.title(), keys.join(", "));
+            self.report
+                .wrong(key.span().start, format!("unknown key {shown} in {title}{hint} (keys: {keys})"));
+        }
+        self
+    }
+
+    /// `[upstreams.api]`
+    fn title(&self) -> String {
+        let title = self.section.title();
+        match self.name {
+            Some(name) => title.replace("NAME", &show::list([name])),
+            None => title.to_owned(),
+        }
     }
 
     fn parsed<T>(
@@ -207,55 +260,13 @@ impl<'a> Reader<'a> {
     }
 
     fn known(&self, name: &str) -> &'static Key {
-        self.section
-            .keys()
-            .find(|key| key.name == name)
-            .expect("the decoder asks for keys of the reference only")
+        let key = self.section.keys().find(|key| key.name == name);
+        key.expect("the decoder asks for keys of the reference only")
     }
-}
-
-/// What is wrong with an item of a list.
-#[derive(Debug)]
-pub(super) enum ItemFault {
-    /// The item itself.
-    Wrong(String),
-    /// Something that it names is not there.
-    Missing(String),
-    /// Told already.
-    Reported(Reported),
-}
-
-/// Reports every item that stands twice.
-pub(super) fn refuse_repeats<T: Eq + Hash>(
-    report: &Report<'_>,
-    noun: &str,
-    items: &[Placed<T>],
-    shown: impl Fn(&T) -> String,
-) -> Result<(), Reported> {
-    let mut seen = HashSet::new();
-    let mut failed = Ok(());
-    for item in items {
-        if !seen.insert(&item.value) {
-            let message = format!("{noun} {} is listed twice", show::quoted(&shown(&item.value)));
-            failed = Err(report.wrong(item.at, message));
-        }
-    }
-    failed
 }
 
 impl From<String> for ItemFault {
     fn from(text: String) -> Self {
         Self::Wrong(text)
     }
-}
-
-fn unknown_key(section: Section, name: &str) -> String {
-    let names = section.keys().map(|key| key.name);
-    let elsewhere = reference().iter().find(|key| key.name == name);
-    let hint = match elsewhere {
-        Some(key) => format!("; it is a key of {}", key.section.title()),
-        None => suggest::did_you_mean(name, names.clone()),
-    };
-    let names: Vec<_> = names.collect();
-    format!("unknown key {} in {}{hint} (keys: {})", show::quoted(name), section.title(), names.join(", "))
 }

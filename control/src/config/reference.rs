@@ -156,7 +156,7 @@ static KEYS: [Key; 40] = [
         section: Section::Resolver,
         name: "servers",
         kind: "list of strings",
-        default: Absent("the system's"),
+        default: Absent("the system's servers"),
         allowed: "one or more IP addresses, with or without a port (53)",
         description: "The name servers to ask.",
         example: "[\"127.0.0.53\", \"[2001:db8::53]:5353\"]",

@@ -91,6 +91,8 @@ impl<'t> Report<'t> {
     }
 
     fn push(&self, offset: usize, message: String) {
+        // Messages go to logs line by line: whatever they show of the file has been escaped.
+        debug_assert!(!message.contains(char::is_control), "{message:?}");
         let mut found = self.found.borrow_mut();
         if found.len() < FOUND_MAX {
             found.push((offset, message));

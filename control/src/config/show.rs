@@ -24,8 +24,16 @@ pub(super) fn value(value: &DeValue<'_>) -> String {
         DeValue::Float(number) => cut(&number.to_string()),
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(_) => "[...]".to_owned(),
-        DeValue::Table(_) => "{...}".to_owned(),
+        DeValue::Array(_) => "[…]".to_owned(),
+        DeValue::Table(_) => "{…}".to_owned(),
+    }
+}
+
+/// `true is a boolean`, `is a list`
+pub(super) fn subject(item: &DeValue<'_>) -> String {
+    match item {
+        DeValue::Array(_) | DeValue::Table(_) => format!("is {}", kind(item)),
+        _ => format!("{} is {}", value(item), kind(item)),
     }
 }
 

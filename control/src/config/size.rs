@@ -35,7 +35,9 @@ pub(super) fn shown(bytes: usize) -> String {
 
 fn wrong_unit(shown: &str, number: &str, unit: &str) -> String {
     let letter = unit.trim().chars().next().map(|c| c.to_ascii_uppercase());
-    let near = UNITS.iter().find(|(name, _)| unit.trim().len() <= 3 && name.chars().next() == letter);
+    let near = UNITS
+        .iter()
+        .find(|(name, _)| unit.trim().len() <= 3 && number.len() <= 9 && name.chars().next() == letter);
     let meant = match near {
         Some((name, _)) => format!("; did you mean \"{number}{name}\"?"),
         None => String::new(),

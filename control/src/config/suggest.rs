@@ -5,9 +5,6 @@ use super::show;
 /// Longest name that is compared: the distance costs the product of the lengths.
 const COMPARED_CHARS_MAX: usize = 64;
 
-/// Most names that one unknown name is compared with.
-const COMPARED_MAX: usize = 1000;
-
 /// `; did you mean "x"?` for the nearest of the names, or nothing when none is near.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     match nearest(word, names) {
@@ -16,7 +13,7 @@ pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n s
     }
 }
 
-/// The nearest of the names, within a third of the word's length and three changes.
+/// The nearest of the names, within a third of the word's length and three changes. Costs about a microsecond a name.
 pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let chars = word.chars().take(COMPARED_CHARS_MAX + 1).count();
     if word.is_empty() || chars > COMPARED_CHARS_MAX {
@@ -26,12 +23,16 @@ pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) 
     let folded = fold(word);
     names
         .into_iter()
-        .take(COMPARED_MAX)
         .filter(|name| !name.is_empty() && name.len() <= COMPARED_CHARS_MAX && *name != word)
         .map(|name| (distance(&folded, &fold(name)), name))
         .filter(|(changes, name)| *changes <= changes_max && *changes < name.chars().count())
         .min_by_key(|(changes, _)| *changes)
         .map(|(_, name)| name)
+}
+
+/// How many changes make one word of the other, case and separators apart.
+pub(super) fn changes(word: &str, name: &str) -> usize {
+    if word.len() > COMPARED_CHARS_MAX { usize::MAX } else { strsim::osa_distance(&fold(word), &fold(name)) }
 }
 
 /// Changes between two folded words; a beginning of at least four characters counts as one (`least_conn`).

@@ -2,9 +2,8 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::brackets;
 use super::lines::Lines;
-use super::show;
+use super::{show, unclosed};
 
 /// The syntax errors of a file, and how far what was understood of it may be judged.
 #[derive(Debug)]
@@ -25,23 +24,31 @@ pub(super) fn read(lines: &Lines<'_>, root: &DeTable<'_>, errors: &[toml::de::Er
     found.sort();
     // One error a line: the rest of the line is what the parser makes of the first.
     found.dedup_by_key(|(offset, _)| lines.line(*offset));
-    let unclosed = errors.iter().any(|error| error.message().starts_with("unclosed") && !is_header(error));
-    match unclosed.then(|| brackets::first_unclosed(text)).flatten() {
-        Some(opening) => Syntax { errors: cut_at(found, opening, text), spoilt_from: opening, complete },
+    let runs_on = errors.iter().any(|error| {
+        let message = error.message();
+        (message.starts_with("unclosed") && !is_header(error)) || message.starts_with("invalid multi-line")
+    });
+    match runs_on.then(|| unclosed::first_unclosed(text)).flatten() {
+        Some((at, close)) => Syntax { errors: cut_at(found, at, close), spoilt_from: at, complete },
         None => Syntax { errors: found, spoilt_from: usize::MAX, complete },
     }
 }
 
-/// Leaves out what follows from an unclosed bracket, and names the bracket, or the unclosed string that hides its end.
-fn cut_at(mut found: Vec<(usize, String)>, opening: usize, text: &str) -> Vec<(usize, String)> {
-    let kept = found.partition_point(|(offset, _)| *offset < opening);
-    let string = found.get(kept).filter(|(_, message)| message.contains("is never closed")).cloned();
+/// Leaves out what follows from something unclosed, and names it, or the unclosed string that hides its end.
+fn cut_at(mut found: Vec<(usize, String)>, at: usize, close: &str) -> Vec<(usize, String)> {
+    let kept = found.partition_point(|(offset, _)| *offset < at);
+    let string = found.get(kept).filter(|(_, message)| message == STRING_UNCLOSED).cloned();
     found.truncate(kept);
-    let (open, close) = if text[opening..].starts_with('[') { ('[', ']') } else { ('{', '}') };
-    let bracket = (opening, format!("this \"{open}\" is never closed; a \"{close}\" is missing"));
-    found.push(string.unwrap_or(bracket));
+    let what = match close {
+        "]" => "list",
+        "}" => "table",
+        _ => "string",
+    };
+    found.push(string.unwrap_or((at, format!("this {what} is never closed; {close} is missing"))));
     found
 }
+
+const STRING_UNCLOSED: &str = "this string is never closed; a quote is missing";
 
 fn reword(lines: &Lines<'_>, root: &DeTable<'_>, error: &toml::de::Error) -> String {
     let text = lines.text();
@@ -60,10 +67,13 @@ fn reword(lines: &Lines<'_>, root: &DeTable<'_>, error: &toml::de::Error) -> Str
         return "this section's name is never closed; write [name] or [[name]]".to_owned();
     }
     if message.starts_with("invalid") && message.contains("string") && ends_line(text, offset(error)) {
-        return "this string is never closed; a quote is missing".to_owned();
+        return STRING_UNCLOSED.to_owned();
     }
-    if message == "recursion limit" {
-        return "lists and tables are nested too deeply".to_owned();
+    if message.contains("recursion") || message.contains("recurse") {
+        return "lists and tables are nested too deeply; at most 80 levels are read".to_owned();
+    }
+    if message.starts_with("missing escaped value") {
+        return "this \"\\\" begins no escape; write \"\\\\\", or put the string in single quotes".to_owned();
     }
     message.strip_suffix(", expected nothing").unwrap_or(message).to_owned()
 }
@@ -98,7 +108,15 @@ fn header(line: &str) -> Option<&str> {
 
 /// The line, from 1, in which a section was opened before.
 fn first_header(lines: &Lines<'_>, before: usize, name: &str) -> Option<usize> {
-    lines.text().lines().take(before).position(|line| header(line) == Some(name)).map(|line| line + 1)
+    lines
+        .text()
+        .lines()
+        .take(before)
+        .position(|line| {
+            header(line)
+                .is_some_and(|header| header.trim_matches(['[', ']']) == name.trim_matches(['[', ']']))
+        })
+        .map(|line| line + 1)
 }
 
 /// The nearest place before an offset where a key of this name is set.

@@ -16,8 +16,8 @@ pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Parsed<&'v str> {
     match value {
         DeValue::String(text) => Ok(text),
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-            let (shown, kind) = (show::value(value), show::kind(value));
-            Err(format!("{shown} is {kind}; a string stands in quotes: \"{shown}\""))
+            let (subject, shown) = (show::subject(value), show::value(value));
+            Err(format!("{subject}; a string stands in quotes: \"{shown}\""))
         }
         DeValue::Array(_) | DeValue::Table(_) => Err(wrong_kind(value, "a string")),
     }
@@ -31,11 +31,11 @@ pub(super) fn integer(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Parse
         DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
             .ok()
             .filter(|number| bounds.contains(number))
-            .ok_or_else(|| format!("{number} is out of range; {allowed}")),
+            .ok_or_else(|| format!("{} is out of range; {allowed}", show::value(value))),
         DeValue::String(text) if is_digits(text) => {
             Err(format!("{} is a string; write {text} without quotes", show::quoted(text)))
         }
-        other => Err(format!("{} is {}; {allowed}", show::value(other), show::kind(other))),
+        other => Err(format!("{}; {allowed}", show::subject(other))),
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Par
     let names = || choices.iter().map(|(name, _)| *name);
     let allowed = || names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let DeValue::String(text) = value else {
-        return Err(format!("{} is {}; allowed: {}", show::value(value), show::kind(value), allowed()));
+        return Err(format!("{}; allowed: {}", show::subject(value), allowed()));
     };
     choices.iter().find(|(name, _)| name == text).map(|(_, choice)| *choice).ok_or_else(|| {
         let meant = suggest::did_you_mean(text, names());
@@ -56,7 +56,7 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Par
 pub(super) fn duration(value: &DeValue<'_>, least: std::time::Duration) -> Parsed<std::time::Duration> {
     let parsed = match value {
         DeValue::String(text) => duration::parse(text)?,
-        DeValue::Integer(number) => return Err(duration::no_unit(&number.to_string())),
+        DeValue::Integer(_) => return Err(duration::no_unit(&show::value(value))),
         DeValue::Float(_) => {
             return Err(format!("{} has no unit; write whole numbers: \"1s500ms\"", show::value(value)));
         }
@@ -85,10 +85,7 @@ pub(super) fn size(value: &DeValue<'_>, bounds: RangeInclusive<usize>) -> Parsed
 
 /// `x is a list; expected a string`
 pub(super) fn wrong_kind(value: &DeValue<'_>, expected: &str) -> String {
-    match value {
-        DeValue::Array(_) | DeValue::Table(_) => format!("is {}; expected {expected}", show::kind(value)),
-        _ => format!("{} is {}; expected {expected}", show::value(value), show::kind(value)),
-    }
+    format!("{}; expected {expected}", show::subject(value))
 }
 
 fn is_digits(text: &str) -> bool {

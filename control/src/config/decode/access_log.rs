@@ -23,10 +23,10 @@ fn target(text: &str) -> Parsed<LogTarget> {
         return Err(format!("{shown} is not the path of a file; write \"stdout\", \"stderr\" or one"));
     }
     // A file named like this is possible, but was hardly meant.
-    if let Some(near) = suggest::nearest(text, ["stdout", "stderr"]) {
-        return Err(format!(
-            "{shown} is not known; did you mean \"{near}\"? (a file of this name: \"./{text}\")"
-        ));
+    let near = suggest::nearest(text, ["stdout", "stderr"]);
+    if let Some(near) = near.filter(|_| !text.contains('/')) {
+        let file = show::quoted(&format!("./{text}"));
+        return Err(format!("{shown} is not known; did you mean \"{near}\"? (a file of this name: {file})"));
     }
     Ok(LogTarget::File(text.into()))
 }

@@ -7,7 +7,7 @@ use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
 use crate::config::names::{self, Names};
-use crate::config::reader::{Reader, refuse_repeats};
+use crate::config::reader::Reader;
 use crate::config::report::Reported;
 use crate::config::types::Listener;
 use crate::config::{address, show, value};
@@ -38,14 +38,20 @@ const HALF_CLOSES: [(&str, ClientHalfClose); 2] =
     [("abort", ClientHalfClose::Abort), ("finish", ClientHalfClose::Finish)];
 
 pub(super) fn decode<'a>(sections: Result<Vec<Reader<'a>>, Reported>) -> Listeners<'a> {
+    let mut names = Names::new();
     let failed = sections.is_err();
-    let sections = sections.unwrap_or_default();
-    let mut names = Names::default();
+    let sections = sections.unwrap_or_else(|reported| {
+        names.set_incomplete(reported);
+        Vec::new()
+    });
     let mut addresses = HashMap::new();
     let mut all = Vec::with_capacity(sections.len());
     for (index, section) in sections.iter().enumerate() {
         let address = address(section, &mut addresses);
         let name = name(section, index, address.is_ok(), &mut names);
+        if let Err(reported) = name {
+            names.set_incomplete(reported);
+        }
         all.push(listener(section, name, address));
     }
     let all = if failed { Err(Reported) } else { super::all(all) };
@@ -123,11 +129,9 @@ fn name<'a>(
 }
 
 fn trusted_proxies(section: &Reader<'_>) -> Result<Vec<IpNet>, Reported> {
-    let networks = section.any_items("trusted_proxies", "trusted proxy", |item| {
+    section.any_items("trusted_proxies", "trusted proxy", IpNet::to_string, |item| {
         Ok(address::network(value::string(item.get_ref())?)?)
-    })?;
-    refuse_repeats(section.report(), "trusted proxy", &networks, IpNet::to_string)?;
-    Ok(networks.into_iter().map(|network| network.value).collect())
+    })
 }
 
 fn forwarded(section: &Reader<'_>) -> Result<ForwardedFields, Reported> {
@@ -136,10 +140,12 @@ fn forwarded(section: &Reader<'_>) -> Result<ForwardedFields, Reported> {
     if !section.has("forwarded_fields") {
         return Ok(ForwardedFields { x_forwarded: true, forwarded: true, via: true });
     }
-    let fields = section.any_items("forwarded_fields", "forwarded field", |item| {
-        Ok(value::choice(item.get_ref(), &FIELDS)?)
-    })?;
-    refuse_repeats(section.report(), "forwarded field", &fields, |field| (*field).to_owned())?;
-    let has = |name| fields.iter().any(|field| field.value == name);
+    let fields = section.any_items(
+        "forwarded_fields",
+        "forwarded field",
+        |field: &&str| field.to_string(),
+        |item| Ok(value::choice(item.get_ref(), &FIELDS)?),
+    )?;
+    let has = |name| fields.contains(&name);
     Ok(ForwardedFields { x_forwarded: has("x-forwarded"), forwarded: has("forwarded"), via: has("via") })
 }

@@ -1,8 +1,9 @@
 //! `[resolver]`
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::reader::{Reader, refuse_repeats};
+use crate::config::reader::Reader;
 use crate::config::report::Reported;
 use crate::config::types::Resolver;
 use crate::config::{address, duration, value};
@@ -11,20 +12,14 @@ use crate::config::{address, duration, value};
 const TTL_LEAST: Duration = Duration::from_millis(100);
 
 pub(super) fn decode(section: &Reader<'_>) -> Result<Resolver, Reported> {
-    let servers = section.items("servers", "server", |item| {
-        let text = value::string(item.get_ref())?;
-        Ok((address::server(text)?, text))
-    });
-    let servers = servers.and_then(|servers| {
-        let servers = servers.unwrap_or_default();
-        refuse_repeats(section.report(), "server", &servers, |(_, text)| (*text).to_owned())?;
-        Ok(servers.into_iter().map(|server| server.value.0).collect())
-    });
+    let shown = |(address, port): &(IpAddr, u16)| SocketAddr::new(*address, *port).to_string();
+    let servers = section
+        .items("servers", "server", shown, |item| Ok(address::server(value::string(item.get_ref())?)?));
     let ttl_min = section.or_default("ttl_min", |value| value::duration(value, TTL_LEAST));
     let ttl_max = section.or_default("ttl_max", |value| value::duration(value, TTL_LEAST));
     let ttls = ordered(section, ttl_min, ttl_max);
     let (ttl_min, ttl_max) = ttls?;
-    Ok(Resolver { servers: servers?, ttl_min, ttl_max })
+    Ok(Resolver { servers: servers?.unwrap_or_default(), ttl_min, ttl_max })
 }
 
 fn ordered(

@@ -12,6 +12,8 @@ use crate::config::{show, suggest};
 #[derive(Debug)]
 pub(super) struct Root<'a> {
     table: &'a DeTable<'a>,
+    /// Sections that are there under a wrong name: that they are absent is told already.
+    misspelt: Vec<&'static str>,
     report: &'a Report<'a>,
 }
 
@@ -31,12 +33,15 @@ pub(super) type Entries<'a> = Vec<(&'a Spanned<std::borrow::Cow<'a, str>>, &'a S
 
 impl<'a> Root<'a> {
     pub(super) fn new(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+        let mut misspelt = Vec::new();
         for (key, value) in table {
             if !SECTIONS.iter().any(|(name, _)| name == key.get_ref()) {
-                report.wrong(key.span().start, unknown(key.get_ref(), value));
+                let meant = suggest::nearest(key.get_ref(), SECTIONS.iter().map(|(name, _)| *name));
+                report.wrong(key.span().start, unknown(key.get_ref(), value, meant));
+                misspelt.extend(meant);
             }
         }
-        Self { table, report }
+        Self { table, misspelt, report }
     }
 
     /// `[name]`
@@ -76,7 +81,9 @@ impl<'a> Root<'a> {
 
     /// `[upstreams.*]` in the order of the file.
     pub(super) fn named(&self, section: Section) -> Result<Entries<'a>, Reported> {
-        let Some(value) = self.value(section) else { return Ok(Vec::new()) };
+        let Some(value) = self.value(section) else {
+            return if self.misspelt.contains(&name(section)) { Err(Reported) } else { Ok(Vec::new()) };
+        };
         let DeValue::Table(table) = value.get_ref() else {
             return Err(self.misshapen(section, value.span().start, value.get_ref()));
         };
@@ -95,6 +102,9 @@ impl<'a> Root<'a> {
     }
 
     fn lacks(&self, section: Section, at: usize) -> Reported {
+        if self.misspelt.contains(&name(section)) {
+            return Reported;
+        }
         let example = match section {
             Section::Listener => "address = \"0.0.0.0:8080\"",
             _ => "upstream = \"NAME\"",
@@ -112,8 +122,7 @@ impl<'a> Root<'a> {
             }
             DeValue::Array(_) => format!("{name} is a list; write the section {title}"),
             other => {
-                let (value, kind) = (show::value(other), show::kind(other));
-                format!("{name} {value} is {kind}; write the section {title}")
+                format!("{name} {}; write the section {title}", show::subject(other))
             }
         };
         self.report.wrong(at, message)
@@ -125,13 +134,12 @@ fn name(section: Section) -> &'static str {
     found.expect("only sections of the root are asked for").0
 }
 
-fn unknown(word: &str, value: &Spanned<DeValue<'_>>) -> String {
-    let names = SECTIONS.iter().map(|(name, _)| *name);
+fn unknown(word: &str, value: &Spanned<DeValue<'_>>, meant: Option<&str>) -> String {
     let titles: Vec<_> = SECTIONS.iter().map(|(_, section)| section.title()).collect();
     let (shown, titles) = (show::quoted(word), titles.join(", "));
     let is_section = matches!(value.get_ref(), DeValue::Table(_))
         || value.get_ref().as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()));
-    let meant = match suggest::nearest(word, names) {
+    let meant = match meant {
         Some(name) => {
             let section = SECTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s.title());
             format!("; did you mean {section}?")

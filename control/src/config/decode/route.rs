@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::listener::Listeners;
 use super::upstream::Upstreams;
 use crate::config::names::{self, Names};
-use crate::config::reader::{ItemFault, Reader, refuse_repeats};
+use crate::config::reader::Reader;
 use crate::config::reference::Section;
 use crate::config::report::{Report, Reported};
 use crate::config::types::Route;
@@ -21,7 +21,7 @@ pub(super) fn decode<'a>(
     report: &Report<'_>,
 ) -> Result<Vec<Route>, Reported> {
     let sections = sections?;
-    let mut names = Names::default();
+    let mut names = Names::new();
     let mut all = Vec::with_capacity(sections.len());
     let mut rules = Vec::with_capacity(sections.len());
     let mut starts = Vec::with_capacity(sections.len());
@@ -86,25 +86,19 @@ fn rule(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Rule, Reporte
 }
 
 fn listed_listeners(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<usize>, Reported> {
-    let listed = section.items("listeners", "listener", |item| {
-        let name = value::string(item.get_ref())?;
-        let index = listeners.names.find(name).map_err(ItemFault::Missing)?;
-        Ok((index, name))
-    })?;
-    let Some(listed) = listed else { return Ok((0..listeners.count).collect()) };
-    refuse_repeats(section.report(), "listener", &listed, |(_, name)| (*name).to_owned())?;
-    Ok(listed.into_iter().map(|item| item.value.0).collect())
+    let shown = |index: &usize| listeners.names.of(*index).unwrap_or_default().to_owned();
+    let listed = section
+        .items("listeners", "listener", shown, |item| listeners.names.find(value::string(item.get_ref())?))?;
+    Ok(listed.unwrap_or_else(|| (0..listeners.count).collect()))
 }
 
 fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {
-    let hosts = section.items("hosts", "host", |item| {
+    let hosts = section.items("hosts", "host", HostPattern::to_string, |item| {
         let text = value::string(item.get_ref())?;
         let pattern = HostPattern::parse(text);
         Ok(pattern.map_err(|error| format!("{} is not allowed: {error}", show::quoted(text)))?)
     })?;
-    let hosts = hosts.unwrap_or_default();
-    refuse_repeats(section.report(), "host", &hosts, HostPattern::to_string)?;
-    Ok(hosts.into_iter().map(|host| host.value).collect())
+    Ok(hosts.unwrap_or_default())
 }
 
 fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
@@ -132,8 +126,7 @@ fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
 
 fn upstream(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<usize, Reported> {
     let name = section.required("upstream", value::string)?;
-    let found = upstreams.names.find(name);
-    found.map_err(|text| section.report().missing(section.at("upstream"), format!("upstream {text}")))
+    upstreams.names.find(name).map_err(|fault| section.tell(section.at("upstream"), "upstream", fault))
 }
 
 fn host(value: &DeValue<'_>) -> Parsed<HostPolicy> {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
-use corelane_engine::snapshot::Address;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::listener::{HEAD_BYTES, Listeners};
 use super::root::Root;
 use crate::config::names::{self, Names};
-use crate::config::reader::{ItemFault, Placed, Reader, refuse_repeats};
+use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
 use crate::config::types::{Endpoint, Target, Upstream};
@@ -32,24 +31,29 @@ const POLICIES: [(&str, PolicyKind); 3] = [
 ];
 
 pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstreams<'a> {
-    let mut names = Names::default();
+    let mut names = Names::new();
     let entries = match root.named(Section::Upstream) {
         Ok(entries) => entries,
-        Err(reported) => return Upstreams { all: Err(reported), names },
+        Err(reported) => {
+            names.set_incomplete(reported);
+            return Upstreams { all: Err(reported), names };
+        }
     };
     let mut all = Vec::with_capacity(entries.len());
     for (index, (key, value)) in entries.into_iter().enumerate() {
         let at = key.span().start;
         let name: &str = key.get_ref();
         let DeValue::Table(table) = value.get_ref() else {
-            all.push(Err(root.report().wrong(at, misplaced(name, value.get_ref()))));
+            let reported = root.report().wrong(at, misplaced(name, value.get_ref()));
+            names.set_incomplete(reported);
+            all.push(Err(reported));
             continue;
         };
-        // TOML has refused a second section of the same name.
+        // The tree has each name once: TOML refuses a second section of the same name.
         let _ = names.add(name, index, at);
         let checked = names::checked(name).map(str::to_owned);
         let checked = checked.map_err(|text| root.report().wrong(at, format!("upstream {text}")));
-        let section = Reader::new(Section::Upstream, table, value.span().start, root.report());
+        let section = Reader::named(Section::Upstream, name, (table, value.span().start), root.report());
         all.push(upstream(&section, checked, listeners));
     }
     Upstreams { all: super::all(all), names }
@@ -86,12 +90,8 @@ fn upstream(
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {
-    let items = section.items("endpoints", "endpoint", |item| endpoint(section, item, listeners))?;
-    let items = items.ok_or_else(|| section.lacks("endpoints"))?;
-    let targets: Vec<_> =
-        items.iter().map(|item| Placed { value: &item.value.target, at: item.at }).collect();
-    refuse_repeats(section.report(), "endpoint", &targets, |target| shown(target))?;
-    Ok(items.into_iter().map(|item| item.value).collect())
+    let items = section.items("endpoints", "endpoint", shown, |item| endpoint(section, item, listeners))?;
+    items.ok_or_else(|| section.lacks("endpoints"))
 }
 
 fn endpoint<'a>(
@@ -137,9 +137,9 @@ fn misplaced(name: &str, value: &DeValue<'_>) -> String {
     format!("upstream {shown} is {kind}; expected a section, [upstreams.NAME]")
 }
 
-fn shown(target: &Target) -> String {
-    match target {
-        Target::Address(address @ (Address::Tcp(_) | Address::Unix(_))) => address.to_string(),
+fn shown(endpoint: &Endpoint) -> String {
+    match &endpoint.target {
+        Target::Address(address) => address.to_string(),
         Target::Name { host, port } => format!("{host}:{port}"),
     }
 }

@@ -1,0 +1,153 @@
+//! The reference, the decoder and docs/configuration.md say the same.
+
+use std::collections::HashMap;
+
+use super::{UPSTREAM, completed, errors};
+use crate::config::{Key, KeyDefault, Section, parse, reference};
+
+const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
+
+/// A file with one key set, in line 2.
+pub(super) fn with(key: &Key, value: &str) -> String {
+    let (name, title) = (key.name, key.section.title());
+    let address = "address = \"127.0.0.1:8080\"\n";
+    let lines = match key.section {
+        Section::Process | Section::Admin | Section::AccessLog | Section::Resolver => {
+            format!("{title}\n{name} = {value}\n")
+        }
+        Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
+        Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
+        Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
+        Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
+        Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
+        Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
+        Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
+        Section::Endpoint if name == "address" => {
+            format!("[upstreams.api]\nendpoints = [{{ {name} = {value} }}]\n")
+        }
+        Section::Endpoint => {
+            format!("[upstreams.api]\nendpoints = [{{ {name} = {value}, address = \"127.0.0.1:8001\" }}]\n")
+        }
+    };
+    let text = completed(&lines);
+    if name == "listeners" {
+        text.replacen("[[listeners]]", "[[listeners]]\nname = \"web\"", 1)
+    } else {
+        text
+    }
+}
+
+/// The sections of the document by heading: `## [process]`, `### workers`.
+fn chapters() -> HashMap<(String, String), String> {
+    let mut chapters: HashMap<_, String> = HashMap::new();
+    let (mut section, mut key) = (String::new(), String::new());
+    for line in DOCUMENT.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            (section, key) = (heading.replace('`', ""), String::new());
+        } else if let Some(heading) = line.strip_prefix("### ") {
+            key = heading.replace('`', "");
+        }
+        let chapter = chapters.entry((section.clone(), key.clone())).or_default();
+        chapter.push_str(line);
+        chapter.push('\n');
+    }
+    chapters
+}
+
+fn heading(section: Section) -> &'static str {
+    match section {
+        Section::Path => "path of a route",
+        Section::Endpoint => "endpoints of an upstream",
+        other => other.title(),
+    }
+}
+
+#[test]
+fn the_decoder_reads_every_key() {
+    for key in reference() {
+        // No key takes a date.
+        let errors = errors(&with(key, "1979-05-27"));
+        assert_eq!(errors.len(), 1, "{}.{}: {errors:?}", key.section.title(), key.name);
+        assert!(errors[0].starts_with("2:"), "{}", errors[0]);
+        assert!(errors[0].contains("1979-05-27 is a date or time"), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
+    for key in reference() {
+        let text = with(key, key.example);
+        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        if let KeyDefault::Value(value) = key.default {
+            let text = with(key, value);
+            let line = text.lines().nth(1).unwrap().to_owned() + "\n";
+            let without = match key.section {
+                Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
+                _ => text.replacen(&line, "", 1),
+            };
+            assert_ne!(text, without);
+            assert_eq!(parse("t.toml", &text), parse("t.toml", &without), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_document_has_every_key_and_no_other() {
+    let chapters = chapters();
+    for key in reference() {
+        let place = (heading(key.section).to_owned(), key.name.to_owned());
+        let chapter = chapters.get(&place).unwrap_or_else(|| panic!("{place:?} is not documented"));
+        let facts = format!("{}; default: {}; allowed: {}", key.kind, default(key), key.allowed);
+        let chapter: String = chapter.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ");
+        let facts = facts.replace('`', "");
+        assert!(chapter.contains(&facts), "{place:?} lacks: {facts}");
+        assert!(chapter.contains(&format!("{} = ", key.name)), "{place:?} lacks an example");
+    }
+    let sections: Vec<_> = reference().iter().map(|key| heading(key.section)).collect();
+    for (section, key) in chapters.keys().filter(|(_, key)| !key.is_empty()) {
+        let known = reference().iter().any(|known| heading(known.section) == section && known.name == key);
+        assert!(known || !sections.contains(&section.as_str()), "{section} {key} is no key");
+    }
+}
+
+#[test]
+fn every_example_of_the_document_is_allowed() {
+    let mut examples = 0;
+    for block in DOCUMENT.split("```toml\n").skip(1) {
+        let text = completed_example(block.split("```").next().unwrap());
+        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        examples += 1;
+    }
+    assert!(examples > reference().len(), "{examples}");
+}
+
+#[test]
+fn errors_are_shown_as_they_look() {
+    let (file, rest) = DOCUMENT.split_once("```toml-with-errors\n").unwrap().1.split_once("```").unwrap();
+    let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
+    let errors = parse("edge.toml", file).unwrap_err();
+    assert_eq!(format!("{errors}\n"), shown);
+}
+
+fn default(key: &Key) -> String {
+    key.default.text().to_owned()
+}
+
+/// A snippet that sets keys of a section, with what the section requires.
+fn completed_example(text: &str) -> String {
+    let mut text = text.to_owned();
+    if text.contains("[[listeners]]") && !text.contains("address") {
+        text = text.replacen("[[listeners]]\n", "[[listeners]]\naddress = \"127.0.0.1:8080\"\n", 1);
+    }
+    if text.contains("[[routes]]") && !text.contains("upstream = ") {
+        text = text.replacen("[[routes]]\n", "[[routes]]\nupstream = \"api\"\n", 1);
+    }
+    if text.contains("[upstreams.api]") && !text.contains("endpoints") {
+        text = text.replacen("[upstreams.api]\n", "[upstreams.api]\nendpoints = [\"127.0.0.1:8001\"]\n", 1);
+    }
+    let text = completed(&text);
+    if text.contains("listeners = [\"web\"]") && !text.contains("name = \"web\"") {
+        return text.replacen("[[listeners]]\n", "[[listeners]]\nname = \"web\"\n", 1);
+    }
+    text
+}

@@ -1,0 +1,37 @@
+//! The configuration loader as a whole: text in, [`Config`](super::Config) or messages out.
+
+mod bad;
+mod documentation;
+mod good;
+mod hostile;
+mod load;
+
+/// What a test's text need not say.
+const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";
+const ROUTE: &str = "[[routes]]\nupstream = \"api\"\n";
+const UPSTREAM: &str = "[upstreams.api]\nendpoints = [\"127.0.0.1:8001\"]\n";
+
+/// A text with the required sections that it lacks behind it.
+fn completed(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (word, section) in [("listener", LISTENER), ("routes", ROUTE), ("upstreams", UPSTREAM)] {
+        let begins = |line: &str| line.starts_with('[') && line.trim_start_matches('[').starts_with(word);
+        if !text.lines().any(begins) && !text.starts_with(&format!("{word}s = ")) {
+            text.push_str(section);
+        }
+    }
+    text
+}
+
+/// The errors of a text, without the file's name.
+fn errors(text: &str) -> Vec<String> {
+    match super::parse("t.toml", text) {
+        Ok(_) => Vec::new(),
+        Err(errors) => {
+            let shown = errors.iter().map(ToString::to_string);
+            shown
+                .map(|error| error.strip_prefix("t.toml:").unwrap_or(&error).trim_start().to_owned())
+                .collect()
+        }
+    }
+}
