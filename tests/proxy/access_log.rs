@@ -156,9 +156,8 @@ fn a_full_disk_drops_records_and_counts_them() {
     }
     // Dropped by the worker, or by the writer that could not write.
     eventually("drops are counted", || {
-        let metrics = proxy.metrics();
-        let dropped = metrics.lines().filter(|line| !line.starts_with('#') && line.contains("dropped"));
-        dropped.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>() > 0
+        let dropped = proxy.metric("corelane_worker_access_log_dropped_total", &[]);
+        dropped + proxy.metric("corelane_access_log_lost_records_total", &[]) == 2_000
     });
     assert_eq!(client.get("/").status(), 200);
 }

@@ -128,7 +128,7 @@ fn a_second_signal_ends_at_once() {
     assert!(!proxy.has_exited());
     let start = Instant::now();
     proxy.signal(libc::SIGTERM);
-    proxy.wait_exit(DEADLINE);
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(128 + libc::SIGTERM));
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 

@@ -29,9 +29,7 @@ fn exercise(mut proxy: Proxy, origin: &Origin) {
     eventually("the abort is noticed", || proxy.listener("client_aborts_total") == 1);
     let load = Load::start(&proxy.address("web"), 16, "/");
     eventually("the load runs", || load.answered() > 300);
-    let before = proxy.readiness();
-    proxy.signal(libc::SIGHUP);
-    eventually("a reload", || proxy.readiness() != before);
+    proxy.reload();
     let mut slow = proxy.client();
     slow.send(client::get("/slow")).unwrap();
     let requests = origin.requests().iter().filter(|request| request.head.target() == "/slow").count();

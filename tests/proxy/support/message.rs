@@ -1,5 +1,7 @@
 //! HTTP/1 messages as a test sees them: the bytes as they came, and just enough parsing to look into them.
 
+use std::sync::LazyLock;
+
 /// A message head, raw and taken apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -131,7 +133,20 @@ impl Response {
 
 /// The bytes `start..start + length` of the endless test pattern: a lost, doubled or moved byte shows.
 pub(crate) fn pattern(start: u64, length: usize) -> Vec<u8> {
-    (start..).take(length).map(|offset| u8::try_from(offset % 251).unwrap_or(0)).collect()
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        bytes.extend_from_slice(pattern_slice(start + bytes.len() as u64, length - bytes.len()));
+    }
+    bytes
+}
+
+/// At most `length` of those bytes, without a copy.
+pub(crate) fn pattern_slice(start: u64, length: usize) -> &'static [u8] {
+    /// 251 is prime, so that no power of two hides a shift.
+    const PERIOD: u8 = 251;
+    static PERIODS: LazyLock<Vec<u8>> = LazyLock::new(|| (0..PERIOD).collect::<Vec<u8>>().repeat(512));
+    let skip = usize::try_from(start % u64::from(PERIOD)).unwrap_or(0);
+    &PERIODS[skip..][..length.min(PERIODS.len() - skip)]
 }
 
 /// `body` in chunks of at most `size` bytes, with the last chunk and no trailers.

@@ -235,12 +235,21 @@ impl Proxy {
         eventually("a new generation", || self.generation() > before);
     }
 
-    /// Sends SIGHUP and waits until /readyz tells of a reload that changed nothing.
+    /// Sends SIGHUP and waits for its outcome, whatever it is.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        let before = self.metric("corelane_reloads_total", &[]);
+        self.signal(libc::SIGHUP);
+        eventually("the end of the reload", || self.metric("corelane_reloads_total", &[]) > before);
+    }
+
+    /// Sends SIGHUP and waits until the file is refused.
     #[track_caller]
     pub(crate) fn reload_in_vain(&self) {
-        let (before, generation) = (self.readiness(), self.generation());
-        self.signal(libc::SIGHUP);
-        eventually("an outcome at /readyz", || self.readiness() != before);
+        let failed = || self.metric("corelane_reloads_total", &[("result", "failed")]);
+        let (before, generation) = (failed(), self.generation());
+        self.reload();
+        assert_eq!(failed(), before + 1, "the reload is refused");
         assert_eq!(self.generation(), generation, "the generation of a refused reload");
     }
 

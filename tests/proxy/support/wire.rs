@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::DEADLINE;
-use super::message::{Body, Framing, Head, pattern};
+use super::message::{Body, Framing, Head, pattern_slice};
 use super::sys;
 
 /// How much of what a connection received is kept to look at.
@@ -103,9 +103,10 @@ impl Wire {
     pub(crate) fn send_pattern(&mut self, start: u64, length: u64) -> io::Result<()> {
         let mut sent = 0;
         while sent < length {
-            let size = (length - sent).min(64 * 1024);
-            self.send(pattern(start + sent, usize::try_from(size).unwrap_or(0)))?;
-            sent += size;
+            let most = usize::try_from(length - sent).unwrap_or(usize::MAX).min(64 * 1024);
+            let block = pattern_slice(start + sent, most);
+            self.send(block)?;
+            sent += block.len() as u64;
         }
         Ok(())
     }
@@ -118,11 +119,12 @@ impl Wire {
                 return Err(ended(&format!("after {taken} of {length} bytes")));
             }
             let size = usize::try_from(length - taken).unwrap_or(usize::MAX).min(self.buffer.len());
-            if self.buffer[..size] != pattern(start + taken, size) {
+            let block = pattern_slice(start + taken, size);
+            if self.buffer[..block.len()] != *block {
                 return Err(io::Error::other(format!("other bytes than sent, {taken} bytes in")));
             }
-            self.buffer.drain(..size);
-            taken += size as u64;
+            self.buffer.drain(..block.len());
+            taken += block.len() as u64;
         }
         Ok(())
     }
@@ -151,7 +153,9 @@ impl Wire {
             (Framing::Length(length), _) => Ok(Body { bytes: self.exactly(length)?, ..Body::default() }),
             (Framing::Chunked, _) => self.chunked(),
             (Framing::Neither, Neither::NoBody) => Ok(Body::default()),
-            (Framing::Neither, Neither::UntilClose) => Ok(Body { bytes: self.to_end()?, ..Body::default() }),
+            (Framing::Neither, Neither::UntilClose) => {
+                Ok(Body { bytes: self.until_end()?, ..Body::default() })
+            }
         }
     }
 
@@ -165,7 +169,7 @@ impl Wire {
     }
 
     /// Everything until the peer closes; a reset is an error.
-    pub(crate) fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn until_end(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}
         Ok(std::mem::take(&mut self.buffer))
     }
