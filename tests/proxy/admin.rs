@@ -92,9 +92,7 @@ fn is_off_without_a_section() {
     crate::support::sys::die_with_parent(&mut command);
     let mut child = command.arg("run").arg(&path).spawn().unwrap();
     let address = format!("127.0.0.1:{port}");
-    eventually("it serves", || {
-        Client::try_connect(&address).is_ok_and(|mut client| client.get("/").status() == 200)
-    });
+    eventually("it serves", || Client::serves(&address));
     child.kill().unwrap();
     child.wait().unwrap();
 }

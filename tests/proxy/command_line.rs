@@ -32,16 +32,12 @@ fn curl(arguments: &[&str]) -> String {
     stdout(&output)
 }
 
-fn serves(address: &str) -> bool {
-    Client::try_connect(address).is_ok_and(|mut client| client.get("/").status() == 200)
-}
-
 #[test]
 fn demo_serves_until_it_is_interrupted() {
     let port = free_port().to_string();
     let (mut demo, log) = run(&["demo", "--port", &port]);
     let address = format!("127.0.0.1:{port}");
-    eventually("the demo serves", || serves(&address));
+    eventually("the demo serves", || Client::serves(&address));
     assert!(!curl(&[&format!("http://{address}/")]).is_empty());
     // Both origins take their turn.
     let told = |_| curl(&["-i", &format!("http://{address}/")]);
@@ -62,7 +58,7 @@ fn proxy_needs_no_file() {
     let from = format!("127.0.0.1:{}", free_port());
     let [a, b] = origins.each_ref().map(|origin| origin.address().to_owned());
     let (mut proxy, _log) = run(&["proxy", "--from", &from, "--to", &a, "--to", &b]);
-    eventually("it serves", || serves(&from));
+    eventually("it serves", || Client::serves(&from));
     let mut client = Client::connect(&from);
     for _ in 0..10 {
         assert_eq!(client.get("/").status(), 200);

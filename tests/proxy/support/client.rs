@@ -52,6 +52,15 @@ impl Client {
         self.request(get(target))
     }
 
+    /// Whether `address` answers a GET with 200 now.
+    pub(crate) fn serves(address: &str) -> bool {
+        let answer = Self::try_connect(address).and_then(|mut client| {
+            client.send(get("/"))?;
+            client.try_response(true)
+        });
+        answer.is_ok_and(|response| response.status() == 200)
+    }
+
     /// The next final response and its body. Not for HEAD.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
