@@ -14,7 +14,7 @@ use corelane_routing::Router;
 
 use crate::admin::{AdminListener, AdminServer};
 use crate::changes::Changes;
-use crate::config::{Admin, Config};
+use crate::config::{Admin, Config, LogTarget};
 use crate::listen::{Listeners, Prepared};
 use crate::log;
 use crate::log_writer::{self, OpenTarget};
@@ -156,7 +156,9 @@ fn stage_admin(old: Option<&Config>, config: &Config) -> Result<Change<AdminList
 }
 
 fn stage_log(old: Option<&Config>, config: &Config) -> Result<Change<OpenTarget>, String> {
-    if old.is_some_and(|old| old.access_log == config.access_log) {
+    // A file is opened anew even if its path is the same: it may have been rotated away.
+    let is_file = matches!(config.access_log, Some(LogTarget::File(_)));
+    if !is_file && old.is_some_and(|old| old.access_log == config.access_log) {
         return Ok(Change::Keep);
     }
     config.access_log.as_ref().map(log_writer::open).transpose().map(Change::Replace)

@@ -14,6 +14,8 @@ mod deadlines;
 pub mod driver;
 pub mod event;
 mod exchange;
+#[cfg(test)]
+mod exchange_tests;
 mod failure;
 mod h1;
 mod heads;

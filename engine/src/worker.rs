@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -38,12 +39,26 @@ pub struct WorkerConfig {
     pub log: Option<LogSink>,
 }
 
-/// A running worker. Dropping it lets the worker end.
+/// A running worker. Dropping it ends the worker, cutting what it still has.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    commands: Sender<Command>,
-    wake: Wake,
+    commands: WakingSender,
     thread: JoinHandle<()>,
+}
+
+/// The sending end of the commands; its drop wakes the worker too.
+#[derive(Debug)]
+struct WakingSender {
+    /// `None` only while dropping.
+    commands: Option<Sender<Command>>,
+    wake: Wake,
+}
+
+impl Drop for WakingSender {
+    fn drop(&mut self) {
+        self.commands = None;
+        self.wake.wake();
+    }
 }
 
 /// The worker's thread has ended.
@@ -68,11 +83,15 @@ pub fn spawn(config: WorkerConfig) -> io::Result<WorkerHandle> {
     let woken = wake.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", config.index)).spawn(move || {
         let (index, events) = (config.index, config.events.clone());
-        if let Err(error) = run(config, commands, &woken) {
-            events.send(Event::Failed { worker: index, reason: error.to_string() });
-        }
+        let reason = match catch_unwind(AssertUnwindSafe(|| run(config, commands, &woken))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            // The panic hook has said where.
+            Err(_) => "its main task panicked".to_owned(),
+        };
+        events.send(Event::Failed { worker: index, reason });
     })?;
-    Ok(WorkerHandle { commands: sender, wake, thread })
+    Ok(WorkerHandle { commands: WakingSender { commands: Some(sender), wake }, thread })
 }
 
 impl WorkerHandle {
@@ -82,15 +101,15 @@ impl WorkerHandle {
     ///
     /// [`Stopped`] when the worker's thread has ended.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).map_err(|_| Stopped)?;
-        self.wake.wake();
+        let commands = self.commands.commands.as_ref().ok_or(Stopped)?;
+        commands.send(command).map_err(|_| Stopped)?;
+        self.commands.wake.wake();
         Ok(())
     }
 
     /// Ends the worker, cutting what it still has, and waits for its thread.
     pub fn join(self) {
         drop(self.commands);
-        self.wake.wake();
         // A panic was reported by the panic hook.
         let _ = self.thread.join();
     }

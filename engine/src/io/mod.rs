@@ -8,6 +8,8 @@
 pub(crate) mod clock;
 mod listener;
 
+#[cfg(test)]
+pub(crate) mod memory;
 mod readiness;
 mod socket;
 mod syscall;

@@ -1,0 +1,416 @@
+//! Exchanges over streams in memory, with seeded faults: every transfer may be short, every attempt may block, every
+//! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use corelane_balancer::PolicyKind;
+use corelane_routing::{PathPattern, Router, Rule};
+
+use crate::core::{Core, CoreParts};
+use crate::counters::PerWorker;
+use crate::event::event_channel;
+use crate::io::memory::{Faults, MemoryStream, Seed, pair, set_dial_faults, take_dialled};
+use crate::io::{ByteStream, Interest};
+use crate::listener::ListenerSlot;
+use crate::local::Local;
+use crate::session::Session;
+use crate::snapshot::{
+    Address, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, Route, Snapshot, Upstream,
+};
+use crate::stages::Established;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn snapshot() -> Snapshot {
+    let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+    let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
+    Snapshot {
+        serial: 1,
+        generation: 1,
+        listeners: vec![Listener {
+            name: "web".into(),
+            address: address.clone(),
+            head_timeout: TIMEOUT,
+            body_idle_timeout: TIMEOUT,
+            keepalive_timeout: TIMEOUT,
+            send_timeout: TIMEOUT,
+            head_bytes_max: 16 * 1024,
+            fields_max: 100,
+            trusted_proxies: vec![],
+            forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
+            client_half_close: ClientHalfClose::Abort,
+            counters: PerWorker::new(1),
+        }],
+        routes: vec![Route {
+            name: "all".into(),
+            upstream: 0,
+            host: HostPolicy::Preserve,
+            counters: PerWorker::new(1),
+        }],
+        router: Router::build(&[rule], 1).unwrap(),
+        upstreams: vec![Upstream {
+            name: "origin".into(),
+            policy: PolicyKind::RoundRobin,
+            endpoints: vec![Endpoint {
+                address,
+                label: "origin".into(),
+                weight: 1,
+                counters: PerWorker::new(1),
+            }],
+            connect_timeout: TIMEOUT,
+            response_head_timeout: TIMEOUT,
+            idle_timeout: TIMEOUT,
+            request_timeout: Duration::ZERO,
+            idle_connections_max: 8,
+            attempts_max: 3,
+            head_bytes_max: 16 * 1024,
+            counters: PerWorker::new(1),
+        }],
+        access_log: false,
+    }
+}
+
+fn worker() -> Rc<Core<MemoryStream>> {
+    let (events, _receiver) = event_channel().unwrap();
+    let core = Rc::new(Core::new(CoreParts {
+        index: 0,
+        counters: PerWorker::new(1),
+        events: events.clone(),
+        log: None,
+        // No descriptor: deadlines are far away here.
+        ticker: -1,
+    }));
+    let local = Local::new(Arc::new(snapshot()), &Local::empty(0), 0, events);
+    core.local.replace(Rc::new(local));
+    core
+}
+
+/// A message as the test sends it and expects it back.
+#[derive(Clone, Debug)]
+struct Message {
+    head: String,
+    body: Vec<u8>,
+    chunked: bool,
+}
+
+impl Message {
+    fn random(seed: &mut Seed, first_line: &str) -> Self {
+        let size = match seed.below(6) {
+            0 | 1 => 0,
+            2 => seed.below(10),
+            3 => seed.below(5_000),
+            4 => seed.below(70_000),
+            _ => seed.below(300_000),
+        };
+        let body: Vec<u8> = (0..size).map(|_| b'a' + u8::try_from(seed.below(26)).unwrap()).collect();
+        let chunked = seed.once_in(2);
+        let framing =
+            if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {size}") };
+        Self { head: format!("{first_line}\r\n{framing}\r\n\r\n"), body, chunked }
+    }
+
+    fn wire(&self, seed: &mut Seed) -> Vec<u8> {
+        let mut wire = self.head.clone().into_bytes();
+        if !self.chunked {
+            wire.extend_from_slice(&self.body);
+            return wire;
+        }
+        let mut rest = &self.body[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(1 + seed.below(rest.len().min(20_000)));
+            wire.extend_from_slice(format!("{:x};x=y\r\n", chunk.len()).as_bytes());
+            wire.extend_from_slice(chunk);
+            wire.extend_from_slice(b"\r\n");
+            rest = after;
+        }
+        wire.extend_from_slice(b"0\r\nX-Trailer: t\r\n\r\n");
+        wire
+    }
+}
+
+/// Takes one whole message off the front of `wire`: its head and its body. Independent of the code under test.
+fn take_message(wire: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    let end = wire.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8(wire[..end].to_vec()).unwrap();
+    let field = |name: &str| {
+        head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    };
+    let (body, used) = if let Some(length) = field("Content-Length:") {
+        let length: usize = length.parse().unwrap();
+        (wire.get(end..end + length)?.to_vec(), end + length)
+    } else if field("Transfer-Encoding:").is_some() {
+        let (mut body, mut at) = (Vec::new(), end);
+        loop {
+            let line_end = at + wire[at..].windows(2).position(|window| window == b"\r\n")?;
+            let size = usize::from_str_radix(std::str::from_utf8(&wire[at..line_end]).unwrap(), 16).unwrap();
+            at = line_end + 2;
+            if size == 0 {
+                let trailer = b"X-Trailer: t\r\n";
+                if wire.get(at..at + trailer.len())? == trailer {
+                    at += trailer.len();
+                }
+                assert_eq!(wire.get(at..at + 2)?, b"\r\n", "the end of the trailers");
+                break (body, at + 2);
+            }
+            body.extend_from_slice(wire.get(at..at + size)?);
+            assert_eq!(wire.get(at + size..at + size + 2)?, b"\r\n");
+            at += size + 2;
+        }
+    } else {
+        (Vec::new(), end)
+    };
+    wire.drain(..used);
+    Some((head, body))
+}
+
+/// A peer of the proxy: sends what is queued, collects what comes, and ends or resets when told.
+struct Peer {
+    stream: Option<MemoryStream>,
+    to_send: VecDeque<u8>,
+    received: Vec<u8>,
+    ended: bool,
+}
+
+impl Peer {
+    fn new(stream: MemoryStream) -> Self {
+        Self { stream: Some(stream), to_send: VecDeque::new(), received: Vec::new(), ended: false }
+    }
+
+    /// Moves what can be moved. Returns whether anything did.
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        let mut moved = false;
+        if !self.to_send.is_empty() {
+            let sent = stream.try_send(&[IoSlice::new(self.to_send.make_contiguous())]);
+            match sent {
+                Ok(sent) => {
+                    self.to_send.drain(..sent);
+                    moved = true;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    let _ = stream.poll_ready(cx, Interest::Write);
+                }
+                Err(_) => self.to_send.clear(),
+            }
+        }
+        let mut buffer = vec![0; 8192];
+        match stream.try_recv(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(received) => {
+                self.received.extend_from_slice(&buffer[..received]);
+                moved = true;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let _ = stream.poll_ready(cx, Interest::Read);
+            }
+            Err(_) => self.ended = true,
+        }
+        moved
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One connection through the proxy, and the origins behind it.
+struct World {
+    session: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    client: Peer,
+    origins: Vec<Peer>,
+    flag: Arc<Flag>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        set_dial_faults(Faults::unsteady(seed ^ 0xabcd));
+        let core = worker();
+        let (near, far) = pair(Faults::unsteady(seed ^ 0x1234));
+        let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+        let slot = Rc::new(ListenerSlot::new(address, 0, &PerWorker::new(1)));
+        let session = Session::new(&core, &slot, Established { stream: near, peer: None });
+        Self {
+            session: Some(Box::pin(session.run())),
+            client: Peer::new(far),
+            origins: Vec::new(),
+            flag: Arc::new(Flag(AtomicBool::new(true))),
+        }
+    }
+
+    /// Runs until nothing moves any more. `act` is called between turns and says whether it did something.
+    fn run(&mut self, act: &mut dyn FnMut(&mut Peer, &mut Vec<Peer>) -> bool) {
+        let waker = Waker::from(self.flag.clone());
+        let mut cx = Context::from_waker(&waker);
+        // A bound on turns: without progress for so long the world is stuck in a loop.
+        for _ in 0..3_000_000 {
+            let woken = self.flag.0.swap(false, Ordering::Relaxed);
+            if woken
+                && let Some(session) = &mut self.session
+                && session.as_mut().poll(&mut cx) == Poll::Ready(())
+            {
+                self.session = None;
+            }
+            let mut moved = self.client.step(&mut cx);
+            while let Some(stream) = take_dialled() {
+                self.origins.push(Peer::new(stream));
+                moved = true;
+            }
+            for origin in &mut self.origins {
+                moved |= origin.step(&mut cx);
+            }
+            moved |= act(&mut self.client, &mut self.origins);
+            if !moved && !self.flag.0.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        panic!("the world never comes to rest");
+    }
+}
+
+#[test]
+fn every_byte_arrives_however_the_streams_behave() {
+    for number in 0..300 {
+        exchange_all(number);
+    }
+}
+
+/// A few requests on one connection, partly pipelined, with random bodies both ways.
+fn exchange_all(number: u64) {
+    let mut seed = Seed::new(number);
+    let count = 1 + seed.below(5);
+    let pipelined = seed.once_in(2);
+    let requests: Vec<Message> = (0..count)
+        .map(|index| Message::random(&mut seed, &format!("POST /{index} HTTP/1.1\r\nHost: h")))
+        .collect();
+    let interim = seed.once_in(3);
+    let responses: Vec<Message> = (0..count)
+        .map(|index| Message::random(&mut seed, &format!("HTTP/1.1 200 OK\r\nX-Number: {index}")))
+        .collect();
+    let mut world = World::new(number);
+    let mut next_request = 0;
+    let mut answered = Vec::new();
+    let answers = Cell::new(0);
+    let mut origin_got = Vec::new();
+    world.run(&mut |client, origins| {
+        let mut acted = false;
+        while next_request < count && (pipelined || next_request == answered.len()) {
+            client.to_send.extend(requests[next_request].wire(&mut seed));
+            next_request += 1;
+            acted = true;
+        }
+        for origin in origins.iter_mut() {
+            if let Some(got) = take_message(&mut origin.received) {
+                origin_got.push(got);
+                if interim {
+                    origin.to_send.extend(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n");
+                }
+                origin.to_send.extend(responses[answers.get()].wire(&mut seed));
+                answers.set(answers.get() + 1);
+                acted = true;
+            }
+        }
+        while let Some(answer) = take_message(&mut client.received) {
+            if !answer.0.starts_with("HTTP/1.1 103") {
+                answered.push(answer);
+            }
+            acted = true;
+        }
+        acted
+    });
+    assert_eq!(origin_got.len(), count, "seed {number}: every request arrives once");
+    for (index, (head, body)) in origin_got.iter().enumerate() {
+        assert!(head.starts_with(&format!("POST /{index} HTTP/1.1\r\n")), "seed {number}: in order");
+        assert!(*body == requests[index].body, "seed {number}: request {index}");
+    }
+    assert_eq!(answered.len(), count, "seed {number}: every response arrives once");
+    for (index, (head, body)) in answered.iter().enumerate() {
+        assert!(head.contains(&format!("X-Number: {index}\r\n")), "seed {number}: in order");
+        assert!(*body == responses[index].body, "seed {number}: response {index}");
+    }
+    assert!(world.session.is_some() && world.client.received.is_empty(), "seed {number}: kept alive");
+    assert_eq!(world.origins.len(), 1, "seed {number}: one upstream connection serves all");
+}
+
+#[test]
+fn a_response_cut_anywhere_never_looks_complete() {
+    for number in 0..400 {
+        cut_response(number);
+    }
+}
+
+/// The origin ends or resets its connection at a random byte of its response.
+fn cut_response(number: u64) {
+    let mut seed = Seed::new(number);
+    let response = Message::random(&mut seed, "HTTP/1.1 200 OK");
+    let wire = response.wire(&mut seed);
+    let cut = seed.below(wire.len());
+    let reset = seed.once_in(2);
+    // POST: nothing may be sent twice.
+    let request = Message::random(&mut seed, "POST / HTTP/1.1\r\nHost: h");
+    let mut world = World::new(number);
+    world.client.to_send.extend(request.wire(&mut seed));
+    let mut requests = 0;
+    world.run(&mut |_, origins| {
+        for origin in origins.iter_mut() {
+            if origin.stream.is_some() && take_message(&mut origin.received).is_some() {
+                requests += 1;
+                origin.to_send.extend(&wire[..cut]);
+                return true;
+            }
+            if requests > 0 && origin.to_send.is_empty() && origin.stream.is_some() {
+                let mut stream = origin.stream.take().unwrap();
+                if reset {
+                    stream.abort();
+                }
+                return true;
+            }
+        }
+        false
+    });
+    assert_eq!(requests, 1, "seed {number}: a POST is sent once");
+    let mut received = world.client.received.clone();
+    match take_message(&mut received) {
+        Some((head, _)) => assert!(
+            head.starts_with("HTTP/1.1 502 "),
+            "seed {number}: cut at {cut} of {}, reset {reset}: looks complete:\n{head}",
+            wire.len()
+        ),
+        None => assert!(world.client.ended, "seed {number}: a truncated response ends the connection"),
+    }
+}
+
+#[test]
+fn a_client_that_leaves_anywhere_leaves_nothing_behind() {
+    for number in 0..300 {
+        let mut seed = Seed::new(number);
+        let wire = Message::random(&mut seed, "POST / HTTP/1.1\r\nHost: h").wire(&mut seed);
+        let cut = seed.below(wire.len() + 1);
+        let mut world = World::new(number);
+        world.client.to_send.extend(&wire[..cut]);
+        let mut left = false;
+        world.run(&mut |client, _| {
+            if !left && client.to_send.is_empty() {
+                left = true;
+                client.stream = None;
+                return true;
+            }
+            false
+        });
+        assert!(world.session.is_none(), "seed {number}: the session ends");
+        let open = world.origins.iter().filter(|origin| !origin.ended).count();
+        assert_eq!(open, 0, "seed {number}: the request is abandoned");
+    }
+}

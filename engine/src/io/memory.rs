@@ -1,0 +1,241 @@
+//! A byte stream in memory with seeded faults: short transfers, attempts that would block for no reason, waits that
+//! fire early or late, ends and resets. The exchanges of the tests run over it as they run over sockets.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::{ByteStream, Dial, Interest};
+use crate::snapshot::Address;
+
+/// Bytes that a direction holds at most before its sender would block.
+const PIPE_BYTES: usize = 48 * 1024;
+
+thread_local! {
+    /// The far ends of the connections that were dialled, for the test to take.
+    static DIALLED: RefCell<VecDeque<MemoryStream>> = const { RefCell::new(VecDeque::new()) };
+    static DIAL_FAULTS: RefCell<Faults> = const { RefCell::new(Faults::none()) };
+}
+
+/// A small generator (splitmix64): a failure replays from its seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed(u64);
+
+impl Seed {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `bound` - 1.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap_or(0)
+    }
+
+    /// True once in `times`.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// How a stream misbehaves. Faults change when and in which pieces bytes move, never which bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Faults {
+    seed: Seed,
+    /// Transfers are cut short, and some attempts would block although they need not.
+    unsteady: bool,
+}
+
+impl Faults {
+    pub(crate) const fn none() -> Self {
+        Self { seed: Seed::new(0), unsteady: false }
+    }
+
+    pub(crate) const fn unsteady(seed: u64) -> Self {
+        Self { seed: Seed::new(seed), unsteady: true }
+    }
+
+    /// How much of `available` moves; 0 for an attempt that would block.
+    fn transfer(&mut self, available: usize) -> usize {
+        if !self.unsteady || available == 0 {
+            return available;
+        }
+        match self.seed.below(8) {
+            0 => 0,
+            1 | 2 => 1,
+            3 | 4 => 1 + self.seed.below(available.min(100)),
+            5 => 1 + self.seed.below(available),
+            _ => available,
+        }
+    }
+}
+
+/// One end of a connection.
+pub(crate) struct MemoryStream {
+    incoming: Rc<RefCell<Pipe>>,
+    outgoing: Rc<RefCell<Pipe>>,
+    faults: Faults,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    ended: bool,
+    reset: bool,
+    reader_gone: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// The two ends of a new connection; the first one has the faults.
+pub(crate) fn pair(faults: Faults) -> (MemoryStream, MemoryStream) {
+    let (one, other) = (Rc::new(RefCell::new(Pipe::default())), Rc::new(RefCell::new(Pipe::default())));
+    (
+        MemoryStream { incoming: one.clone(), outgoing: other.clone(), faults },
+        MemoryStream { incoming: other, outgoing: one, faults: Faults::none() },
+    )
+}
+
+/// What the next connections that are dialled are like.
+pub(crate) fn set_dial_faults(faults: Faults) {
+    DIAL_FAULTS.set(faults);
+    DIALLED.with_borrow_mut(VecDeque::clear);
+}
+
+/// The far end of the connection that was dialled first and not yet taken.
+pub(crate) fn take_dialled() -> Option<MemoryStream> {
+    DIALLED.with_borrow_mut(VecDeque::pop_front)
+}
+
+impl ByteStream for MemoryStream {
+    fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
+        let mut incoming = self.incoming.borrow_mut();
+        let mut outgoing = self.outgoing.borrow_mut();
+        let broken = incoming.reset || outgoing.reset;
+        let ready = match interest {
+            Interest::Read => broken || incoming.ended || !incoming.bytes.is_empty(),
+            Interest::Write => broken || outgoing.reader_gone || outgoing.bytes.len() < PIPE_BYTES,
+            Interest::HangUp => broken || incoming.ended,
+            Interest::Gone => broken || (incoming.ended && outgoing.reader_gone),
+        };
+        if ready {
+            // Sometimes late: the wake-up has been sent and arrives in the next turn.
+            if self.faults.unsteady && self.faults.seed.once_in(3) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        incoming.wakers.push(cx.waker().clone());
+        outgoing.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut incoming = self.incoming.borrow_mut();
+        if incoming.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let available = incoming.bytes.len().min(buffer.len());
+        if available == 0 {
+            return if incoming.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let moved = self.faults.transfer(available);
+        if moved == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        for (slot, byte) in buffer.iter_mut().zip(incoming.bytes.drain(..moved)) {
+            *slot = byte;
+        }
+        incoming.wake();
+        Ok(moved)
+    }
+
+    fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if outgoing.reader_gone || outgoing.ended {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let room = PIPE_BYTES.saturating_sub(outgoing.bytes.len());
+        let moved = self.faults.transfer(wanted.min(room));
+        if moved == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let bytes = slices.iter().flat_map(|slice| slice.iter()).take(moved);
+        outgoing.bytes.extend(bytes);
+        outgoing.wake();
+        Ok(moved)
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shutdown_write(&mut self) {
+        let mut outgoing = self.outgoing.borrow_mut();
+        outgoing.ended = true;
+        outgoing.wake();
+    }
+
+    fn abort(&mut self) {
+        for pipe in [&self.incoming, &self.outgoing] {
+            let mut pipe = pipe.borrow_mut();
+            pipe.reset = true;
+            pipe.wake();
+        }
+    }
+
+    fn is_clean(&mut self) -> bool {
+        let incoming = self.incoming.borrow();
+        incoming.bytes.is_empty() && !incoming.ended && !incoming.reset
+    }
+}
+
+impl Dial for MemoryStream {
+    fn dial(_address: &Address) -> io::Result<Self> {
+        let faults = DIAL_FAULTS.with_borrow_mut(|faults| {
+            faults.seed.next();
+            *faults
+        });
+        let (near, far) = pair(faults);
+        DIALLED.with_borrow_mut(|dialled| dialled.push_back(far));
+        Ok(near)
+    }
+
+    fn take_error(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for MemoryStream {
+    fn drop(&mut self) {
+        {
+            let mut outgoing = self.outgoing.borrow_mut();
+            outgoing.ended = true;
+            outgoing.wake();
+        }
+        let mut incoming = self.incoming.borrow_mut();
+        incoming.reader_gone = true;
+        incoming.wake();
+    }
+}
