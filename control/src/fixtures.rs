@@ -63,6 +63,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         endpoints,
         connect_timeout: Duration::from_secs(2),
         response_head_timeout: Duration::from_secs(30),
+        body_idle_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
         request_timeout: Duration::ZERO,
         idle_connections_max: 32,

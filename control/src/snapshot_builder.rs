@@ -110,6 +110,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         endpoints: endpoints.collect(),
         connect_timeout: it.connect_timeout,
         response_head_timeout: it.response_head_timeout,
+        body_idle_timeout: it.body_idle_timeout,
         idle_timeout: it.idle_timeout,
         request_timeout: it.request_timeout,
         idle_connections_max: it.idle_connections_max,

@@ -194,7 +194,7 @@ counter_set! {
         reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
-        response_timeouts: Counter, "response_timeouts_total", "Responses whose head did not arrive within response_head_timeout.";
+        response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
         bad_responses: Counter, "bad_responses_total", "Responses refused because their head, framing or body broke a rule.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";

@@ -699,15 +699,18 @@ impl<S: Dial> Exchange<S> {
         } else {
             (u64::MAX, Failure::ResponseHeadTimeout)
         };
+        let response_ms = self.response_progress.at_ms;
         let response_deadline = if down.is_blocked() {
-            due(self.response_progress.at_ms, listener.send_timeout)
+            (due(response_ms, listener.send_timeout), Failure::ClientStalled)
+        } else if self.phase == Phase::Body {
+            (due(response_ms, upstream.body_idle_timeout), Failure::ResponseBodyTimeout)
         } else {
-            u64::MAX
+            (u64::MAX, Failure::ClientStalled)
         };
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
         let mut first = request_deadline;
         for other in
-            [(response_deadline, Failure::ClientStalled), (exchange_deadline, Failure::RequestTimeout)]
+            [response_deadline, (exchange_deadline, Failure::RequestTimeout)]
         {
             if other.0 < first.0 {
                 first = other;
@@ -854,7 +857,7 @@ impl Progress {
 
 fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
     match failure {
-        Failure::ResponseHeadTimeout => counters.response_timeouts.increment(),
+        Failure::ResponseHeadTimeout | Failure::ResponseBodyTimeout => counters.response_timeouts.increment(),
         Failure::UpstreamClosed | Failure::ResponseTruncated => counters.resets.increment(),
         _ if failure.fault() == Fault::Upstream => counters.bad_responses.increment(),
         _ => {}

@@ -68,6 +68,7 @@ fn snapshot() -> Snapshot {
             }],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
+            body_idle_timeout: TIMEOUT,
             idle_timeout: TIMEOUT,
             request_timeout: Duration::ZERO,
             idle_connections_max: 8,

@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     UpstreamStalled,
     /// The response head did not arrive in time.
     ResponseHeadTimeout,
+    /// The response's body made no progress.
+    ResponseBodyTimeout,
     /// The response's head breaks a rule.
     ResponseHead(HeadError),
     /// The length of the response's body cannot be told.
@@ -94,6 +96,7 @@ impl Failure {
             Self::UpstreamClosed => (502, "upstream_closed", Upstream),
             Self::UpstreamStalled => (504, "upstream_send_timeout", Upstream),
             Self::ResponseHeadTimeout => (504, "response_head_timeout", Upstream),
+            Self::ResponseBodyTimeout => (504, "response_body_timeout", Upstream),
             Self::ResponseHead(error) => (502, error.reason(), Upstream),
             Self::ResponseFraming(error) => (502, framing_reason(error), Upstream),
             Self::ResponseChunk(error) => (502, error.reason(), Upstream),

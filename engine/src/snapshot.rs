@@ -136,6 +136,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The response head must arrive within this time after the request was sent. Zero: no limit.
     pub response_head_timeout: Duration,
+    /// A response body may make no progress for so long. Zero: no limit.
+    pub body_idle_timeout: Duration,
     /// A pooled connection is closed after it was idle for so long. Zero: no limit.
     pub idle_timeout: Duration,
     /// The whole exchange must end within this time. Zero: no limit.

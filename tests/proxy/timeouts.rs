@@ -91,6 +91,24 @@ fn half_a_response_head_does_not_stop_the_timeout() {
 }
 
 #[test]
+fn cuts_a_response_whose_body_stands_still() {
+    let origin = Origin::script(|connection| {
+        connection.request().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").unwrap();
+        connection.wait_for_end();
+    });
+    let proxy = Setup::origin(&origin).upstream("body_idle_timeout = \"500ms\"").start();
+    let mut client = proxy.client();
+    let start = Instant::now();
+    client.send(client::get("/")).unwrap();
+    assert_eq!(client.next_head().status(), 200);
+    let rest = client.until_end().unwrap();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut body never looks complete");
+    assert!((400..5_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(proxy.record()["reason"], "response_body_timeout");
+}
+
+#[test]
 fn cuts_an_exchange_at_request_timeout() {
     let origin = Origin::script(|connection| {
         connection.request().unwrap();

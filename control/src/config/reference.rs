@@ -97,7 +97,7 @@ use KeyDefault::{Absent, Required, Value};
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const SIZE: &str = "\"1KiB\" to \"64KiB\"";
 
-static KEYS: [Key; 40] = [
+static KEYS: [Key; 41] = [
     Key {
         section: Section::Process,
         name: "workers",
@@ -394,6 +394,15 @@ static KEYS: [Key; 40] = [
         allowed: DURATION,
         description: "The time in which the response head must arrive after the request was sent.",
         example: "\"1m30s\"",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "body_idle_timeout",
+        kind: "duration",
+        default: Value("\"60s\""),
+        allowed: DURATION,
+        description: "How long a response body may make no progress.",
+        example: "\"5m\"",
     },
     Key {
         section: Section::Upstream,

@@ -139,6 +139,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// `response_head_timeout`
     pub response_head_timeout: Duration,
+    /// `body_idle_timeout`
+    pub body_idle_timeout: Duration,
     /// `idle_timeout`
     pub idle_timeout: Duration,
     /// `request_timeout`

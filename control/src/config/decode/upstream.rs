@@ -69,6 +69,7 @@ fn upstream(
     let endpoints = endpoints(section, listeners);
     let connect_timeout = timeout("connect_timeout");
     let response_head_timeout = timeout("response_head_timeout");
+    let body_idle_timeout = timeout("body_idle_timeout");
     let idle_timeout = timeout("idle_timeout");
     let request_timeout = timeout("request_timeout");
     let idle_connections_max =
@@ -81,6 +82,7 @@ fn upstream(
         endpoints: endpoints?,
         connect_timeout: connect_timeout?,
         response_head_timeout: response_head_timeout?,
+        body_idle_timeout: body_idle_timeout?,
         idle_timeout: idle_timeout?,
         request_timeout: request_timeout?,
         idle_connections_max: idle_connections_max? as usize,

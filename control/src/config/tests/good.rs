@@ -46,6 +46,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         endpoints,
         connect_timeout: seconds(2),
         response_head_timeout: seconds(30),
+        body_idle_timeout: seconds(60),
         idle_timeout: seconds(60),
         request_timeout: seconds(0),
         idle_connections_max: 256,
