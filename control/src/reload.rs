@@ -20,7 +20,7 @@ use crate::log;
 use crate::log_writer::{self, OpenTarget};
 use crate::options::ConfigSource;
 use crate::snapshot_builder::{self, Version};
-use crate::status::{LastReload, increment};
+use crate::status::{LastReload, Status, increment};
 use crate::supervisor::Supervisor;
 
 /// What a configuration needs, got and not yet in use. Dropping it gives it back.
@@ -29,6 +29,28 @@ pub(crate) struct Staged {
     sockets: Prepared,
     admin: Change<AdminListener>,
     log: Change<OpenTarget>,
+}
+
+/// A configuration on its way to the workers.
+pub(crate) struct Landing {
+    pub(crate) serial: u64,
+    generation: u64,
+    /// What changed, and when the reload began; not for the first configuration.
+    reload: Option<(Changes, Instant)>,
+}
+
+impl Landing {
+    /// Every worker serves from it.
+    pub(crate) fn land(self, status: &Status) {
+        status.generation.set(self.generation);
+        status.last_reload.set(LastReload { at: SystemTime::now(), errors: 0 });
+        if let Some((changes, start)) = self.reload {
+            increment(&status.reloads_ok);
+            changes.log();
+            let took = start.elapsed().as_millis();
+            log::info!("reloaded", generation = self.generation, took_ms = took);
+        }
+    }
 }
 
 /// What becomes of something that may be off.
@@ -53,10 +75,11 @@ impl Supervisor {
         let took = start.elapsed().as_millis();
         let generation = self.version.generation;
         match result {
+            // The rest is said when every worker serves from it.
             Ok(()) => {
-                increment(&self.status.reloads_ok);
-                Changes::between(&old, &self.config).log();
-                log::info!("reloaded", generation = generation, took_ms = took);
+                if let Some(landing) = self.landing.back_mut() {
+                    landing.reload = Some((Changes::between(&old, &self.config), start));
+                }
             }
             Err(errors) => {
                 increment(&self.status.reloads_failed);
@@ -132,8 +155,8 @@ impl Supervisor {
         if let Change::Replace(target) = staged.log {
             self.log.switch(target);
         }
-        self.status.generation.set(version.generation);
-        self.status.last_reload.set(LastReload { at: SystemTime::now(), errors: 0 });
+        let Version { serial, generation } = version;
+        self.landing.push_back(Landing { serial, generation, reload: None });
         self.config = Rc::new(config);
         Ok(())
     }

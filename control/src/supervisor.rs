@@ -9,6 +9,7 @@
 //! Owns everything slow. Never waits for a worker: commands go into unbounded channels, events come through a
 //! descriptor.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
 use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
-use crate::reload;
+use crate::reload::{self, Landing};
 use crate::resolver::Resolver;
 use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
@@ -79,8 +80,10 @@ pub(crate) struct Supervisor {
     driver: Driver,
     /// `None` where the worker is gone.
     workers: Vec<Option<WorkerHandle>>,
-    /// The workers that serve.
-    serving: Vec<bool>,
+    /// The serial that each worker serves from; 0 before the first.
+    applied: Vec<u64>,
+    /// Configurations that were sent and that some worker does not serve from yet.
+    pub(crate) landing: VecDeque<Landing>,
     on_ready: Option<Box<dyn FnOnce()>>,
 }
 
@@ -129,7 +132,8 @@ impl Supervisor {
             events: Events::new(event_receiver)?,
             driver,
             workers: handles,
-            serving: vec![false; workers],
+            applied: vec![0; workers],
+            landing: VecDeque::new(),
             on_ready,
         };
         supervisor.put_in_force(config, staged).await.map_err(SupervisorError::Refused)?;
@@ -209,7 +213,7 @@ impl Supervisor {
             match event {
                 // Applied says more; a retired snapshot is freed here by being dropped.
                 Event::Started { .. } | Event::Retired { .. } => {}
-                Event::Applied { worker, .. } => self.serving[worker] = true,
+                Event::Applied { worker, serial } => self.applied[worker] = serial,
                 Event::ListenerClosed { worker, address } => {
                     if self.listeners.closed_by(worker, &address) {
                         log::info!("listener closed", address = address);
@@ -222,6 +226,7 @@ impl Supervisor {
             }
         }
         self.status.sweep();
+        self.note_landed();
         self.note_readiness();
         Ok(action)
     }
@@ -241,9 +246,20 @@ impl Supervisor {
         if left == 0 && action == Action::Wait { Err(SupervisorError::WorkersLost) } else { Ok(action) }
     }
 
+    /// A configuration is in force when every worker serves from it; only then is it said.
+    fn note_landed(&mut self) {
+        let alive = self.workers.iter().zip(&self.applied).filter(|(worker, _)| worker.is_some());
+        let reached = alive.map(|(_, serial)| *serial).min().unwrap_or(u64::MAX);
+        while self.landing.front().is_some_and(|landing| landing.serial <= reached) {
+            if let Some(landing) = self.landing.pop_front() {
+                landing.land(&self.status);
+            }
+        }
+    }
+
     /// The process is ready when every worker serves, and stays so until it is told to stop.
     fn note_readiness(&mut self) {
-        if self.status.phase.get() != Phase::Starting || self.serving.contains(&false) {
+        if self.status.phase.get() != Phase::Starting || self.applied.contains(&0) {
             return;
         }
         self.status.phase.set(Phase::Serving);

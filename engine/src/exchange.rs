@@ -709,9 +709,7 @@ impl<S: Dial> Exchange<S> {
         };
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
         let mut first = request_deadline;
-        for other in
-            [response_deadline, (exchange_deadline, Failure::RequestTimeout)]
-        {
+        for other in [response_deadline, (exchange_deadline, Failure::RequestTimeout)] {
             if other.0 < first.0 {
                 first = other;
             }
