@@ -45,10 +45,11 @@ const PURE: &[&str] = &["semantics", "http1", "routing", "filters", "balancer"];
 
 /// What a pure package does not say in its production part.
 const IMPURE: &[&str] = &[
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::fs",
-    "std::io::Read",
-    "std::io::Write",
     "std::thread",
     "std::process",
     "std::env",

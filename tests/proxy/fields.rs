@@ -144,11 +144,23 @@ fn passes_options_asterisk() {
 fn takes_the_host_from_an_absolute_target() {
     let head = upstream_head(
         |setup| setup.route("hosts = [\"inner.example\"]"),
-        "GET http://inner.example/x?y HTTP/1.1\r\nHost: outer.example\r\n\r\n",
+        "GET http://inner.example/x?y HTTP/1.0\r\n\r\n",
     );
-    // RFC 9112 §3.2.2: the target's host replaces the received Host.
     assert_eq!(head.all("host"), ["inner.example"]);
     assert!(head.target().ends_with("/x?y"), "{}", head.first);
+}
+
+#[test]
+fn refuses_an_absolute_target_that_differs_from_host() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    let mut client = proxy.client();
+    let response = client.request("GET http://inner.example/x HTTP/1.1\r\nHost: INNER.example\r\n\r\n");
+    assert_eq!(response.status(), 200);
+    // Stricter than RFC 9112 §3.2.2, which has the target win: two names for one request are an attack or a mistake.
+    let response = client.request("GET http://inner.example/x HTTP/1.1\r\nHost: outer.example\r\n\r\n");
+    assert_eq!(response.status(), 400);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 #[test]

@@ -50,12 +50,13 @@ fn wrk_sees_no_error_over_100_reloads() {
     let url = format!("http://{}/1k", proxy.address("web"));
     let mut command = Command::new("wrk");
     sys::die_with_parent(&mut command);
-    let wrk = command
-        .args(["-t2", "-c64", "-d12s", &url])
+    let mut wrk = command
+        .args(["-t2", "-c64", "-d15s", &url])
         .stdout(Stdio::piped())
         .spawn()
         .expect("wrk runs (Debian package wrk)");
     reload_100_times(&mut proxy, &setup);
+    assert!(wrk.try_wait().unwrap().is_none(), "the load ended before the reloads");
     let told = stdout(&wrk.wait_with_output().unwrap());
     assert!(told.contains("requests in"), "{told}");
     assert!(!told.contains("Socket errors") && !told.contains("Non-2xx"), "{told}");
