@@ -27,7 +27,7 @@ use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
     connection_options, write_answer,
 };
-use crate::io::{Dial, Interest, clock};
+use crate::io::{Check, Dial, Interest, clock};
 use crate::local::Local;
 use crate::message::{
     BodyBatch, BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
@@ -83,6 +83,7 @@ pub(crate) struct Exchange<S> {
     request_progress: Progress,
     response_progress: Progress,
     started_ms: u64,
+    /// 0 without an access log.
     pub(crate) started_ns: u64,
     pub(crate) connect_ns: Option<u64>,
     pub(crate) response_head_ns: Option<u64>,
@@ -133,6 +134,7 @@ impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Option<Self> {
         let local = session.core.local.borrow().clone();
         let listener = session.slot.index()?;
+        let access_log = local.snapshot().access_log;
         let now_ms = clock::coarse_ms();
         let progress = Progress { accepted: 0, at_ms: now_ms };
         Some(Self {
@@ -157,7 +159,7 @@ impl<S: Dial> Exchange<S> {
             request_progress: progress,
             response_progress: progress,
             started_ms: now_ms,
-            started_ns: clock::monotonic_ns(),
+            started_ns: if access_log { clock::monotonic_ns() } else { 0 },
             connect_ns: None,
             response_head_ns: None,
             request_bytes: 0,
@@ -301,6 +303,8 @@ impl<S: Dial> Exchange<S> {
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
+        // A request that may be sent again does not need the surest look at its connection.
+        let check = if resendable && self.method.is_idempotent() { Check::Events } else { Check::Socket };
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -327,7 +331,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream.idle_timeout);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream.idle_timeout, check);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
@@ -653,7 +657,9 @@ impl<S: Dial> Exchange<S> {
             return Ok(Answer::Interim);
         }
         self.status = head.status;
-        self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        if self.started_ns != 0 {
+            self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        }
         self.upstream_keeps =
             head.version == Version::Http11 && !options.close && upstream != BodyFraming::UntilClose;
         // A body without a length goes out in chunks, so that the client can tell its end from a truncation; an

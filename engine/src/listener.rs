@@ -96,12 +96,14 @@ pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut s
         })
         .await;
         let closing = slot.closing.get();
-        let exhausted =
-            accept_batch(&core, &slot, &socket, if closing { CLOSING_BATCH } else { ACCEPT_BATCH });
+        let batch = accept_batch(&core, &slot, &socket, if closing { CLOSING_BATCH } else { ACCEPT_BATCH });
         if closing {
             break;
         }
-        if exhausted {
+        if batch == Batch::Full {
+            socket.rearm();
+        }
+        if batch == Batch::Exhausted {
             core.counters().accept_paused.increment();
             let due_ms = due(clock::coarse_ms(), EXHAUSTED_PAUSE);
             poll_fn(
@@ -110,6 +112,7 @@ pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut s
                 },
             )
             .await;
+            socket.rearm();
         }
     }
     drop(socket);
@@ -118,26 +121,37 @@ pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut s
     core.events.send(Event::ListenerClosed { worker: core.index, address: slot.address.clone() });
 }
 
-/// Takes connections from the queue. Returns whether it stopped because descriptors or memory have run out.
+/// How taking connections from the queue ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// None waits.
+    Empty,
+    /// More may wait.
+    Full,
+    /// Descriptors or memory have run out.
+    Exhausted,
+}
+
+/// Takes connections from the queue.
 fn accept_batch(
     core: &Rc<Core<Socket>>,
     slot: &Rc<ListenerSlot>,
     socket: &ListenerSocket,
     batch: usize,
-) -> bool {
+) -> Batch {
     for _ in 0..batch {
         match socket.try_accept() {
             Ok(accepted) => {
                 let session = Session::new(core, slot, stages::accepted(accepted));
                 task::spawn(core, session.run());
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(error) if is_exhausted(&error) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Empty,
+            Err(error) if is_exhausted(&error) => return Batch::Exhausted,
             // The connection died in the queue (ECONNABORTED and the like): the next one may be fine.
             Err(_) => {}
         }
     }
-    false
+    Batch::Full
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

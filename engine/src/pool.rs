@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::counters::{EndpointCounters, PerWorker};
-use crate::io::ByteStream;
+use crate::io::{ByteStream, Check};
 
 /// Connections looked at per sweep: a dead one at the cold end is found within seconds, at a bounded cost per tick.
 const SWEEP_MAX: usize = 64;
@@ -29,7 +29,7 @@ impl<S: ByteStream> Pool<S> {
     }
 
     /// An idle connection that is open and silent; others are closed on the way.
-    pub(crate) fn check_out(&self, now_ms: u64, idle_timeout: Duration) -> Option<S> {
+    pub(crate) fn check_out(&self, now_ms: u64, idle_timeout: Duration, check: Check) -> Option<S> {
         let counters = self.counters.of(self.worker);
         loop {
             let mut idle = self.idle.borrow_mut().pop_back()?;
@@ -37,7 +37,7 @@ impl<S: ByteStream> Pool<S> {
             if is_expired(idle.since_ms, now_ms, idle_timeout) {
                 continue;
             }
-            if idle.stream.is_clean() {
+            if idle.stream.is_clean(check) {
                 return Some(idle.stream);
             }
             counters.stale.increment();
@@ -66,7 +66,7 @@ impl<S: ByteStream> Pool<S> {
             let Some(mut coldest) = idle.pop_front() else { return true };
             if is_expired(coldest.since_ms, now_ms, idle_timeout) {
                 counters.idle.decrement();
-            } else if coldest.stream.is_clean() {
+            } else if coldest.stream.is_clean(Check::Events) {
                 idle.push_front(coldest);
                 break;
             } else {

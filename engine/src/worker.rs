@@ -16,7 +16,7 @@ use crate::core::{Core, CoreParts};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::driver::{Driver, block_on};
 use crate::event::EventSender;
-use crate::io::{ListenerSocket, Socket, Ticker, Wake, WakeListener, clock};
+use crate::io::{ListenerSocket, Socket, Ticker, Wake, WakeListener, clock, readiness};
 use crate::listener::{ListenerSlot, accept};
 use crate::local::Local;
 use crate::snapshot::{Address, Listener, Snapshot};
@@ -120,6 +120,7 @@ fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Re
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
     block_on(config.driver, async move {
+        readiness::install()?;
         let ticker = Ticker::new()?;
         let core = Rc::new(Core::new(CoreParts {
             index: config.index,

@@ -46,7 +46,7 @@ pub enum Known {
 
 const KNOWN_COUNT: usize = Known::XForwardedProto as usize + 1;
 
-/// Name in lower case, and the field; grouped by length in [`Known::from_name`].
+/// Name in lower case, and the field.
 const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
@@ -72,28 +72,30 @@ impl Known {
     /// The field of a name, without regard to case (RFC 9110 §5.1).
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        // The length decides almost alone: at most two candidates are compared.
-        let candidates: &[usize] = match name.len() {
-            2 => &[10],
-            3 => &[14],
-            4 => &[5, 2],
-            6 => &[3],
-            7 => &[11, 13],
-            9 => &[4],
-            10 => &[0, 6],
-            14 => &[1],
-            15 => &[15],
-            16 => &[16, 9],
-            17 => &[12, 17],
-            18 => &[7],
-            19 => &[8],
-            _ => &[],
+        // Length and first letter leave one candidate: most names are told apart without a comparison.
+        let first = name.first()? | 0x20;
+        let candidate = match (name.len(), first) {
+            (2, b't') => Self::Te,
+            (3, b'v') => Self::Via,
+            (4, b'h') => Self::Host,
+            (4, b'd') => Self::Date,
+            (6, b'e') => Self::Expect,
+            (7, b't') => Self::Trailer,
+            (7, b'u') => Self::Upgrade,
+            (9, b'f') => Self::Forwarded,
+            (10, b'c') => Self::Connection,
+            (10, b'k') => Self::KeepAlive,
+            (14, b'c') => Self::ContentLength,
+            (15, b'x') => Self::XForwardedFor,
+            (16, b'x') => Self::XForwardedHost,
+            (16, b'p') => Self::ProxyConnection,
+            (17, b't') => Self::TransferEncoding,
+            (17, b'x') => Self::XForwardedProto,
+            (18, b'p') => Self::ProxyAuthenticate,
+            (19, b'p') => Self::ProxyAuthorization,
+            _ => return None,
         };
-        candidates
-            .iter()
-            .map(|&index| KNOWN_NAMES[index])
-            .find(|(known_name, _)| name.eq_ignore_ascii_case(known_name))
-            .map(|(_, known)| known)
+        name.eq_ignore_ascii_case(candidate.name()).then_some(candidate)
     }
 
     /// The name in lower case.

@@ -85,6 +85,9 @@ impl BodyReader {
     }
 }
 
+/// Up to so many bytes, head and body are sent as one piece: copying them together costs less than a vectored send.
+const ONE_PIECE_BYTES_MAX: usize = 4 * 1024;
+
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyWriter {
@@ -134,7 +137,18 @@ impl BodyWriter {
                 }
             }
         }
-        if slices.used().is_empty() { Ok(()) } else { outbox.send(stream, slices.used(), buffers) }
+        match slices.used() {
+            [] => Ok(()),
+            [_] => outbox.send(stream, slices.used(), buffers),
+            pieces if slices.bytes > ONE_PIECE_BYTES_MAX => outbox.send(stream, pieces, buffers),
+            pieces => {
+                let mut piece = buffers.take();
+                pieces.iter().for_each(|slice| piece.extend_from_slice(slice));
+                let sent = outbox.send(stream, &[IoSlice::new(&piece)], buffers);
+                buffers.give(piece);
+                sent
+            }
+        }
     }
 }
 
@@ -144,17 +158,19 @@ const SLICES_MAX: usize = BATCH_SLICES_MAX + 6;
 struct Slices<'a> {
     slices: [IoSlice<'a>; SLICES_MAX],
     count: usize,
+    bytes: usize,
 }
 
 impl<'a> Slices<'a> {
     fn new() -> Self {
-        Self { slices: [IoSlice::new(&[]); SLICES_MAX], count: 0 }
+        Self { slices: [IoSlice::new(&[]); SLICES_MAX], count: 0, bytes: 0 }
     }
 
     fn push(&mut self, bytes: &'a [u8]) {
         if !bytes.is_empty() {
             self.slices[self.count] = IoSlice::new(bytes);
             self.count += 1;
+            self.bytes += bytes.len();
         }
     }
 

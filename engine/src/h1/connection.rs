@@ -178,7 +178,11 @@ impl<S: ByteStream> Connection<S> {
         loop {
             let burst = self.inbox.received().wrapping_sub(self.burst_start);
             if !self.more_likely || burst >= BURST_BYTES_MAX {
-                self.more_likely = false;
+                if std::mem::take(&mut self.more_likely) {
+                    // Others first: this stream gets its next turn with the next events.
+                    self.burst_start = self.inbox.received();
+                    self.stream.rearm();
+                }
                 match self.stream.poll_ready(cx, Interest::Read)? {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) => self.burst_start = self.inbox.received(),

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
-use super::Socket;
-use super::readiness::{Direction, Pollable};
+use super::readiness::Pollable;
 use super::syscall;
+use super::{Interest, Socket};
 
 /// A listening, non-blocking socket.
 pub(crate) struct ListenerSocket {
@@ -32,7 +32,12 @@ impl ListenerSocket {
 
     /// Waits until a connection waits.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.pollable.poll_ready(cx, Direction::Read)
+        self.pollable.poll_ready(cx, Interest::Read)
+    }
+
+    /// Asks to be ready again while connections wait.
+    pub(crate) fn rearm(&self) {
+        self.pollable.rearm();
     }
 
     /// Accepts without waiting.

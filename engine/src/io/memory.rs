@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{ByteStream, Dial, Interest};
+use super::{ByteStream, Check, Dial, Interest};
 use crate::snapshot::Address;
 
 /// Bytes that a direction holds at most before its sender would block.
@@ -147,6 +147,8 @@ impl ByteStream for MemoryStream {
         Poll::Pending
     }
 
+    fn rearm(&mut self) {}
+
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut incoming = self.incoming.borrow_mut();
         if incoming.reset {
@@ -205,7 +207,7 @@ impl ByteStream for MemoryStream {
         }
     }
 
-    fn is_clean(&mut self) -> bool {
+    fn is_clean(&mut self, _check: Check) -> bool {
         let incoming = self.incoming.borrow();
         incoming.bytes.is_empty() && !incoming.ended && !incoming.reset
     }

@@ -2,15 +2,15 @@
 //!
 //! Only this module and its children name the runtime's network types, so that the driver can be changed here alone.
 //! A stream is tried first (`try_recv`, `try_send`), and when it would block the task waits for readiness
-//! ([`ByteStream::poll_ready`]). A wait is one armed poll in the ring, kept and reused by the connection: polling it
-//! again costs nothing, and leaving it armed while doing something else is how a client that goes away is noticed.
+//! ([`ByteStream::poll_ready`]). Readiness is edge-triggered: it comes once for each change, and a wait that is left
+//! standing while something else is done costs nothing; that is how a client that goes away is noticed.
 
 pub(crate) mod clock;
 mod listener;
 
 #[cfg(test)]
 pub(crate) mod memory;
-mod readiness;
+pub(crate) mod readiness;
 mod socket;
 mod syscall;
 mod ticker;
@@ -41,10 +41,23 @@ pub(crate) enum Interest {
     Gone,
 }
 
+/// How thoroughly an idle stream is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The events so far; a system call only if they say that something came. What arrived since the last dispatch is
+    /// missed, as what arrives right after any check is.
+    Events,
+    /// The socket itself.
+    Socket,
+}
+
 /// A connected stream of bytes: TCP, Unix, later TLS, and the in-memory stream of the tests.
 pub(crate) trait ByteStream {
     /// Waits until an attempt is worth making. `Ready` is a hint: the attempt may still say `WouldBlock`.
     fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>>;
+
+    /// Asks for another readiness although the last attempt did not block: for whoever stops early to let others run.
+    fn rearm(&mut self);
 
     /// Receives what is there. `Ok(0)` is the end of the stream.
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
@@ -62,7 +75,7 @@ pub(crate) trait ByteStream {
     fn abort(&mut self);
 
     /// Whether an idle stream is fit for another exchange: open, nothing buffered, nothing surplus.
-    fn is_clean(&mut self) -> bool;
+    fn is_clean(&mut self, check: Check) -> bool;
 }
 
 /// A stream that can be opened from here.

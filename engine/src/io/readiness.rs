@@ -1,126 +1,211 @@
-//! A descriptor that can be waited for, with one armed poll per direction that is kept and reused.
+//! Which descriptors of a worker are ready: one edge-triggered epoll set, itself waited for by one poll in the ring.
 //!
-//! The runtime offers waits as futures that borrow the stream. One such future per direction lives in a box for as long
-//! as the descriptor does: it arms a poll, notes that it fired and rests until it is asked again, so that a wait
-//! allocates nothing and an unfinished one is simply polled again.
+//! A poll in the ring for each wait costs a submission, a completion and the runtime's bookkeeping for both; on a
+//! keep-alive connection that is paid twice a request. A descriptor that stays in an epoll set is registered once, and
+//! one completion in the ring brings the readiness of all that became ready together (ARCHITECTURE.md has the figures).
+//! Being edge-triggered, no wait can spin: an event comes once for each change.
 //!
 //! ```text
-//!          poll_ready                poll fires
-//!   Rest ─────────────▶ Armed ─────────────────▶ Fired ──▶ Rest (and Ready)
+//!  sockets ─▶ epoll set ─▶ one poll in the ring ─▶ dispatch: flags, wake-ups ─▶ tasks try again
 //! ```
+//!
+//! The rule of edge-triggering: wait only after an attempt that would block, or that moved less than it could have.
+//! Whoever stops earlier asks for a new event ([`Pollable::rearm`]).
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::pin::Pin;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use monoio::net::TcpStream;
+use slab::Slab;
 
-/// Read or write readiness of a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Read,
-    Write,
+use super::{Interest, clock, syscall};
+
+/// Events taken from the set by one call; what is left is taken by the next one.
+const EVENTS_MAX: usize = 256;
+
+const READ: u8 = 1;
+const WRITE: u8 = 2;
+/// The peer has closed its sending side. Stays.
+const HANG_UP: u8 = 4;
+/// The connection is gone in both directions. Stays.
+const GONE: u8 = 8;
+
+thread_local! {
+    static SET: OnceCell<Rc<Set>> = const { OnceCell::new() };
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Rest,
-    Armed,
-    Fired,
+struct Set {
+    epoll: OwnedFd,
+    entries: RefCell<Slab<Entry>>,
 }
 
-/// A descriptor registered with the runtime. Any kind that can be polled.
+struct Entry {
+    /// Tells this entry from an earlier one with the same index.
+    generation: u32,
+    flags: u8,
+    /// The flags that `waker` waits for.
+    awaited: u8,
+    waker: Option<Waker>,
+}
+
+/// Makes this thread's set and starts the task that dispatches its events. Once on each worker, inside the runtime.
+pub(crate) fn install() -> io::Result<()> {
+    let epoll = syscall::epoll()?;
+    let handle = TcpStream::from_std(std::net::TcpStream::from(epoll.try_clone()?))?;
+    let set = Rc::new(Set { epoll, entries: RefCell::default() });
+    let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
+    assert!(installed, "one worker a thread");
+    drop(monoio::spawn(async move {
+        loop {
+            // The ring's poll says only that there are events; an error of it is followed by none.
+            let _ = handle.readable(false).await;
+            set.dispatch();
+        }
+    }));
+    Ok(())
+}
+
+impl Set {
+    fn dispatch(&self) {
+        clock::refresh();
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        loop {
+            let count = syscall::epoll_take(self.epoll.as_raw_fd(), &mut events);
+            let mut entries = self.entries.borrow_mut();
+            for event in &events[..count] {
+                let key = Key::from_bits(event.u64);
+                let Some(entry) = entries.get_mut(key.index as usize) else { continue };
+                if entry.generation == key.generation {
+                    entry.notice(flags_of(event.events));
+                }
+            }
+            if count < EVENTS_MAX {
+                return;
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn notice(&mut self, flags: u8) {
+        self.flags |= flags;
+        if self.flags & self.awaited != 0 {
+            self.awaited = 0;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+fn flags_of(events: u32) -> u8 {
+    let has = |bits: libc::c_int| events & bits.cast_unsigned() != 0;
+    let mut flags = 0;
+    if has(libc::EPOLLIN) {
+        flags |= READ;
+    }
+    if has(libc::EPOLLOUT) {
+        flags |= WRITE;
+    }
+    if has(libc::EPOLLRDHUP) {
+        flags |= READ | HANG_UP;
+    }
+    // Nothing will block any more.
+    if has(libc::EPOLLHUP | libc::EPOLLERR) {
+        flags |= READ | WRITE | HANG_UP | GONE;
+    }
+    flags
+}
+
+/// What an event carries.
+#[derive(Clone, Copy)]
+struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        let low = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self { index: low, generation: u32::try_from(bits >> 32).unwrap_or_default() }
+    }
+}
+
+/// A descriptor in this thread's set. Dropping it closes the descriptor.
 pub(super) struct Pollable {
-    raw: RawFd,
-    /// `None` only while dropping.
-    shared: Option<Rc<Shared>>,
-    read: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    write: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    set: Rc<Set>,
+    fd: OwnedFd,
+    key: Key,
 }
 
-struct Shared {
-    /// Never used as a TCP stream: it is the runtime's handle for "a descriptor with readiness".
-    handle: TcpStream,
-    read: Cell<State>,
-    write: Cell<State>,
+thread_local! {
+    static GENERATION: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 impl Pollable {
-    /// Takes the descriptor over. It must be non-blocking.
+    /// Takes the descriptor over. It must be non-blocking, of a kind that can be polled, and this a worker's thread.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let handle = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-        let raw = handle.as_raw_fd();
-        let shared = Rc::new(Shared { handle, read: Cell::new(State::Rest), write: Cell::new(State::Rest) });
-        Ok(Self { raw, shared: Some(shared), read: None, write: None })
+        let set = SET.with(|cell| cell.get().cloned()).expect("a worker installs its set first");
+        let generation = GENERATION.get().wrapping_add(1);
+        GENERATION.set(generation);
+        let entry = Entry { generation, flags: 0, awaited: 0, waker: None };
+        let index = set.entries.borrow_mut().insert(entry);
+        let key = Key { index: u32::try_from(index).expect("fewer than 2^32 descriptors"), generation };
+        let pollable = Self { set, fd, key };
+        syscall::epoll_add(pollable.set.epoll.as_raw_fd(), pollable.raw(), key.to_bits())?;
+        Ok(pollable)
     }
 
     pub(super) fn raw(&self) -> RawFd {
-        self.raw
+        self.fd.as_raw_fd()
     }
 
-    /// Waits for readiness. A wait that was left armed is taken up again.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        let Some(shared) = &self.shared else { return Poll::Pending };
-        let (driver, cell) = match direction {
-            Direction::Read => (&mut self.read, &shared.read),
-            Direction::Write => (&mut self.write, &shared.write),
+    /// Waits for an event since the last time this was ready.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<()> {
+        let mut entries = self.set.entries.borrow_mut();
+        let Some(entry) = entries.get_mut(self.key.index as usize) else { return Poll::Pending };
+        // The last two stay set; a stream that has ended is always worth an attempt.
+        let (wanted, used_up) = match interest {
+            Interest::Read => (READ | HANG_UP, READ),
+            Interest::Write => (WRITE | GONE, WRITE),
+            Interest::HangUp => (HANG_UP, 0),
+            Interest::Gone => (GONE, 0),
         };
-        if cell.get() == State::Rest {
-            cell.set(State::Armed);
-        }
-        let driver = driver.get_or_insert_with(|| Box::pin(drive(shared.clone(), direction)));
-        // The driver never finishes.
-        let _ = driver.as_mut().poll(cx);
-        if cell.get() == State::Fired {
-            cell.set(State::Rest);
+        if entry.flags & wanted != 0 {
+            entry.flags &= !used_up;
             return Poll::Ready(());
+        }
+        entry.awaited |= wanted;
+        match &mut entry.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => entry.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
     }
-}
 
-async fn drive(shared: Rc<Shared>, direction: Direction) {
-    loop {
-        // An error of the poll itself is found again, and named, by the attempt that follows.
-        let cell = match direction {
-            Direction::Read => {
-                let _ = shared.handle.readable(false).await;
-                &shared.read
-            }
-            Direction::Write => {
-                let _ = shared.handle.writable(false).await;
-                &shared.write
-            }
-        };
-        cell.set(State::Fired);
-        poll_fn(|_| if cell.get() == State::Armed { Poll::Ready(()) } else { Poll::Pending }).await;
+    /// Whether an event has come that may mean something to receive.
+    pub(super) fn may_be_readable(&self) -> bool {
+        let entries = self.set.entries.borrow();
+        entries.get(self.key.index as usize).is_none_or(|entry| entry.flags & (READ | HANG_UP) != 0)
+    }
+
+    /// Asks for a new event if the descriptor is still ready: for whoever stops before an attempt would block.
+    pub(super) fn rearm(&self) {
+        syscall::epoll_rearm(self.set.epoll.as_raw_fd(), self.raw(), self.key.to_bits());
     }
 }
 
 impl Drop for Pollable {
     fn drop(&mut self) {
-        let Some(shared) = self.shared.take() else { return };
-        let armed = shared.read.get() == State::Armed || shared.write.get() == State::Armed;
-        if armed {
-            // A poll in flight keeps the file open until its cancellation is done: end the connection now.
-            super::syscall::shutdown(self.raw, libc::SHUT_RDWR);
-        }
-        self.read = None;
-        self.write = None;
-        if !armed && let Ok(shared) = Rc::try_unwrap(shared) {
-            // Nothing in flight: one direct close instead of two operations in the ring.
-            close(shared.handle);
-        }
+        // Other processes or threads may hold the same file open, and then closing does not take it out of the set.
+        syscall::epoll_remove(self.set.epoll.as_raw_fd(), self.raw());
+        self.set.entries.borrow_mut().try_remove(self.key.index as usize);
     }
-}
-
-#[allow(unsafe_code, reason = "takes the descriptor's ownership back from the runtime")]
-fn close(handle: TcpStream) {
-    let fd = handle.into_raw_fd();
-    // SAFETY: `into_raw_fd` has just given the ownership of `fd` to us.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
 }

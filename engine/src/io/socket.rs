@@ -3,77 +3,39 @@
 use std::io;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use socket2::{Domain, SockAddr, Type};
 
-use super::readiness::{Direction, Pollable};
-use super::{ByteStream, Dial, Interest, syscall};
+use super::readiness::Pollable;
+use super::{ByteStream, Check, Dial, Interest, syscall};
 use crate::snapshot::Address;
 
 /// A connected socket. Dropping it closes the connection.
-pub(crate) struct Socket {
-    pollable: Pollable,
-    /// Write wake-ups since the last byte that was taken.
-    idle_write_wakeups: u8,
-    /// Waits for events that the plain poll cannot be limited to; made when first needed.
-    exact: Option<Box<ExactWait>>,
-}
-
-/// An epoll descriptor on the socket for exactly one kind of event.
-struct ExactWait {
-    events: libc::c_int,
-    pollable: Pollable,
-}
-
-/// A poll for writing also fires for a peer that has closed its sending side, at once and again and again. After so
-/// many wake-ups without progress the wait moves to an epoll descriptor that has only EPOLLOUT registered.
-const IDLE_WRITE_WAKEUPS_MAX: u8 = 2;
+pub(crate) struct Socket(Pollable);
 
 impl Socket {
     /// Takes over a connected, non-blocking socket.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pollable: Pollable::new(fd)?, idle_write_wakeups: 0, exact: None })
-    }
-
-    fn poll_exact(&mut self, cx: &mut Context<'_>, events: libc::c_int) -> Poll<io::Result<()>> {
-        if self.exact.as_ref().is_none_or(|exact| exact.events != events) {
-            let epoll = syscall::epoll_for(self.pollable.raw(), events)?;
-            self.exact = Some(Box::new(ExactWait { events, pollable: Pollable::new(epoll)? }));
-        }
-        match &mut self.exact {
-            Some(exact) => exact.pollable.poll_ready(cx, Direction::Read).map(Ok),
-            None => Poll::Pending,
-        }
+        Ok(Self(Pollable::new(fd)?))
     }
 }
 
 impl ByteStream for Socket {
     fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        match interest {
-            Interest::Read => self.pollable.poll_ready(cx, Direction::Read).map(Ok),
-            Interest::HangUp => self.poll_exact(cx, libc::EPOLLRDHUP),
-            // EPOLLERR and EPOLLHUP are always reported.
-            Interest::Gone => self.poll_exact(cx, 0),
-            Interest::Write if self.idle_write_wakeups >= IDLE_WRITE_WAKEUPS_MAX => {
-                self.poll_exact(cx, libc::EPOLLOUT)
-            }
-            Interest::Write => {
-                ready!(self.pollable.poll_ready(cx, Direction::Write));
-                self.idle_write_wakeups += 1;
-                Poll::Ready(Ok(()))
-            }
-        }
+        self.0.poll_ready(cx, interest).map(Ok)
+    }
+
+    fn rearm(&mut self) {
+        self.0.rearm();
     }
 
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        syscall::recv(self.pollable.raw(), buffer)
+        syscall::recv(self.0.raw(), buffer)
     }
 
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = syscall::send(self.pollable.raw(), slices)?;
-        self.idle_write_wakeups = 0;
-        Ok(sent)
+        syscall::send(self.0.raw(), slices)
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,16 +43,19 @@ impl ByteStream for Socket {
     }
 
     fn shutdown_write(&mut self) {
-        syscall::shutdown(self.pollable.raw(), libc::SHUT_WR);
+        syscall::shutdown(self.0.raw(), libc::SHUT_WR);
     }
 
     fn abort(&mut self) {
-        syscall::reset(self.pollable.raw());
+        syscall::reset(self.0.raw());
     }
 
-    fn is_clean(&mut self) -> bool {
+    fn is_clean(&mut self, check: Check) -> bool {
+        if check == Check::Events && !self.0.may_be_readable() {
+            return true;
+        }
         // Anything but "nothing there" is the end of the stream, an error, or bytes that nobody asked for.
-        matches!(syscall::peek(self.pollable.raw()), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        matches!(syscall::peek(self.0.raw()), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -125,6 +90,6 @@ impl Dial for Socket {
     }
 
     fn take_error(&mut self) -> io::Result<()> {
-        syscall::take_error(self.pollable.raw())
+        syscall::take_error(self.0.raw())
     }
 }

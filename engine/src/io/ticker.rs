@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
-use super::readiness::{Direction, Pollable};
-use super::syscall;
+use super::readiness::Pollable;
+use super::{Interest, syscall};
 
 /// Fires every interval while it is armed.
 pub(crate) struct Ticker {
@@ -26,7 +26,7 @@ impl Ticker {
 
     /// Waits for the next tick.
     pub(crate) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.pollable.poll_ready(cx, Direction::Read).is_ready() {
+        while self.pollable.poll_ready(cx, Interest::Read).is_ready() {
             if syscall::read_counter(self.pollable.raw()) > 0 {
                 return Poll::Ready(());
             }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::readiness::{Direction, Pollable};
-use super::syscall;
+use super::readiness::Pollable;
+use super::{Interest, syscall};
 
 /// Wakes whoever waits on the other end. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl WakeListener {
 
     /// Waits for [`Wake::wake`] and acknowledges it.
     pub(crate) fn poll_woken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.poll_ready(cx, Direction::Read).is_ready() {
+        if self.0.poll_ready(cx, Interest::Read).is_ready() {
             syscall::read_counter(self.0.raw());
             return Poll::Ready(());
         }
