@@ -151,8 +151,8 @@ counter_set! {
         connections_total: Counter, "connections_total", "Connections accepted.";
         connections: Gauge, "connections", "Connections open now.";
         connections_active: Gauge, "connections_active", "Connections with a request in progress now.";
-        requests: Counter, "requests_total", "Requests whose head was read.";
-        bad_requests: Counter, "bad_requests_total", "Requests refused because their head, framing or body broke a rule.";
+        requests: Counter, "requests_total", "Requests, refused ones and those whose head came too late included.";
+        bad_requests: Counter, "bad_requests_total", "Requests refused with 400, 405, 408, 414, 431 or 505: they broke a rule or came too slowly.";
         head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
@@ -195,7 +195,7 @@ counter_set! {
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
         response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
-        bad_responses: Counter, "bad_responses_total", "Responses refused because their head, framing or body broke a rule.";
+        bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
-    BodyFraming, Method, RequestHead, ResponseHead, Version, request_framing, response_framing,
+    BodyFraming, Method, RequestHead, ResponseHead, Span, Version, request_framing, response_framing,
 };
 
 use crate::core::{Core, Timer};
@@ -28,13 +28,16 @@ use crate::heads::{
     connection_options, write_answer,
 };
 use crate::io::{Check, Dial, Interest, clock};
+use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
     BodyBatch, BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
 use crate::record::Record;
 use crate::session::Session;
-use crate::snapshot::{ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot};
+use crate::snapshot::{
+    ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, Upstream as UpstreamConfig,
+};
 
 /// Interim responses of one exchange at most.
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
@@ -56,17 +59,20 @@ pub(crate) enum Next {
 }
 
 /// One request and its response.
-pub(crate) struct Exchange<S> {
+pub(crate) struct Exchange<S: Dial> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
     /// The request head as it is sent upstream, and again where that is safe.
     pub(crate) head: Vec<u8>,
+    /// Where it begins in there.
+    head_start: usize,
     pub(crate) words: HeadWords,
     method: Method,
     version: Version,
     framing: BodyFraming,
     client_keeps: bool,
+    slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
@@ -116,7 +122,7 @@ enum Answer {
 
 /// Serves one request on a connection that has something to read.
 pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
-    let Some(mut exchange) = Exchange::new(session) else { return Next::Close };
+    let mut exchange = Exchange::new(session);
     let outcome = match exchange.read_head(session).await {
         Ok(Some(())) => exchange.forward(session).await,
         Ok(None) => return exchange.discard(session),
@@ -131,21 +137,22 @@ pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
 }
 
 impl<S: Dial> Exchange<S> {
-    fn new(session: &Session<S>) -> Option<Self> {
-        let local = session.core.local.borrow().clone();
-        let listener = session.slot.index()?;
+    fn new(session: &Session<S>) -> Self {
+        let (local, listener) = session.slot.local(&session.core);
         let access_log = local.snapshot().access_log;
         let now_ms = clock::coarse_ms();
         let progress = Progress { accepted: 0, at_ms: now_ms };
-        Some(Self {
+        Self {
             local,
             listener,
             head: session.core.buffers.take(),
+            head_start: 0,
             words: HeadWords::default(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
             client_keeps: false,
+            slot: session.slot.clone(),
             route: None,
             endpoint: None,
             reused: false,
@@ -166,7 +173,7 @@ impl<S: Dial> Exchange<S> {
             response_bytes: 0,
             status: 0,
             failure: None,
-        })
+        }
     }
 
     /// The listener that the request came in by.
@@ -249,6 +256,11 @@ impl<S: Dial> Exchange<S> {
             Some(route) => &local.snapshot().routes[route].host,
             None => &HostPolicy::Preserve,
         };
+        if let HostPolicy::Set(_) = host_policy {
+            // The log tells the host that the client asked for; it stands before the head that is sent.
+            self.head.extend_from_slice(host.unwrap_or_default());
+            self.head_start = self.head.len();
+        }
         let written = UpstreamHead {
             head,
             bytes,
@@ -262,6 +274,9 @@ impl<S: Dial> Exchange<S> {
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
+        if self.head_start > 0 {
+            self.words.host = Span::new(0, self.head_start);
+        }
         verdict
     }
 
@@ -336,9 +351,10 @@ impl<S: Dial> Exchange<S> {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
                     Some(stream) => stream,
-                    None => match self.connect(session, endpoint, upstream.connect_timeout).await {
+                    None => match self.connect(session, upstream, endpoint).await {
                         Ok(stream) => stream,
-                        Err(failure) => break Err((failure, true)),
+                        // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
+                        Err(failure) => break Err((failure, failure.fault() == Fault::Upstream)),
                     },
                 };
                 let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
@@ -389,34 +405,50 @@ impl<S: Dial> Exchange<S> {
     async fn connect(
         &mut self,
         session: &mut Session<S>,
+        upstream: &UpstreamConfig,
         endpoint: &Endpoint,
-        timeout: Duration,
     ) -> Result<S, Failure> {
         let counters = endpoint.counters.of(session.core.index);
         // The task is going to wait: what is left of the request leaves the scratch buffer.
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
-        let due_ms = due(clock::coarse_ms(), timeout);
-        let timer = &mut session.timer;
+        let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
+        let exchange_due_ms = due(self.started_ms, upstream.request_timeout);
+        let Session { core, down, timer, .. } = session;
+        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
             Ok(mut stream) => {
-                let opened = poll_fn(|cx| match stream.poll_ready(cx, Interest::Write) {
-                    Poll::Ready(ready) => Poll::Ready(Some(ready.and_then(|()| stream.take_error()))),
-                    Poll::Pending => poll_deadline(cx, timer, due_ms).map(|()| None),
+                let opened = poll_fn(|cx| {
+                    if let Poll::Ready(ready) = stream.poll_ready(cx, Interest::Write) {
+                        let outcome = ready.and_then(|()| stream.take_error());
+                        return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
+                    }
+                    if down.is_request_complete()
+                        && let Poll::Ready(signal) = down.poll_client(cx, core.lent())
+                        && (signal == ClientSignal::Gone || !finishes)
+                    {
+                        return Poll::Ready(Err(Failure::ClientGone));
+                    }
+                    let (due_ms, failure) = if exchange_due_ms < connect_due_ms {
+                        (exchange_due_ms, Failure::RequestTimeout)
+                    } else {
+                        (connect_due_ms, Failure::ConnectTimeout)
+                    };
+                    poll_deadline(cx, timer, due_ms).map(|()| Err(failure))
                 })
                 .await;
-                match opened {
-                    Some(outcome) => outcome.map(|()| stream).map_err(|_| Failure::ConnectFailed),
-                    None => Err(Failure::ConnectTimeout),
-                }
+                opened.map(|()| stream)
             }
+            Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
             Err(_) => Err(Failure::ConnectFailed),
         };
         self.connect_ns = Some(clock::monotonic_ns() - started_ns);
         match &connected {
             Ok(_) => counters.connects.increment(),
             Err(Failure::ConnectTimeout) => counters.connect_timeouts.increment(),
-            Err(_) => counters.connect_failures.increment(),
+            Err(Failure::ConnectFailed) => counters.connect_failures.increment(),
+            // Not the endpoint's fault.
+            Err(_) => {}
         }
         connected
     }
@@ -439,7 +471,7 @@ impl<S: Dial> Exchange<S> {
             counters.reused.increment();
         }
         let mut up = H1Upstream::new(stream, self.framing, limits);
-        let (head, mut handed_on) = (&self.head, 0);
+        let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let sent = down.lend_body(core.lent(), &mut |batch| {
             up.send_request(head, batch, core.lent())?;
             handed_on = batch.bytes;
@@ -646,13 +678,13 @@ impl<S: Dial> Exchange<S> {
             date: b"",
         };
         if matches!(head.status, 100..=199) {
-            self.interims += 1;
             if head.status == 101 {
                 return Err(Failure::UnexpectedSwitch);
             }
-            if self.interims > INTERIM_RESPONSES_MAX {
+            if self.interims == INTERIM_RESPONSES_MAX {
                 return Err(Failure::InterimFlood);
             }
+            self.interims += 1;
             written.write_interim(out);
             return Ok(Answer::Interim);
         }
@@ -678,10 +710,8 @@ impl<S: Dial> Exchange<S> {
 
     /// What becomes of the client's connection, if the response allows it to stay.
     fn persistence_with(&self, core: &Core<S>, response_allows: bool) -> Persistence {
-        match (
-            self.client_keeps && response_allows && !core.draining.get() && !self.upload_over,
-            self.version,
-        ) {
+        let stays = self.client_keeps && response_allows && !self.upload_over && !self.slot.is_ending(core);
+        match (stays, self.version) {
             (false, _) => Persistence::Close,
             (true, Version::Http10) => Persistence::KeepSaid,
             (true, Version::Http11) => Persistence::Keep,

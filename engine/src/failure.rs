@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     NoRoute,
     /// The upstream has no endpoint that can be chosen.
     NoEndpoint,
+    /// Descriptors or memory for a connection have run out here.
+    Exhausted,
     /// A connection could not be opened.
     ConnectFailed,
     /// A connection did not open in time.
@@ -82,7 +84,7 @@ impl Failure {
             Self::RequestHead(error) => (error.status(), error.reason(), Downstream),
             Self::RequestFraming(error) => (400, framing_reason(error), Downstream),
             Self::RequestHost(error) => (400, host_reason(error), Downstream),
-            Self::RequestChunk(error) => (400, error.reason(), Downstream),
+            Self::RequestChunk(error) => (error.status(), error.reason(), Downstream),
             Self::RequestOptions => (400, "connection_options_excess", Downstream),
             Self::MethodRefused => (405, "method_refused", Downstream),
             Self::HeadTimeout => (408, "head_timeout", Downstream),
@@ -91,6 +93,7 @@ impl Failure {
             Self::ClientStalled => (499, "send_timeout", Downstream),
             Self::NoRoute => (404, "no_route", Local),
             Self::NoEndpoint => (503, "no_endpoint", Local),
+            Self::Exhausted => (503, "descriptors_exhausted", Local),
             Self::ConnectFailed => (502, "connect_failed", Upstream),
             Self::ConnectTimeout => (504, "connect_timeout", Upstream),
             Self::UpstreamClosed => (502, "upstream_closed", Upstream),

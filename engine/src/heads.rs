@@ -180,7 +180,7 @@ impl UpstreamHead<'_> {
             _ => self.head.target.bytes(self.bytes),
         };
         let start = out.len();
-        if target.first() == Some(&b'/') || target == b"*" {
+        if self.head.form == TargetForm::Authority || target.first() == Some(&b'/') || target == b"*" {
             write_request_line(out, method, target);
         } else if target.is_empty() && method == b"OPTIONS" {
             write_request_line(out, method, b"*");

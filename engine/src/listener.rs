@@ -11,7 +11,8 @@ use crate::command::Event;
 use crate::core::{Core, Timer};
 use crate::counters::{ListenerCounters, PerWorker};
 use crate::exchange::{due, poll_deadline};
-use crate::io::{ListenerSocket, Socket, clock};
+use crate::io::{Dial, ListenerSocket, Socket, clock};
+use crate::local::Local;
 use crate::session::Session;
 use crate::snapshot::Address;
 use crate::stages;
@@ -27,10 +28,14 @@ const CLOSING_BATCH: usize = 65_536;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a worker keeps of a listener: its identity is its address, whatever a reload makes of the rest.
-pub(crate) struct ListenerSlot {
+pub(crate) struct ListenerSlot<S: Dial> {
     pub(crate) address: Address,
-    /// Its place in the snapshot in force; `None` when that no longer names it.
-    index: Cell<Option<usize>>,
+    /// Its place in the snapshot in force, or in `removed`.
+    index: Cell<usize>,
+    /// The last snapshot that named it, if the one in force does not: its connections are served from that until they
+    /// end.
+    removed: RefCell<Option<Rc<Local<S>>>>,
+    removed_since_ms: Cell<u64>,
     /// An `Rc` around, so that a session does not touch a count that all cores share.
     counters: RefCell<Rc<PerWorker<ListenerCounters>>>,
     closing: Cell<bool>,
@@ -38,11 +43,13 @@ pub(crate) struct ListenerSlot {
     accepting: RefCell<Option<Waker>>,
 }
 
-impl ListenerSlot {
+impl<S: Dial> ListenerSlot<S> {
     pub(crate) fn new(address: Address, index: usize, counters: &PerWorker<ListenerCounters>) -> Self {
         Self {
             address,
-            index: Cell::new(Some(index)),
+            index: Cell::new(index),
+            removed: RefCell::default(),
+            removed_since_ms: Cell::new(u64::MAX),
             counters: RefCell::new(Rc::new(counters.clone())),
             closing: Cell::new(false),
             closed: Cell::new(false),
@@ -50,14 +57,28 @@ impl ListenerSlot {
         }
     }
 
-    /// Its place in the snapshot in force.
-    pub(crate) fn index(&self) -> Option<usize> {
-        self.index.get()
+    /// The snapshot that its connections are served from, and its place there.
+    pub(crate) fn local(&self, core: &Core<S>) -> (Rc<Local<S>>, usize) {
+        let local = match &*self.removed.borrow() {
+            Some(removed) => removed.clone(),
+            None => core.local.borrow().clone(),
+        };
+        (local, self.index.get())
+    }
+
+    /// Whether its connections take one more request at most: the worker drains, or it was removed.
+    pub(crate) fn is_ending(&self, core: &Core<S>) -> bool {
+        core.draining.get() || self.is_removed()
+    }
+
+    /// Whether the snapshot in force no longer names it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.borrow().is_some()
     }
 
     /// Gives it its place in a new snapshot, and the counters that belong to its name there.
     pub(crate) fn place(&self, index: usize, counters: &PerWorker<ListenerCounters>) {
-        self.index.set(Some(index));
+        self.index.set(index);
         *self.counters.borrow_mut() = Rc::new(counters.clone());
     }
 
@@ -67,9 +88,15 @@ impl ListenerSlot {
     }
 
     /// Its address is no longer in the snapshot in force: what waits is accepted and the socket closed.
-    pub(crate) fn remove(&self) {
-        self.index.set(None);
+    pub(crate) fn remove(&self, last: Rc<Local<S>>) {
+        *self.removed.borrow_mut() = Some(last);
+        self.removed_since_ms.set(clock::coarse_ms());
         self.close();
+    }
+
+    /// When that was ([`clock::coarse_ms`]); `u64::MAX` if it was not.
+    pub(crate) fn removed_since_ms(&self) -> u64 {
+        self.removed_since_ms.get()
     }
 
     /// Whether its socket is closed.
@@ -87,7 +114,11 @@ impl ListenerSlot {
 }
 
 /// Accepts until the slot is closed.
-pub(crate) async fn accept(core: Rc<Core<Socket>>, slot: Rc<ListenerSlot>, mut socket: ListenerSocket) {
+pub(crate) async fn accept(
+    core: Rc<Core<Socket>>,
+    slot: Rc<ListenerSlot<Socket>>,
+    mut socket: ListenerSocket,
+) {
     let mut timer = Timer::new(&core);
     loop {
         poll_fn(|cx| {
@@ -135,7 +166,7 @@ enum Batch {
 /// Takes connections from the queue.
 fn accept_batch(
     core: &Rc<Core<Socket>>,
-    slot: &Rc<ListenerSlot>,
+    slot: &Rc<ListenerSlot<Socket>>,
     socket: &ListenerSocket,
     batch: usize,
 ) -> Batch {
@@ -154,6 +185,7 @@ fn accept_batch(
     Batch::Full
 }
 
-fn is_exhausted(error: &io::Error) -> bool {
+/// Whether descriptors or memory have run out, ours or the machine's.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

@@ -10,7 +10,7 @@ use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 
 /// Writes one exchange.
-pub(crate) struct Record<'a, S> {
+pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) client: &'a ClientAddress,
 }

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::core::{Core, Timer};
@@ -22,9 +22,9 @@ use crate::stages::Established;
 /// finds its exchange's memory still allocated.
 const BUSY_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a draining worker waits for one more request on an idle connection: a request that is already on its way
-/// must not meet a closed connection.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long an idle connection of a draining worker or a removed listener waits for one more request: a request that is
+/// already on its way must not meet a closed connection.
+const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a closing connection is read on, so that the client can read the answer before its own bytes are refused.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,16 +32,19 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// See the module.
 pub(crate) struct Session<S: Dial> {
     pub(crate) core: Rc<Core<S>>,
-    pub(crate) slot: Rc<ListenerSlot>,
+    pub(crate) slot: Rc<ListenerSlot<S>>,
     /// Those of the listener's name when the connection was accepted.
     counters: Rc<PerWorker<ListenerCounters>>,
     pub(crate) client: ClientAddress,
     pub(crate) timer: Timer<S>,
     pub(crate) down: H1Downstream<S>,
+    has_served: bool,
+    /// When it was accepted, or when its last exchange ended.
+    idle_since_ms: u64,
 }
 
 impl<S: Dial> Session<S> {
-    pub(crate) fn new(core: &Rc<Core<S>>, slot: &Rc<ListenerSlot>, established: Established<S>) -> Self {
+    pub(crate) fn new(core: &Rc<Core<S>>, slot: &Rc<ListenerSlot<S>>, established: Established<S>) -> Self {
         let counters = slot.counters();
         counters.of(core.index).connections_total.increment();
         counters.of(core.index).connections.increment();
@@ -53,14 +56,14 @@ impl<S: Dial> Session<S> {
             client: ClientAddress::new(established.peer),
             timer: Timer::new(core),
             down: H1Downstream::new(established.stream),
+            has_served: false,
+            idle_since_ms: clock::coarse_ms(),
         }
     }
 
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self) {
-        let mut first = true;
-        while self.wait_for_request(first).await {
-            first = false;
+        while self.wait_for_request().await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
                 Next::Close => break,
@@ -77,53 +80,45 @@ impl<S: Dial> Session<S> {
     }
 
     /// Whether a request is coming; if not, the connection closes.
-    async fn wait_for_request(&mut self, first: bool) -> bool {
-        let started_ms = clock::coarse_ms();
+    async fn wait_for_request(&mut self) -> bool {
         poll_fn(|cx| {
             if self.down.has_surplus() {
                 return Poll::Ready(true);
             }
-            match self.down.poll_readable(cx) {
-                Poll::Ready(readable) => return Poll::Ready(readable.is_ok()),
-                Poll::Pending => {}
+            if let Poll::Ready(readable) = self.down.poll_readable(cx) {
+                return Poll::Ready(readable.is_ok());
             }
-            let Some(due_ms) = self.idle_due(started_ms, first) else { return Poll::Ready(false) };
-            if self.poll_idle_deadline(cx, due_ms).is_ready() {
-                if !first && !self.core.draining.get() {
-                    self.counters.of(self.core.index).keepalive_timeouts.increment();
-                }
-                return Poll::Ready(false);
+            let due_ms = self.idle_due();
+            if poll_deadline(cx, &mut self.timer, due_ms).is_pending() {
+                return Poll::Pending;
             }
-            Poll::Pending
+            if self.has_served && !self.slot.is_ending(&self.core) {
+                self.counters.of(self.core.index).keepalive_timeouts.increment();
+            }
+            Poll::Ready(false)
         })
         .await
     }
 
-    /// When an idle connection closes; `None`: now.
-    fn idle_due(&self, started_ms: u64, first: bool) -> Option<u64> {
-        let local = self.core.local.borrow();
-        let listener = self.slot.index().map(|index| &local.snapshot().listeners[index]);
-        let timeout = match listener {
-            Some(listener) if first => listener.head_timeout,
-            Some(listener) => listener.keepalive_timeout,
-            // The listener is gone: as in a drain, one more request may be on its way.
-            None => DRAIN_GRACE,
-        };
-        Some(due(started_ms, timeout))
-    }
-
-    fn poll_idle_deadline(&mut self, cx: &mut Context<'_>, due_ms: u64) -> Poll<()> {
-        let drain_due_ms = due(self.core.draining_since_ms.get(), DRAIN_GRACE);
-        poll_deadline(cx, &mut self.timer, due_ms.min(drain_due_ms))
+    /// When the connection closes for want of a request.
+    fn idle_due(&self) -> u64 {
+        let (local, index) = self.slot.local(&self.core);
+        let listener = &local.snapshot().listeners[index];
+        let timeout = if self.has_served { listener.keepalive_timeout } else { listener.head_timeout };
+        let last_since_ms = self.core.draining_since_ms.get().min(self.slot.removed_since_ms());
+        due(self.idle_since_ms, timeout).min(due(last_since_ms, LAST_REQUEST_GRACE))
     }
 
     async fn serve_while_busy(&mut self) -> Next {
-        let counters = self.counters.clone();
-        let counters = counters.of(self.core.index);
-        counters.connections_active.increment();
-        let _active = OnDrop(|| counters.connections_active.decrement());
         loop {
+            let counters = self.counters.clone();
+            let counters = counters.of(self.core.index);
+            counters.connections_active.increment();
+            let active = OnDrop(|| counters.connections_active.decrement());
             let next = serve(self).await;
+            drop(active);
+            self.has_served = true;
+            self.idle_since_ms = clock::coarse_ms();
             if next != Next::Keep || !self.has_next_soon().await {
                 return next;
             }
@@ -132,7 +127,6 @@ impl<S: Dial> Session<S> {
 
     /// Whether another request comes within the grace.
     async fn has_next_soon(&mut self) -> bool {
-        let started_ms = clock::coarse_ms();
         poll_fn(|cx| {
             if self.down.has_surplus() {
                 return Poll::Ready(true);
@@ -141,8 +135,8 @@ impl<S: Dial> Session<S> {
                 // An error is found again by the receive that follows.
                 Poll::Ready(_) => Poll::Ready(true),
                 Poll::Pending => {
-                    let due_ms = due(started_ms, BUSY_GRACE);
-                    self.poll_idle_deadline(cx, due_ms).map(|()| false)
+                    let due_ms = self.idle_due().min(due(self.idle_since_ms, BUSY_GRACE));
+                    poll_deadline(cx, &mut self.timer, due_ms).map(|()| false)
                 }
             }
         })

@@ -149,7 +149,7 @@ struct Main {
     ticker: Ticker,
     woken: WakeListener,
     commands: Receiver<Command>,
-    slots: HashMap<Address, Rc<ListenerSlot>>,
+    slots: HashMap<Address, Rc<ListenerSlot<Socket>>>,
     drained: bool,
 }
 
@@ -192,7 +192,6 @@ impl Main {
             Local::new(snapshot, &self.core.local.borrow(), self.core.index, self.core.events.clone());
         let local = Rc::new(local);
         let previous = self.core.local.replace(local.clone());
-        drop(previous);
         for socket in sockets {
             self.listen(socket, local.snapshot());
         }
@@ -200,9 +199,9 @@ impl Main {
         self.slots.retain(|address, slot| {
             match listeners.iter().position(|listener| listener.address == *address) {
                 Some(index) => slot.place(index, &listeners[index].counters),
-                None => slot.remove(),
+                None => slot.remove(previous.clone()),
             }
-            slot.index().is_some()
+            !slot.is_removed()
         });
         // Idle sessions look at their deadlines again.
         self.core.deadlines.wake_all();
