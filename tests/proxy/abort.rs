@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::support::process::{self, CLOSE_WAIT};
-use crate::support::{Origin, Setup, client, eventually, ok};
+use crate::support::{Origin, Setup, client, eventually, ok, settles_at};
 
 /// An origin that reads a request and then waits for the proxy to give up; tells when it did.
 fn waiting_origin() -> (Origin, Receiver<Instant>) {
@@ -33,7 +33,7 @@ fn abandons_the_request_of_a_client_that_closes() {
     assert!(noticed - start < Duration::from_secs(1), "{:?}", noticed - start);
     eventually("it is counted", || proxy.listener("client_aborts_total") == 1);
     eventually("nothing is left", || proxy.listener("connections") == 0);
-    assert_eq!(proxy.endpoints("requests_active"), 0);
+    settles_at(0, || proxy.endpoints("requests_active"));
     assert!(proxy.record()["reason"].is_string());
 }
 

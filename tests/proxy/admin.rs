@@ -1,6 +1,6 @@
 //! The admin address: /healthz, /readyz and /metrics.
 
-use crate::support::{Client, Load, Origin, Setup, client, eventually, ok};
+use crate::support::{Client, Load, Origin, Setup, client, eventually, ok, settles_at};
 
 #[test]
 fn answers_healthz_and_readyz() {
@@ -57,12 +57,12 @@ fn metrics_equal_the_requests_made() {
         }
     }
     eventually("all connections are closed", || proxy.listener("connections") == 0);
-    assert_eq!(proxy.listener("connections_total"), 20);
-    assert_eq!(proxy.listener("requests_total"), 100);
-    assert_eq!(proxy.listener("connections_active"), 0);
-    assert_eq!(proxy.listener("received_bytes_total"), sent);
-    assert_eq!(proxy.listener("sent_bytes_total"), received);
-    assert_eq!(proxy.endpoints("requests_active"), 0);
+    settles_at(20, || proxy.listener("connections_total"));
+    settles_at(100, || proxy.listener("requests_total"));
+    settles_at(0, || proxy.listener("connections_active"));
+    settles_at(sent, || proxy.listener("received_bytes_total"));
+    settles_at(received, || proxy.listener("sent_bytes_total"));
+    settles_at(0, || proxy.endpoints("requests_active"));
     assert_eq!(proxy.metric("corelane_worker_task_panics_total", &[]), 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Origin, Setup, client, eventually, ok};
+use crate::support::{Client, Origin, Setup, client, eventually, ok, settles_at};
 
 fn origins<const N: usize>() -> [Origin; N] {
     std::array::from_fn(|_| Origin::answering(ok("x")))
@@ -23,7 +23,7 @@ fn round_robin_takes_turns() {
     }
     assert_eq!(counts(&origins), [100, 100, 100]);
     for (origin, address) in origins.iter().zip(addresses) {
-        assert_eq!(proxy.endpoint("requests_total", address), 100);
+        settles_at(100, || proxy.endpoint("requests_total", address));
         assert_eq!(origin.connections(), 1);
     }
 }
@@ -89,7 +89,7 @@ fn least_connections_avoids_the_busy_one() {
         assert_eq!(client.get("/").text(), "fast");
     }
     assert_eq!(free.requests().len(), before + 50, "one outstanding request against none");
-    assert_eq!(proxy.endpoint("requests_active", busy.address()), 1);
+    settles_at(1, || proxy.endpoint("requests_active", busy.address()));
     go.send(()).unwrap();
     for mut client in waiting {
         assert_eq!(client.response().text(), "slow");

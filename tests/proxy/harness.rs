@@ -54,8 +54,10 @@ fn load_accounts_for_every_request() {
 fn load_sees_a_connection_that_is_cut() {
     let origin = Origin::script(|connection| {
         for _ in 0..3 {
-            connection.request().unwrap();
-            connection.send(ok("x")).unwrap();
+            // The load ends where it likes.
+            if !matches!(connection.request(), Ok(Some(_))) || connection.send(ok("x")).is_err() {
+                return;
+            }
         }
     });
     let load = Load::start(origin.address(), 1, "/");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::message::Request;
-use crate::support::{Origin, Setup, eventually, ok};
+use crate::support::{Origin, Setup, eventually, ok, settles_at};
 
 fn echo_target(request: &Request) -> Vec<u8> {
     ok(request.head.target())
@@ -19,10 +19,10 @@ fn keeps_connections_alive_on_both_sides() {
         assert_eq!((response.status(), response.text()), (200, format!("/{index}")));
     }
     assert_eq!(origin.connections(), 1, "connections to the origin");
-    assert_eq!(proxy.endpoints("connection_reuses_total"), 4);
-    assert_eq!(proxy.endpoints("connects_total"), 1);
-    assert_eq!(proxy.listener("connections_total"), 1);
-    assert_eq!(proxy.listener("connections"), 1);
+    settles_at(4, || proxy.endpoints("connection_reuses_total"));
+    settles_at(1, || proxy.endpoints("connects_total"));
+    settles_at(1, || proxy.listener("connections_total"));
+    settles_at(1, || proxy.listener("connections"));
     drop(client);
     eventually("the connection is no longer counted", || proxy.listener("connections") == 0);
 }
@@ -35,7 +35,7 @@ fn another_client_reuses_the_pooled_connection() {
         assert_eq!(proxy.get("/").status(), 200);
     }
     assert_eq!(origin.connections(), 1);
-    assert_eq!(proxy.endpoints("connections_idle"), 1);
+    settles_at(1, || proxy.endpoints("connections_idle"));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn answers_pipelined_requests_in_order() {
     for index in 0..20 {
         assert_eq!(client.response().text(), format!("/{index}"));
     }
-    assert_eq!(proxy.listener("requests_total"), 20);
+    settles_at(20, || proxy.listener("requests_total"));
 }
 
 #[test]

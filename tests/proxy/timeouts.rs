@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Origin, Setup, client, eventually, ok, sys};
+use crate::support::{Client, Origin, Setup, client, eventually, ok, settles_at, sys};
 
 /// A listener whose accept queue is full: the kernel drops what connects.
 struct Blackhole {
@@ -38,7 +38,7 @@ fn answers_504_when_the_origin_does_not_accept() {
     assert_eq!(response.status(), 504);
     assert!(!response.body.is_empty());
     assert!((400..5_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    assert!(proxy.endpoints("connect_timeouts_total") >= 1);
+    eventually("it is counted", || proxy.endpoints("connect_timeouts_total") >= 1);
     assert!(proxy.record()["reason"].is_string());
 }
 
@@ -68,7 +68,7 @@ fn answers_504_when_the_response_head_does_not_come() {
     assert!(!response.body.is_empty());
     assert!((400..5_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     eventually("the origin's connection is closed", || origin.open_connections() == 0);
-    assert_eq!(proxy.endpoints("response_timeouts_total"), 1);
+    settles_at(1, || proxy.endpoints("response_timeouts_total"));
     assert!(proxy.record()["reason"].is_string());
     assert_eq!(client.get("/").status(), 504, "the client's connection goes on");
 }

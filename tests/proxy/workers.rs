@@ -1,7 +1,7 @@
 //! Workers: as many as asked for, each with a part of the connections.
 
 use crate::support::process;
-use crate::support::{Client, Load, Origin, Setup, alone, eventually, ok};
+use crate::support::{Client, Load, Origin, Setup, alone, eventually, ok, settles_at};
 
 #[test]
 fn four_workers_serve_on_this_machine() {
@@ -43,6 +43,6 @@ fn connections_spread_over_workers_and_pools() {
     for client in &mut clients {
         assert_eq!(client.get("/").status(), 200);
     }
-    assert_eq!(proxy.listener("connections"), 40);
+    settles_at(40, || proxy.listener("connections"));
     assert_eq!(origin.connections(), 2, "one request at a time needs one connection for each worker");
 }

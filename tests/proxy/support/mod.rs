@@ -45,6 +45,20 @@ pub(crate) fn eventually_within(deadline: Duration, what: &str, mut condition: i
     }
 }
 
+/// Waits until `value` is `expected`: a counter may move a moment after the answer that it counts.
+#[track_caller]
+pub(crate) fn settles_at(expected: u64, mut value: impl FnMut() -> u64) {
+    let start = Instant::now();
+    loop {
+        let now = value();
+        if now == expected {
+            return;
+        }
+        assert!(start.elapsed() < DEADLINE, "{now}, not {expected}, after {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A port nobody listens on, below the ephemeral range, so that no outgoing connection takes it meanwhile. Never the
 /// same twice in one run.
 pub(crate) fn free_port() -> u16 {

@@ -110,7 +110,7 @@ fn expand(text: &str, dir: &Path, ports: &mut BTreeMap<String, u16>) -> String {
     out
 }
 
-/// A running proxy; killed when it is dropped.
+/// A running proxy; killed when it is dropped, which fails the test if it has panicked.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
@@ -313,6 +313,10 @@ impl Drop for Proxy {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            // In every test: a task that panics is caught, so that nothing else may show it.
+            assert!(!self.log().contains("panicked at"), "{}", self.log());
+        }
     }
 }
 
