@@ -36,6 +36,27 @@ fn adds_and_removes_a_listener() {
 }
 
 #[test]
+fn a_request_on_its_way_to_a_removed_listener_is_answered() {
+    let origin = Origin::answering(ok("x"));
+    let setup = Setup::origin(&origin);
+    let mut proxy = Proxy::start(&setup.clone().more(LISTENER).text());
+    let mut used = Client::connect(&proxy.address("more"));
+    assert_eq!(used.get("/").status(), 200);
+    let mut silent = Client::connect(&proxy.address("more"));
+    let mut unused = Client::connect(&proxy.address("more"));
+    proxy.rewrite(&setup.text());
+    proxy.reload_and_wait();
+    for client in [&mut used, &mut silent] {
+        client.send(client::get("/")).unwrap();
+        let head = client.next_head();
+        assert_eq!(head.status(), 200);
+        assert!(head.connection_has("close"), "{:?}", head.raw);
+        client.until_end().unwrap();
+    }
+    unused.expect_close();
+}
+
+#[test]
 fn a_request_in_flight_on_a_removed_listener_is_answered() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

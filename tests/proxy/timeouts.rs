@@ -43,6 +43,22 @@ fn answers_504_when_the_origin_does_not_accept() {
 }
 
 #[test]
+fn request_timeout_and_a_leaving_client_count_while_connecting() {
+    let holes = [Blackhole::new(), Blackhole::new()];
+    let addresses = holes.each_ref().map(Blackhole::address);
+    let setup = Setup::to(&[&addresses[0], &addresses[1]]).upstream("request_timeout = \"700ms\"");
+    let proxy = setup.start();
+    let start = Instant::now();
+    assert_eq!(proxy.get("/").status(), 504);
+    assert!((600..1_900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(proxy.record()["reason"], "request_timeout");
+    let mut leaving = proxy.client();
+    leaving.send(client::get("/")).unwrap();
+    drop(leaving);
+    eventually("it is noticed", || proxy.listener("client_aborts_total") == 1);
+}
+
+#[test]
 fn tries_the_next_endpoint_when_one_does_not_accept() {
     let hole = Blackhole::new();
     let origin = Origin::answering(ok("x"));
