@@ -47,7 +47,7 @@ pub(crate) enum Command {
         after_long_help = PROXY_HELP
     )]
     Proxy {
-        /// Where to listen: IPv4:port, [IPv6]:port or unix:/path
+        /// Where to listen: IPv4:port, IPv6 in brackets with a port, or unix:/path
         #[arg(long, value_name = "ADDRESS")]
         from: String,
         /// Where to send requests: IP:port, name:port or unix:/path; several are used in turn

@@ -63,7 +63,7 @@ pub enum Event {
         /// Which worker.
         worker: usize,
     },
-    /// The worker could not start or its thread ended.
+    /// The worker cannot go on: it could not start, could not listen, or its thread ended.
     Failed {
         /// Which worker.
         worker: usize,

@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use corelane_semantics::{RequestHead, ResponseHead};
 
@@ -38,6 +39,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) draining_since_ms: Cell<u64>,
     /// Wakes the worker's main task: a connection ended while draining.
     pub(crate) main: RefCell<Option<Waker>>,
+    /// Listeners that accept.
+    pub(crate) accepting: Cell<usize>,
     /// Connections from clients that are open.
     pub(crate) connections: Cell<usize>,
     /// To the control thread.
@@ -79,6 +82,7 @@ impl<S: Dial> Core<S> {
             draining: Cell::new(false),
             draining_since_ms: Cell::new(u64::MAX),
             main: RefCell::default(),
+            accepting: Cell::new(0),
             connections: Cell::new(0),
             events: parts.events,
             counters: parts.counters,
@@ -176,19 +180,24 @@ pub(crate) struct Timer<S: Dial> {
     core: Rc<Core<S>>,
     key: DeadlineKey,
     due_ms: u64,
+    /// The wheel knows whom to wake, be it only by [`Deadlines::wake_all`].
+    attended: bool,
 }
 
 impl<S: Dial> Timer<S> {
     pub(crate) fn new(core: &Rc<Core<S>>) -> Self {
-        Self { core: core.clone(), key: core.deadlines.insert(), due_ms: u64::MAX }
+        Self { core: core.clone(), key: core.deadlines.insert(), due_ms: u64::MAX, attended: false }
     }
 
     /// Wakes the task when `due_ms` ([`clock::coarse_ms`]) has passed; `u64::MAX` for never.
-    pub(crate) fn set(&mut self, cx: &Context<'_>, now_ms: u64, due_ms: u64) {
-        if due_ms == self.due_ms {
+    fn set(&mut self, cx: &Context<'_>, now_ms: u64, due_ms: u64) {
+        if due_ms == self.due_ms && self.attended {
             return;
         }
         self.due_ms = due_ms;
+        if !std::mem::replace(&mut self.attended, true) {
+            self.core.deadlines.attend(self.key, cx.waker());
+        }
         if due_ms == u64::MAX {
             self.core.deadlines.clear(self.key);
         } else {
@@ -197,9 +206,16 @@ impl<S: Dial> Timer<S> {
         }
     }
 
-    /// Forgets that the deadline was set, so that setting it to the same time arms it again.
-    pub(crate) fn fired(&mut self) {
-        self.due_ms = u64::MAX;
+    /// Ready when `due_ms` has passed; `u64::MAX` is never.
+    pub(crate) fn poll_until(&mut self, cx: &Context<'_>, due_ms: u64) -> Poll<()> {
+        let now_ms = clock::coarse_ms();
+        if now_ms >= due_ms {
+            // Setting the same time again arms it again.
+            self.due_ms = u64::MAX;
+            return Poll::Ready(());
+        }
+        self.set(cx, now_ms, due_ms);
+        Poll::Pending
     }
 }
 
@@ -207,4 +223,12 @@ impl<S: Dial> Drop for Timer<S> {
     fn drop(&mut self) {
         self.core.deadlines.remove(self.key);
     }
+}
+
+/// `start_ms` plus a timeout of which zero means none.
+pub(crate) fn due(start_ms: u64, timeout: Duration) -> u64 {
+    if timeout.is_zero() {
+        return u64::MAX;
+    }
+    start_ms.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
 }

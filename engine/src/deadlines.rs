@@ -64,7 +64,10 @@ impl Deadlines {
     pub(crate) fn remove(&self, key: DeadlineKey) {
         let mut wheel = self.wheel.borrow_mut();
         wheel.unlink(key.0);
-        wheel.entries.try_remove(key.0 as usize);
+        let entry = wheel.entries.try_remove(key.0 as usize);
+        drop(wheel);
+        // Its waker may be the last that holds a task: no borrow is held.
+        drop(entry);
     }
 
     /// Wakes `waker` when `due_ms` has passed; the ticker must run from now on.
@@ -88,6 +91,13 @@ impl Deadlines {
             None => {}
         }
         wheel.link(key.0);
+    }
+
+    /// Names whom to wake, before any due time is set.
+    pub(crate) fn attend(&self, key: DeadlineKey, waker: &Waker) {
+        if let Some(entry) = self.wheel.borrow_mut().entries.get_mut(key.0 as usize) {
+            entry.waker = Some(waker.clone());
+        }
     }
 
     /// Makes an entry never due.

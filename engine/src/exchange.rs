@@ -9,29 +9,36 @@
 //! On the fast path (the whole head received, an idle connection in the pool) everything from ReadHead to SendHead
 //! happens in one step on the worker's scratch buffer, without waiting and without a copy of the body.
 
+mod counting;
+mod deadline;
+mod failing;
+mod tries;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
     BodyFraming, Method, RequestHead, ResponseHead, Span, Version, request_framing, response_framing,
 };
 
-use crate::core::{Core, Timer};
-use crate::counters::{EndpointCounters, ListenerCounters};
+use self::counting::count_endpoint_failure;
+use self::deadline::Progress;
+use self::tries::{Excluded, Lease};
+use crate::core::{Core, Timer, due};
+use crate::counters::EndpointCounters;
 use crate::failure::{Failure, Fault};
 use crate::h1::H1Upstream;
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
-    connection_options, write_answer,
+    connection_options,
 };
 use crate::io::{Check, Dial, Interest, clock};
 use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
-    BodyBatch, BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
+    BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
 use crate::record::Record;
 use crate::session::Session;
@@ -81,6 +88,8 @@ pub(crate) struct Exchange<S: Dial> {
     phase: Phase,
     /// The upstream takes no more of the request; what it answers still counts.
     upload_over: bool,
+    /// The whole request was received when the response head came.
+    request_complete: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -105,13 +114,6 @@ enum Phase {
     Head,
     Body,
     Complete,
-}
-
-/// What a side had accepted when it was last seen to move.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    accepted: u64,
-    at_ms: u64,
 }
 
 /// What a response head turned out to be.
@@ -160,6 +162,7 @@ impl<S: Dial> Exchange<S> {
             interims: 0,
             phase: Phase::Head,
             upload_over: false,
+            request_complete: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -210,7 +213,7 @@ impl<S: Dial> Exchange<S> {
             });
             match read {
                 Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending => poll_deadline(cx, timer, due_ms).map(|()| None),
+                Poll::Pending => timer.poll_until(cx, due_ms).map(|()| None),
             }
         })
         .await;
@@ -223,6 +226,7 @@ impl<S: Dial> Exchange<S> {
                 return Ok(None);
             }
             Some(Err(error)) => return Err(Failure::from_request(&error)),
+            None if !down.has_surplus() => return Ok(None),
             None => {
                 self.count_listener(|counters| counters.head_timeouts.increment());
                 return Err(Failure::HeadTimeout);
@@ -242,7 +246,7 @@ impl<S: Dial> Exchange<S> {
     ) -> Result<(), Failure> {
         self.method = head.method;
         self.version = head.version;
-        let options = connection_options(&head.fields, bytes);
+        let options = &connection_options(&head.fields, bytes);
         self.client_keeps = match head.version {
             Version::Http11 => !options.close,
             Version::Http10 => options.keep_alive && !options.close,
@@ -285,7 +289,7 @@ impl<S: Dial> Exchange<S> {
         head: &RequestHead,
         bytes: &[u8],
         host: Result<&[u8], corelane_semantics::HostError>,
-        options: ConnectionOptions,
+        options: &ConnectionOptions,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
@@ -434,7 +438,7 @@ impl<S: Dial> Exchange<S> {
                     } else {
                         (connect_due_ms, Failure::ConnectTimeout)
                     };
-                    poll_deadline(cx, timer, due_ms).map(|()| Err(failure))
+                    timer.poll_until(cx, due_ms).map(|()| Err(failure))
                 })
                 .await;
                 opened.map(|()| stream)
@@ -529,7 +533,7 @@ impl<S: Dial> Exchange<S> {
             // A long transfer shows in the counters while it runs.
             self.count_moved(down, up, counters);
             let (due_ms, failure) = self.deadline(down, up);
-            poll_deadline(cx, timer, due_ms).map(|()| Err(failure))
+            timer.poll_until(cx, due_ms).map(|()| Err(failure))
         })
         .await;
         self.count_moved(down, up, counters);
@@ -612,6 +616,7 @@ impl<S: Dial> Exchange<S> {
             Phase::Complete => return Ok(false),
             Phase::Head => {
                 out.clear();
+                self.request_complete = down.is_request_complete();
                 let head = &mut *core.response_head.borrow_mut();
                 let mut answer = Err(Failure::UpstreamClosed);
                 let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
@@ -664,7 +669,7 @@ impl<S: Dial> Exchange<S> {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Answer, Failure> {
-        let options = connection_options(&head.fields, bytes);
+        let options = &connection_options(&head.fields, bytes);
         if options.excess {
             return Err(Failure::ResponseOptions);
         }
@@ -710,47 +715,16 @@ impl<S: Dial> Exchange<S> {
 
     /// What becomes of the client's connection, if the response allows it to stay.
     fn persistence_with(&self, core: &Core<S>, response_allows: bool) -> Persistence {
-        let stays = self.client_keeps && response_allows && !self.upload_over && !self.slot.is_ending(core);
+        let stays = self.client_keeps
+            && response_allows
+            // What is left of the request may never come: where the next one begins would not be known.
+            && self.request_complete
+            && !self.slot.is_ending(core);
         match (stays, self.version) {
             (false, _) => Persistence::Close,
             (true, Version::Http10) => Persistence::KeepSaid,
             (true, Version::Http11) => Persistence::Keep,
         }
-    }
-
-    /// When the relay gives up, and why.
-    fn deadline<D: Downstream, U: Upstream>(&mut self, down: &D, up: &U) -> (u64, Failure) {
-        self.request_progress.see(up.accepted());
-        self.response_progress.see(down.accepted());
-        let Some(route) = self.route else { return (u64::MAX, Failure::NoRoute) };
-        let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
-        let listener = self.listener();
-        let request_ms = self.request_progress.at_ms;
-        let request_deadline = if up.is_blocked() && !self.upload_over {
-            (due(request_ms, upstream.response_head_timeout), Failure::UpstreamStalled)
-        } else if !down.is_request_complete() && !self.upload_over {
-            (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
-        } else if self.phase == Phase::Head {
-            (due(request_ms, upstream.response_head_timeout), Failure::ResponseHeadTimeout)
-        } else {
-            (u64::MAX, Failure::ResponseHeadTimeout)
-        };
-        let response_ms = self.response_progress.at_ms;
-        let response_deadline = if down.is_blocked() {
-            (due(response_ms, listener.send_timeout), Failure::ClientStalled)
-        } else if self.phase == Phase::Body {
-            (due(response_ms, upstream.body_idle_timeout), Failure::ResponseBodyTimeout)
-        } else {
-            (u64::MAX, Failure::ClientStalled)
-        };
-        let exchange_deadline = due(self.started_ms, upstream.request_timeout);
-        let mut first = request_deadline;
-        for other in [response_deadline, (exchange_deadline, Failure::RequestTimeout)] {
-            if other.0 < first.0 {
-                first = other;
-            }
-        }
-        first
     }
 
     // Finish.
@@ -763,92 +737,6 @@ impl<S: Dial> Exchange<S> {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
-        }
-    }
-
-    /// Answers a failure, if the response has not begun, and decides about the connection.
-    async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
-        self.failure = Some(failure);
-        self.count_failure(failure);
-        session.down.settle(session.core.lent());
-        if matches!(failure, Failure::ClientGone | Failure::ClientStalled) {
-            self.status = if self.status == 0 { failure.status() } else { self.status };
-            return if failure == Failure::ClientStalled { Next::Abort } else { Next::Close };
-        }
-        if self.phase != Phase::Head {
-            // The response has begun: only its framing, or a reset, can tell the client that it is not complete.
-            return if self.response_framing == BodyFraming::UntilClose { Next::Abort } else { Next::Close };
-        }
-        self.status = failure.status();
-        let discarded = !failure.ends_connection() && self.discard_body(session);
-        self.client_keeps &= discarded;
-        let core = session.core.clone();
-        self.upload_over = false;
-        self.persistence = self.persistence_with(&core, true);
-        let mut out = core.buffers.take();
-        let with_body = self.method != Method::Head;
-        core.with_date(|date| {
-            write_answer(&mut out, self.status, failure.reason(), self.persistence, date, with_body);
-        });
-        session.down.start_response(BodyFraming::None);
-        let nothing = BodyBatch::default();
-        let sent = session.down.send_response(&out, &nothing, core.lent());
-        core.buffers.give(out);
-        if sent.is_err() || !self.flush_answer(session).await {
-            return Next::Abort;
-        }
-        if self.persistence.stays() { Next::Keep } else { Next::Linger }
-    }
-
-    /// Whether the rest of the request's body is there, and gone now.
-    fn discard_body(&self, session: &mut Session<S>) -> bool {
-        while !session.down.is_request_complete() {
-            let had = session.down.has_surplus();
-            let read = session.down.lend_body(session.core.lent(), &mut |_| Ok(()));
-            if read.is_err() || !had {
-                return false;
-            }
-        }
-        true
-    }
-
-    async fn flush_answer(&self, session: &mut Session<S>) -> bool {
-        let Session { core, down, timer, .. } = session;
-        let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
-        poll_fn(|cx| match down.poll_flush(cx, core.lent()) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
-            Poll::Pending => poll_deadline(cx, timer, due_ms).map(|()| false),
-        })
-        .await
-    }
-
-    fn count_listener(&self, count: impl FnOnce(&ListenerCounters)) {
-        count(self.listener().counters.of(self.worker()));
-    }
-
-    fn count_moved<D: Downstream, U: Upstream>(&self, down: &mut D, up: &mut U, counters: &EndpointCounters) {
-        let moved = down.take_moved();
-        self.count_listener(|counters| {
-            counters.received_bytes.add(moved.received);
-            counters.sent_bytes.add(moved.sent);
-        });
-        let moved = up.take_moved();
-        counters.received_bytes.add(moved.received);
-        counters.sent_bytes.add(moved.sent);
-    }
-
-    fn worker(&self) -> usize {
-        self.local.worker()
-    }
-
-    fn count_failure(&self, failure: Failure) {
-        self.count_listener(|counters| match failure {
-            Failure::ClientGone | Failure::ClientStalled => counters.client_aborts.increment(),
-            _ if failure.fault() == Fault::Downstream => counters.bad_requests.increment(),
-            _ => {}
-        });
-        if let Some(route) = self.route {
-            self.snapshot().routes[route].counters.of(self.worker()).failures.increment();
         }
     }
 
@@ -878,84 +766,4 @@ impl<S: Dial> Exchange<S> {
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
-}
-
-impl Progress {
-    /// Notes that a side has taken more since it was last looked at.
-    fn see(&mut self, accepted: u64) {
-        if accepted != self.accepted {
-            *self = Self { accepted, at_ms: clock::coarse_ms() };
-        }
-    }
-}
-
-fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
-    match failure {
-        Failure::ResponseHeadTimeout | Failure::ResponseBodyTimeout => counters.response_timeouts.increment(),
-        Failure::UpstreamClosed | Failure::ResponseTruncated => counters.resets.increment(),
-        _ if failure.fault() == Fault::Upstream => counters.bad_responses.increment(),
-        _ => {}
-    }
-}
-
-/// The endpoints that an exchange has tried; a few, so no allocation.
-#[derive(Default)]
-struct Excluded {
-    indices: [usize; ATTEMPTS_MAX],
-    count: usize,
-}
-
-/// Attempts at most that can be configured.
-const ATTEMPTS_MAX: usize = 16;
-
-impl Excluded {
-    fn add(&mut self, index: usize) {
-        if let Some(slot) = self.indices.get_mut(self.count) {
-            *slot = index;
-            self.count += 1;
-        }
-    }
-
-    fn indices(&self) -> &[usize] {
-        &self.indices[..self.count]
-    }
-}
-
-/// Counts a request as outstanding for as long as it is held.
-struct Lease<'a>(&'a EndpointCounters);
-
-impl<'a> Lease<'a> {
-    fn new(counters: &'a EndpointCounters) -> Self {
-        counters.outstanding.increment();
-        Self(counters)
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        self.0.outstanding.decrement();
-    }
-}
-
-/// `start_ms` plus a timeout of which zero means none.
-pub(crate) fn due(start_ms: u64, timeout: Duration) -> u64 {
-    if timeout.is_zero() {
-        return u64::MAX;
-    }
-    start_ms.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Ready when `due_ms` has passed.
-pub(crate) fn poll_deadline<S: Dial>(cx: &mut Context<'_>, timer: &mut Timer<S>, due_ms: u64) -> Poll<()> {
-    if due_ms == u64::MAX {
-        timer.set(cx, 0, due_ms);
-        return Poll::Pending;
-    }
-    let now_ms = clock::coarse_ms();
-    if now_ms >= due_ms {
-        timer.fired();
-        return Poll::Ready(());
-    }
-    timer.set(cx, now_ms, due_ms);
-    Poll::Pending
 }

@@ -128,7 +128,8 @@ impl Failure {
 
     /// Whether where the next request begins is unknown, so that the connection closes after the answer.
     pub(crate) const fn ends_connection(self) -> bool {
-        matches!(self.fault(), Fault::Downstream) && !matches!(self, Self::MethodRefused)
+        // Behind a refused CONNECT the client may already speak another protocol.
+        matches!(self.fault(), Fault::Downstream)
     }
 
     /// What a failure to receive a request means.

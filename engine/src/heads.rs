@@ -12,54 +12,84 @@ use corelane_semantics::{
 
 use crate::snapshot::{ForwardedFields, HostPolicy};
 
-/// Options in `Connection` fields at most; each is compared with each field name.
+/// Members of the lists in `Connection` fields at most, empty ones counted: each is compared with each field name.
 pub(crate) const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
 
-/// What the `Connection` fields of a message say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the `Connection` fields of a message say (RFC 9110 §7.6.1).
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionOptions {
     /// `close`
     pub(crate) close: bool,
     /// `keep-alive`
     pub(crate) keep_alive: bool,
-    /// Names fields.
-    pub(crate) nominates: bool,
-    /// More than [`CONNECTION_OPTIONS_MAX`].
+    /// More than [`CONNECTION_OPTIONS_MAX`]; then none is kept.
     pub(crate) excess: bool,
+    /// The fields that are named.
+    nominated: [Span; CONNECTION_OPTIONS_MAX],
+    nominated_count: usize,
 }
 
-/// Reads the `Connection` fields (RFC 9110 §7.6.1).
+/// Reads the `Connection` fields.
 pub(crate) fn connection_options(fields: &Fields, bytes: &[u8]) -> ConnectionOptions {
     let mut options = ConnectionOptions::default();
     if fields.count(Known::Connection) == 0 {
         return options;
     }
-    for (index, option) in fields.list(Known::Connection, bytes).enumerate() {
+    let members = fields.all(Known::Connection, bytes).flat_map(|value| value.split(|&byte| byte == b','));
+    for (index, member) in members.enumerate() {
         if index == CONNECTION_OPTIONS_MAX {
             options.excess = true;
+            options.nominated_count = 0;
             break;
         }
+        let option = member.trim_ascii();
         if option.eq_ignore_ascii_case(b"close") {
             options.close = true;
         } else if option.eq_ignore_ascii_case(b"keep-alive") {
             options.keep_alive = true;
-        } else {
-            options.nominates = true;
+        } else if !option.is_empty() {
+            options.nominated[options.nominated_count] = Span::of(bytes, option);
+            options.nominated_count += 1;
         }
     }
     options
 }
 
-/// Whether `Connection` names this field, so that it ends here. Fields on which framing, routing or authentication
-/// rest cannot be named away by a client.
-fn is_nominated(field: &Field, fields: &Fields, bytes: &[u8]) -> bool {
-    const PROTECTED: [&[u8]; 2] = [b"authorization", b"cookie"];
-    let name = field.name.bytes(bytes);
-    !PROTECTED.iter().any(|protected| name.eq_ignore_ascii_case(protected))
-        && fields.list(Known::Connection, bytes).any(|option| option.eq_ignore_ascii_case(name))
+impl ConnectionOptions {
+    /// Whether this field is named, so that it ends here. What authentication rests on cannot be named away by a client;
+    /// fields that framing and routing rest on are never asked about.
+    fn nominate(&self, field: &Field, bytes: &[u8]) -> bool {
+        const PROTECTED: [&[u8]; 2] = [b"authorization", b"cookie"];
+        let nominated = &self.nominated[..self.nominated_count];
+        if nominated.is_empty() {
+            return false;
+        }
+        let name = field.name.bytes(bytes);
+        !PROTECTED.iter().any(|protected| name.eq_ignore_ascii_case(protected))
+            && nominated.iter().any(|option| option.bytes(bytes).eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whether a field tells where a request came from, so that only trusted clients may send it: `X-Real-IP` and
+/// `X-Forwarded-*`, in the spelling with `_` too, which CGI servers cannot tell apart.
+fn is_origin_claim(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    const REAL_IP: &[u8] = b"x-real-ip";
+    let same = |name: &[u8], folded: &[u8]| {
+        name.iter()
+            .zip(folded)
+            .all(|(&byte, &folded)| byte.eq_ignore_ascii_case(&folded) || (byte == b'_' && folded == b'-'))
+    };
+    match name.first() {
+        Some(b'x' | b'X') => {
+            name.len() >= PREFIX.len() && same(name, PREFIX)
+                || name.len() == REAL_IP.len() && same(name, REAL_IP)
+        }
+        _ => false,
+    }
 }
 
 /// A client as the upstream and the log are told of it.
@@ -121,7 +151,7 @@ pub(crate) struct UpstreamHead<'a> {
     /// The framing of the body.
     pub(crate) framing: BodyFraming,
     /// What its Connection fields say.
-    pub(crate) options: ConnectionOptions,
+    pub(crate) options: &'a ConnectionOptions,
     /// Who sent it.
     pub(crate) client: &'a ClientAddress,
     /// Whether what the client says about where the request came from is believed.
@@ -235,7 +265,10 @@ impl UpstreamHead<'_> {
 
     fn keeps(&self, field: &Field, keep_host: bool) -> bool {
         match field.known {
-            None => !self.options.nominates || !is_nominated(field, &self.head.fields, self.bytes),
+            None => {
+                !self.options.nominate(field, self.bytes)
+                    && (self.trusted || !is_origin_claim(field.name.bytes(self.bytes)))
+            }
             Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
             Some(Known::Host) => keep_host,
             // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
@@ -312,7 +345,7 @@ pub(crate) struct DownstreamHead<'a> {
     /// Its bytes.
     pub(crate) bytes: &'a [u8],
     /// What its Connection fields say.
-    pub(crate) options: ConnectionOptions,
+    pub(crate) options: &'a ConnectionOptions,
     /// The framing towards the client.
     pub(crate) framing: BodyFraming,
     /// What becomes of the client's connection.
@@ -375,7 +408,7 @@ impl DownstreamHead<'_> {
     fn write_start(&self, out: &mut Vec<u8>, keep_length: bool) {
         write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
         write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
-            None => !self.options.nominates || !is_nominated(field, &self.head.fields, self.bytes),
+            None => !self.options.nominate(field, self.bytes),
             Some(Known::ContentLength) => keep_length,
             Some(known) => !known.is_hop_by_hop(),
         });

@@ -8,9 +8,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::command::Event;
-use crate::core::{Core, Timer};
+use crate::core::{Core, Timer, due};
 use crate::counters::{ListenerCounters, PerWorker};
-use crate::exchange::{due, poll_deadline};
 use crate::io::{Dial, ListenerSocket, Socket, clock};
 use crate::local::Local;
 use crate::session::Session;
@@ -39,7 +38,6 @@ pub(crate) struct ListenerSlot<S: Dial> {
     /// An `Rc` around, so that a session does not touch a count that all cores share.
     counters: RefCell<Rc<PerWorker<ListenerCounters>>>,
     closing: Cell<bool>,
-    closed: Cell<bool>,
     accepting: RefCell<Option<Waker>>,
 }
 
@@ -52,7 +50,6 @@ impl<S: Dial> ListenerSlot<S> {
             removed_since_ms: Cell::new(u64::MAX),
             counters: RefCell::new(Rc::new(counters.clone())),
             closing: Cell::new(false),
-            closed: Cell::new(false),
             accepting: RefCell::default(),
         }
     }
@@ -99,11 +96,6 @@ impl<S: Dial> ListenerSlot<S> {
         self.removed_since_ms.get()
     }
 
-    /// Whether its socket is closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
     /// Makes its accepting task take what waits and close the socket.
     pub(crate) fn close(&self) {
         self.closing.set(true);
@@ -120,6 +112,7 @@ pub(crate) async fn accept(
     mut socket: ListenerSocket,
 ) {
     let mut timer = Timer::new(&core);
+    core.accepting.set(core.accepting.get() + 1);
     loop {
         poll_fn(|cx| {
             *slot.accepting.borrow_mut() = Some(cx.waker().clone());
@@ -137,17 +130,13 @@ pub(crate) async fn accept(
         if batch == Batch::Exhausted {
             core.counters().accept_paused.increment();
             let due_ms = due(clock::coarse_ms(), EXHAUSTED_PAUSE);
-            poll_fn(
-                |cx| {
-                    if slot.closing.get() { Poll::Ready(()) } else { poll_deadline(cx, &mut timer, due_ms) }
-                },
-            )
-            .await;
+            poll_fn(|cx| if slot.closing.get() { Poll::Ready(()) } else { timer.poll_until(cx, due_ms) })
+                .await;
             socket.rearm();
         }
     }
     drop(socket);
-    slot.closed.set(true);
+    core.accepting.set(core.accepting.get() - 1);
     core.wake_main();
     core.events.send(Event::ListenerClosed { worker: core.index, address: slot.address.clone() });
 }
@@ -178,11 +167,28 @@ fn accept_batch(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Empty,
             Err(error) if is_exhausted(&error) => return Batch::Exhausted,
-            // The connection died in the queue (ECONNABORTED and the like): the next one may be fine.
-            Err(_) => {}
+            // The connection died in the queue: the next one may be fine.
+            Err(error) if is_connections_own(&error) => {}
+            // Unknown: trying again at once might be all that this worker does.
+            Err(_) => return Batch::Exhausted,
         }
     }
     Batch::Full
+}
+
+/// Whether an accept failed for that one connection (accept(2): network errors of the new socket).
+fn is_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::EHOSTUNREACH
+                | libc::EPERM
+        )
+    )
 }
 
 /// Whether descriptors or memory have run out, ours or the machine's.

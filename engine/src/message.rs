@@ -38,6 +38,13 @@ impl<'a> BodyBatch<'a> {
         }
     }
 
+    /// One slice.
+    pub(crate) fn of(slice: &'a [u8], end: bool, trailers: Vec<u8>) -> Self {
+        let mut batch = Self { end, trailers, ..Self::default() };
+        batch.push(slice);
+        batch
+    }
+
     /// A batch that only ends a body.
     pub(crate) fn end() -> Self {
         Self { end: true, ..Self::default() }

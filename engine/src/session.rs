@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::core::{Core, Timer};
+use crate::core::{Core, Timer, due};
 use crate::counters::{ListenerCounters, PerWorker};
-use crate::exchange::{Next, due, poll_deadline, serve};
+use crate::exchange::{Next, serve};
 use crate::h1::H1Downstream;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
@@ -25,6 +25,9 @@ const BUSY_GRACE: Duration = Duration::from_secs(1);
 /// How long an idle connection of a draining worker or a removed listener waits for one more request: a request that is
 /// already on its way must not meet a closed connection.
 const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// Exchanges on one connection after which the others of the worker get a turn, whether it had to wait or not.
+const EXCHANGES_A_TURN: u32 = 32;
 
 /// How long a closing connection is read on, so that the client can read the answer before its own bytes are refused.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +92,7 @@ impl<S: Dial> Session<S> {
                 return Poll::Ready(readable.is_ok());
             }
             let due_ms = self.idle_due();
-            if poll_deadline(cx, &mut self.timer, due_ms).is_pending() {
+            if self.timer.poll_until(cx, due_ms).is_pending() {
                 return Poll::Pending;
             }
             if self.has_served && !self.slot.is_ending(&self.core) {
@@ -106,11 +109,18 @@ impl<S: Dial> Session<S> {
         let listener = &local.snapshot().listeners[index];
         let timeout = if self.has_served { listener.keepalive_timeout } else { listener.head_timeout };
         let last_since_ms = self.core.draining_since_ms.get().min(self.slot.removed_since_ms());
-        due(self.idle_since_ms, timeout).min(due(last_since_ms, LAST_REQUEST_GRACE))
+        // The client may have taken the end of a response for leave to send the next request.
+        let last_due_ms = due(last_since_ms.max(self.idle_since_ms), LAST_REQUEST_GRACE);
+        due(self.idle_since_ms, timeout).min(if last_since_ms == u64::MAX { u64::MAX } else { last_due_ms })
     }
 
     async fn serve_while_busy(&mut self) -> Next {
+        let mut exchanges = 0;
         loop {
+            exchanges += 1;
+            if exchanges % EXCHANGES_A_TURN == 0 {
+                self.let_others_run().await;
+            }
             let counters = self.counters.clone();
             let counters = counters.of(self.core.index);
             counters.connections_active.increment();
@@ -125,6 +135,12 @@ impl<S: Dial> Session<S> {
         }
     }
 
+    /// A client that pipelines can keep its session from ever waiting.
+    async fn let_others_run(&mut self) {
+        self.down.start_turn();
+        poll_fn(|cx| self.down.poll_turn(cx)).await;
+    }
+
     /// Whether another request comes within the grace.
     async fn has_next_soon(&mut self) -> bool {
         poll_fn(|cx| {
@@ -136,7 +152,7 @@ impl<S: Dial> Session<S> {
                 Poll::Ready(_) => Poll::Ready(true),
                 Poll::Pending => {
                     let due_ms = self.idle_due().min(due(self.idle_since_ms, BUSY_GRACE));
-                    poll_deadline(cx, &mut self.timer, due_ms).map(|()| false)
+                    self.timer.poll_until(cx, due_ms).map(|()| false)
                 }
             }
         })
@@ -153,7 +169,7 @@ impl<S: Dial> Session<S> {
                 match self.down.poll_discard(cx, self.core.lent()) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return poll_deadline(cx, &mut self.timer, due_ms),
+                    Poll::Pending => return self.timer.poll_until(cx, due_ms),
                 }
             }
         })

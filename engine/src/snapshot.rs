@@ -144,7 +144,8 @@ pub struct Upstream {
     pub request_timeout: Duration,
     /// Most idle connections kept per endpoint and worker. Zero: no reuse.
     pub idle_connections_max: usize,
-    /// How many endpoints a request may try when connecting fails, the first included.
+    /// How many endpoints a request may try, the first included: the next one when connecting fails, or when a request
+    /// that may be sent again got no byte of a response.
     pub attempts_max: u32,
     /// Largest response head in bytes, 1 KiB to 64 KiB.
     pub head_bytes_max: usize,

@@ -120,7 +120,7 @@ fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Re
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
     block_on(config.driver, async move {
-        readiness::install()?;
+        let _closing = readiness::install()?;
         let ticker = Ticker::new()?;
         let core = Rc::new(Core::new(CoreParts {
             index: config.index,
@@ -170,7 +170,7 @@ impl Main {
                 }
             }
         }
-        let done = self.core.connections.get() == 0 && self.slots.values().all(|slot| slot.is_closed());
+        let done = self.core.connections.get() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
             self.drained = true;
             self.core.flush_log();

@@ -27,7 +27,7 @@ pub enum ChunkEvent<'a> {
 /// Streaming decoder of the chunked coding. Its result does not depend on how the input is split.
 ///
 /// Allocates only when trailer fields arrive, at most [`crate::TRAILER_BYTES_MAX`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
     /// In `Size`: the size so far. In `Data`: how much of the chunk is still to come.

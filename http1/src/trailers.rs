@@ -5,7 +5,7 @@ use crate::bytes::is_value_byte;
 use crate::field_lines::check_field_line;
 
 /// Reads a trailer section over any number of calls.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TrailerSection {
     state: State,
     /// The lines kept so far, and behind them the one that is being read. Not allocated before the first byte of a line.

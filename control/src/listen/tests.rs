@@ -1,3 +1,5 @@
+//! Tests of binding and of what others already hold.
+
 use super::*;
 use std::net::TcpStream;
 

@@ -1,3 +1,5 @@
+//! Tests of the resolver against a small name server.
+
 use super::*;
 use crate::fixtures;
 use crate::registry::Registry;

@@ -14,6 +14,7 @@ use crate::io::ByteStream;
 use crate::message::{BATCH_SLICES_MAX, BodyBatch};
 
 /// Where a received body stands.
+#[derive(Clone)]
 pub(crate) enum BodyReader {
     /// Complete, or there is none.
     Done,

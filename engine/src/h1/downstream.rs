@@ -63,9 +63,10 @@ impl<S: ByteStream> H1Downstream<S> {
         lent: Lent<'_>,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Result<BodyStep, RelayError> {
+        let before = self.connection.reader.clone();
         let handed_on = self.connection.lend_body(lent, accept);
         if let Err(RelayError::Send) = handed_on {
-            self.connection.reader = BodyReader::new(self.framing);
+            self.connection.reader = before;
         }
         handed_on
     }
@@ -97,6 +98,16 @@ impl<S: ByteStream> H1Downstream<S> {
     /// Waits for the client to send something or to leave, without receiving it.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.poll_readable(cx)
+    }
+
+    /// Asks for a turn after the others: the next event of a stream that can be sent to.
+    pub(crate) fn start_turn(&mut self) {
+        self.connection.stream.rearm();
+    }
+
+    /// Waits for that turn.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.stream.poll_ready(cx, Interest::Write).map(drop)
     }
 
     /// Receives and forgets; `Ok(false)` is the end of the stream. For a close that lets the client read the answer.

@@ -29,6 +29,7 @@ impl<S: ByteStream> H1Upstream<S> {
     pub(crate) fn into_idle(self) -> Option<S> {
         let clean = self.connection.reader.is_done()
             && self.connection.inbox.is_empty()
+            && !self.connection.may_have_more()
             && !self.connection.outbox.is_blocked();
         clean.then_some(self.connection.stream)
     }

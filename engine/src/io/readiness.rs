@@ -43,6 +43,7 @@ struct Set {
 }
 
 struct Entry {
+    fd: OwnedFd,
     /// Tells this entry from an earlier one with the same index.
     generation: u32,
     flags: u8,
@@ -52,12 +53,14 @@ struct Entry {
 }
 
 /// Makes this thread's set and starts the task that dispatches its events. Once on each worker, inside the runtime.
-pub(crate) fn install() -> io::Result<()> {
+/// What it returns must be dropped last.
+pub(crate) fn install() -> io::Result<Closing> {
     let epoll = syscall::epoll()?;
     let handle = TcpStream::from_std(std::net::TcpStream::from(epoll.try_clone()?))?;
     let set = Rc::new(Set { epoll, entries: RefCell::default() });
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
+    let closing = Closing(set.clone());
     drop(monoio::spawn(async move {
         loop {
             // The ring's poll says only that there are events; an error of it is followed by none.
@@ -65,7 +68,7 @@ pub(crate) fn install() -> io::Result<()> {
             set.dispatch();
         }
     }));
-    Ok(())
+    Ok(closing)
 }
 
 impl Set {
@@ -141,7 +144,8 @@ impl Key {
 /// A descriptor in this thread's set. Dropping it closes the descriptor.
 pub(super) struct Pollable {
     set: Rc<Set>,
-    fd: OwnedFd,
+    /// Owned by the set's entry.
+    raw: RawFd,
     key: Key,
 }
 
@@ -155,16 +159,17 @@ impl Pollable {
         let set = SET.with(|cell| cell.get().cloned()).expect("a worker installs its set first");
         let generation = GENERATION.get().wrapping_add(1);
         GENERATION.set(generation);
-        let entry = Entry { generation, flags: 0, awaited: 0, waker: None };
+        let raw = fd.as_raw_fd();
+        let entry = Entry { fd, generation, flags: 0, awaited: 0, waker: None };
         let index = set.entries.borrow_mut().insert(entry);
         let key = Key { index: u32::try_from(index).expect("fewer than 2^32 descriptors"), generation };
-        let pollable = Self { set, fd, key };
-        syscall::epoll_add(pollable.set.epoll.as_raw_fd(), pollable.raw(), key.to_bits())?;
+        let pollable = Self { set, raw, key };
+        syscall::epoll_add(pollable.set.epoll.as_raw_fd(), raw, key.to_bits())?;
         Ok(pollable)
     }
 
     pub(super) fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.raw
     }
 
     /// Waits for an event since the last time this was ready.
@@ -196,16 +201,42 @@ impl Pollable {
         entries.get(self.key.index as usize).is_none_or(|entry| entry.flags & (READ | HANG_UP) != 0)
     }
 
-    /// Asks for a new event if the descriptor is still ready: for whoever stops before an attempt would block.
+    /// Forgets the events so far and asks for a new one if the descriptor is still ready: for whoever stops before an
+    /// attempt would block, to let others run.
     pub(super) fn rearm(&self) {
+        if let Some(entry) = self.set.entries.borrow_mut().get_mut(self.key.index as usize) {
+            entry.flags &= !(READ | WRITE);
+        }
         syscall::epoll_rearm(self.set.epoll.as_raw_fd(), self.raw(), self.key.to_bits());
     }
 }
 
 impl Drop for Pollable {
     fn drop(&mut self) {
+        let mut entries = self.set.entries.borrow_mut();
+        // After `Closing` the entry is gone.
+        if entries.get(self.key.index as usize).is_none_or(|entry| entry.generation != self.key.generation) {
+            return;
+        }
+        let entry = entries.remove(self.key.index as usize);
+        drop(entries);
         // Other processes or threads may hold the same file open, and then closing does not take it out of the set.
-        syscall::epoll_remove(self.set.epoll.as_raw_fd(), self.raw());
-        self.set.entries.borrow_mut().try_remove(self.key.index as usize);
+        syscall::epoll_remove(self.set.epoll.as_raw_fd(), self.raw);
+        // Its waker may be the last that holds a task, and that task's end may come here again: no borrow is held.
+        drop(entry);
+    }
+}
+
+/// Closes every descriptor of the thread's set when dropped: what a worker leaves behind when it ends. Its tasks are
+/// held by the wakers that they gave to the set, so they would keep their connections open for ever.
+pub(crate) struct Closing(Rc<Set>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let entries = std::mem::take(&mut *self.0.entries.borrow_mut());
+        let (descriptors, wakers): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|(_, entry)| (entry.fd, entry.waker)).unzip();
+        drop(descriptors);
+        drop(wakers);
     }
 }

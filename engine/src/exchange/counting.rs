@@ -1,0 +1,53 @@
+//! What an exchange counts, and where.
+
+use super::Exchange;
+use crate::counters::{EndpointCounters, ListenerCounters};
+use crate::failure::{Failure, Fault};
+use crate::io::Dial;
+use crate::message::{Downstream, Upstream};
+
+impl<S: Dial> Exchange<S> {
+    pub(super) fn count_listener(&self, count: impl FnOnce(&ListenerCounters)) {
+        count(self.listener().counters.of(self.worker()));
+    }
+
+    pub(super) fn count_moved<D: Downstream, U: Upstream>(
+        &self,
+        down: &mut D,
+        up: &mut U,
+        counters: &EndpointCounters,
+    ) {
+        let moved = down.take_moved();
+        self.count_listener(|counters| {
+            counters.received_bytes.add(moved.received);
+            counters.sent_bytes.add(moved.sent);
+        });
+        let moved = up.take_moved();
+        counters.received_bytes.add(moved.received);
+        counters.sent_bytes.add(moved.sent);
+    }
+
+    pub(super) fn worker(&self) -> usize {
+        self.local.worker()
+    }
+
+    pub(super) fn count_failure(&self, failure: Failure) {
+        self.count_listener(|counters| match failure {
+            Failure::ClientGone | Failure::ClientStalled => counters.client_aborts.increment(),
+            _ if failure.fault() == Fault::Downstream => counters.bad_requests.increment(),
+            _ => {}
+        });
+        if let Some(route) = self.route {
+            self.snapshot().routes[route].counters.of(self.worker()).failures.increment();
+        }
+    }
+}
+
+pub(super) fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
+    match failure {
+        Failure::ResponseHeadTimeout | Failure::ResponseBodyTimeout => counters.response_timeouts.increment(),
+        Failure::UpstreamClosed | Failure::ResponseTruncated => counters.resets.increment(),
+        _ if failure.fault() == Fault::Upstream => counters.bad_responses.increment(),
+        _ => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! What follows from a failure: an answer where one can still be given, and what becomes of the connection.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use corelane_semantics::{BodyFraming, Method};
+
+use super::{Exchange, Next, Phase};
+use crate::core::due;
+use crate::failure::Failure;
+use crate::heads::write_answer;
+use crate::io::{Dial, clock};
+use crate::message::{BodyBatch, Downstream};
+use crate::session::Session;
+
+impl<S: Dial> Exchange<S> {
+    /// Answers a failure, if the response has not begun, and decides about the connection.
+    pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
+        self.failure = Some(failure);
+        self.count_failure(failure);
+        session.down.settle(session.core.lent());
+        if matches!(failure, Failure::ClientGone | Failure::ClientStalled) {
+            self.status = if self.status == 0 { failure.status() } else { self.status };
+            return if failure == Failure::ClientStalled { Next::Abort } else { Next::Close };
+        }
+        if self.phase != Phase::Head {
+            // The response has begun: only its framing, or a reset, can tell the client that it is not complete.
+            return if self.response_framing == BodyFraming::UntilClose { Next::Abort } else { Next::Close };
+        }
+        self.status = failure.status();
+        let discarded = !failure.ends_connection() && self.discard_body(session);
+        self.request_complete = discarded;
+        let core = session.core.clone();
+        self.persistence = self.persistence_with(&core, true);
+        let mut out = core.buffers.take();
+        let with_body = self.method != Method::Head;
+        core.with_date(|date| {
+            write_answer(&mut out, self.status, failure.reason(), self.persistence, date, with_body);
+        });
+        session.down.start_response(BodyFraming::None);
+        let nothing = BodyBatch::default();
+        let sent = session.down.send_response(&out, &nothing, core.lent());
+        core.buffers.give(out);
+        if sent.is_err() || !self.flush_answer(session).await {
+            return Next::Abort;
+        }
+        if self.persistence.stays() { Next::Keep } else { Next::Linger }
+    }
+
+    /// Whether the rest of the request's body is there, and gone now.
+    fn discard_body(&self, session: &mut Session<S>) -> bool {
+        while !session.down.is_request_complete() {
+            let had = session.down.has_surplus();
+            let read = session.down.lend_body(session.core.lent(), &mut |_| Ok(()));
+            if read.is_err() || !had {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn flush_answer(&self, session: &mut Session<S>) -> bool {
+        let Session { core, down, timer, .. } = session;
+        let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
+        poll_fn(|cx| match down.poll_flush(cx, core.lent()) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+            Poll::Pending => timer.poll_until(cx, due_ms).map(|()| false),
+        })
+        .await
+    }
+}
