@@ -82,6 +82,21 @@ fn closes_idle_connections() {
 }
 
 #[test]
+fn closes_idle_connections_that_have_no_deadline() {
+    let (origin, _go) = slow_origin();
+    let limits = "head_timeout = \"0s\"\nkeepalive_timeout = \"0s\"";
+    let mut proxy = Setup::origin(&origin).listener(limits).process("drain_timeout = \"30s\"").start();
+    let mut used = proxy.client();
+    assert_eq!(used.get("/").status(), 200);
+    let mut silent = proxy.client();
+    eventually("both are accepted", || proxy.listener("connections") == 2);
+    proxy.signal(libc::SIGTERM);
+    silent.expect_close();
+    used.expect_close();
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
+}
+
+#[test]
 fn answers_pipelined_requests_that_have_arrived() {
     let (origin, go) = slow_origin();
     let mut proxy = Setup::origin(&origin).process("drain_timeout = \"20s\"").start();

@@ -148,3 +148,18 @@ fn a_pooled_connection_with_an_unfinished_upload_is_not_reused() {
     assert_eq!(proxy.client().request(client::get("/second")).text(), "/second");
     assert_eq!(origin.connections(), 2);
 }
+
+#[test]
+fn an_answer_before_the_body_says_that_the_connection_closes() {
+    let origin = Origin::script(|connection| {
+        connection.head().unwrap().unwrap();
+        connection.send(with_length("401 Unauthorized", "who")).unwrap();
+        connection.wait_for_end();
+    });
+    let proxy = Setup::origin(&origin).start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    let head = client.next_head();
+    assert_eq!(head.status(), 401);
+    assert!(head.connection_has("close"), "else the next request would be lost: {:?}", head.raw);
+}

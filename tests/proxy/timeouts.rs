@@ -231,3 +231,22 @@ fn cuts_a_client_that_does_not_read() {
     });
     eventually("the client's connection is closed", || proxy.listener("connections") == 0);
 }
+
+#[test]
+fn an_upload_that_moves_is_not_cut_by_an_idle_response() {
+    let origin = Origin::script(|connection| {
+        connection.head().unwrap().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        connection.exactly(10).unwrap();
+        connection.send("4\r\ndone\r\n0\r\n\r\n").unwrap();
+        connection.wait_for_end();
+    });
+    let proxy = Setup::origin(&origin).upstream("body_idle_timeout = \"500ms\"").start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").unwrap();
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(150));
+        client.send("x").unwrap();
+    }
+    assert_eq!(client.response().text(), "done");
+}
