@@ -415,3 +415,16 @@ fn a_client_that_leaves_anywhere_leaves_nothing_behind() {
         assert_eq!(open, 0, "seed {number}: the request is abandoned");
     }
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    let core = worker();
+    let (near, _far) = pair(Faults::none());
+    let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+    let slot = Rc::new(ListenerSlot::new(address, 0, &PerWorker::new(1)));
+    let session = Session::new(&core, &slot, Established { stream: near, peer: None });
+    let (session_bytes, task_bytes) = (size_of_val(&session), size_of_val(&session.run()));
+    println!("session {session_bytes}, its task {task_bytes}");
+    // One task, and no box, for each idle connection; an exchange's box comes and goes.
+    assert!(session_bytes <= 640 && task_bytes <= 1024, "session {session_bytes}, its task {task_bytes}");
+}
