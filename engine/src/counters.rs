@@ -138,7 +138,7 @@ counter_set! {
     /// What a worker counts about itself.
     WorkerCounters {
         tasks_panicked: Counter, "task_panics_total", "Connection tasks that panicked; a bug in Corelane.";
-        accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out.";
+        accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out, or for an unknown error.";
         log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
         log_dropped: Counter, "access_log_dropped_total", "Access-log records dropped because the log writer was behind.";
         wakeups: Counter, "control_wakeups_total", "Times the control thread woke the worker.";

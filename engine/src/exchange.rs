@@ -28,7 +28,7 @@ use self::deadline::Progress;
 use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 use crate::h1::H1Upstream;
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
@@ -85,6 +85,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     interims: u32,
+    interims_sent: u32,
     phase: Phase,
     /// The upstream takes no more of the request; what it answers still counts.
     upload_over: bool,
@@ -160,6 +161,7 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             interims: 0,
+            interims_sent: 0,
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
@@ -278,7 +280,7 @@ impl<S: Dial> Exchange<S> {
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
-        if self.head_start > 0 {
+        if matches!(host_policy, HostPolicy::Set(_)) {
             self.words.host = Span::new(0, self.head_start);
         }
         verdict
@@ -358,7 +360,11 @@ impl<S: Dial> Exchange<S> {
                     None => match self.connect(session, upstream, endpoint).await {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
-                        Err(failure) => break Err((failure, failure.fault() == Fault::Upstream)),
+                        Err(failure) => {
+                            let endpoint_failed =
+                                matches!(failure, Failure::ConnectFailed | Failure::ConnectTimeout);
+                            break Err((failure, endpoint_failed));
+                        }
                     },
                 };
                 let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
@@ -631,6 +637,7 @@ impl<S: Dial> Exchange<S> {
                     // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
                     if self.version == Version::Http11 {
                         down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
+                        self.interims_sent += 1;
                     }
                     // What follows the interim response stays, for the next turn.
                     up.settle(lent);
@@ -752,7 +759,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());
             counters.requests.increment();
-            counters.responses_1xx.add(u64::from(self.interims));
+            counters.responses_1xx.add(u64::from(self.interims_sent));
             match self.status {
                 200..=299 => counters.responses_2xx.increment(),
                 300..=399 => counters.responses_3xx.increment(),

@@ -29,6 +29,10 @@ const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// Exchanges on one connection after which the others of the worker get a turn, whether it had to wait or not.
 const EXCHANGES_A_TURN: u32 = 32;
 
+/// The turn comes after this time at the latest: a client that does not read makes no event, and the deadlines of its
+/// next exchange must begin.
+const TURN_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// How long a closing connection is read on, so that the client can read the answer before its own bytes are refused.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -138,7 +142,12 @@ impl<S: Dial> Session<S> {
     /// A client that pipelines can keep its session from ever waiting.
     async fn let_others_run(&mut self) {
         self.down.start_turn();
-        poll_fn(|cx| self.down.poll_turn(cx)).await;
+        let due_ms = due(clock::coarse_ms(), TURN_TIMEOUT);
+        poll_fn(|cx| match self.down.poll_turn(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.timer.poll_until(cx, due_ms),
+        })
+        .await;
     }
 
     /// Whether another request comes within the grace.

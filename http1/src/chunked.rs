@@ -392,6 +392,9 @@ mod tests {
     fn leaves_out_trailers_that_may_not_be_forwarded() {
         let dropped = [
             "content-length: 5",
+            "Content_Length: 5",
+            "x_real-ip: 127.0.0.1",
+            "X_Forwarded_For: 127.0.0.1",
             "Transfer-Encoding: chunked",
             "HOST: evil",
             "Trailer: a",

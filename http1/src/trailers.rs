@@ -104,9 +104,15 @@ impl TrailerSection {
 /// content (RFC 9110 §6.5.1), those of one connection (RFC 9110 §7.6.1), and those that say who the client is. A recipient
 /// that merges trailers into the head would otherwise let a client set them behind the proxy's back.
 fn is_forbidden(name: &[u8]) -> bool {
-    let starts_with =
-        |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    starts_with(b"x-forwarded-") || FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+    let starts_with = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
+    starts_with(b"x-forwarded-") || FORBIDDEN.iter().any(|forbidden| is_same(name, forbidden))
+}
+
+/// Without regard to case, and with `_` for `-`: CGI servers cannot tell them apart.
+fn is_same(name: &[u8], forbidden: &[u8]) -> bool {
+    let folds_to =
+        |(&byte, &folded): (&u8, &u8)| byte.eq_ignore_ascii_case(&folded) || (byte == b'_' && folded == b'-');
+    name.len() == forbidden.len() && name.iter().zip(forbidden).all(folds_to)
 }
 
 const FORBIDDEN: [&[u8]; 24] = [

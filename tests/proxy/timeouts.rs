@@ -51,7 +51,8 @@ fn request_timeout_and_a_leaving_client_count_while_connecting() {
     let start = Instant::now();
     assert_eq!(proxy.get("/").status(), 504);
     assert!((600..1_900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    assert_eq!(proxy.record()["reason"], "request_timeout");
+    let record = proxy.record();
+    assert_eq!((&record["reason"], &record["attempts"]), (&"request_timeout".into(), &1.into()));
     let mut leaving = proxy.client();
     leaving.send(client::get("/")).unwrap();
     drop(leaving);
