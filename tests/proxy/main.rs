@@ -26,6 +26,7 @@ mod harness;
 mod interim;
 mod keepalive;
 mod malformed;
+mod names;
 mod pool;
 mod reload;
 mod reload_under_load;
