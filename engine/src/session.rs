@@ -26,7 +26,7 @@ const BUSY_GRACE: Duration = Duration::from_secs(1);
 /// already on its way must not meet a closed connection.
 const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// Exchanges on one connection after which the others of the worker get a turn, whether it had to wait or not.
+/// Exchanges without waiting for a request after which the others of the worker get a turn.
 const EXCHANGES_A_TURN: u32 = 32;
 
 /// The turn comes after this time at the latest: a client that does not read makes no event, and the deadlines of its
@@ -46,6 +46,8 @@ pub(crate) struct Session<S: Dial> {
     pub(crate) timer: Timer<S>,
     pub(crate) down: H1Downstream<S>,
     has_served: bool,
+    /// Exchanges since the session last waited for a request.
+    exchanges_in_turn: u32,
     /// When it was accepted, or when its last exchange ended.
     idle_since_ms: u64,
 }
@@ -64,6 +66,7 @@ impl<S: Dial> Session<S> {
             timer: Timer::new(core),
             down: H1Downstream::new(established.stream),
             has_served: false,
+            exchanges_in_turn: 0,
             idle_since_ms: clock::coarse_ms(),
         }
     }
@@ -119,10 +122,10 @@ impl<S: Dial> Session<S> {
     }
 
     async fn serve_while_busy(&mut self) -> Next {
-        let mut exchanges = 0;
         loop {
-            exchanges += 1;
-            if exchanges % EXCHANGES_A_TURN == 0 {
+            self.exchanges_in_turn += 1;
+            if self.exchanges_in_turn > EXCHANGES_A_TURN {
+                self.exchanges_in_turn = 0;
                 self.let_others_run().await;
             }
             let counters = self.counters.clone();
@@ -160,6 +163,7 @@ impl<S: Dial> Session<S> {
                 // An error is found again by the receive that follows.
                 Poll::Ready(_) => Poll::Ready(true),
                 Poll::Pending => {
+                    self.exchanges_in_turn = 0;
                     let due_ms = self.idle_due().min(due(self.idle_since_ms, BUSY_GRACE));
                     self.timer.poll_until(cx, due_ms).map(|()| false)
                 }
