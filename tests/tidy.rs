@@ -78,6 +78,15 @@ struct Source {
 }
 
 impl Source {
+    /// Where its code says one of these words, and which.
+    fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let said = |(line, text): (usize, &str)| {
+            let words = words.iter().filter(|word| text.contains(**word));
+            words.map(|word| format!("{}:{line}: {word}", self.name())).collect::<Vec<_>>()
+        };
+        self.code().flat_map(said).collect()
+    }
+
     fn name(&self) -> String {
         self.path.display().to_string()
     }
@@ -235,14 +244,7 @@ fn only_engine_io_names_the_drivers_network_types() {
         if !source.path.starts_with("engine/src") || allowed {
             continue;
         }
-        for (line, text) in source.code() {
-            wrong.extend(
-                DRIVER_TYPES
-                    .iter()
-                    .filter(|name| text.contains(**name))
-                    .map(|name| format!("{}:{line}: {name}", source.name())),
-            );
-        }
+        wrong.extend(source.lines_with(DRIVER_TYPES));
     }
     assert_none("network types outside engine/src/io", &wrong);
 }
@@ -255,14 +257,7 @@ fn pure_packages_are_pure() {
         if !pure || source.is_test() {
             continue;
         }
-        for (line, text) in source.code() {
-            wrong.extend(
-                IMPURE
-                    .iter()
-                    .filter(|word| text.contains(**word))
-                    .map(|word| format!("{}:{line}: {word}", source.name())),
-            );
-        }
+        wrong.extend(source.lines_with(IMPURE));
     }
     assert_none("I/O, clock or threads in a pure package", &wrong);
 }

@@ -7,6 +7,8 @@ use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use corelane_engine::calendar::write_rfc3339;
+
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -91,26 +93,10 @@ struct Rfc3339(SystemTime);
 impl Display for Rfc3339 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (year, month, day) = date(since.as_secs() / 86_400);
-        let second = since.as_secs() % 86_400;
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let milli = since.subsec_millis();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        let mut text = Vec::with_capacity(24);
+        write_rfc3339(&mut text, u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
-}
-
-/// Year, month and day of a count of days since 1970-01-01. Counts in years that begin on 1 March, so that the leap
-/// day is the last one of its year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
-fn date(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -133,11 +119,12 @@ mod tests {
 
     #[test]
     fn knows_leap_days() {
+        let date = |days: u64| Rfc3339(UNIX_EPOCH + Duration::from_secs(days * 86_400)).to_string();
         for (days, expected) in
-            [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (11_017, (2000, 3, 1))]
+            [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (11_017, "2000-03-01")]
         {
-            assert_eq!(date(days), expected);
+            assert_eq!(date(days), format!("{expected}T00:00:00.000Z"));
         }
-        assert_eq!(date(365), (1971, 1, 1));
+        assert_eq!(date(365), "1971-01-01T00:00:00.000Z");
     }
 }

@@ -1,7 +1,7 @@
-//! Seconds since 1970 as the dates of HTTP (RFC 9110 §5.6.7) and of the access log (RFC 3339).
+//! Seconds since 1970 as the dates of HTTP (RFC 9110 §5.6.7) and of the logs (RFC 3339).
 
 /// Writes `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn write_http_date(out: &mut Vec<u8>, unix_seconds: u64) {
+pub fn write_http_date(out: &mut Vec<u8>, unix_seconds: u64) {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -20,7 +20,7 @@ pub(crate) fn write_http_date(out: &mut Vec<u8>, unix_seconds: u64) {
 }
 
 /// Writes `1994-11-06T08:49:37.123Z`.
-pub(crate) fn write_rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
+pub fn write_rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
     let seconds = unix_ns / 1_000_000_000;
     let date = Civil::new(seconds);
     digits(out, date.year, 4);

@@ -6,7 +6,7 @@
 
 pub mod access_log;
 mod buffers;
-mod calendar;
+pub mod calendar;
 pub mod command;
 mod core;
 pub mod counters;

@@ -1,7 +1,7 @@
 //! One connection from a client, from its first byte to its last.
 //!
-//! An idle session is small: an armed poll and this struct. What an exchange needs is in a box of its own that lives
-//! while the connection is busy and for [`BUSY_GRACE`] after.
+//! An idle session is small: its entry in the worker's readiness set and this struct. What an exchange needs is in a box
+//! of its own that lives while the connection is busy and for [`BUSY_GRACE`] after.
 
 use std::future::poll_fn;
 use std::rc::Rc;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use corelane_http1::{HeadLimits, HeadScanner};
 
-use super::body::BodyReader;
+use super::body::{BodyReader, BodyWriter};
 use super::inbox::{Fill, Inbox};
 use super::outbox::Outbox;
 use crate::io::{ByteStream, Interest};
@@ -130,6 +130,22 @@ impl<S: ByteStream> Connection<S> {
             sent.map_err(|_| RelayError::Send)?;
             Ok(if end { BodyStep::End } else { BodyStep::More })
         })
+    }
+
+    /// Sends a head (or nothing) and body bytes; what does not go out at once is kept.
+    pub(super) fn send(
+        &mut self,
+        writer: BodyWriter,
+        head: &[u8],
+        batch: &BodyBatch<'_>,
+        lent: Lent<'_>,
+    ) -> io::Result<()> {
+        writer.send(head, batch, &mut self.outbox, &mut self.stream, lent.buffers)
+    }
+
+    /// Sends what is kept; ready when nothing is.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
+        self.outbox.poll_flush(cx, &mut self.stream, lent.buffers)
     }
 
     /// Ends a step in which nothing will be handed on.

@@ -152,7 +152,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
             if self.half_closed {
                 return self.connection.stream.poll_ready(cx, Interest::Gone).map(|_| ClientSignal::Gone);
             }
-            // With a full pipeline buffer the plain poll would fire without end.
+            // A full pipeline buffer is not read into any further.
             let end = if self.connection.inbox.len() >= PIPELINE_BYTES_MAX {
                 match self.connection.stream.poll_ready(cx, Interest::HangUp) {
                     Poll::Pending => return Poll::Pending,
@@ -176,9 +176,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()> {
-        let connection = &mut self.connection;
-        let nothing = BodyBatch::default();
-        BodyWriter::Nothing.send(head, &nothing, &mut connection.outbox, &mut connection.stream, lent.buffers)
+        self.connection.send(BodyWriter::Nothing, head, &BodyBatch::default(), lent)
     }
 
     fn start_response(&mut self, framing: BodyFraming) {
@@ -186,8 +184,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
-        let connection = &mut self.connection;
-        self.writer.send(head, batch, &mut connection.outbox, &mut connection.stream, lent.buffers)
+        self.connection.send(self.writer, head, batch, lent)
     }
 
     fn is_blocked(&self) -> bool {
@@ -195,8 +192,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
-        let connection = &mut self.connection;
-        connection.outbox.poll_flush(cx, &mut connection.stream, lent.buffers)
+        self.connection.poll_flush(cx, lent)
     }
 
     fn accepted(&self) -> u64 {

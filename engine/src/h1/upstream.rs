@@ -37,8 +37,7 @@ impl<S: ByteStream> H1Upstream<S> {
 
 impl<S: ByteStream> Upstream for H1Upstream<S> {
     fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
-        let connection = &mut self.connection;
-        self.writer.send(head, batch, &mut connection.outbox, &mut connection.stream, lent.buffers)
+        self.connection.send(self.writer, head, batch, lent)
     }
 
     fn is_blocked(&self) -> bool {
@@ -46,8 +45,7 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
-        let connection = &mut self.connection;
-        connection.outbox.poll_flush(cx, &mut connection.stream, lent.buffers)
+        self.connection.poll_flush(cx, lent)
     }
 
     fn poll_response_head(
