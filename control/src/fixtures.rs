@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, HostPolicy};
+use corelane_engine::snapshot::{
+    Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
+};
 use corelane_routing::PathPattern;
 
 use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
@@ -33,6 +35,8 @@ pub(crate) fn config() -> Config {
             path: PathPattern::prefix("/").expect("a path"),
             upstream: 0,
             host: HostPolicy::Preserve,
+            body_bytes_max: 0,
+            upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
     }
@@ -52,6 +56,8 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
         trusted_proxies: Vec::new(),
         forwarded: ForwardedFields { x_forwarded: true, forwarded: false, via: true },
         client_half_close: ClientHalfClose::Abort,
+        limits: ListenerLimits::default(),
+        rules: RequestRules::default(),
     }
 }
 
@@ -69,6 +75,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         idle_connections_max: 32,
         attempts_max: 3,
         head_bytes_max: 16 * 1024,
+        tunnel_idle_timeout: Duration::from_secs(600),
+        quarantine: Quarantine::default(),
     }
 }
 

@@ -84,6 +84,8 @@ fn listener(it: &config::Listener, registry: &mut Registry, serial: u64) -> List
         trusted_proxies: it.trusted_proxies.clone(),
         forwarded: it.forwarded,
         client_half_close: it.client_half_close,
+        limits: it.limits.clone(),
+        rules: it.rules.clone(),
         counters: registry.listeners.of(it.name.clone(), serial),
     }
 }
@@ -93,6 +95,8 @@ fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
         name: it.name.clone(),
         upstream: it.upstream,
         host: it.host.clone(),
+        body_bytes_max: it.body_bytes_max,
+        upgrades: it.upgrades.clone(),
         counters: registry.routes.of(it.name.clone(), serial),
     }
 }
@@ -116,6 +120,8 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         idle_connections_max: it.idle_connections_max,
         attempts_max: it.attempts_max,
         head_bytes_max: it.head_bytes_max,
+        tunnel_idle_timeout: it.tunnel_idle_timeout,
+        quarantine: it.quarantine,
         counters: registry.upstreams.of(it.name.clone(), serial),
     }
 }

@@ -24,7 +24,8 @@ use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::session::Session;
 use crate::snapshot::{
-    Address, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, Route, Snapshot, Upstream,
+    Address, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
+    RequestRules, Route, Snapshot, Upstream,
 };
 use crate::stages::Established;
 
@@ -48,12 +49,16 @@ fn snapshot() -> Snapshot {
             trusted_proxies: vec![],
             forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
             client_half_close: ClientHalfClose::Abort,
+            limits: ListenerLimits::default(),
+            rules: RequestRules::default(),
             counters: PerWorker::new(1),
         }],
         routes: vec![Route {
             name: "all".into(),
             upstream: 0,
             host: HostPolicy::Preserve,
+            body_bytes_max: 0,
+            upgrades: vec!["websocket".into()],
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -74,6 +79,8 @@ fn snapshot() -> Snapshot {
             idle_connections_max: 8,
             attempts_max: 3,
             head_bytes_max: 16 * 1024,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            quarantine: Quarantine::default(),
             counters: PerWorker::new(1),
         }],
         access_log: false,

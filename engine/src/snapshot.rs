@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
 use corelane_routing::Router;
+use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
@@ -72,6 +73,107 @@ pub struct ForwardedFields {
     pub via: bool,
 }
 
+/// How much a client may ask of a listener. What a limit answers is in docs/configuration.md.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// The first line of a request without its CRLF, in bytes. Default 8 KiB.
+    pub request_line_bytes_max: usize,
+    /// One field line without its CRLF, in bytes. Default 8 KiB.
+    pub field_bytes_max: usize,
+    /// Bytes of further requests that are received while one is in progress. Default 16 KiB.
+    pub pipeline_bytes_max: usize,
+    /// Requests on one connection. Default 0: no limit.
+    pub requests_max: u64,
+    /// Bytes per second that a request body must bring on average, after [`RATE_GRACE`]. Default 240; 0: no limit.
+    pub body_rate_min: u64,
+    /// Bytes per second that a client must take of a response that waits for it, after [`RATE_GRACE`]. Default 240; 0: no
+    /// limit.
+    pub send_rate_min: u64,
+    /// Connections open at once, over all workers. Default 50 000.
+    pub connections_max: usize,
+    /// Connections open at once from one client address (IPv6: /64 network), over all workers. Default 0: no limit.
+    pub client_connections_max: u32,
+}
+
+/// How long a slow client is not measured.
+pub const RATE_GRACE: Duration = Duration::from_secs(5);
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            request_line_bytes_max: 8 * 1024,
+            field_bytes_max: 8 * 1024,
+            pipeline_bytes_max: 16 * 1024,
+            requests_max: 0,
+            body_rate_min: 240,
+            send_rate_min: 240,
+            connections_max: 50_000,
+            client_connections_max: 0,
+        }
+    }
+}
+
+/// What becomes of request fields with `_` in their name: many servers cannot tell them from those with `-`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnderscoreFields {
+    /// They are left out.
+    #[default]
+    Drop,
+    /// They are forwarded.
+    Pass,
+    /// The request is refused with 400.
+    Reject,
+}
+
+/// Which trailer fields are forwarded, both ways; those that must never stand in a trailer section never are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trailers {
+    /// All.
+    #[default]
+    All,
+    /// These, by their names in lower case; possibly none.
+    Only(Vec<Box<str>>),
+}
+
+/// What a listener accepts of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRules {
+    /// Methods that are answered with 405. Default CONNECT and TRACE.
+    pub methods_refused: MethodSet,
+    /// Fields with `_`. Default: dropped.
+    pub underscore_fields: UnderscoreFields,
+    /// Trailer fields. Default: all.
+    pub trailers: Trailers,
+    /// Ambiguous paths.
+    pub paths: PathPolicies,
+}
+
+impl Default for RequestRules {
+    fn default() -> Self {
+        Self {
+            methods_refused: MethodSet::new([&b"CONNECT"[..], b"TRACE"]),
+            underscore_fields: UnderscoreFields::default(),
+            trailers: Trailers::default(),
+            paths: PathPolicies::default(),
+        }
+    }
+}
+
+/// When connections to an endpoint that desynchronises are no longer reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Surplus bytes, short bodies and the like on one worker within `time` that begin it. Default 3; 0: never.
+    pub strikes_max: u32,
+    /// How long it lasts. Default 1 minute.
+    pub time: Duration,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { strikes_max: 3, time: Duration::from_secs(60) }
+    }
+}
+
 /// One listener.
 #[derive(Debug)]
 pub struct Listener {
@@ -97,6 +199,10 @@ pub struct Listener {
     pub forwarded: ForwardedFields,
     /// What a half-closing client gets.
     pub client_half_close: ClientHalfClose,
+    /// How much a client may ask of it.
+    pub limits: ListenerLimits,
+    /// What it accepts of a request.
+    pub rules: RequestRules,
     /// Its counters.
     pub counters: PerWorker<ListenerCounters>,
 }
@@ -119,6 +225,10 @@ pub struct Route {
     pub upstream: usize,
     /// The Host field towards the upstream.
     pub host: HostPolicy,
+    /// The largest request body in bytes. Default 0: no limit.
+    pub body_bytes_max: u64,
+    /// Protocols that a client may switch to, in lower case. Default `websocket`.
+    pub upgrades: Vec<Box<str>>,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }
@@ -149,6 +259,10 @@ pub struct Upstream {
     pub attempts_max: u32,
     /// Largest response head in bytes, 1 KiB to 64 KiB.
     pub head_bytes_max: usize,
+    /// A tunnel may carry nothing in either direction for so long. Zero: no limit. Default 10 minutes.
+    pub tunnel_idle_timeout: Duration,
+    /// When connections are no longer reused.
+    pub quarantine: Quarantine,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }

@@ -11,7 +11,9 @@ use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::{EventReceiver, event_channel};
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, Listener, Snapshot};
+use corelane_engine::snapshot::{
+    Address, ClientHalfClose, ForwardedFields, Listener, ListenerLimits, RequestRules, Snapshot,
+};
 use corelane_engine::worker::{WorkerConfig, spawn};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -52,6 +54,8 @@ fn ends_cleanly_on(request: DriverRequest) {
         trusted_proxies: vec![],
         forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
         client_half_close: ClientHalfClose::Abort,
+        limits: ListenerLimits::default(),
+        rules: RequestRules::default(),
         counters: PerWorker::new(1),
     };
     let counters = listener.counters.clone();

@@ -7,10 +7,12 @@ mod field;
 mod framing;
 mod head;
 mod method;
+mod path;
 mod span;
 
 pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
 pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version};
-pub use method::Method;
+pub use method::{Method, MethodSet};
+pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;

@@ -50,3 +50,34 @@ impl Method {
         matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace)
     }
 }
+
+/// A set of methods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MethodSet {
+    /// A bit for each method but [`Method::Other`].
+    known: u16,
+    others: Vec<Box<[u8]>>,
+}
+
+impl MethodSet {
+    /// The set of these tokens.
+    pub fn new<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut set = Self::default();
+        for token in tokens {
+            match Method::from_token(token) {
+                Method::Other => set.others.push(token.into()),
+                method => set.known |= 1 << method as u16,
+            }
+        }
+        set
+    }
+
+    /// Whether a method is in it; `token` is its name.
+    #[must_use]
+    pub fn contains(&self, method: Method, token: &[u8]) -> bool {
+        match method {
+            Method::Other => self.others.iter().any(|other| **other == *token),
+            method => self.known & 1 << method as u16 != 0,
+        }
+    }
+}

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, HostPolicy};
+use corelane_engine::snapshot::{
+    Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
+};
 use ipnet::IpNet;
 
 /// A whole configuration file, checked.
@@ -107,6 +109,11 @@ pub struct Listener {
     pub forwarded: ForwardedFields,
     /// `client_half_close`
     pub client_half_close: ClientHalfClose,
+    /// `request_line_bytes_max`, `field_bytes_max`, `pipeline_bytes_max`, `requests_max`, `body_rate_min`,
+    /// `send_rate_min`, `connections_max`, `client_connections_max`
+    pub limits: ListenerLimits,
+    /// `methods_refused`, `underscore_fields`, `trailers`, `paths`
+    pub rules: RequestRules,
 }
 
 /// One of `[[routes]]`
@@ -124,6 +131,10 @@ pub struct Route {
     pub upstream: usize,
     /// `host`: "preserve" or a name.
     pub host: HostPolicy,
+    /// `body_bytes_max`
+    pub body_bytes_max: u64,
+    /// `upgrades`, in lower case
+    pub upgrades: Vec<Box<str>>,
 }
 
 /// One of `[upstreams.*]`
@@ -151,6 +162,10 @@ pub struct Upstream {
     pub attempts_max: u32,
     /// `head_bytes_max`
     pub head_bytes_max: usize,
+    /// `tunnel_idle_timeout`
+    pub tunnel_idle_timeout: Duration,
+    /// `quarantine_after`, `quarantine_time`
+    pub quarantine: Quarantine,
 }
 
 /// One of an upstream's `endpoints`.

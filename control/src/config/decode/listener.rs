@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
+use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, ListenerLimits, RequestRules};
 use ipnet::IpNet;
 
 use crate::config::names::{self, Names};
@@ -88,6 +88,8 @@ fn listener(
         trusted_proxies: trusted_proxies?,
         forwarded: forwarded?,
         client_half_close: client_half_close?,
+        limits: ListenerLimits::default(),
+        rules: RequestRules::default(),
     })
 }
 

@@ -55,6 +55,8 @@ fn route(
         path: path.clone(),
         upstream: upstream?,
         host: host?,
+        body_bytes_max: 0,
+        upgrades: vec!["websocket".into()],
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_engine::snapshot::Quarantine;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -88,6 +89,8 @@ fn upstream(
         idle_connections_max: idle_connections_max? as usize,
         attempts_max: attempts_max?,
         head_bytes_max: head_bytes_max?,
+        tunnel_idle_timeout: Duration::from_secs(600),
+        quarantine: Quarantine::default(),
     })
 }
 

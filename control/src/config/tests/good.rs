@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, HostPolicy};
+use corelane_engine::snapshot::{
+    Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
+};
 use corelane_routing::{HostPattern, PathPattern};
 
 use super::{LISTENER, ROUTE, UPSTREAM, completed};
@@ -35,6 +37,8 @@ fn listener(name: &str, address: Address) -> Listener {
         trusted_proxies: Vec::new(),
         forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
         client_half_close: ClientHalfClose::Abort,
+        limits: ListenerLimits::default(),
+        rules: RequestRules::default(),
     }
 }
 
@@ -52,6 +56,8 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         idle_connections_max: 256,
         attempts_max: 3,
         head_bytes_max: 16 << 10,
+        tunnel_idle_timeout: Duration::from_secs(600),
+        quarantine: Quarantine::default(),
     }
 }
 
@@ -80,6 +86,8 @@ fn the_smallest_file_has_the_defaults() {
             path: PathPattern::prefix("/").unwrap(),
             upstream: 0,
             host: HostPolicy::Preserve,
+            body_bytes_max: 0,
+            upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", vec![endpoint("127.0.0.1:8001", 1)])],
     };
@@ -159,6 +167,8 @@ fn reads_the_core_example() {
             path: PathPattern::prefix("/api").unwrap(),
             upstream: 0,
             host: HostPolicy::Preserve,
+            body_bytes_max: 0,
+            upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", endpoints)],
     };
