@@ -161,6 +161,8 @@ const fn framing_reason(error: FramingError) -> &'static str {
         FramingError::LengthInvalid => "length_invalid",
         FramingError::TransferEncodingUnsupported => "transfer_encoding_unsupported",
         FramingError::TransferEncodingInHttp10 => "transfer_encoding_in_http10",
+        FramingError::TransferEncodingInInterim => "transfer_encoding_in_interim",
+        FramingError::ContentInConnect => "content_in_connect",
     }
 }
 
