@@ -204,6 +204,7 @@ impl<S: Dial> Exchange<S> {
             request_line_bytes_max: HeadLimits::default()
                 .request_line_bytes_max
                 .min(listener.head_bytes_max - 2),
+            field_bytes_max: HeadLimits::default().field_bytes_max,
             fields_max: listener.fields_max,
         };
         let due_ms = due(self.started_ms, listener.head_timeout);
@@ -321,6 +322,7 @@ impl<S: Dial> Exchange<S> {
         let limits = HeadLimits {
             head_bytes_max: upstream.head_bytes_max,
             request_line_bytes_max: upstream.head_bytes_max,
+            field_bytes_max: upstream.head_bytes_max,
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
