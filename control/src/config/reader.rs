@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             if self.section.keys().any(|known| known.name == name) {
                 continue;
             }
-            let elsewhere = reference().iter().find(|known| known.name == name);
+            let elsewhere = reference().find(|known| known.name == name);
             let meant = suggest::nearest(name, self.section.keys().map(|known| known.name));
             let hint = match (elsewhere, meant) {
                 (Some(key), _) => format!("; it is a key of {}", key.section.title()),

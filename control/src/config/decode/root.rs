@@ -144,7 +144,7 @@ fn unknown(word: &str, value: &Spanned<DeValue<'_>>, meant: Option<&str>) -> Str
             let section = SECTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s.title());
             format!("; did you mean {section}?")
         }
-        None => match reference().iter().find(|key| key.name == word && !is_section) {
+        None => match reference().find(|key| key.name == word && !is_section) {
             Some(key) => format!("; it belongs below {}", key.section.title()),
             None => String::new(),
         },

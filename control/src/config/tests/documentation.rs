@@ -103,9 +103,9 @@ fn the_document_has_every_key_and_no_other() {
         assert!(chapter.contains(&facts), "{place:?} lacks: {facts}");
         assert!(chapter.contains(&format!("{} = ", key.name)), "{place:?} lacks an example");
     }
-    let sections: Vec<_> = reference().iter().map(|key| heading(key.section)).collect();
+    let sections: Vec<_> = reference().map(|key| heading(key.section)).collect();
     for (section, key) in chapters.keys().filter(|(_, key)| !key.is_empty()) {
-        let known = reference().iter().any(|known| heading(known.section) == section && known.name == key);
+        let known = reference().any(|known| heading(known.section) == section && known.name == key);
         assert!(known || !sections.contains(&section.as_str()), "{section} {key} is no key");
     }
 }
@@ -118,7 +118,7 @@ fn every_example_of_the_document_is_allowed() {
         parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         examples += 1;
     }
-    assert!(examples > reference().len(), "{examples}");
+    assert!(examples > reference().count(), "{examples}");
 }
 
 #[test]
