@@ -111,6 +111,8 @@ impl PartialEq for Route<'_> {
             && a.hosts == b.hosts
             && a.path == b.path
             && a.host == b.host
+            && a.body_bytes_max == b.body_bytes_max
+            && a.upgrades == b.upgrades
     }
 }
 
@@ -159,6 +161,9 @@ mod tests {
         new.admin = Some(crate::config::Admin { address: new.listeners[0].address.clone() });
         let changes = Changes::between(&old, &new);
         assert_eq!(changes.routes.changed, ["all"]);
+        new.routes[0].upstream = 1;
+        new.routes[0].body_bytes_max = 1;
+        assert_eq!(Changes::between(&old, &new).routes.changed, ["all"], "another limit of the body");
         assert_eq!(changes.listeners.changed, ["web"]);
         assert_eq!(changes.settings, ["admin"]);
         assert_eq!(changes.after_restart, ["process.workers"]);

@@ -28,6 +28,7 @@ mod show;
 mod size;
 mod suggest;
 mod syntax;
+mod token;
 mod types;
 mod unclosed;
 mod value;

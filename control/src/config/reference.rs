@@ -55,6 +55,8 @@ pub enum Section {
     Resolver,
     /// `[[listeners]]`
     Listener,
+    /// `paths = { ... }` of a listener
+    PathPolicies,
     /// `[[routes]]`
     Route,
     /// `path = { ... }` of a route
@@ -74,6 +76,7 @@ impl Section {
             Self::AccessLog => "[access_log]",
             Self::Resolver => "[resolver]",
             Self::Listener => "[[listeners]]",
+            Self::PathPolicies => "paths",
             Self::Route => "[[routes]]",
             Self::Path => "path",
             Self::Upstream => "[upstreams.NAME]",

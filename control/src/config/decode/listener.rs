@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, ListenerLimits, RequestRules};
+use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
+use super::{limits, rules};
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
@@ -75,6 +76,8 @@ fn listener(
     let forwarded = forwarded(section);
     let client_half_close =
         section.or_default("client_half_close", |value| value::choice(value, &HALF_CLOSES));
+    let limits = limits::decode(section, head_bytes_max);
+    let rules = rules::decode(section);
     protocol?;
     Ok(Listener {
         name: name?.into(),
@@ -88,8 +91,8 @@ fn listener(
         trusted_proxies: trusted_proxies?,
         forwarded: forwarded?,
         client_half_close: client_half_close?,
-        limits: ListenerLimits::default(),
-        rules: RequestRules::default(),
+        limits: limits?,
+        rules: rules?,
     })
 }
 

@@ -3,11 +3,13 @@
 
 mod access_log;
 mod admin;
+mod limits;
 mod listener;
 mod process;
 mod resolver;
 mod root;
 mod route;
+mod rules;
 mod upstream;
 
 use toml::de::DeTable;

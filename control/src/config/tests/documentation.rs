@@ -17,6 +17,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         }
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
+        Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
@@ -56,6 +57,7 @@ fn chapters() -> HashMap<(String, String), String> {
 
 fn heading(section: Section) -> &'static str {
     match section {
+        Section::PathPolicies => "paths of a listener",
         Section::Path => "path of a route",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
@@ -83,6 +85,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
+                Section::PathPolicies => text.replacen(&format!("{} = {value}", key.name), "", 1),
                 _ => text.replacen(&line, "", 1),
             };
             assert_ne!(text, without);
