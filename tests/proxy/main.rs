@@ -23,6 +23,7 @@ mod fields;
 mod forwarded;
 mod framing;
 mod harness;
+mod hostile;
 mod interim;
 mod keepalive;
 mod malformed;
