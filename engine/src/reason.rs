@@ -47,7 +47,11 @@ words! {
         RequestBodyTimeout = "request_body_timeout",
         ClientGone = "client_gone",
         SendTimeout = "send_timeout",
+        BodyRate = "body_rate",
+        SendRate = "send_rate",
         MethodRefused = "method_refused",
+        BodyTooLarge = "body_too_large",
+        UpgradeWithBody = "upgrade_with_body",
 
         HeadTooLarge = "head_too_large",
         RequestLineTooLong = "request_line_too_long",
@@ -66,10 +70,23 @@ words! {
         Nul = "nul",
         NotOneHead = "not_one_head",
         ConnectionOptionsExcess = "connection_options_excess",
+        ConnectionNominatesProtected = "connection_nominates_protected",
+        UnderscoreField = "underscore_field",
         HostMissing = "host_missing",
         HostRepeated = "host_repeated",
         HostInvalid = "host_invalid",
         HostMismatch = "host_mismatch",
+
+        PathEncodedSlash = "path_encoded_slash",
+        PathBackslash = "path_backslash",
+        PathEncodedControl = "path_encoded_control",
+        PathEncodedDelimiter = "path_encoded_delimiter",
+        PathDotSegment = "path_dot_segment",
+        PathParameter = "path_parameter",
+        PathEmptySegment = "path_empty_segment",
+        PathEscapeInvalid = "path_escape_invalid",
+        PathDotAmbiguous = "path_dot_ambiguous",
+        PathAboveRoot = "path_above_root",
 
         LengthWithTransferEncoding = "length_with_transfer_encoding",
         LengthRepeated = "length_repeated",
@@ -97,11 +114,14 @@ words! {
         ResponseTruncated = "response_truncated",
         InterimResponsesExcess = "interim_responses_excess",
         UnexpectedSwitch = "unexpected_switch",
+        SwitchMismatch = "switch_mismatch",
         RequestTimeout = "request_timeout",
 
         NoRoute = "no_route",
         NoEndpoint = "no_endpoint",
         DescriptorsExhausted = "descriptors_exhausted",
+        TunnelIdleTimeout = "tunnel_idle_timeout",
+        DrainTimeout = "drain_timeout",
     }
 }
 
