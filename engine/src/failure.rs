@@ -213,6 +213,8 @@ const fn framing_reason(error: FramingError) -> Reason {
         FramingError::LengthInvalid => Reason::LengthInvalid,
         FramingError::TransferEncodingUnsupported => Reason::TransferEncodingUnsupported,
         FramingError::TransferEncodingInHttp10 => Reason::TransferEncodingInHttp10,
+        FramingError::TransferEncodingInInterim => Reason::TransferEncodingInInterim,
+        FramingError::ContentInConnect => Reason::ContentInConnect,
     }
 }
 

@@ -93,6 +93,8 @@ words! {
         LengthInvalid = "length_invalid",
         TransferEncodingUnsupported = "transfer_encoding_unsupported",
         TransferEncodingInHttp10 = "transfer_encoding_in_http10",
+        TransferEncodingInInterim = "transfer_encoding_in_interim",
+        ContentInConnect = "content_in_connect",
         ChunkSizeInvalid = "chunk_size_invalid",
         ChunkSizeTooLong = "chunk_size_too_long",
         ChunkExtensionInvalid = "chunk_extension_invalid",

@@ -55,7 +55,11 @@ pub(crate) fn connection_options(fields: &Fields, bytes: &[u8]) -> ConnectionOpt
 
 impl ConnectionOptions {
     /// Whether this field is named, so that it ends here.
+    #[inline]
     pub(crate) fn nominate(&self, field: &Field, bytes: &[u8]) -> bool {
+        if self.nominated_count == 0 {
+            return false;
+        }
         let name = field.name.bytes(bytes);
         self.nominated(bytes).any(|option| option.eq_ignore_ascii_case(name))
     }
