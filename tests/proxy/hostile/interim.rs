@@ -41,7 +41,8 @@ fn cases() -> Vec<Case> {
         refused("100 with TE", "HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n", "transfer_encoding_in_interim"),
         refused("103 with TE", "HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "transfer_encoding_in_interim"),
         refused("103 with another TE", "HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: gzip\r\n\r\n", "transfer_encoding_in_interim"),
-        refused("an interim response with two lengths", "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n", "length_repeated"),
+        passed("an interim response with two lengths has none", "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\nContent-Length: 1\r\nLink: </a>\r\n\r\n")
+            .sees(before_ok("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")),
         refused("an interim response with a folded line", "HTTP/1.1 103 Early Hints\r\nX-A: 1\r\n 2\r\n\r\n", "line_folding"),
         refused("an interim response with NUL", "HTTP/1.1 103 Early Hints\r\nX-A: \0\r\n\r\n", "nul"),
         passed("an interim response's hop-by-hop fields end here", "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: 1\r\nLink: </a>\r\n\r\n")

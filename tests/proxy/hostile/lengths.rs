@@ -197,10 +197,8 @@ fn lengths() -> Vec<Case> {
         // Octal for some readers, so it does not go on as it came.
         Case::new("CL with leading zeros is a plain number", post("Content-Length: 0010", "0123456789"))
             .arrives(post("Content-Length: 10", "0123456789")),
-        Case::new("CL with white space around it is a plain number", post("Content-Length: \t 3 \t", "abc"))
-            .arrives(post("Content-Length: 3", "abc")),
-        Case::new("CL without white space is a plain number", post("Content-Length:3", "abc"))
-            .arrives(post("Content-Length: 3", "abc")),
+        Case::new("CL with white space around it is a plain number", post("Content-Length: \t 3 \t", "abc")),
+        Case::new("CL without white space is a plain number", post("Content-Length:3", "abc")),
         Case::new("Content_Length is left out", "GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 3\r\n\r\n")
             .arrives(GET),
     ]

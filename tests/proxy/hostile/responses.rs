@@ -50,11 +50,11 @@ fn status_lines() -> Vec<Case> {
         invalid("two spaces before the status", "HTTP/1.1  200 OK"),
         invalid("a tab before the status", "HTTP/1.1\t200 OK"),
         invalid("a control byte in the reason", "HTTP/1.1 200 O\x01K"),
-        invalid("a word before the version", "x HTTP/1.1 200 OK"),
+        line("a word before the version", "x HTTP/1.1 200 OK", "version_invalid"),
         line("a response in lower case", "http/1.1 200 OK", "version_invalid"),
         line("a response of HTTP/2", "HTTP/2.0 200 OK", "version_unsupported"),
         line("a response of version 1.2", "HTTP/1.2 200 OK", "version_unsupported"),
-        line("a response of SHOUTcast", "ICY 200 OK", "status_line_invalid"),
+        line("a response of SHOUTcast", "ICY 200 OK", "version_invalid"),
         line("a response of SSH", "SSH-2.0-OpenSSH_9.2", "version_invalid"),
         line("NUL in the reason", "HTTP/1.1 200 O\0K", "nul"),
         line("CR in the reason", "HTTP/1.1 200 O\rK", "bare_carriage_return"),
@@ -271,9 +271,19 @@ const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
 fn bodies() -> Vec<Case> {
     // What the client sees of a chunked response that is cut after its first chunk.
     let cut = |name, bytes: &[u8], reason| {
-        Case::response(name, chunked([b"3\r\nabc\r\n", bytes].concat())).cut(chunked("3\r\nabc\r\n"), reason)
+        Case::response(name, chunked("3\r\nabc\r\n"))
+            .replies_later(bytes)
+            .cut(chunked("3\r\nabc\r\n"), reason)
     };
+    // Nothing has gone out yet.
+    let at_once = |name, body: &str, reason| Case::response(name, chunked(body)).bad_gateway(reason);
     vec![
+        at_once("a response whose first chunk is none", "xyz\r\nabc\r\n0\r\n\r\n", "chunk_size_invalid"),
+        at_once("a response whose first chunk has a sign", "+3\r\nabc\r\n0\r\n\r\n", "chunk_size_invalid"),
+        at_once("a response whose second chunk is none", "3\r\nabc\r\nxyz\r\n", "chunk_size_invalid"),
+        at_once("a response whose chunk ends with LF", "3\nabc\r\n0\r\n\r\n", "chunk_bare_line_feed"),
+        at_once("a response whose chunk is too long", "3\r\nabcdef\r\n0\r\n\r\n", "chunk_data_unterminated"),
+        at_once("a response whose trailer is none", "0\r\nX-A : 1\r\n\r\n", "trailer_invalid"),
         Case::response("a body that is shorter than it says", ok("Content-Length: 10", "abc"))
             .then(Then::Close)
             .cut(ok("Content-Length: 10", "abc"), "response_truncated"),
@@ -296,8 +306,7 @@ fn bodies() -> Vec<Case> {
         cut("a response's trailer with a space before the colon", b"0\r\nX-A : 1\r\n\r\n", "trailer_invalid"),
         cut("a response's trailers without end",
             &[b"0\r\n".as_slice(), &b"X-A: 1\r\n".repeat(500)].concat(), "too_many_trailers"),
-        Case::response("a response's chunk without its CRLF", chunked("3\r\nabcdef\r\n0\r\n\r\n"))
-            .cut(chunked("3\r\nabc\r\n"), "chunk_data_unterminated"),
+cut("a response's chunk without its CRLF", b"3\r\nabcdef\r\n0\r\n\r\n", "chunk_data_unterminated").sees_more(b"3\r\nabc\r\n"),
         Case::response("a response's extensions end here", chunked("3;a=b\r\nabc\r\n0;c\r\n\r\n"))
             .sees(chunked("3\r\nabc\r\n0\r\n\r\n")),
         Case::response("a response's trailers pass", chunked("3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")),
