@@ -12,6 +12,7 @@
 mod counting;
 mod deadline;
 mod failing;
+mod hygiene;
 mod tries;
 
 use std::future::poll_fn;
@@ -29,7 +30,7 @@ use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::H1Upstream;
+use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
     connection_options,
@@ -45,6 +46,7 @@ use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, Upstream as UpstreamConfig,
 };
+use crate::tripwire::Tripwires;
 
 /// Interim responses of one exchange at most.
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
@@ -91,6 +93,8 @@ pub(crate) struct Exchange<S: Dial> {
     upload_over: bool,
     /// The whole request was received when the response head came.
     request_complete: bool,
+    /// The final response came before the whole request was sent.
+    answered_early: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -107,6 +111,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) response_bytes: u64,
     pub(crate) status: u16,
     pub(crate) failure: Option<Failure>,
+    pub(crate) tripwires: Tripwires,
 }
 
 /// Where the response stands.
@@ -165,6 +170,7 @@ impl<S: Dial> Exchange<S> {
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
+            answered_early: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -178,6 +184,7 @@ impl<S: Dial> Exchange<S> {
             response_bytes: 0,
             status: 0,
             failure: None,
+            tripwires: Tripwires::default(),
         }
     }
 
@@ -352,7 +359,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream.idle_timeout, check);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream, check);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
@@ -369,7 +376,7 @@ impl<S: Dial> Exchange<S> {
                 };
                 let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
                 match attempt {
-                    Ok(stream) => break Ok(stream),
+                    Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
                         endpoint.counters.of(core.index).stale.increment();
                         upstream_counters.retries.increment();
@@ -378,14 +385,12 @@ impl<S: Dial> Exchange<S> {
                 }
             };
             match attempt {
-                Ok(idle) => {
-                    if let Some(stream) = idle {
-                        pool.check_in(stream, clock::coarse_ms(), upstream.idle_connections_max);
-                        core.keep_ticking();
-                    }
+                Ok(leftover) => {
+                    self.retire(&core, pool, upstream, leftover);
                     return Ok(());
                 }
                 Err((failure, may_try_again)) => {
+                    self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again {
                         return Err(failure);
                     }
@@ -457,8 +462,8 @@ impl<S: Dial> Exchange<S> {
         connected
     }
 
-    /// SendHead and the relay over one connection. `Ok` has the connection if it can be used again; `Err` says whether
-    /// another attempt is safe.
+    /// SendHead and the relay over one connection. `Ok` has what is left of the connection; `Err` says whether another
+    /// attempt is safe.
     async fn attempt(
         &mut self,
         session: &mut Session<S>,
@@ -466,7 +471,7 @@ impl<S: Dial> Exchange<S> {
         endpoint: &Endpoint,
         limits: HeadLimits,
         resendable: bool,
-    ) -> Result<Option<S>, (Failure, bool)> {
+    ) -> Result<Leftover<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
         let counters = endpoint.counters.of(core.index);
@@ -494,10 +499,7 @@ impl<S: Dial> Exchange<S> {
             }
         };
         match relayed {
-            Ok(()) => {
-                let reusable = self.upstream_keeps && !self.upload_over && down.is_request_complete();
-                Ok(if reusable { up.into_idle() } else { None })
-            }
+            Ok(()) => Ok(up.into_leftover()),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
@@ -637,6 +639,9 @@ impl<S: Dial> Exchange<S> {
                     up.settle(lent);
                     return Ok(true);
                 };
+                if !self.request_complete || up.is_blocked() {
+                    self.note_early_response();
+                }
                 up.start_body(upstream);
                 down.start_response(self.response_framing);
                 self.phase = Phase::Body;
@@ -750,6 +755,9 @@ impl<S: Dial> Exchange<S> {
     /// Counts and logs.
     fn finish(&mut self, session: &mut Session<S>) {
         self.count_listener(|counters| counters.requests.increment());
+        if !self.tripwires.is_empty() {
+            self.count_tripwires();
+        }
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());
             counters.requests.increment();
