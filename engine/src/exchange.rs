@@ -644,11 +644,15 @@ impl<S: Dial> Exchange<S> {
                 }
                 up.start_body(upstream);
                 down.start_response(self.response_framing);
-                self.phase = Phase::Body;
-                Poll::Ready(up.lend_response_body(lent, &mut |batch| {
+                let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
                     down.send_response(out, batch, lent)
-                }))
+                });
+                // A body that breaks a rule at once has not let the head out: the client can still be told.
+                if !matches!(begun, Err(RelayError::Receive(_))) {
+                    self.phase = Phase::Body;
+                }
+                Poll::Ready(begun)
             }
             Phase::Body => up.poll_response_body(cx, lent, &mut |batch| {
                 received += batch.bytes;
