@@ -72,6 +72,8 @@ pub(crate) struct Exchange<S: Dial> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
+    /// Its number at the worker ([`crate::request_id`]).
+    pub(crate) number: u64,
     /// The request head as it is sent upstream, and again where that is safe.
     pub(crate) head: Vec<u8>,
     /// Where it begins in there.
@@ -153,6 +155,7 @@ impl<S: Dial> Exchange<S> {
         Self {
             local,
             listener,
+            number: session.core.request_ids.take(),
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
@@ -775,7 +778,9 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            session.core.log_record(|line| Record { exchange: self, client: &session.client }.write(line));
+            let request_id = session.core.request_ids.text(self.number);
+            let record = Record { exchange: self, client: &session.client, request_id };
+            session.core.log_record(|line| record.write(line));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }

@@ -27,6 +27,7 @@ mod pool;
 pub mod reason;
 mod record;
 mod reputation;
+mod request_id;
 mod session;
 pub mod snapshot;
 mod stages;

@@ -9,12 +9,14 @@ use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::reason::Word;
+use crate::request_id::REQUEST_ID_DIGITS;
 use crate::tripwire::Tripwires;
 
 /// Writes one exchange.
 pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) client: &'a ClientAddress,
+    pub(crate) request_id: [u8; REQUEST_ID_DIGITS],
 }
 
 impl<S: Dial> Record<'_, S> {
@@ -23,6 +25,8 @@ impl<S: Dial> Record<'_, S> {
         let snapshot = exchange.snapshot();
         out.extend_from_slice(b"{\"time\":\"");
         write_rfc3339(out, clock::unix_coarse_ns());
+        out.extend_from_slice(b"\",\"request_id\":\"");
+        out.extend_from_slice(&self.request_id);
         out.extend_from_slice(b"\",\"client\":\"");
         self.write_client(out);
         out.push(b'"');
