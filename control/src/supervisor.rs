@@ -219,6 +219,14 @@ impl Supervisor {
                         log::info!("listener closed", address = address);
                     }
                 }
+                Event::ReuseSuspended { worker, upstream, endpoint, reason, time } => log::warning!(
+                    "connection reuse suspended",
+                    upstream = upstream,
+                    endpoint = endpoint,
+                    reason = reason,
+                    time = format_args!("{time:?}"),
+                    worker = worker
+                ),
                 Event::Drained { worker } => action = action.or(self.shutdown.on_worker_done(worker)),
                 Event::Failed { worker, reason } => {
                     action = action.or(self.on_worker_failed(worker, &reason)?)

@@ -17,6 +17,7 @@ use crate::event::EventSender;
 use crate::io::{Dial, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
+use crate::request_id::RequestIds;
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -26,6 +27,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) scratch: Scratch,
     /// Its free list.
     pub(crate) buffers: Buffers,
+    /// Its names for requests.
+    pub(crate) request_ids: RequestIds,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
     /// The snapshot in force, with the worker's own state for it.
@@ -81,6 +84,7 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
+            request_ids: RequestIds::new(),
             deadlines: Deadlines::new(clock::coarse_ms()),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),

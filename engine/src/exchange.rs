@@ -12,10 +12,12 @@
 mod counting;
 mod deadline;
 mod failing;
+mod hygiene;
 mod trailers;
 mod tries;
 mod tunnel;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -33,7 +35,7 @@ use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::H1Upstream;
+use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
     connection_options, upgrades, wants_upgrade,
@@ -49,6 +51,7 @@ use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
+use crate::tripwire::{Tripwire, Tripwires};
 
 /// Interim responses of one exchange at most.
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
@@ -74,6 +77,8 @@ pub(crate) struct Exchange<S: Dial> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
+    /// Its number at the worker ([`crate::request_id`]).
+    pub(crate) number: u64,
     /// The request head as it is sent upstream, and again where that is safe.
     pub(crate) head: Vec<u8>,
     /// Where it begins in there.
@@ -101,8 +106,8 @@ pub(crate) struct Exchange<S: Dial> {
     upload_over: bool,
     /// The whole request was received when the response head came.
     request_complete: bool,
-    /// The whole request was sent when the response head came.
-    request_sent: bool,
+    /// The final response came before the whole request was sent.
+    answered_early: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -121,6 +126,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) response_bytes: u64,
     pub(crate) status: u16,
     pub(crate) failure: Option<Failure>,
+    pub(crate) tripwires: Tripwires,
 }
 
 /// Where the response stands.
@@ -142,8 +148,8 @@ enum Answer {
 
 /// How the attempt that succeeded ended.
 enum Done<S> {
-    /// With a response; there is a connection if it can be used again.
-    Answered(Option<S>),
+    /// With a response; this is left of the connection.
+    Answered(Leftover<S>),
     /// With a tunnel.
     Switched(Box<H1Upstream<S>>),
 }
@@ -179,6 +185,7 @@ impl<S: Dial> Exchange<S> {
         Self {
             local,
             listener,
+            number: session.core.request_ids.take(),
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
@@ -200,7 +207,7 @@ impl<S: Dial> Exchange<S> {
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
-            request_sent: false,
+            answered_early: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -216,6 +223,7 @@ impl<S: Dial> Exchange<S> {
             response_bytes: 0,
             status: 0,
             failure: None,
+            tripwires: Tripwires::default(),
         }
     }
 
@@ -323,9 +331,17 @@ impl<S: Dial> Exchange<S> {
             path,
             upgrades: route.map_or(&[], |route| &route.upgrades),
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop,
+            dropped_underscore: Cell::default(),
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
+        if written.dropped_underscore.get() {
+            self.note(Tripwire::UnderscoreFieldDropped);
+        }
+        if verdict.is_ok() && head.fields.count(Known::Upgrade) > 0 && self.words.upgrade.is_empty() {
+            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
+            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        }
         if matches!(host_policy, HostPolicy::Set(_)) {
             self.words.host = Span::new(0, self.head_start);
         }
@@ -429,7 +445,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream.idle_timeout, check);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream, check);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
@@ -446,7 +462,7 @@ impl<S: Dial> Exchange<S> {
                 };
                 let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
                 match attempt {
-                    Ok(stream) => break Ok(stream),
+                    Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
                         endpoint.counters.of(core.index).stale.increment();
                         upstream_counters.retries.increment();
@@ -455,15 +471,13 @@ impl<S: Dial> Exchange<S> {
                 }
             };
             match attempt {
-                Ok(Done::Answered(idle)) => {
-                    if let Some(stream) = idle {
-                        pool.check_in(stream, clock::coarse_ms(), upstream.idle_connections_max);
-                        core.keep_ticking();
-                    }
+                Ok(Done::Answered(leftover)) => {
+                    self.retire(&core, pool, upstream, leftover);
                     return Ok(None);
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again {
                         return Err(failure);
                     }
@@ -579,13 +593,7 @@ impl<S: Dial> Exchange<S> {
         };
         match relayed {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
-            Ok(()) => {
-                // What answered before it had the whole request, or might have switched protocols, may not agree about
-                // where the next request begins.
-                let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
-                let reusable = self.upstream_keeps && self.request_sent && !self.upload_over && !may_switch;
-                Ok(Done::Answered(if reusable { up.into_idle() } else { None }))
-            }
+            Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
@@ -707,7 +715,6 @@ impl<S: Dial> Exchange<S> {
             Phase::Head => {
                 out.clear();
                 self.request_complete = down.is_request_complete();
-                self.request_sent = self.request_complete && !up.is_blocked();
                 let head = &mut *core.response_head.borrow_mut();
                 let mut answer = Err(Failure::UpstreamClosed);
                 let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
@@ -737,14 +744,21 @@ impl<S: Dial> Exchange<S> {
                         return Ok(true);
                     }
                 };
+                if !self.request_complete || up.is_blocked() {
+                    self.note_early_response();
+                }
                 up.start_body(upstream);
                 down.start_response(self.response_framing);
-                self.phase = Phase::Body;
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
-                Poll::Ready(up.lend_response_body(lent, &mut |batch| {
+                let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
                     trailers.filter(rules, batch, |batch| down.send_response(out, batch, lent))
-                }))
+                });
+                // A body that breaks a rule at once has not let the head out: the client can still be told.
+                if !matches!(begun, Err(RelayError::Receive(_))) {
+                    self.phase = Phase::Body;
+                }
+                Poll::Ready(begun)
             }
             Phase::Body => {
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
@@ -777,6 +791,9 @@ impl<S: Dial> Exchange<S> {
         let options = &connection_options(&head.fields, bytes);
         if options.excess {
             return Err(Failure::ResponseOptions);
+        }
+        if options.protected {
+            self.note(Tripwire::ConnectionNominationIgnored);
         }
         let upstream = response_framing(head, bytes, self.method).map_err(Failure::ResponseFraming)?;
         let mut written = DownstreamHead {
@@ -893,6 +910,10 @@ impl<S: Dial> Exchange<S> {
     /// Counts and logs.
     fn finish(&mut self, session: &mut Session<S>) {
         self.count_listener(|counters| counters.requests.increment());
+        self.note_trailers();
+        if !self.tripwires.is_empty() {
+            self.count_tripwires();
+        }
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());
             counters.requests.increment();
@@ -907,7 +928,9 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            session.core.log_record(|line| Record { exchange: self, client: &session.client }.write(line));
+            let request_id = session.core.request_ids.text(self.number);
+            let record = Record { exchange: self, client: &session.client, request_id };
+            session.core.log_record(|line| record.write(line));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }

@@ -5,6 +5,7 @@ use corelane_semantics::{FramingError, HostError, PathError};
 
 use crate::message::ReceiveError;
 use crate::reason::Reason;
+use crate::reputation::Offence;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,17 @@ impl Failure {
     pub(crate) const fn ends_connection(self) -> bool {
         // Behind a refused CONNECT the client may already speak another protocol.
         matches!(self.fault(), Fault::Downstream)
+    }
+
+    /// Whether the endpoint has put the connection out of step, and how.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::ResponseTruncated => Some(Offence::ShortBody),
+            Self::ResponseHead(_) | Self::ResponseFraming(_) | Self::ResponseChunk(_) => {
+                Some(Offence::Malformed(self.reason()))
+            }
+            _ => None,
+        }
     }
 
     /// What a failure to receive a request means.

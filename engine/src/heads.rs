@@ -6,6 +6,7 @@
 mod client;
 mod options;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
@@ -65,6 +66,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) upgrades: &'a [Box<str>],
     /// Whether fields with `_` in their name end here.
     pub(crate) drops_underscores: bool,
+    /// Set when one did.
+    pub(crate) dropped_underscore: Cell<bool>,
 }
 
 /// Where the log finds its words in a written request head.
@@ -209,10 +212,11 @@ impl UpstreamHead<'_> {
         match field.known {
             None => {
                 let name = field.name.bytes(self.bytes);
-                let ends_here = self.options.nominate(field, self.bytes)
-                    || (self.drops_underscores && name.contains(&b'_'))
-                    || (!self.trusted && is_origin_claim(name));
-                !ends_here
+                if self.drops_underscores && name.contains(&b'_') {
+                    self.dropped_underscore.set(true);
+                    return false;
+                }
+                !self.options.nominate(field, self.bytes) && (self.trusted || !is_origin_claim(name))
             }
             Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
             Some(Known::Host) => keep_host,

@@ -40,6 +40,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// Why Corelane ended an exchange. `crate::failure` says which failure has which, and what follows.
     Reason {
@@ -130,6 +132,7 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tripwire::Tripwire;
     use std::collections::BTreeSet;
 
     /// The words of the first column of every table below this heading.
@@ -151,11 +154,13 @@ mod tests {
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
-        assert_eq!(names::<Reason>().len(), Reason::ALL.len());
+        let all = names::<Reason>().union(&names::<Tripwire>()).count();
+        assert_eq!(all, Reason::ALL.len() + Tripwire::ALL.len());
     }
 
     #[test]
-    fn every_reason_is_documented_and_nothing_else_is() {
+    fn every_word_is_documented_and_nothing_else_is() {
         assert_eq!(documented("Reasons"), names::<Reason>());
+        assert_eq!(documented("Tripwires"), names::<Tripwire>());
     }
 }

@@ -36,5 +36,6 @@ mod routing;
 mod spinning;
 mod streaming;
 mod timeouts;
+mod tripwires;
 mod upstream_restart;
 mod workers;

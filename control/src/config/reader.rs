@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether a key is there under a wrong name, which is told.
+    pub(super) fn is_misspelt(&self, key: &str) -> bool {
+        self.misspelt.contains(&key)
+    }
+
     /// A key's value, if it is a string; whatever is wrong with it is told elsewhere.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.entry(key)?.get_ref().as_str()
@@ -231,7 +236,7 @@ impl<'a> Reader<'a> {
 
     /// Reports that a required key is absent.
     pub(super) fn lacks(&self, key: &str) -> Reported {
-        if self.misspelt.contains(&key) {
+        if self.is_misspelt(key) {
             return Reported;
         }
         let example = self.known(key).example;

@@ -2,6 +2,7 @@
 //!
 //! The decoder knows no other keys and takes its defaults from here; docs/configuration.md is checked against it.
 
+mod error_page;
 mod listener;
 mod process;
 mod route;
@@ -65,6 +66,8 @@ pub enum Section {
     Upstream,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
+    /// `[[error_pages]]`
+    ErrorPage,
 }
 
 impl Section {
@@ -81,6 +84,7 @@ impl Section {
             Self::Path => "path",
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
+            Self::ErrorPage => "[[error_pages]]",
         }
     }
 
@@ -100,7 +104,7 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 4] = [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS];
+static KEYS: [&[Key]; 5] = [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS];
 
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const HEAD_SIZE: &str = "\"1KiB\" to \"64KiB\"";

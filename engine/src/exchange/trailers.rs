@@ -3,6 +3,7 @@
 //! What may never stand in a trailer section has been left out when it was received (RFC 9110 §6.5.1); this is what the
 //! listener and the message itself leave out besides.
 
+use std::cell::Cell;
 use std::io;
 
 use crate::heads::ConnectionOptions;
@@ -15,6 +16,7 @@ pub(super) struct TrailerFilter {
     is_request: bool,
     /// Names that end here, because `Connection` names them (RFC 9110 §7.6.1). Rare, and empty without memory.
     nominated: Vec<Box<[u8]>>,
+    has_dropped: Cell<bool>,
 }
 
 impl TrailerFilter {
@@ -23,7 +25,7 @@ impl TrailerFilter {
     }
 
     pub(super) fn of_response(options: &ConnectionOptions, bytes: &[u8]) -> Self {
-        Self { is_request: false, nominated: options.nominated(bytes).map(Box::from).collect() }
+        Self { nominated: options.nominated(bytes).map(Box::from).collect(), ..Self::default() }
     }
 
     /// Hands the batch to `send`, with those of its trailers that go on.
@@ -43,7 +45,13 @@ impl TrailerFilter {
                 kept.extend_from_slice(line);
             }
         }
+        self.has_dropped.set(self.has_dropped.get() || kept.len() < batch.trailers.len());
         send(&batch.with_trailers(kept))
+    }
+
+    /// Whether a trailer field ended here.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.has_dropped.get()
     }
 
     fn keeps(&self, rules: &RequestRules, name: &[u8]) -> bool {

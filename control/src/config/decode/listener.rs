@@ -30,6 +30,12 @@ impl Listeners<'_> {
     pub(super) fn at(&self, address: &Address) -> Option<usize> {
         self.addresses.get(address).copied()
     }
+
+    /// What the key `listeners` of another section names, by index; `None` without the key.
+    pub(super) fn listed(&self, section: &Reader<'_>) -> Result<Option<Vec<usize>>, Reported> {
+        let shown = |index: &usize| self.names.of(*index).unwrap_or_default().to_owned();
+        section.items("listeners", "listener", shown, |item| self.names.find(value::string(item.get_ref())?))
+    }
 }
 
 /// What `protocol` may be: nothing else yet.

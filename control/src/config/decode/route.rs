@@ -83,17 +83,10 @@ fn name<'a>(section: &Reader<'a>, index: usize, names: &mut Names<'a>) -> Result
 }
 
 fn rule(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Rule, Reported> {
-    let on = listed_listeners(section, listeners);
+    let on = listeners.listed(section).map(|on| on.unwrap_or_else(|| (0..listeners.count).collect()));
     let hosts = hosts(section);
     let path = path(section);
     Ok(Rule { listeners: on?, hosts: hosts?, path: path? })
-}
-
-fn listed_listeners(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<usize>, Reported> {
-    let shown = |index: &usize| listeners.names.of(*index).unwrap_or_default().to_owned();
-    let listed = section
-        .items("listeners", "listener", shown, |item| listeners.names.find(value::string(item.get_ref())?))?;
-    Ok(listed.unwrap_or_else(|| (0..listeners.count).collect()))
 }
 
 fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {

@@ -46,6 +46,11 @@ fn upstreams() {
 }
 
 #[test]
+fn error_pages() {
+    check(include_str!("bad/error_pages.txt"), 27);
+}
+
+#[test]
 fn sections() {
     check(include_str!("bad/whole.txt"), 8);
 }

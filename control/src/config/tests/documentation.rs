@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{UPSTREAM, completed, errors};
-use crate::config::{Key, KeyDefault, Section, parse, reference};
+use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, reference};
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 
@@ -21,6 +21,11 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
+        Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
+        Section::ErrorPage if name == "file" || name == "body" => {
+            format!("{title}\n{name} = {value}\nstatuses = [503]\n")
+        }
+        Section::ErrorPage => format!("{title}\n{name} = {value}\nstatuses = [503]\nbody = \"\"\n"),
         Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
         Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
         Section::Endpoint if name == "address" => {
@@ -79,7 +84,7 @@ fn the_decoder_reads_every_key() {
 fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
     for key in reference() {
         let text = with(key, key.example);
-        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         if let KeyDefault::Value(value) = key.default {
             let text = with(key, value);
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
@@ -118,7 +123,7 @@ fn every_example_of_the_document_is_allowed() {
     let mut examples = 0;
     for block in DOCUMENT.split("```toml\n").skip(1) {
         let text = completed_example(block.split("```").next().unwrap());
-        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         examples += 1;
     }
     assert!(examples > reference().count(), "{examples}");
@@ -130,6 +135,14 @@ fn errors_are_shown_as_they_look() {
     let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
     let errors = parse("edge.toml", file).unwrap_err();
     assert_eq!(format!("{errors}\n"), shown);
+}
+
+/// What a text says beside the page that the examples name.
+fn parsed(text: &str) -> Result<Config, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("pages")).unwrap();
+    std::fs::write(folder.path().join("pages/unavailable.html"), "<h1>{status}</h1>").unwrap();
+    parse(folder.path().join("t.toml").to_str().unwrap(), text)
 }
 
 fn default(key: &Key) -> String {

@@ -92,6 +92,7 @@ fn the_smallest_file_has_the_defaults() {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", vec![endpoint("127.0.0.1:8001", 1)])],
+        error_pages: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -173,6 +174,7 @@ fn reads_the_core_example() {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", endpoints)],
+        error_pages: Vec::new(),
     };
     assert_eq!(parsed(CORE), expected);
 }
@@ -336,6 +338,67 @@ fn reads_limits_and_rules() {
     assert!(config.routes[1].upgrades.is_empty());
     assert_eq!(config.upstreams[0].tunnel_idle_timeout, Duration::ZERO);
     assert_eq!(config.upstreams[0].quarantine, Quarantine { strikes_max: 0, time: seconds(3600) });
+}
+
+#[test]
+fn reads_error_pages() {
+    let config = parsed(&completed(
+        r#"
+        [[listeners]]
+        name = "a"
+        address = "127.0.0.1:1"
+        [[listeners]]
+        name = "b"
+        address = "127.0.0.1:2"
+        [[error_pages]]
+        statuses = [404, "5xx"]
+        body = "<p>{reason}"
+        [[error_pages]]
+        statuses = [503, 599, "4xx"]
+        listeners = ["b", "a"]
+        body = ""
+        content_type = "text/plain"
+        [[error_pages]]
+        statuses = [503]
+        body = "the same status, but for every listener"
+        "#,
+    ));
+    let text = |text: &str| PageSegment::Text(text.as_bytes().into());
+    let pages = [
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(404), StatusPattern::Class(5)],
+            listeners: None,
+            content_type: "text/html; charset=utf-8".into(),
+            segments: vec![text("<p>"), PageSegment::Variable(PageVariable::Reason)],
+        },
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(503), StatusPattern::Exact(599), StatusPattern::Class(4)],
+            listeners: Some(vec![1, 0]),
+            content_type: "text/plain".into(),
+            segments: Vec::new(),
+        },
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(503)],
+            listeners: None,
+            content_type: "text/html; charset=utf-8".into(),
+            segments: vec![text("the same status, but for every listener")],
+        },
+    ];
+    assert_eq!(config.error_pages, pages);
+    assert_eq!(parsed(&format!("error_pages = []\n{}", completed(""))).error_pages, []);
+}
+
+#[test]
+fn refuses_one_error_page_too_many() {
+    let page = |n: usize| format!("[[error_pages]]\nstatuses = [503]\nbody = \"\"\nlisteners = [\"l{n}\"]\n");
+    let listener = |n: usize| format!("[[listeners]]\nname = \"l{n}\"\naddress = \"127.0.0.1:{}\"\n", n + 1);
+    let file = |pages: usize| {
+        let all: String = (0..pages).map(page).chain((0..pages).map(listener)).collect();
+        parse("t.toml", &completed(&all)).map(|config| config.error_pages.len())
+    };
+    assert_eq!(file(1000), Ok(1000));
+    let errors = file(1001).unwrap_err().to_string();
+    assert_eq!(errors, "t.toml:4001:1: this is one page too many; allowed: at most 1000");
 }
 
 /// The reference's defaults, which the decoder reads, are those that the data path documents.
