@@ -37,5 +37,6 @@ mod spinning;
 mod streaming;
 mod timeouts;
 mod tripwires;
+mod upgrade;
 mod upstream_restart;
 mod workers;

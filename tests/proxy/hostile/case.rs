@@ -215,14 +215,6 @@ impl Case {
         self.end(End::Closed).pooled(false).logs(&[(status, Some(reason))])
     }
 
-    /// Before the cut the client sees this, too.
-    pub(super) fn sees_more(mut self, more: &[u8]) -> Self {
-        if let Seen::Bytes(bytes) = &mut self.seen {
-            bytes.extend_from_slice(more);
-        }
-        self
-    }
-
     pub(super) fn end(mut self, end: End) -> Self {
         self.end = end;
         self

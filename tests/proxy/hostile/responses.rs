@@ -306,7 +306,7 @@ fn bodies() -> Vec<Case> {
         cut("a response's trailer with a space before the colon", b"0\r\nX-A : 1\r\n\r\n", "trailer_invalid"),
         cut("a response's trailers without end",
             &[b"0\r\n".as_slice(), &b"X-A: 1\r\n".repeat(500)].concat(), "too_many_trailers"),
-cut("a response's chunk without its CRLF", b"3\r\nabcdef\r\n0\r\n\r\n", "chunk_data_unterminated").sees_more(b"3\r\nabc\r\n"),
+cut("a response's chunk without its CRLF", b"3\r\nabcdef\r\n0\r\n\r\n", "chunk_data_unterminated"),
         Case::response("a response's extensions end here", chunked("3;a=b\r\nabc\r\n0;c\r\n\r\n"))
             .sees(chunked("3\r\nabc\r\n0\r\n\r\n")),
         Case::response("a response's trailers pass", chunked("3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")),
