@@ -233,6 +233,8 @@ counter_set! {
         requests: Counter, "requests_total", "Requests, refused ones and those whose head came too late included.";
         bad_requests: Counter, "bad_requests_total", "Requests refused with 400, 405, 408, 414, 431 or 505: they broke a rule or came too slowly.";
         head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
+        tunnels: Gauge, "tunnels", "Connections that are tunnels now.";
+        tunnels_total: Counter, "tunnels_total", "Connections that became tunnels: a switch of protocols, or CONNECT.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";

@@ -10,7 +10,7 @@ use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::Dial;
 use crate::pool::{Place, Pool};
-use crate::snapshot::{Endpoint, Snapshot, Upstream};
+use crate::snapshot::{Endpoint, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -51,6 +51,26 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         Self { snapshot, upstreams, worker, retire: Some(events) }
+    }
+
+    /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
+    pub(crate) fn of_one(whole: &Self, listener: usize, route: usize, endpoint: usize) -> Self {
+        let snapshot = whole.snapshot();
+        let route = &snapshot.routes[route];
+        let upstream = &snapshot.upstreams[route.upstream];
+        let snapshot = Snapshot {
+            serial: snapshot.serial,
+            generation: snapshot.generation,
+            listeners: vec![snapshot.listeners[listener].clone()],
+            routes: vec![Route { upstream: 0, ..route.clone() }],
+            upstreams: vec![Upstream {
+                endpoints: vec![upstream.endpoints[endpoint].clone()],
+                ..upstream.clone()
+            }],
+            access_log: snapshot.access_log,
+            ..Snapshot::default()
+        };
+        Self { snapshot: Arc::new(snapshot), upstreams: Vec::new(), worker: whole.worker, retire: None }
     }
 
     /// The snapshot.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Launch, Origin, Proxy, Setup, client, eventually, ok, settles_at};
+use crate::support::{ANY_PATH, Launch, Origin, Proxy, Setup, client, eventually, ok, settles_at};
 
 /// What every record has.
 const KEYS: &[&str] = &[
@@ -66,7 +66,7 @@ fn records_what_happened() {
 #[test]
 fn records_are_json_whatever_the_client_sends() {
     let origin = origin();
-    let proxy = Setup::origin(&origin).start();
+    let proxy = Setup::origin(&origin).listener(ANY_PATH).start();
     let mut client = proxy.client();
     let targets: &[&[u8]] =
         &[b"/\"quote\"", b"/back\\slash", b"/%00%ff", b"/{}[],:", b"/\x7f", b"/\xff\xfe", b"/\xc3\xa9"];

@@ -103,12 +103,29 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         self.connection.poll_body(cx, lent, accept)
     }
 
+    fn is_response_complete(&self) -> bool {
+        self.connection.reader.is_done()
+    }
+
     fn has_received(&self) -> bool {
         self.connection.inbox.received() > 0
     }
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn start_tunnel(&mut self) {
+        self.connection.reader = BodyReader::UntilClose;
+        self.writer = BodyWriter::Plain;
+    }
+
+    fn finish(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn take_moved(&mut self) -> Moved {
