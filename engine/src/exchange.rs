@@ -106,8 +106,8 @@ pub(crate) struct Exchange<S: Dial> {
     upload_over: bool,
     /// The whole request was received when the response head came.
     request_complete: bool,
-    /// The final response came before the whole request was sent.
-    answered_early: bool,
+    /// The whole request was sent when the response head came.
+    request_sent: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -148,7 +148,7 @@ enum Answer {
 
 /// How the attempt that succeeded ended.
 enum Done<S> {
-    /// With a response; this is left of the connection.
+    /// With a response.
     Answered(Leftover<S>),
     /// With a tunnel.
     Switched(Box<H1Upstream<S>>),
@@ -207,7 +207,7 @@ impl<S: Dial> Exchange<S> {
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
-            answered_early: false,
+            request_sent: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -718,6 +718,7 @@ impl<S: Dial> Exchange<S> {
             Phase::Head => {
                 out.clear();
                 self.request_complete = down.is_request_complete();
+                self.request_sent = self.request_complete && !up.is_blocked();
                 let head = &mut *core.response_head.borrow_mut();
                 let mut answer = Err(Failure::UpstreamClosed);
                 let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
@@ -747,7 +748,7 @@ impl<S: Dial> Exchange<S> {
                         return Ok(true);
                     }
                 };
-                if !self.request_complete || up.is_blocked() {
+                if !self.request_sent {
                     self.note_early_response();
                 }
                 up.start_body(upstream);
