@@ -37,6 +37,7 @@
 
 mod bytes;
 mod chunk_error;
+mod chunk_extension;
 mod chunked;
 mod error;
 mod field_lines;
@@ -44,7 +45,6 @@ mod limits;
 mod request;
 mod response;
 mod scan;
-
 mod trailers;
 mod write;
 
