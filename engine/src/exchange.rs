@@ -23,7 +23,7 @@ use corelane_semantics::{
     BodyFraming, Method, RequestHead, ResponseHead, Span, Version, request_framing, response_framing,
 };
 
-use self::counting::count_endpoint_failure;
+use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::Progress;
 use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
@@ -453,13 +453,7 @@ impl<S: Dial> Exchange<S> {
             Err(_) => Err(Failure::ConnectFailed),
         };
         self.connect_ns = Some(clock::monotonic_ns() - started_ns);
-        match &connected {
-            Ok(_) => counters.connects.increment(),
-            Err(Failure::ConnectTimeout) => counters.connect_timeouts.increment(),
-            Err(Failure::ConnectFailed) => counters.connect_failures.increment(),
-            // Not the endpoint's fault.
-            Err(_) => {}
-        }
+        count_connect(counters, &connected);
         connected
     }
 

@@ -1,6 +1,8 @@
 //! Exchanges over streams in memory, with seeded faults: every transfer may be short, every attempt may block, every
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
+mod instructions;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -245,11 +247,15 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         set_dial_faults(Faults::unsteady(seed ^ 0xabcd));
-        let core = worker();
-        let (near, far) = pair(Faults::unsteady(seed ^ 0x1234));
+        Self::on(&worker(), Faults::unsteady(seed ^ 0x1234))
+    }
+
+    /// A new connection to this worker.
+    fn on(core: &Rc<Core<MemoryStream>>, faults: Faults) -> Self {
+        let (near, far) = pair(faults);
         let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
         let slot = Rc::new(ListenerSlot::new(address, 0, &PerWorker::new(1)));
-        let session = Session::new(&core, &slot, Established { stream: near, peer: None });
+        let session = Session::new(core, &slot, Established { stream: near, peer: None });
         Self {
             session: Some(Box::pin(session.run())),
             client: Peer::new(far),

@@ -24,6 +24,7 @@ mod listener;
 mod local;
 mod message;
 mod pool;
+pub mod reason;
 mod record;
 mod session;
 pub mod snapshot;

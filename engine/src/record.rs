@@ -8,6 +8,7 @@ use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
+use crate::reason::Word;
 
 /// Writes one exchange.
 pub(crate) struct Record<'a, S: Dial> {
@@ -40,7 +41,7 @@ impl<S: Dial> Record<'_, S> {
         optional_string(out, "path", path);
         optional_string(out, "query", query);
         number(out, "status", u64::from(exchange.status));
-        optional_string(out, "reason", exchange.failure.map(|failure| failure.reason().as_bytes()));
+        optional_string(out, "reason", exchange.failure.map(|failure| failure.reason().name().as_bytes()));
         number(out, "request_bytes", exchange.request_bytes);
         number(out, "response_bytes", exchange.response_bytes);
         number(out, "attempts", u64::from(exchange.attempts));

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::heads::write_answer;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
+use crate::reason::Word;
 use crate::session::Session;
 
 impl<S: Dial> Exchange<S> {
@@ -35,7 +36,7 @@ impl<S: Dial> Exchange<S> {
         let mut out = core.buffers.take();
         let with_body = self.method != Method::Head;
         core.with_date(|date| {
-            write_answer(&mut out, self.status, failure.reason(), self.persistence, date, with_body);
+            write_answer(&mut out, self.status, failure.reason().name(), self.persistence, date, with_body);
         });
         session.down.start_response(BodyFraming::None);
         let nothing = BodyBatch::default();
