@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::reason::{Reason, Word};
+use crate::tripwire::Tripwire;
 
 /// A number that one worker writes and anyone may read. Wraps at 2^64.
 #[derive(Debug, Default)]
@@ -232,6 +233,8 @@ counter_set! {
         requests: Counter, "requests_total", "Requests, refused ones and those whose head came too late included.";
         bad_requests: Counter, "bad_requests_total", "Requests refused with 400, 405, 408, 414, 431 or 505: they broke a rule or came too slowly.";
         head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
+        tunnels: Gauge, "tunnels", "Connections that are tunnels now.";
+        tunnels_total: Counter, "tunnels_total", "Connections that became tunnels: a switch of protocols, or CONNECT.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
@@ -239,6 +242,7 @@ counter_set! {
     }
     by reason {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
+        suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
     }
 }
 
@@ -254,6 +258,7 @@ counter_set! {
     }
     by reason {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
+        suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
     }
 }
 
@@ -277,6 +282,8 @@ counter_set! {
         reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
+        reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
+        reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
         response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
         bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
@@ -285,6 +292,7 @@ counter_set! {
     }
     by reason {
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
+        suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
     }
 }
 
@@ -305,13 +313,15 @@ mod tests {
     #[test]
     fn counts_by_reason_once_there_is_one() {
         let counters = PerWorker::<RouteCounters>::new(2);
-        assert_eq!(counters.tallies(), [BTreeMap::new()]);
+        assert_eq!(counters.tallies(), [BTreeMap::new(), BTreeMap::new()]);
         assert!(counters.of(0).failures.cells.get().is_none(), "no memory before the first failure");
         counters.of(0).failures.add(Reason::NoRoute);
         counters.of(1).failures.add(Reason::NoRoute);
         counters.of(1).failures.add(Reason::HeadTimeout);
-        assert_eq!(counters.tallies(), [BTreeMap::from([("head_timeout", 1), ("no_route", 2)])]);
-        assert_eq!(RouteCounters::TALLIES.len(), 1);
+        counters.of(1).suspicious.add(Tripwire::SurplusBytes);
+        let failures = BTreeMap::from([("head_timeout", 1), ("no_route", 2)]);
+        assert_eq!(counters.tallies(), [failures, BTreeMap::from([("surplus_bytes", 1)])]);
+        assert_eq!(RouteCounters::TALLIES[1].name, "suspicious_total");
         assert!(WorkerCounters::TALLIES.is_empty());
     }
 

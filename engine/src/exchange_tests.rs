@@ -2,6 +2,7 @@
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
 mod instructions;
+mod tunnel;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -33,7 +34,7 @@ use crate::stages::Established;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
     let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
     Snapshot {

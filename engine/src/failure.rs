@@ -1,10 +1,11 @@
 //! Every way in which an exchange can fail, and the one table that says what follows from it.
 
 use corelane_http1::{ChunkError, HeadError};
-use corelane_semantics::{FramingError, HostError};
+use corelane_semantics::{FramingError, HostError, PathError};
 
 use crate::message::ReceiveError;
 use crate::reason::Reason;
+use crate::reputation::Offence;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +18,22 @@ pub(crate) enum Failure {
     RequestHost(HostError),
     /// The request's chunked body breaks a rule.
     RequestChunk(ChunkError),
-    /// `Connection` names more options than [`crate::heads::CONNECTION_OPTIONS_MAX`].
+    /// The path is spelt in a way that servers disagree about.
+    RequestPath(PathError),
+    /// `Connection` names too many options.
     RequestOptions,
-    /// CONNECT and TRACE are refused.
+    /// `Connection` names a field that is not the hop's own.
+    RequestNomination,
+    /// A field with `_` in its name, where the listener refuses them.
+    UnderscoreField,
+    /// The listener refuses the method.
     MethodRefused,
+    /// A body on a request to switch protocols.
+    UpgradeWithBody,
+    /// The request's body is larger than the route allows.
+    BodyTooLarge,
+    /// The request's body comes more slowly than the listener allows.
+    BodyTooSlow,
     /// The request's head did not arrive in time.
     HeadTimeout,
     /// The request's body made no progress.
@@ -29,6 +42,8 @@ pub(crate) enum Failure {
     ClientGone,
     /// The client does not read its answer.
     ClientStalled,
+    /// The client reads its answer more slowly than the listener allows.
+    ClientTooSlow,
     /// No route matches.
     NoRoute,
     /// The upstream has no endpoint that can be chosen.
@@ -59,10 +74,16 @@ pub(crate) enum Failure {
     InterimFlood,
     /// A 101 that nobody asked for.
     UnexpectedSwitch,
+    /// A 101 to another protocol than those that were asked for.
+    SwitchMismatch,
+    /// A tunnel carried nothing for too long.
+    TunnelIdle,
     /// The response's body ended early.
     ResponseTruncated,
     /// The whole exchange took too long.
     RequestTimeout,
+    /// The process ended before the exchange did.
+    DrainTimeout,
 }
 
 /// Who is at fault.
@@ -86,12 +107,19 @@ impl Failure {
             Self::RequestFraming(error) => (400, framing_reason(error), Downstream),
             Self::RequestHost(error) => (400, host_reason(error), Downstream),
             Self::RequestChunk(error) => (error.status(), chunk_reason(error), Downstream),
+            Self::RequestPath(error) => (400, path_reason(error), Downstream),
             Self::RequestOptions => (400, Reason::ConnectionOptionsExcess, Downstream),
+            Self::RequestNomination => (400, Reason::ConnectionNominatesProtected, Downstream),
+            Self::UnderscoreField => (400, Reason::UnderscoreField, Downstream),
             Self::MethodRefused => (405, Reason::MethodRefused, Downstream),
+            Self::UpgradeWithBody => (400, Reason::UpgradeWithBody, Downstream),
+            Self::BodyTooLarge => (413, Reason::BodyTooLarge, Downstream),
+            Self::BodyTooSlow => (408, Reason::BodyRate, Downstream),
             Self::HeadTimeout => (408, Reason::HeadTimeout, Downstream),
             Self::RequestBodyTimeout => (408, Reason::RequestBodyTimeout, Downstream),
             Self::ClientGone => (499, Reason::ClientGone, Downstream),
             Self::ClientStalled => (499, Reason::SendTimeout, Downstream),
+            Self::ClientTooSlow => (499, Reason::SendRate, Downstream),
             Self::NoRoute => (404, Reason::NoRoute, Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
@@ -107,8 +135,11 @@ impl Failure {
             Self::ResponseOptions => (502, Reason::ConnectionOptionsExcess, Upstream),
             Self::InterimFlood => (502, Reason::InterimResponsesExcess, Upstream),
             Self::UnexpectedSwitch => (502, Reason::UnexpectedSwitch, Upstream),
+            Self::SwitchMismatch => (502, Reason::SwitchMismatch, Upstream),
+            Self::TunnelIdle => (504, Reason::TunnelIdleTimeout, Local),
             Self::ResponseTruncated => (502, Reason::ResponseTruncated, Upstream),
             Self::RequestTimeout => (504, Reason::RequestTimeout, Upstream),
+            Self::DrainTimeout => (503, Reason::DrainTimeout, Local),
         }
     }
 
@@ -131,6 +162,17 @@ impl Failure {
     pub(crate) const fn ends_connection(self) -> bool {
         // Behind a refused CONNECT the client may already speak another protocol.
         matches!(self.fault(), Fault::Downstream)
+    }
+
+    /// Whether the endpoint has put the connection out of step, and how.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::ResponseTruncated => Some(Offence::ShortBody),
+            Self::ResponseHead(_) | Self::ResponseFraming(_) | Self::ResponseChunk(_) => {
+                Some(Offence::Malformed(self.reason()))
+            }
+            _ => None,
+        }
     }
 
     /// What a failure to receive a request means.
@@ -183,6 +225,8 @@ const fn framing_reason(error: FramingError) -> Reason {
         FramingError::LengthInvalid => Reason::LengthInvalid,
         FramingError::TransferEncodingUnsupported => Reason::TransferEncodingUnsupported,
         FramingError::TransferEncodingInHttp10 => Reason::TransferEncodingInHttp10,
+        FramingError::TransferEncodingInInterim => Reason::TransferEncodingInInterim,
+        FramingError::ContentInConnect => Reason::ContentInConnect,
     }
 }
 
@@ -192,6 +236,21 @@ const fn host_reason(error: HostError) -> Reason {
         HostError::Repeated => Reason::HostRepeated,
         HostError::Invalid => Reason::HostInvalid,
         HostError::Mismatch => Reason::HostMismatch,
+    }
+}
+
+const fn path_reason(error: PathError) -> Reason {
+    match error {
+        PathError::EncodedSlash => Reason::PathEncodedSlash,
+        PathError::Backslash => Reason::PathBackslash,
+        PathError::EncodedControl => Reason::PathEncodedControl,
+        PathError::EncodedDelimiter => Reason::PathEncodedDelimiter,
+        PathError::DotSegment => Reason::PathDotSegment,
+        PathError::Parameter => Reason::PathParameter,
+        PathError::EmptySegment => Reason::PathEmptySegment,
+        PathError::EscapeInvalid => Reason::PathEscapeInvalid,
+        PathError::DotAmbiguous => Reason::PathDotAmbiguous,
+        PathError::AboveRoot => Reason::PathAboveRoot,
     }
 }
 

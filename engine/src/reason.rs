@@ -40,6 +40,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// Why Corelane ended an exchange. `crate::failure` says which failure has which, and what follows.
     Reason {
@@ -47,7 +49,11 @@ words! {
         RequestBodyTimeout = "request_body_timeout",
         ClientGone = "client_gone",
         SendTimeout = "send_timeout",
+        BodyRate = "body_rate",
+        SendRate = "send_rate",
         MethodRefused = "method_refused",
+        BodyTooLarge = "body_too_large",
+        UpgradeWithBody = "upgrade_with_body",
 
         HeadTooLarge = "head_too_large",
         RequestLineTooLong = "request_line_too_long",
@@ -66,16 +72,31 @@ words! {
         Nul = "nul",
         NotOneHead = "not_one_head",
         ConnectionOptionsExcess = "connection_options_excess",
+        ConnectionNominatesProtected = "connection_nominates_protected",
+        UnderscoreField = "underscore_field",
         HostMissing = "host_missing",
         HostRepeated = "host_repeated",
         HostInvalid = "host_invalid",
         HostMismatch = "host_mismatch",
+
+        PathEncodedSlash = "path_encoded_slash",
+        PathBackslash = "path_backslash",
+        PathEncodedControl = "path_encoded_control",
+        PathEncodedDelimiter = "path_encoded_delimiter",
+        PathDotSegment = "path_dot_segment",
+        PathParameter = "path_parameter",
+        PathEmptySegment = "path_empty_segment",
+        PathEscapeInvalid = "path_escape_invalid",
+        PathDotAmbiguous = "path_dot_ambiguous",
+        PathAboveRoot = "path_above_root",
 
         LengthWithTransferEncoding = "length_with_transfer_encoding",
         LengthRepeated = "length_repeated",
         LengthInvalid = "length_invalid",
         TransferEncodingUnsupported = "transfer_encoding_unsupported",
         TransferEncodingInHttp10 = "transfer_encoding_in_http10",
+        TransferEncodingInInterim = "transfer_encoding_in_interim",
+        ContentInConnect = "content_in_connect",
         ChunkSizeInvalid = "chunk_size_invalid",
         ChunkSizeTooLong = "chunk_size_too_long",
         ChunkExtensionInvalid = "chunk_extension_invalid",
@@ -97,17 +118,21 @@ words! {
         ResponseTruncated = "response_truncated",
         InterimResponsesExcess = "interim_responses_excess",
         UnexpectedSwitch = "unexpected_switch",
+        SwitchMismatch = "switch_mismatch",
         RequestTimeout = "request_timeout",
 
         NoRoute = "no_route",
         NoEndpoint = "no_endpoint",
         DescriptorsExhausted = "descriptors_exhausted",
+        TunnelIdleTimeout = "tunnel_idle_timeout",
+        DrainTimeout = "drain_timeout",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tripwire::Tripwire;
     use std::collections::BTreeSet;
 
     /// The words of the first column of every table below this heading.
@@ -129,11 +154,13 @@ mod tests {
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
-        assert_eq!(names::<Reason>().len(), Reason::ALL.len());
+        let all = names::<Reason>().union(&names::<Tripwire>()).count();
+        assert_eq!(all, Reason::ALL.len() + Tripwire::ALL.len());
     }
 
     #[test]
-    fn every_reason_is_documented_and_nothing_else_is() {
+    fn every_word_is_documented_and_nothing_else_is() {
         assert_eq!(documented("Reasons"), names::<Reason>());
+        assert_eq!(documented("Tripwires"), names::<Tripwire>());
     }
 }

@@ -175,7 +175,7 @@ impl Default for Quarantine {
 }
 
 /// One listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// The configured name.
     pub name: Arc<str>,
@@ -217,7 +217,7 @@ pub enum HostPolicy {
 }
 
 /// One route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The configured name.
     pub name: Arc<str>,
@@ -234,7 +234,7 @@ pub struct Route {
 }
 
 /// A named group of endpoints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// The configured name.
     pub name: Arc<str>,
@@ -268,7 +268,7 @@ pub struct Upstream {
 }
 
 /// One address of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where it is; the identity of its pool over reloads, within its upstream.
     pub address: Address,

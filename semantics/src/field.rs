@@ -18,6 +18,8 @@ pub enum Known {
     Forwarded,
     /// RFC 9110 §7.2.
     Host,
+    /// Obsolete, hop-by-hop (RFC 9113 §3.1): what an upgrade to `h2c` carried.
+    Http2Settings,
     /// Obsolete, hop-by-hop (RFC 2068 §19.7.1.1).
     KeepAlive,
     /// Hop-by-hop (RFC 9110 §11.7.1).
@@ -54,6 +56,7 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
     (b"expect", Known::Expect),
     (b"forwarded", Known::Forwarded),
     (b"host", Known::Host),
+    (b"http2-settings", Known::Http2Settings),
     (b"keep-alive", Known::KeepAlive),
     (b"proxy-authenticate", Known::ProxyAuthenticate),
     (b"proxy-authorization", Known::ProxyAuthorization),
@@ -86,6 +89,7 @@ impl Known {
             (10, b'c') => Self::Connection,
             (10, b'k') => Self::KeepAlive,
             (14, b'c') => Self::ContentLength,
+            (14, b'h') => Self::Http2Settings,
             (15, b'x') => Self::XForwardedFor,
             (16, b'x') => Self::XForwardedHost,
             (16, b'p') => Self::ProxyConnection,
@@ -111,6 +115,7 @@ impl Known {
         matches!(
             self,
             Self::Connection
+                | Self::Http2Settings
                 | Self::KeepAlive
                 | Self::ProxyAuthenticate
                 | Self::ProxyAuthorization

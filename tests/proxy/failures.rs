@@ -90,6 +90,16 @@ fn answers_502_to_a_response_head_that_is_too_large() {
 }
 
 #[test]
+fn answers_502_when_the_body_is_malformed_from_its_start() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n");
+    let proxy = Setup::origin(&origin).start();
+    let mut client = proxy.client();
+    assert_short_answer(&client.get("/"), 502);
+    assert_eq!(proxy.record()["reason"], "chunk_size_invalid");
+    assert_short_answer(&client.get("/"), 502);
+}
+
+#[test]
 fn answers_502_when_a_fresh_connection_closes_without_a_byte() {
     let origin = Origin::script(|connection| {
         connection.request().unwrap();

@@ -35,5 +35,6 @@ mod routing;
 mod spinning;
 mod streaming;
 mod timeouts;
+mod tripwires;
 mod upstream_restart;
 mod workers;

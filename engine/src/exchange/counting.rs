@@ -35,7 +35,9 @@ impl<S: Dial> Exchange<S> {
         self.count_listener(|counters| {
             counters.failures.add(failure.reason());
             match failure {
-                Failure::ClientGone | Failure::ClientStalled => counters.client_aborts.increment(),
+                Failure::ClientGone | Failure::ClientStalled | Failure::ClientTooSlow => {
+                    counters.client_aborts.increment()
+                }
                 _ if failure.fault() == Fault::Downstream => counters.bad_requests.increment(),
                 _ => {}
             }

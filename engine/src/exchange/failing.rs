@@ -20,9 +20,13 @@ impl<S: Dial> Exchange<S> {
         self.failure = Some(failure);
         self.count_failure(failure);
         session.down.settle(session.core.lent());
-        if matches!(failure, Failure::ClientGone | Failure::ClientStalled) {
+        if self.phase == Phase::Switched {
+            // Its end has told both sides.
+            return Next::Close;
+        }
+        if matches!(failure, Failure::ClientGone | Failure::ClientStalled | Failure::ClientTooSlow) {
             self.status = if self.status == 0 { failure.status() } else { self.status };
-            return if failure == Failure::ClientStalled { Next::Abort } else { Next::Close };
+            return if failure == Failure::ClientGone { Next::Close } else { Next::Abort };
         }
         if self.phase != Phase::Head {
             // The response has begun: only its framing, or a reset, can tell the client that it is not complete.

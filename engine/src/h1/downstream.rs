@@ -121,16 +121,6 @@ impl<S: ByteStream> H1Downstream<S> {
         });
         filled
     }
-
-    /// Tells the client that nothing more will be sent.
-    pub(crate) fn shutdown_write(&mut self) {
-        self.connection.stream.shutdown_write();
-    }
-
-    /// Makes the close a reset: the client must not take what it got for a complete response.
-    pub(crate) fn abort(&mut self) {
-        self.connection.stream.abort();
-    }
 }
 
 impl<S: ByteStream> Downstream for H1Downstream<S> {
@@ -197,6 +187,19 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn start_tunnel(&mut self) {
+        self.connection.reader = BodyReader::UntilClose;
+        self.writer = BodyWriter::Plain;
+    }
+
+    fn finish(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn take_moved(&mut self) -> Moved {

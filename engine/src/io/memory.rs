@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{ByteStream, Check, Dial, Interest};
+use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked};
 use crate::snapshot::Address;
 
 /// Bytes that a direction holds at most before its sender would block.
@@ -211,9 +211,16 @@ impl ByteStream for MemoryStream {
         }
     }
 
-    fn is_clean(&mut self, _check: Check) -> bool {
+    fn look(&mut self, _check: Check) -> IdleState {
         let incoming = self.incoming.borrow();
-        incoming.bytes.is_empty() && !incoming.ended && !incoming.reset
+        if !incoming.bytes.is_empty() && !incoming.reset {
+            let peeked = Peeked::with(|buffer| {
+                let pairs = buffer.iter_mut().zip(&incoming.bytes);
+                Ok::<_, io::Error>(pairs.map(|(slot, byte)| *slot = *byte).count())
+            });
+            return peeked.map_or(IdleState::Closed, IdleState::Surplus);
+        }
+        if incoming.ended || incoming.reset { IdleState::Closed } else { IdleState::Silent }
     }
 }
 
