@@ -176,17 +176,36 @@ mod tests {
         let mut config = fixtures::config();
         config.listeners.push(fixtures::listener("inner", "127.0.0.1:1"));
         config.listeners[1].limits.connections_max = 10;
-        let told = MemoryBound::with_workers(&config, 4).to_string();
+        let bound = MemoryBound {
+            worker_bytes: 82 << 20,
+            process_bytes: 64 << 20,
+            ..MemoryBound::with_workers(&config, 4)
+        };
+        let [web, inner] =
+            [&bound.listeners[0], &bound.listeners[1]].map(|listener| shown(listener.busy_bytes));
+        let all = [&bound.listeners[0], &bound.listeners[1]].map(|it| shown(it.connections * it.busy_bytes));
+        let total = shown(bound.total_bytes());
+        let told = bound.to_string();
         let lines: Vec<&str> = told.lines().collect();
         assert_eq!(
             lines,
             [
-                "memory at most: web 50000 connections x 668 KiB = 31.9 GiB (idle 50000 x 4 KiB = 196 MiB)",
-                "memory at most: inner 10 connections x 632 KiB = 7 MiB (idle 10 x 4 KiB = 40 KiB)",
-                "memory at most: 4 workers x 82 MiB, pools 64 KiB, access log 0 KiB, process 64 MiB = 390 MiB",
-                "memory at most: 32.3 GiB in all, beside the kernel's buffers of sockets",
+                &*format!(
+                    "memory at most: web 50000 connections x {web} = {} (idle 50000 x 4 KiB = 196 MiB)",
+                    all[0]
+                ),
+                &format!(
+                    "memory at most: inner 10 connections x {inner} = {} (idle 10 x 4 KiB = 40 KiB)",
+                    all[1]
+                ),
+                "memory at most: 4 workers x 82 MiB, pools 64 KiB, access log 0 KiB, process 64 MiB = 393 MiB",
+                &format!("memory at most: {total} in all, beside the kernel's buffers of sockets"),
             ]
         );
+        let each = bound.listeners.iter().map(|it| it.connections * it.busy_bytes).sum::<u64>();
+        assert_eq!(bound.total_bytes(), each + ((4 * 82 + 64) << 20) + (64 << 10));
+        // The route leads to the one upstream from "web" only.
+        assert!(bound.listeners[0].busy_bytes > bound.listeners[1].busy_bytes);
     }
 
     #[test]
