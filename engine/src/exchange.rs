@@ -248,6 +248,7 @@ impl<S: Dial> Exchange<S> {
         let limits = HeadLimits {
             head_bytes_max: listener.head_bytes_max,
             request_line_bytes_max: listener.limits.request_line_bytes_max.min(listener.head_bytes_max - 2),
+            field_bytes_max: listener.limits.field_bytes_max,
             fields_max: listener.fields_max,
         };
         let due_ms = due(self.started_ms, listener.head_timeout);
@@ -330,7 +331,8 @@ impl<S: Dial> Exchange<S> {
             host_policy,
             path,
             upgrades: route.map_or(&[], |route| &route.upgrades),
-            drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop,
+            drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
+                && head.fields.has_underscore(),
             dropped_underscore: Cell::default(),
         };
         // A refused request is written too: the access log finds its words there.
@@ -371,7 +373,7 @@ impl<S: Dial> Exchange<S> {
         if rules.methods_refused.contains(head.method, head.method_token.bytes(bytes)) {
             return Err(Failure::MethodRefused);
         }
-        if rules.underscore_fields == UnderscoreFields::Reject && has_underscore_field(head, bytes) {
+        if rules.underscore_fields == UnderscoreFields::Reject && head.fields.has_underscore() {
             return Err(Failure::UnderscoreField);
         }
         let path = path.map_err(Failure::RequestPath)?;
@@ -414,6 +416,7 @@ impl<S: Dial> Exchange<S> {
         let limits = HeadLimits {
             head_bytes_max: upstream.head_bytes_max,
             request_line_bytes_max: upstream.head_bytes_max,
+            field_bytes_max: upstream.head_bytes_max,
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
@@ -934,9 +937,4 @@ impl<S: Dial> Exchange<S> {
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
-}
-
-/// Whether a field name has a `_`. Known fields have none.
-fn has_underscore_field(head: &RequestHead, bytes: &[u8]) -> bool {
-    head.fields.lines().iter().any(|field| field.name.bytes(bytes).contains(&b'_'))
 }

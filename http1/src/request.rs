@@ -218,6 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn knows_whether_a_name_holds_an_underscore() {
+        for (fields, expected) in [
+            ("", false),
+            ("Host: a_b\r\nX-Y: _\r\n", false),
+            ("Host: a\r\nX_Y: b\r\n", true),
+            ("content_length: 5\r\n", true),
+            ("A: b\r\n_: c\r\n", true),
+        ] {
+            let head = format!("GET /_ HTTP/1.1\r\n{fields}\r\n");
+            assert_eq!(parse(head.as_bytes()).unwrap().fields.has_underscore(), expected, "{fields}");
+        }
+    }
+
+    #[test]
     fn a_head_without_fields_has_an_empty_field_section() {
         let head = b"GET / HTTP/1.0\r\n\r\n";
         let request = parse(head).unwrap();
