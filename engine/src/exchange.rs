@@ -57,7 +57,7 @@ use crate::tripwire::{Tripwire, Tripwires};
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
 
 /// A complete body up to this size is kept with the head of an idempotent request, so that the request can be sent again.
-const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
