@@ -27,6 +27,7 @@ mod fixtures;
 mod listen;
 mod log;
 mod log_writer;
+mod memory;
 mod metrics;
 mod options;
 mod refresh;
@@ -40,6 +41,7 @@ mod status;
 mod supervisor;
 mod tcp_table;
 
+pub use memory::MemoryBound;
 pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
 pub use supervisor::run;
 

@@ -28,6 +28,7 @@ use crate::events::Events;
 use crate::listen::Listeners;
 use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
+use crate::memory;
 use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
 use crate::reload::{self, Landing};
@@ -103,7 +104,7 @@ impl Supervisor {
     ) -> Result<Self, SupervisorError> {
         let signals = Signals::new()?;
         let cores = worker::available_cores();
-        let workers = config.process.workers.unwrap_or(cores.len()).max(1);
+        let workers = memory::workers(&config, cores.len());
         let (event_sender, event_receiver) = event_channel()?;
         let (sink, source) = log_channel(LOG_BATCHES_MAX);
         let log_counters = Arc::<LogWriterCounters>::default();
@@ -397,7 +398,7 @@ fn spawn_workers(
 }
 
 /// Batches of about 64 KiB that may wait for the writer: at most 16 MiB, a second or two of a busy log on a slow disk.
-const LOG_BATCHES_MAX: usize = 256;
+pub(crate) const LOG_BATCHES_MAX: usize = 256;
 
 /// How long the end may wait for the access log's disk.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

@@ -57,7 +57,7 @@ use crate::tripwire::{Tripwire, Tripwires};
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
 
 /// A complete body up to this size is kept with the head of an idempotent request, so that the request can be sent again.
-const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +106,8 @@ pub(crate) struct Exchange<S: Dial> {
     upload_over: bool,
     /// The whole request was received when the response head came.
     request_complete: bool,
-    /// The final response came before the whole request was sent.
-    answered_early: bool,
+    /// The whole request was sent when the response head came.
+    request_sent: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -148,7 +148,7 @@ enum Answer {
 
 /// How the attempt that succeeded ended.
 enum Done<S> {
-    /// With a response; this is left of the connection.
+    /// With a response.
     Answered(Leftover<S>),
     /// With a tunnel.
     Switched(Box<H1Upstream<S>>),
@@ -207,7 +207,7 @@ impl<S: Dial> Exchange<S> {
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
-            answered_early: false,
+            request_sent: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
@@ -248,6 +248,7 @@ impl<S: Dial> Exchange<S> {
         let limits = HeadLimits {
             head_bytes_max: listener.head_bytes_max,
             request_line_bytes_max: listener.limits.request_line_bytes_max.min(listener.head_bytes_max - 2),
+            field_bytes_max: listener.limits.field_bytes_max,
             fields_max: listener.fields_max,
         };
         let due_ms = due(self.started_ms, listener.head_timeout);
@@ -330,7 +331,8 @@ impl<S: Dial> Exchange<S> {
             host_policy,
             path,
             upgrades: route.map_or(&[], |route| &route.upgrades),
-            drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop,
+            drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
+                && head.fields.has_underscore(),
             dropped_underscore: Cell::default(),
         };
         // A refused request is written too: the access log finds its words there.
@@ -371,7 +373,7 @@ impl<S: Dial> Exchange<S> {
         if rules.methods_refused.contains(head.method, head.method_token.bytes(bytes)) {
             return Err(Failure::MethodRefused);
         }
-        if rules.underscore_fields == UnderscoreFields::Reject && has_underscore_field(head, bytes) {
+        if rules.underscore_fields == UnderscoreFields::Reject && head.fields.has_underscore() {
             return Err(Failure::UnderscoreField);
         }
         let path = path.map_err(Failure::RequestPath)?;
@@ -414,6 +416,7 @@ impl<S: Dial> Exchange<S> {
         let limits = HeadLimits {
             head_bytes_max: upstream.head_bytes_max,
             request_line_bytes_max: upstream.head_bytes_max,
+            field_bytes_max: upstream.head_bytes_max,
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
@@ -715,6 +718,7 @@ impl<S: Dial> Exchange<S> {
             Phase::Head => {
                 out.clear();
                 self.request_complete = down.is_request_complete();
+                self.request_sent = self.request_complete && !up.is_blocked();
                 let head = &mut *core.response_head.borrow_mut();
                 let mut answer = Err(Failure::UpstreamClosed);
                 let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
@@ -744,7 +748,7 @@ impl<S: Dial> Exchange<S> {
                         return Ok(true);
                     }
                 };
-                if !self.request_complete || up.is_blocked() {
+                if !self.request_sent {
                     self.note_early_response();
                 }
                 up.start_body(upstream);
@@ -934,9 +938,4 @@ impl<S: Dial> Exchange<S> {
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
-}
-
-/// Whether a field name has a `_`. Known fields have none.
-fn has_underscore_field(head: &RequestHead, bytes: &[u8]) -> bool {
-    head.fields.lines().iter().any(|field| field.name.bytes(bytes).contains(&b'_'))
 }

@@ -204,6 +204,7 @@ const fn head_reason(error: HeadError) -> Reason {
         HeadError::Nul => Reason::Nul,
         HeadError::HeadTooLarge => Reason::HeadTooLarge,
         HeadError::RequestLineTooLong => Reason::RequestLineTooLong,
+        HeadError::FieldTooLarge => Reason::FieldTooLarge,
         HeadError::TooManyFields => Reason::TooManyFields,
         HeadError::RequestLineInvalid => Reason::RequestLineInvalid,
         HeadError::MethodInvalid => Reason::MethodInvalid,

@@ -22,6 +22,7 @@ mod heads;
 mod io;
 mod listener;
 mod local;
+pub mod memory_bound;
 mod message;
 mod pool;
 pub mod reason;

@@ -57,6 +57,7 @@ words! {
 
         HeadTooLarge = "head_too_large",
         RequestLineTooLong = "request_line_too_long",
+        FieldTooLarge = "field_too_large",
         TooManyFields = "too_many_fields",
         RequestLineInvalid = "request_line_invalid",
         MethodInvalid = "method_invalid",

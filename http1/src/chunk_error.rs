@@ -11,7 +11,7 @@ pub enum ChunkError {
     /// More than `CHUNK_SIZE_DIGITS_MAX` digits.
     #[error("chunk size too long")]
     SizeTooLong,
-    /// A control byte in a chunk extension, or white space that no extension follows.
+    /// A chunk extension that is not `;` name \[`=` value\] (RFC 9112 §7.1.1), or white space that none follows.
     #[error("invalid chunk extension")]
     ExtensionInvalid,
     /// A chunk's line of more than `CHUNK_LINE_BYTES_MAX` bytes.

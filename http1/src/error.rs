@@ -19,6 +19,9 @@ pub enum HeadError {
     /// More than `request_line_bytes_max` bytes in the first line (RFC 9112 §3).
     #[error("request line too long")]
     RequestLineTooLong,
+    /// More than `field_bytes_max` bytes in a field line.
+    #[error("field too large")]
+    FieldTooLarge,
     /// More than `fields_max` lines.
     #[error("too many fields")]
     TooManyFields,
@@ -62,7 +65,7 @@ impl HeadError {
             // RFC 9112 §3: a request-target longer than what the server wishes to parse.
             Self::RequestLineTooLong => 414,
             // RFC 6585 §5.
-            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields => 431,
             // RFC 9110 §15.6.6.
             Self::VersionUnsupported => 505,
             _ => 400,
@@ -80,6 +83,7 @@ mod tests {
         assert_eq!(HeadError::TargetInvalid.status(), 400);
         assert_eq!(HeadError::RequestLineTooLong.status(), 414);
         assert_eq!(HeadError::HeadTooLarge.status(), 431);
+        assert_eq!(HeadError::FieldTooLarge.status(), 431);
         assert_eq!(HeadError::TooManyFields.status(), 431);
         assert_eq!(HeadError::VersionUnsupported.status(), 505);
     }

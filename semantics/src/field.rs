@@ -148,6 +148,7 @@ pub struct Fields {
     counts: [u16; KNOWN_COUNT],
     /// For each known field where it occurs first; meaningless when its count is 0.
     first: [u16; KNOWN_COUNT],
+    has_underscore: bool,
 }
 
 impl Fields {
@@ -155,6 +156,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.lines.clear();
         self.counts = [0; KNOWN_COUNT];
+        self.has_underscore = false;
     }
 
     /// Adds a line. More than 65 535 lines are not counted by name; parsers bound them far below.
@@ -167,6 +169,17 @@ impl Fields {
             self.counts[slot] = self.counts[slot].saturating_add(1);
         }
         self.lines.push(Field { name, value, known });
+    }
+
+    /// Remembers that a name holds `_`: the parser looks for it, which has the name at hand.
+    pub fn mark_underscore(&mut self) {
+        self.has_underscore = true;
+    }
+
+    /// Whether any name holds `_`, which CGI servers cannot tell from `-`.
+    #[must_use]
+    pub fn has_underscore(&self) -> bool {
+        self.has_underscore
     }
 
     /// All lines in order.
@@ -236,6 +249,7 @@ mod tests {
             assert_eq!(Known::from_name(name), Some(*known));
             assert_eq!(Known::from_name(&name.to_ascii_uppercase()), Some(*known));
             assert_eq!(known.name(), *name);
+            assert!(!name.contains(&b'_'), "parsers look for `_` in other names only");
         }
         assert_eq!(Known::from_name(b"x-other"), None);
         assert_eq!(Known::from_name(b"hosT1"), None);
@@ -251,7 +265,10 @@ mod tests {
         let members: Vec<&[u8]> = fields.list(Known::Connection, buffer).collect();
         assert_eq!(members, [&b"close"[..], b"x-a", b"TE"]);
         assert_eq!(fields.count(Known::Connection), 2);
+        fields.mark_underscore();
+        assert!(fields.has_underscore());
         fields.clear();
         assert_eq!(fields.list(Known::Connection, buffer).count(), 0);
+        assert!(!fields.has_underscore());
     }
 }

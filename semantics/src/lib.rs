@@ -14,7 +14,7 @@ mod span;
 pub use canonical_path::{PathBuffers, Paths};
 pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
-pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version};
+pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, is_authority};
 pub use method::{Method, MethodSet};
 pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;

@@ -21,11 +21,12 @@ impl<S: Dial> Exchange<S> {
         upstream: &Upstream,
         leftover: Leftover<S>,
     ) {
-        // What might have switched protocols may not agree about where the next request begins.
-        let might_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
-        let keeps = self.upstream_keeps && !self.answered_early && !self.upload_over && !might_switch;
+        // What answered before it had the whole request, or might have switched protocols, may not agree about where the
+        // next request begins.
+        let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
+        let reusable = self.upstream_keeps && self.request_sent && !self.upload_over && !may_switch;
         match leftover {
-            Leftover::Idle(stream) if keeps => {
+            Leftover::Idle(stream) if reusable => {
                 pool.check_in(stream, clock::coarse_ms(), upstream);
                 core.keep_ticking();
             }
@@ -56,7 +57,6 @@ impl<S: Dial> Exchange<S> {
 
     /// Notes a final response whose request was not sent in full. A refusal of it is usual; success is not.
     pub(super) fn note_early_response(&mut self) {
-        self.answered_early = true;
         if self.status < 400 {
             self.note(Tripwire::EarlyResponse);
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use corelane_semantics::PathBuffers;
+
 use super::{UPSTREAM, completed, errors};
 use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, reference};
 
@@ -135,6 +137,36 @@ fn errors_are_shown_as_they_look() {
     let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
     let errors = parse("edge.toml", file).unwrap_err();
     assert_eq!(format!("{errors}\n"), shown);
+}
+
+/// The tables of what becomes of paths, row by row.
+#[test]
+fn paths_become_what_the_document_says() {
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let table = DOCUMENT.split_once("| request | policy | rules see | the upstream gets |\n").unwrap().1;
+    let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let [_, request, policy, seen, sent, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let policy = bare(policy).replace("any", "");
+        let text = completed(&format!("[[listeners]]\naddress = \"127.0.0.1:1\"\npaths = {{ {policy} }}\n"));
+        let policies = parsed(&text).unwrap().listeners[0].rules.paths;
+        let request = bare(request);
+        let (path, query) =
+            request.split_once('?').map_or((&*request, ""), |(path, _)| (path, &request[path.len()..]));
+        let mut buffers = PathBuffers::default();
+        match buffers.canonicalise(path.as_bytes(), &policies) {
+            Ok(paths) => {
+                assert_eq!(paths.canonical, bare(seen).as_bytes(), "{row}");
+                assert_eq!([paths.forwarded, query.as_bytes()].concat(), bare(sent).as_bytes(), "{row}");
+            }
+            Err(error) => {
+                assert_eq!(sent.replace('`', "").trim(), format!("400 {}", error.reason()), "{row}")
+            }
+        }
+    }
 }
 
 /// What a text says beside the page that the examples name.
