@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
 use corelane_semantics::{
-    BodyFraming, Field, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
+    BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
 pub(crate) use self::client::ClientAddress;
@@ -88,6 +88,7 @@ impl UpstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         words.upgrade = self.write_upgrade(out);
         let accepts_trailers = self.accepts_trailers();
         if accepts_trailers {
@@ -218,7 +219,9 @@ impl UpstreamHead<'_> {
                 }
                 !self.options.nominate(field, self.bytes) && (self.trusted || !is_origin_claim(name))
             }
-            Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
+            Some(Known::ContentLength) => {
+                matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
+            }
             Some(Known::Host) => keep_host,
             // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
             Some(Known::Expect) => self.head.version == Version::Http11,
@@ -284,6 +287,22 @@ impl UpstreamHead<'_> {
             out.push(b'"');
         }
         out.extend_from_slice(b";proto=http\r\n");
+    }
+}
+
+/// Whether a length is written as everybody reads it: with a zero in front some take it for octal.
+fn is_plain_length(field: &Field, bytes: &[u8]) -> bool {
+    !matches!(field.value.bytes(bytes), [b'0', _, ..])
+}
+
+/// Writes a length that was left out because of its zeros.
+fn write_odd_length(out: &mut Vec<u8>, fields: &Fields, bytes: &[u8], framing: BodyFraming) {
+    if let BodyFraming::Length(length) = framing
+        && matches!(fields.first(Known::ContentLength, bytes), Some([b'0', _, ..]))
+    {
+        out.extend_from_slice(b"Content-Length: ");
+        write_decimal(out, length);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -354,6 +373,7 @@ impl DownstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
         if self.head.fields.count(Known::Date) == 0 {
             out.extend_from_slice(b"Date: ");
@@ -382,7 +402,7 @@ impl DownstreamHead<'_> {
         write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
         write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
             None => !self.options.nominate(field, self.bytes),
-            Some(Known::ContentLength) => keep_length,
+            Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
             Some(known) => !known.is_hop_by_hop(),
         });
     }

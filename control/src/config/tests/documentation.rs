@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use corelane_semantics::PathBuffers;
+use corelane_semantics::{PathBuffers, PathError};
 
 use super::{UPSTREAM, completed, errors};
 use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, reference};
@@ -163,10 +163,22 @@ fn paths_become_what_the_document_says() {
                 assert_eq!([paths.forwarded, query.as_bytes()].concat(), bare(sent).as_bytes(), "{row}");
             }
             Err(error) => {
-                assert_eq!(sent.replace('`', "").trim(), format!("400 {}", error.reason()), "{row}")
+                assert_eq!(sent.replace('`', "").trim(), format!("400 {}", reason(error)), "{row}")
             }
         }
     }
+}
+
+/// `DotSegment` is `path_dot_segment` in logs and metrics.
+fn reason(error: PathError) -> String {
+    let mut reason = "path".to_owned();
+    for c in format!("{error:?}").chars() {
+        if c.is_ascii_uppercase() {
+            reason.push('_');
+        }
+        reason.push(c.to_ascii_lowercase());
+    }
+    reason
 }
 
 /// What a text says beside the page that the examples name.
