@@ -80,7 +80,8 @@ pub struct ListenerLimits {
     pub request_line_bytes_max: usize,
     /// One field line without its CRLF, in bytes. Default 8 KiB.
     pub field_bytes_max: usize,
-    /// Bytes of further requests that are received while one is in progress. Default 16 KiB.
+    /// Bytes of further requests that are received while one is in progress, 1 KiB to 64 KiB: with one receive they fit
+    /// the scratch buffer. Default 16 KiB.
     pub pipeline_bytes_max: usize,
     /// Requests on one connection. Default 0: no limit.
     pub requests_max: u64,

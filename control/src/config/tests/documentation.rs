@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use corelane_engine::reason::{Reason, Word};
 use corelane_semantics::{PathBuffers, PathError};
 
 use super::{UPSTREAM, completed, errors};
@@ -169,16 +170,17 @@ fn paths_become_what_the_document_says() {
     }
 }
 
-/// `DotSegment` is `path_dot_segment` in logs and metrics.
-fn reason(error: PathError) -> String {
-    let mut reason = "path".to_owned();
+/// `EncodedSlash` is `path_encoded_slash` in logs and metrics.
+fn reason(error: PathError) -> &'static str {
+    let mut word = "path".to_owned();
     for c in format!("{error:?}").chars() {
-        if c.is_ascii_uppercase() {
-            reason.push('_');
+        if c.is_uppercase() {
+            word.push('_');
         }
-        reason.push(c.to_ascii_lowercase());
+        word.extend(c.to_lowercase());
     }
-    reason
+    let mut known = Reason::ALL.iter().map(|reason| reason.name());
+    known.find(|known| *known == word).unwrap_or_else(|| panic!("{word} is no reason"))
 }
 
 /// What a text says beside the page that the examples name.
