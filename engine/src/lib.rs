@@ -12,6 +12,7 @@ mod core;
 pub mod counters;
 mod deadlines;
 pub mod driver;
+pub mod error_page;
 pub mod event;
 mod exchange;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod io;
 mod listener;
 mod local;
 mod message;
+mod own_answer;
 mod pool;
 pub mod reason;
 mod record;
