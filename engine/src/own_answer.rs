@@ -28,12 +28,15 @@ pub(crate) fn page_for<'a>(pages: &'a ErrorPages, status: u16, request_head: &[u
 
 /// Whether the client would rather have HTML than JSON. Browsers would; what does not say gets JSON.
 fn prefers_html(request_head: &[u8]) -> bool {
-    let weight = |kind, subtype| accept_weight(accept_values(request_head), kind, subtype);
-    weight("text", "html") > weight("application", "json")
+    let mut others = accept_values(request_head);
+    // Without the field both are as welcome.
+    let Some(first) = others.next() else { return false };
+    let values = || std::iter::once(first).chain(others.clone());
+    accept_weight(values(), "text", "html") > accept_weight(values(), "application", "json")
 }
 
 /// The values of the Accept fields of a head that was written by us: well-formed, and perhaps with a body behind it.
-fn accept_values(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn accept_values(head: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     lines.skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {
         let colon = line.iter().position(|&byte| byte == b':')?;
