@@ -9,7 +9,7 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
+use corelane_http1::{write_field, write_fields, write_request_line, write_status_line};
 use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
@@ -354,7 +354,7 @@ impl Persistence {
         self != Self::Close
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Keep => {}
             Self::KeepSaid => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -405,40 +405,6 @@ impl DownstreamHead<'_> {
             Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
             Some(known) => !known.is_hop_by_hop(),
         });
-    }
-}
-
-/// Writes a complete answer of our own.
-pub(crate) fn write_answer(
-    out: &mut Vec<u8>,
-    status: u16,
-    reason: &str,
-    persistence: Persistence,
-    date: &[u8],
-    with_body: bool,
-) {
-    let phrase = corelane_http1::reason_phrase(status);
-    write_status_line(out, status, phrase.as_bytes());
-    write_field(out, b"Content-Type", b"text/plain; charset=utf-8");
-    // "404 Not Found: no_route\n"
-    let length = 3 + 1 + phrase.len() + 2 + reason.len() + 1;
-    out.extend_from_slice(b"Content-Length: ");
-    write_decimal(out, length as u64);
-    out.extend_from_slice(b"\r\nDate: ");
-    out.extend_from_slice(date);
-    out.extend_from_slice(b"\r\n");
-    match status {
-        503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
-        405 => out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"),
-        _ => {}
-    }
-    persistence.write(out);
-    out.extend_from_slice(b"\r\n");
-    if with_body {
-        write_decimal(out, u64::from(status));
-        for part in [" ", phrase, ": ", reason, "\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+use crate::error_page::ErrorPages;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -204,6 +205,8 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// What it accepts of a request.
     pub rules: RequestRules,
+    /// The bodies of answers of Corelane's own, where they are not the built-in ones.
+    pub error_pages: Arc<ErrorPages>,
     /// Its counters.
     pub counters: PerWorker<ListenerCounters>,
 }
