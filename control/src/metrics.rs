@@ -234,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn every_family_is_documented_and_nothing_else_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md");
+        let docs = std::fs::read_to_string(path).expect("the page");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented: HashSet<&str> =
+            rows.filter(|name| name.starts_with("corelane_") || name.starts_with("process_")).collect();
+        let page = page();
+        let families: HashSet<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let apart: Vec<_> = documented.symmetric_difference(&families).collect();
+        assert!(apart.is_empty(), "not both in the page and in the documentation: {apart:?}");
+    }
+
+    #[test]
     fn each_family_is_declared_once_before_its_samples() {
         let page = page();
         let mut declared = HashSet::new();

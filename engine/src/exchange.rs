@@ -19,6 +19,7 @@ mod tunnel;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -144,6 +145,32 @@ enum Answer {
     Interim,
     Final { upstream: BodyFraming },
     Switch,
+}
+
+/// How much more of a request's body the route takes.
+struct BodyRoom {
+    left: u64,
+    is_exceeded: bool,
+}
+
+impl BodyRoom {
+    /// `bytes_max` 0: no limit.
+    fn new(bytes_max: u64, received: u64) -> Self {
+        let left = if bytes_max == 0 { u64::MAX } else { bytes_max.saturating_sub(received) };
+        Self { left, is_exceeded: false }
+    }
+
+    /// Fails before any byte above the limit is handed on.
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_exceeded = true;
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How the attempt that succeeded ended.
@@ -573,7 +600,9 @@ impl<S: Dial> Exchange<S> {
         let mut up = H1Upstream::new(stream, self.framing, limits);
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+        let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
         let sent = down.lend_body(core.lent(), &mut |batch| {
+            room.take(batch.bytes)?;
             trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
             handed_on = batch.bytes;
             Ok(())
@@ -583,10 +612,9 @@ impl<S: Dial> Exchange<S> {
         self.request_pace = Pace::default();
         self.response_pace = Pace::starting_at(down.accepted());
         self.upload_over = false;
-        let sent = sent.map(|_| self.check_body_size());
         let relayed = match sent {
-            Ok(Err(failure)) => Err(failure),
-            Ok(Ok(())) => self.relay(core, timer, down, &mut up, counters).await,
+            _ if room.is_exceeded => Err(Failure::BodyTooLarge),
+            Ok(_) => self.relay(core, timer, down, &mut up, counters).await,
             Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
             // Nothing has gone out, but an answer may be waiting all the same; only a silent connection is stale.
             Err(RelayError::Send) => {
@@ -663,12 +691,16 @@ impl<S: Dial> Exchange<S> {
             }
             let mut handed_on = 0;
             let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+            let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
             let step = down.poll_request_body(cx, lent, &mut |batch| {
+                room.take(batch.bytes)?;
                 handed_on += batch.bytes;
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
             self.request_bytes += handed_on;
-            self.check_body_size()?;
+            if room.is_exceeded {
+                return Err(Failure::BodyTooLarge);
+            }
             return match step {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Ok(_)) => {
@@ -904,11 +936,6 @@ impl<S: Dial> Exchange<S> {
     fn discard(&mut self, session: &Session<S>) -> Next {
         session.core.buffers.give(std::mem::take(&mut self.head));
         Next::Close
-    }
-
-    fn check_body_size(&self) -> Result<(), Failure> {
-        let is_too_large = self.body_bytes_max != 0 && self.request_bytes > self.body_bytes_max;
-        if is_too_large { Err(Failure::BodyTooLarge) } else { Ok(()) }
     }
 
     /// Counts and logs.

@@ -54,6 +54,7 @@ pub(crate) fn snapshot() -> Snapshot {
             client_half_close: ClientHalfClose::Abort,
             limits: ListenerLimits::default(),
             rules: RequestRules::default(),
+            error_pages: Arc::default(),
             counters: PerWorker::new(1),
         }],
         routes: vec![Route {

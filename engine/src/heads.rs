@@ -9,9 +9,9 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
+use corelane_http1::{write_field, write_fields, write_request_line, write_status_line};
 use corelane_semantics::{
-    BodyFraming, Field, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
+    BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
 pub(crate) use self::client::ClientAddress;
@@ -88,6 +88,7 @@ impl UpstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         words.upgrade = self.write_upgrade(out);
         let accepts_trailers = self.accepts_trailers();
         if accepts_trailers {
@@ -218,7 +219,9 @@ impl UpstreamHead<'_> {
                 }
                 !self.options.nominate(field, self.bytes) && (self.trusted || !is_origin_claim(name))
             }
-            Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
+            Some(Known::ContentLength) => {
+                matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
+            }
             Some(Known::Host) => keep_host,
             // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
             Some(Known::Expect) => self.head.version == Version::Http11,
@@ -287,6 +290,22 @@ impl UpstreamHead<'_> {
     }
 }
 
+/// Whether a length is written as everybody reads it: with a zero in front some take it for octal.
+fn is_plain_length(field: &Field, bytes: &[u8]) -> bool {
+    !matches!(field.value.bytes(bytes), [b'0', _, ..])
+}
+
+/// Writes a length that was left out because of its zeros.
+fn write_odd_length(out: &mut Vec<u8>, fields: &Fields, bytes: &[u8], framing: BodyFraming) {
+    if let BodyFraming::Length(length) = framing
+        && matches!(fields.first(Known::ContentLength, bytes), Some([b'0', _, ..]))
+    {
+        out.extend_from_slice(b"Content-Length: ");
+        write_decimal(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Whether a client asks to switch protocols in a way that can be granted.
 pub(crate) fn wants_upgrade(head: &RequestHead, options: &ConnectionOptions) -> bool {
     options.upgrade && head.version == Version::Http11 && head.fields.count(Known::Upgrade) > 0
@@ -335,7 +354,7 @@ impl Persistence {
         self != Self::Close
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Keep => {}
             Self::KeepSaid => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -354,6 +373,7 @@ impl DownstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
         if self.head.fields.count(Known::Date) == 0 {
             out.extend_from_slice(b"Date: ");
@@ -382,43 +402,9 @@ impl DownstreamHead<'_> {
         write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
         write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
             None => !self.options.nominate(field, self.bytes),
-            Some(Known::ContentLength) => keep_length,
+            Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
             Some(known) => !known.is_hop_by_hop(),
         });
-    }
-}
-
-/// Writes a complete answer of our own.
-pub(crate) fn write_answer(
-    out: &mut Vec<u8>,
-    status: u16,
-    reason: &str,
-    persistence: Persistence,
-    date: &[u8],
-    with_body: bool,
-) {
-    let phrase = corelane_http1::reason_phrase(status);
-    write_status_line(out, status, phrase.as_bytes());
-    write_field(out, b"Content-Type", b"text/plain; charset=utf-8");
-    // "404 Not Found: no_route\n"
-    let length = 3 + 1 + phrase.len() + 2 + reason.len() + 1;
-    out.extend_from_slice(b"Content-Length: ");
-    write_decimal(out, length as u64);
-    out.extend_from_slice(b"\r\nDate: ");
-    out.extend_from_slice(date);
-    out.extend_from_slice(b"\r\n");
-    match status {
-        503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
-        405 => out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"),
-        _ => {}
-    }
-    persistence.write(out);
-    out.extend_from_slice(b"\r\n");
-    if with_body {
-        write_decimal(out, u64::from(status));
-        for part in [" ", phrase, ": ", reason, "\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
     }
 }
 

@@ -12,6 +12,7 @@ mod core;
 pub mod counters;
 mod deadlines;
 pub mod driver;
+pub mod error_page;
 pub mod event;
 mod exchange;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod listener;
 mod local;
 pub mod memory_bound;
 mod message;
+mod own_answer;
 mod pool;
 pub mod reason;
 mod record;

@@ -10,7 +10,7 @@ use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::Dial;
 use crate::pool::{Place, Pool};
-use crate::snapshot::{Endpoint, Route, Snapshot, Upstream};
+use crate::snapshot::{Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -61,7 +61,12 @@ impl<S: Dial> Local<S> {
         let snapshot = Snapshot {
             serial: snapshot.serial,
             generation: snapshot.generation,
-            listeners: vec![snapshot.listeners[listener].clone()],
+            listeners: vec![Listener {
+                // What only a request head is judged by.
+                trusted_proxies: Vec::new(),
+                rules: RequestRules::default(),
+                ..snapshot.listeners[listener].clone()
+            }],
             routes: vec![Route { upstream: 0, ..route.clone() }],
             upstreams: vec![Upstream {
                 endpoints: vec![upstream.endpoints[endpoint].clone()],

@@ -14,6 +14,7 @@ use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+use crate::error_page::ErrorPages;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -80,7 +81,8 @@ pub struct ListenerLimits {
     pub request_line_bytes_max: usize,
     /// One field line without its CRLF, in bytes. Default 8 KiB.
     pub field_bytes_max: usize,
-    /// Bytes of further requests that are received while one is in progress. Default 16 KiB.
+    /// Bytes of further requests that are received while one is in progress, 1 KiB to 64 KiB: with one receive they fit
+    /// the scratch buffer. Default 16 KiB.
     pub pipeline_bytes_max: usize,
     /// Requests on one connection. Default 0: no limit.
     pub requests_max: u64,
@@ -203,6 +205,8 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// What it accepts of a request.
     pub rules: RequestRules,
+    /// The bodies of answers of Corelane's own, where they are not the built-in ones.
+    pub error_pages: Arc<ErrorPages>,
     /// Its counters.
     pub counters: PerWorker<ListenerCounters>,
 }

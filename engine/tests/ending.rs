@@ -56,6 +56,7 @@ fn ends_cleanly_on(request: DriverRequest) {
         client_half_close: ClientHalfClose::Abort,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
+        error_pages: Arc::default(),
         counters: PerWorker::new(1),
     };
     let counters = listener.counters.clone();

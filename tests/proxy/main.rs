@@ -17,6 +17,7 @@ mod descriptors;
 mod drain;
 mod driver;
 mod early_response;
+mod error_pages;
 mod failures;
 mod fairness;
 mod fields;

@@ -72,7 +72,8 @@ impl ConnectionOptions {
 
 /// Whether naming this field would let a sender make the next hop read another message than this one.
 fn is_protected(option: &[u8]) -> bool {
-    const PROTECTED: [&[u8]; 9] = [
+    const PROTECTED: [&[u8]; 11] = [
+        b"authentication-info",
         b"authorization",
         b"content-length",
         b"cookie",
@@ -81,6 +82,7 @@ fn is_protected(option: &[u8]) -> bool {
         b"set-cookie",
         b"transfer-encoding",
         b"via",
+        b"www-authenticate",
         b"x-real-ip",
     ];
     const FORWARDED: &[u8] = b"x-forwarded-";

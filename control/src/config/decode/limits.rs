@@ -22,7 +22,7 @@ pub(super) fn decode(
     let request_line_bytes_max = size("request_line_bytes_max", HEAD_BYTES)
         .and_then(|bytes| refuse_above_head(section, bytes, head_bytes_max));
     let field_bytes_max = size("field_bytes_max", 256..=*HEAD_BYTES.end());
-    let pipeline_bytes_max = size("pipeline_bytes_max", 1 << 10..=1 << 20);
+    let pipeline_bytes_max = size("pipeline_bytes_max", 1 << 10..=64 << 10);
     let requests_max = integer("requests_max", 0..=NUMBER_MAX);
     let connections_max = integer("connections_max", 1..=CONNECTIONS_MAX);
     let client_connections_max = integer("client_connections_max", 0..=CONNECTIONS_MAX);

@@ -135,7 +135,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "pipeline_bytes_max",
         kind: "size",
         default: Value("\"16KiB\""),
-        allowed: "\"1KiB\" to \"1MiB\"",
+        allowed: "\"1KiB\" to \"64KiB\"",
         description: "How much of further requests is received while one is in progress.",
         example: "\"64KiB\"",
     },

@@ -259,7 +259,7 @@ fn reads_limits_and_rules() {
         head_bytes_max = "32KiB"
         request_line_bytes_max = "32KiB"
         field_bytes_max = 256
-        pipeline_bytes_max = "1MiB"
+        pipeline_bytes_max = "64KiB"
         requests_max = 1_000
         connections_max = 1
         client_connections_max = 7
@@ -301,7 +301,7 @@ fn reads_limits_and_rules() {
     let limits = ListenerLimits {
         request_line_bytes_max: 32 << 10,
         field_bytes_max: 256,
-        pipeline_bytes_max: 1 << 20,
+        pipeline_bytes_max: 64 << 10,
         requests_max: 1000,
         body_rate_min: 0,
         send_rate_min: 1,
