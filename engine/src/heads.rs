@@ -9,7 +9,7 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use corelane_http1::{write_field, write_fields, write_request_line, write_status_line};
+use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
 use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
