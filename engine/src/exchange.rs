@@ -726,6 +726,7 @@ impl<S: Dial> Exchange<S> {
             && response_allows
             // What is left of the request may never come: where the next one begins would not be known.
             && self.request_complete
+            && !self.slot.is_crowded()
             && !self.slot.is_ending(core);
         match (stays, self.version) {
             (false, _) => Persistence::Close,
@@ -736,12 +737,14 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response(&mut self, session: &Session<S>) -> Next {
+    fn after_response(&mut self, session: &mut Session<S>) -> Next {
         if !session.down.is_request_complete() {
             return Next::Linger;
         }
         match self.persistence {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
+            // A client that did not ask for the close may have sent more: closing over that would reset the connection.
+            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Socket) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
@@ -755,7 +758,9 @@ impl<S: Dial> Exchange<S> {
 
     /// Counts and logs.
     fn finish(&mut self, session: &mut Session<S>) {
-        self.count_listener(|counters| counters.requests.increment());
+        self.count_listener(|counters| {
+            counters.requests.increment();
+        });
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());
             counters.requests.increment();

@@ -14,6 +14,7 @@ use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+use crate::limits::ConnectionLimits;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -203,6 +204,8 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// What it accepts of a request.
     pub rules: RequestRules,
+    /// Its connections over all workers; they belong to its name, as the counters do.
+    pub connection_limits: Arc<ConnectionLimits>,
     /// Its counters.
     pub counters: PerWorker<ListenerCounters>,
 }
