@@ -298,7 +298,8 @@ fn open(
         return Ok(());
     }
     let session = Session::new(core, slot, permit, stages::accepted(incoming.open()?));
-    task::spawn(core, session.run());
+    // Each future that a value is moved into has room for it twice: the argument and the variable.
+    task::spawn(core, Box::new(session).run());
     Ok(())
 }
 

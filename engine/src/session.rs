@@ -87,7 +87,7 @@ impl<S: Dial> Session<S> {
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         while self.wait_for_request().await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
