@@ -157,6 +157,7 @@ counter_set! {
         connections_waited: Counter, "connections_waited_total", "Times a worker left connections waiting because connections_max was reached.";
         connections_yielded: Counter, "connections_yielded_total", "Idle connections closed to make room for waiting ones.";
         connections_refused: Counter, "connections_refused_total", "Connections reset because the client had client_connections_max.";
+        requests_max_reached: Counter, "requests_max_reached_total", "Connections closed after requests_max requests.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";

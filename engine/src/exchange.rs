@@ -79,6 +79,8 @@ pub(crate) struct Exchange<S: Dial> {
     version: Version,
     framing: BodyFraming,
     client_keeps: bool,
+    /// The connection takes no further request after this one, however it ends.
+    is_last: bool,
     slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
     pub(crate) endpoint: Option<usize>,
@@ -143,6 +145,7 @@ impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
         let access_log = local.snapshot().access_log;
+        let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
         let progress = Progress { accepted: 0, at_ms: now_ms };
         Self {
@@ -155,6 +158,7 @@ impl<S: Dial> Exchange<S> {
             version: Version::Http11,
             framing: BodyFraming::None,
             client_keeps: false,
+            is_last,
             slot: session.slot.clone(),
             route: None,
             endpoint: None,
@@ -726,6 +730,7 @@ impl<S: Dial> Exchange<S> {
             && response_allows
             // What is left of the request may never come: where the next one begins would not be known.
             && self.request_complete
+            && !self.is_last
             && !self.slot.is_crowded()
             && !self.slot.is_ending(core);
         match (stays, self.version) {
@@ -760,6 +765,7 @@ impl<S: Dial> Exchange<S> {
     fn finish(&mut self, session: &mut Session<S>) {
         self.count_listener(|counters| {
             counters.requests.increment();
+            counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());

@@ -18,6 +18,7 @@ use crate::io::{Check, Dial, clock};
 use crate::limits::IdleKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
+use crate::snapshot::ListenerLimits;
 use crate::stages::Established;
 
 /// How long a connection counts as busy after a response: a client under load has its next request here by then, and
@@ -165,6 +166,11 @@ impl<S: Dial> Session<S> {
             self.counters().connections_yielded.increment();
         }
         yields
+    }
+
+    /// Whether the request in progress is the last one that the connection may have.
+    pub(crate) fn is_last_request(&self, limits: &ListenerLimits) -> bool {
+        limits.requests_max > 0 && self.requests >= limits.requests_max
     }
 
     fn counters(&self) -> &ListenerCounters {
