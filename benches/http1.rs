@@ -6,7 +6,7 @@ use corelane_http1::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkEvent, ChunkedDecoder, HeadLimits, HeadScanner, LAST_CHUNK,
     chunk_header, parse_request, parse_response, write_field, write_fields, write_request_line,
 };
-use corelane_semantics::{Known, RequestHead, ResponseHead};
+use corelane_semantics::{Known, PathBuffers, PathPolicies, RequestHead, ResponseHead};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Ten fields as a browser sends them.
@@ -133,5 +133,28 @@ fn chunks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, heads, writing, chunks);
+/// A path as nearly all are, and some that must be rewritten.
+fn paths(criterion: &mut Criterion) {
+    let policies = PathPolicies::default();
+    let mut buffers = PathBuffers::default();
+    let mut group = criterion.benchmark_group("path");
+    for (name, path) in [
+        ("plain_3_bytes", &b"/1k"[..]),
+        ("plain_19_bytes", b"/assets/app/main.js"),
+        ("plain_74_bytes", b"/api/v2/organisations/4711/projects/corelane/issues/3/comments/17/reactions"),
+        ("escapes_31_bytes", b"/files/caf%C3%A9/annual%20report"),
+        ("dots_32_bytes", b"/assets/app/../lib/./v1/main.css"),
+    ] {
+        group.throughput(Throughput::Bytes(path.len() as u64));
+        group.bench_function(format!("canonicalise_{name}"), |bencher| {
+            bencher.iter(|| {
+                let paths = buffers.canonicalise(black_box(path), &policies).expect("a valid path");
+                paths.canonical.len() + paths.forwarded.len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, heads, writing, chunks, paths);
 criterion_main!(benches);

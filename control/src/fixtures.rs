@@ -41,6 +41,7 @@ pub(crate) fn config() -> Config {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
+        error_pages: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
     WorkerCounters,
 };
-use corelane_engine::limits::{ConnectionLimits, Peers};
+use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -21,7 +21,7 @@ pub(crate) struct Registry {
     /// By the listener's name.
     pub(crate) listeners: Family<Arc<str>, ListenerCounters>,
     /// What the workers share of a listener, by its name.
-    pub(crate) connection_limits: Limits,
+    pub(crate) shared_limits: Limits,
     /// By the route's name.
     pub(crate) routes: Family<Arc<str>, RouteCounters>,
     /// By the upstream's name.
@@ -35,7 +35,7 @@ impl Registry {
     pub(crate) fn new(peers: &Peers) -> Self {
         let workers = peers.workers();
         Self {
-            connection_limits: Limits { peers: peers.clone(), sets: BTreeMap::new() },
+            shared_limits: Limits { peers: peers.clone(), sets: BTreeMap::new() },
             workers: PerWorker::new(workers),
             listeners: Family::new(workers),
             routes: Family::new(workers),
@@ -47,7 +47,7 @@ impl Registry {
     /// Drops the sets that only snapshots older than `serial` used.
     pub(crate) fn drop_unused_since(&mut self, serial: u64) {
         self.listeners.drop_unused_since(serial);
-        self.connection_limits.sets.retain(|_, (_, used_by)| *used_by >= serial);
+        self.shared_limits.sets.retain(|_, (_, used_by)| *used_by >= serial);
         self.routes.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
@@ -103,15 +103,15 @@ impl<K: Ord, T: CounterSet> Family<K, T> {
 pub(crate) struct Limits {
     peers: Peers,
     /// With the serial of the newest snapshot that has them.
-    sets: BTreeMap<Arc<str>, (Arc<ConnectionLimits>, u64)>,
+    sets: BTreeMap<Arc<str>, (Arc<SharedLimits>, u64)>,
 }
 
 impl Limits {
     /// Those of the listener for the snapshot `serial`: the ones that it has, or new ones.
-    pub(crate) fn of(&mut self, name: Arc<str>, serial: u64) -> Arc<ConnectionLimits> {
+    pub(crate) fn of(&mut self, name: Arc<str>, serial: u64) -> Arc<SharedLimits> {
         let peers = &self.peers;
         let (limits, used_by) =
-            self.sets.entry(name).or_insert_with(|| (Arc::new(ConnectionLimits::new(peers)), serial));
+            self.sets.entry(name).or_insert_with(|| (Arc::new(SharedLimits::new(peers)), serial));
         *used_by = serial.max(*used_by);
         limits.clone()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::counters::{ListenerCounters, PerWorker};
 use crate::deadlines::{DeadlineKey, Deadlines};
-use crate::limits::{ClientKey, ConnectionLimits, IdleKey, IdleList};
+use crate::limits::{ClientKey, IdleKey, IdleList, SharedLimits};
 use crate::snapshot::Listener;
 
 /// Connections told to close in one go at most, so that a flood of newcomers does not keep the worker from the others.
@@ -17,24 +17,24 @@ const YIELD_BATCH: usize = 64;
 pub(crate) struct Admission {
     worker: usize,
     counters: PerWorker<ListenerCounters>,
-    limits: Arc<ConnectionLimits>,
+    limits: Arc<SharedLimits>,
     idle: IdleList,
 }
 
 impl Admission {
     pub(crate) fn new(worker: usize, listener: &Listener) -> Self {
-        listener.connection_limits.total.set_max(listener.limits.connections_max);
+        listener.shared_limits.total.set_max(listener.limits.connections_max);
         Self {
             worker,
             counters: listener.counters.clone(),
-            limits: listener.connection_limits.clone(),
+            limits: listener.shared_limits.clone(),
             idle: IdleList::default(),
         }
     }
 
     /// Takes the limits of a new snapshot over. False when it is another listener's.
     pub(crate) fn renew(&self, listener: &Listener) -> bool {
-        let is_same = Arc::ptr_eq(&self.limits, &listener.connection_limits);
+        let is_same = Arc::ptr_eq(&self.limits, &listener.shared_limits);
         if is_same {
             self.limits.total.set_max(listener.limits.connections_max);
         }
@@ -188,7 +188,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let ConnectionLimits { total, clients } = &*self.admission.limits;
+        let SharedLimits { total, clients } = &*self.admission.limits;
         if let Some(client) = self.client {
             clients.give_back(client);
         }

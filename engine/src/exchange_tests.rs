@@ -1,6 +1,9 @@
 //! Exchanges over streams in memory, with seeded faults: every transfer may be short, every attempt may block, every
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
+mod instructions;
+mod tunnel;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,7 +23,7 @@ use crate::counters::PerWorker;
 use crate::event::event_channel;
 use crate::io::memory::{Faults, MemoryStream, Seed, pair, set_dial_faults, take_dialled};
 use crate::io::{ByteStream, Interest};
-use crate::limits::{ConnectionLimits, Peers};
+use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::session::Session;
@@ -32,7 +35,7 @@ use crate::stages::Established;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
     let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
     Snapshot {
@@ -52,7 +55,8 @@ fn snapshot() -> Snapshot {
             client_half_close: ClientHalfClose::Abort,
             limits: ListenerLimits::default(),
             rules: RequestRules::default(),
-            connection_limits: Arc::new(ConnectionLimits::new(&Peers::new(1).unwrap())),
+            shared_limits: Arc::new(SharedLimits::new(&Peers::new(1).unwrap())),
+            error_pages: Arc::default(),
             counters: PerWorker::new(1),
         }],
         routes: vec![Route {
@@ -89,7 +93,7 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn worker() -> Rc<Core<MemoryStream>> {
+pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
     let (events, _receiver) = event_channel().unwrap();
     let core = Rc::new(Core::new(CoreParts {
         index: 0,
@@ -104,7 +108,7 @@ fn worker() -> Rc<Core<MemoryStream>> {
     core
 }
 
-fn session_over(core: &Rc<Core<MemoryStream>>, stream: MemoryStream) -> Session<MemoryStream> {
+pub(crate) fn session_over(core: &Rc<Core<MemoryStream>>, stream: MemoryStream) -> Session<MemoryStream> {
     let local = core.local.borrow().clone();
     let slot = Rc::new(ListenerSlot::new(0, 0, &local.snapshot().listeners[0]));
     let permit = slot.admission().try_permit().expect("the first of many");
@@ -254,9 +258,13 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         set_dial_faults(Faults::unsteady(seed ^ 0xabcd));
-        let core = worker();
-        let (near, far) = pair(Faults::unsteady(seed ^ 0x1234));
-        let session = session_over(&core, near);
+        Self::on(&worker(), Faults::unsteady(seed ^ 0x1234))
+    }
+
+    /// A new connection to this worker.
+    fn on(core: &Rc<Core<MemoryStream>>, faults: Faults) -> Self {
+        let (near, far) = pair(faults);
+        let session = session_over(core, near);
         Self {
             session: Some(Box::pin(Box::new(session).run())),
             client: Peer::new(far),

@@ -98,7 +98,7 @@ impl<S: Dial> Session<S> {
                     break;
                 }
                 Next::Abort => {
-                    self.down.abort();
+                    self.down.reset();
                     break;
                 }
             }
@@ -252,7 +252,7 @@ impl<S: Dial> Session<S> {
     /// Closes the sending side and reads on for a while: closing over unread bytes would reset the connection, and the
     /// client would lose the answer that it has not read yet.
     async fn linger(&mut self) {
-        self.down.shutdown_write();
+        self.down.finish();
         let due_ms = due(clock::coarse_ms(), LINGER_TIMEOUT);
         poll_fn(|cx| {
             loop {

@@ -172,7 +172,7 @@ impl Main {
                         self.obey(command);
                     }
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return Poll::Ready(()),
+                    Err(TryRecvError::Disconnected) => return self.poll_end(cx),
                 }
             }
             if is_commanded {
@@ -181,6 +181,9 @@ impl Main {
             // Or it was another worker, about a limit that they share.
             self.slots.values().for_each(|slot| slot.attend(&self.core));
         }
+        if self.core.cutting.get() {
+            return self.poll_end(cx);
+        }
         let done = self.core.connections.get() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
             self.drained = true;
@@ -188,6 +191,24 @@ impl Main {
             self.core.events.send(Event::Drained { worker: self.core.index });
         }
         Poll::Pending
+    }
+
+    /// Lets what is in progress end with an answer and a record where it can: every task is woken, and behind them in the
+    /// queue is one that wakes this one.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.core.cutting.replace(true) {
+            self.core.deadlines.wake_all();
+            let (core, main) = (self.core.clone(), cx.waker().clone());
+            task::spawn(&self.core, async move {
+                core.cut.set(true);
+                main.wake();
+            });
+        }
+        if !self.core.cut.get() {
+            return Poll::Pending;
+        }
+        self.core.flush_log();
+        Poll::Ready(())
     }
 
     fn obey(&mut self, command: Command) {

@@ -11,7 +11,7 @@ use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::{EventReceiver, event_channel};
-use corelane_engine::limits::{ConnectionLimits, Peers};
+use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, Listener, ListenerLimits, RequestRules, Snapshot,
 };
@@ -31,7 +31,7 @@ fn wait_for(events: &EventReceiver, wanted: impl Fn(&Event) -> bool) {
 fn ends_cleanly_on(request: DriverRequest) {
     let (sender, events) = event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
-    let limits = Arc::new(ConnectionLimits::new(&peers));
+    let limits = Arc::new(SharedLimits::new(&peers));
     let worker = spawn(WorkerConfig {
         index: 0,
         peers,
@@ -60,7 +60,8 @@ fn ends_cleanly_on(request: DriverRequest) {
         client_half_close: ClientHalfClose::Abort,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
-        connection_limits: limits.clone(),
+        shared_limits: limits.clone(),
+        error_pages: Arc::default(),
         counters: PerWorker::new(1),
     };
     let counters = listener.counters.clone();

@@ -9,7 +9,12 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else { return };
     let head_bytes_max = if selector & 1 == 0 { 16 * 1024 } else { 64 };
-    let limits = HeadLimits { head_bytes_max, request_line_bytes_max: head_bytes_max, fields_max: 100 };
+    let limits = HeadLimits {
+        head_bytes_max,
+        request_line_bytes_max: head_bytes_max,
+        field_bytes_max: head_bytes_max,
+        fields_max: 100,
+    };
     let mut out = ResponseHead::default();
     // The parser alone, on bytes that no scanner has seen: it accepts only what the scanner does.
     let unscanned = parse_response(bytes, &limits, &mut out);

@@ -11,7 +11,7 @@ pub enum ChunkError {
     /// More than `CHUNK_SIZE_DIGITS_MAX` digits.
     #[error("chunk size too long")]
     SizeTooLong,
-    /// A control byte in a chunk extension, or white space that no extension follows.
+    /// A chunk extension that is not `;` name \[`=` value\] (RFC 9112 §7.1.1), or white space that none follows.
     #[error("invalid chunk extension")]
     ExtensionInvalid,
     /// A chunk's line of more than `CHUNK_LINE_BYTES_MAX` bytes.
@@ -47,24 +47,6 @@ impl ChunkError {
         match self {
             Self::TrailersTooLarge | Self::TooManyTrailers => 431,
             _ => 400,
-        }
-    }
-
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::SizeInvalid => "chunk_size_invalid",
-            Self::SizeTooLong => "chunk_size_too_long",
-            Self::ExtensionInvalid => "chunk_extension_invalid",
-            Self::LineTooLong => "chunk_line_too_long",
-            Self::ExtensionsTooLong => "chunk_extensions_too_long",
-            Self::BareLineFeed => "chunk_bare_line_feed",
-            Self::BareCarriageReturn => "chunk_bare_carriage_return",
-            Self::DataUnterminated => "chunk_data_unterminated",
-            Self::TrailerInvalid => "trailer_invalid",
-            Self::TrailersTooLarge => "trailers_too_large",
-            Self::TooManyTrailers => "too_many_trailers",
         }
     }
 }

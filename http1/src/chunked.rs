@@ -3,14 +3,14 @@
 //! ```text
 //! SizeStart ─digit→ Size ─┬─────CR────→ LineLf ─size 0→ Trailers ─empty line→ Done
 //!     ↑                   ├─;→ Extension ─CR→ ↑ │
-//!     │                   └─SP→ Space ─;→ (Extension)
+//!     │                   └─SP→ Extension       │
 //!     └──LF── DataLf ←CR── DataCr ←all── Data ←─┘ size > 0
 //! ```
 //!
-//! Any other byte leads to `Failed`, which nothing leaves.
+//! What an extension is made of is told in `chunk_extension.rs`. Any other byte leads to `Failed`, which nothing leaves.
 
 use crate::ChunkError;
-use crate::bytes::is_value_byte;
+use crate::chunk_extension::Extension;
 use crate::trailers::{TrailerSection, TrailerStep};
 
 /// What a call of [`ChunkedDecoder::decode`] found.
@@ -46,8 +46,7 @@ enum State {
     #[default]
     SizeStart,
     Size,
-    Space,
-    Extension,
+    Extension(Extension),
     LineLf,
     Data,
     DataCr,
@@ -130,9 +129,8 @@ impl ChunkedDecoder {
                 Ok(State::Size)
             }
             (State::Size, b'\r') => Ok(State::LineLf),
-            (State::Size | State::Space, b';') => self.count_extension_byte(State::Extension),
-            // RFC 9112 §7.1.1: "bad" white space may stand before the `;` of an extension, and nowhere else.
-            (State::Size | State::Space, b' ' | b'\t') => self.count_extension_byte(State::Space),
+            // RFC 9112 §7.1.1: an extension, or the "bad" white space that may stand before its `;`, and nowhere else.
+            (State::Size, b';' | b' ' | b'\t') => self.step_extension(Extension::default(), byte),
             (State::Size, b'\n') => Err(ChunkError::BareLineFeed),
             (State::Size, _) => {
                 let digit = hex_digit(byte).ok_or(ChunkError::SizeInvalid)?;
@@ -146,12 +144,9 @@ impl ChunkedDecoder {
                 self.remaining = self.remaining << 4 | u64::from(digit);
                 Ok(State::Size)
             }
-            // RFC 9112 §7.1.1: extensions that are not known are ignored. Quoted strings are not told apart: neither CR
-            // nor LF may stand in one, so the line ends at the same byte for every reader.
-            (State::Extension, b'\r') => Ok(State::LineLf),
-            (State::Extension | State::Space, b'\n') => Err(ChunkError::BareLineFeed),
-            (State::Extension, _) if is_value_byte(byte) => self.count_extension_byte(State::Extension),
-            (State::Extension | State::Space, _) => Err(ChunkError::ExtensionInvalid),
+            (State::Extension(extension), b'\r') if extension.may_end() => Ok(State::LineLf),
+            (State::Extension(_), b'\n') => Err(ChunkError::BareLineFeed),
+            (State::Extension(extension), _) => self.step_extension(extension, byte),
             (State::LineLf, b'\n') => self.end_line(),
             (State::LineLf, _) => Err(ChunkError::BareCarriageReturn),
             (State::DataCr, b'\r') => Ok(State::DataLf),
@@ -161,7 +156,9 @@ impl ChunkedDecoder {
         }
     }
 
-    fn count_extension_byte(&mut self, next: State) -> Result<State, ChunkError> {
+    /// RFC 9112 §7.1.1: extensions that are not known are ignored, and none is known.
+    fn step_extension(&mut self, extension: Extension, byte: u8) -> Result<State, ChunkError> {
+        let extension = extension.step(byte).ok_or(ChunkError::ExtensionInvalid)?;
         self.line_bytes += 1;
         self.extensions_excess += 1;
         if self.line_bytes > CHUNK_LINE_BYTES_MAX {
@@ -171,7 +168,7 @@ impl ChunkedDecoder {
         if self.extensions_excess > CHUNK_EXTENSIONS_EXCESS_MAX {
             return Err(ChunkError::ExtensionsTooLong);
         }
-        Ok(next)
+        Ok(State::Extension(extension))
     }
 
     fn end_line(&mut self) -> Result<State, ChunkError> {
@@ -269,8 +266,8 @@ mod tests {
             (b"4\r\n\r\n0\r\r\n0\r\n\r\n", b"\r\n0\r", b""),
             // RFC 9112 §7.1.1: extensions are ignored.
             (b"1;a\r\nx\r\n0;b=c\r\n\r\n", b"x", b""),
-            (b"1 \t;a = \"\xff;0\" ; b\r\nx\r\n0\r\n\r\n", b"x", b""),
-            (b"1;\r\nx\r\n0;;\r\n\r\n", b"x", b""),
+            (b"1 \t; a = \"\xff;0\" ; b\r\nx\r\n0\r\n\r\n", b"x", b""),
+            (b"1;a;b=c;d=\"\"\r\nx\r\n0;a= \"\\\"\\\\;\t\\ \"\t;b\r\n\r\n", b"x", b""),
             // RFC 9112 §7.1.2: trailers.
             (b"0\r\nA: b\r\n\r\n", b"", b"A: b\r\n"),
             (b"0\r\nA: b\r\nGrpc-Status:0\r\nE:\r\n\r\n", b"", b"A: b\r\nGrpc-Status:0\r\nE:\r\n"),
@@ -326,11 +323,37 @@ mod tests {
             (b"1 \r\nx\r\n", E::ExtensionInvalid),
             (b"1 1\r\nx\r\n", E::ExtensionInvalid),
             (b"0 \r\n\r\n", E::ExtensionInvalid),
-            // Control bytes in extensions, quoted or not.
+            // RFC 9112 §7.1.1: `;` token [ `=` ( token / quoted-string ) ].
+            (b"1;\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;;a\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a;\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;=a\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a==b\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a \r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a b\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=b \r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=b c\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\"b\"c\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a\"b\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;\"a\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=b\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=(b)\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\xff\r\nx\r\n", E::ExtensionInvalid),
+            // A quoted string ends on its line.
+            (b"1;a=\"b\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\r\n\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\\\r\n\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\\\"\r\nx\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\r\"\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\n\"\r\n", E::BareLineFeed),
+            (b"1;a=\"\\\n\"\r\n", E::BareLineFeed),
+            // Control bytes, quoted or not.
             (b"1;a=\0\r\n", E::ExtensionInvalid),
             (b"1;a=\x7f\r\n", E::ExtensionInvalid),
-            (b"1;a=\"\n\"\r\n", E::BareLineFeed),
-            (b"1;a=\"\r\"\r\n", E::BareCarriageReturn),
+            (b"1;a=\"\0\"\r\n", E::ExtensionInvalid),
+            (b"1;a=\"\\\x7f\"\r\n", E::ExtensionInvalid),
+            (b"1;a\rx\r\n", E::BareCarriageReturn),
             (b"1;a\nx\r\n", E::BareLineFeed),
             (b"1 \nx\r\n", E::BareLineFeed),
             // Line ends are CRLF.

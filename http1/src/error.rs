@@ -19,6 +19,9 @@ pub enum HeadError {
     /// More than `request_line_bytes_max` bytes in the first line (RFC 9112 §3).
     #[error("request line too long")]
     RequestLineTooLong,
+    /// More than `field_bytes_max` bytes in a field line.
+    #[error("field too large")]
+    FieldTooLarge,
     /// More than `fields_max` lines.
     #[error("too many fields")]
     TooManyFields,
@@ -62,33 +65,10 @@ impl HeadError {
             // RFC 9112 §3: a request-target longer than what the server wishes to parse.
             Self::RequestLineTooLong => 414,
             // RFC 6585 §5.
-            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields => 431,
             // RFC 9110 §15.6.6.
             Self::VersionUnsupported => 505,
             _ => 400,
-        }
-    }
-
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::BareLineFeed => "bare_line_feed",
-            Self::BareCarriageReturn => "bare_carriage_return",
-            Self::Nul => "nul",
-            Self::HeadTooLarge => "head_too_large",
-            Self::RequestLineTooLong => "request_line_too_long",
-            Self::TooManyFields => "too_many_fields",
-            Self::RequestLineInvalid => "request_line_invalid",
-            Self::MethodInvalid => "method_invalid",
-            Self::TargetInvalid => "target_invalid",
-            Self::VersionInvalid => "version_invalid",
-            Self::VersionUnsupported => "version_unsupported",
-            Self::StatusLineInvalid => "status_line_invalid",
-            Self::FieldNameInvalid => "field_name_invalid",
-            Self::FieldValueInvalid => "field_value_invalid",
-            Self::LineFolding => "line_folding",
-            Self::NotOneHead => "not_one_head",
         }
     }
 }
@@ -103,8 +83,8 @@ mod tests {
         assert_eq!(HeadError::TargetInvalid.status(), 400);
         assert_eq!(HeadError::RequestLineTooLong.status(), 414);
         assert_eq!(HeadError::HeadTooLarge.status(), 431);
+        assert_eq!(HeadError::FieldTooLarge.status(), 431);
         assert_eq!(HeadError::TooManyFields.status(), 431);
         assert_eq!(HeadError::VersionUnsupported.status(), 505);
-        assert_eq!(HeadError::BareLineFeed.reason(), "bare_line_feed");
     }
 }

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use corelane_semantics::{Fields, Known, Span};
 use httparse::Header;
 
-use crate::bytes::{is_token, is_value_byte};
+use crate::bytes::{has_underscore, is_token, is_value_byte};
 use crate::{HeadError, HeadLimits};
 
 /// A slot that httparse fills.
@@ -46,8 +46,12 @@ pub(crate) fn collect_fields(
         if index == 0 {
             fields_start = line_start;
         }
+        let known = Known::from_name(header.name.as_bytes());
+        if known.is_none() && has_underscore(header.name.as_bytes()) {
+            out.mark_underscore();
+        }
         // httparse has taken the white space off both ends.
-        out.push(name, Span::of(head, header.value), Known::from_name(header.name.as_bytes()));
+        out.push(name, Span::of(head, header.value), known);
     }
     let bounds = Span::new(fields_start, fields_end);
     Ok((bounds.start, bounds.end))

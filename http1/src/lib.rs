@@ -27,6 +27,7 @@
 //! | --- | --- | --- |
 //! | [`HeadLimits::head_bytes_max`] | 16 KiB | [`HeadError::HeadTooLarge`], 431 |
 //! | [`HeadLimits::request_line_bytes_max`] | 8 KiB | [`HeadError::RequestLineTooLong`], 414 |
+//! | [`HeadLimits::field_bytes_max`] | 8 KiB | [`HeadError::FieldTooLarge`], 431 |
 //! | [`HeadLimits::fields_max`] | 100 | [`HeadError::TooManyFields`], 431 |
 //! | [`CHUNK_SIZE_DIGITS_MAX`] | 16 | [`ChunkError::SizeTooLong`] |
 //! | [`CHUNK_LINE_BYTES_MAX`] | 4 KiB | [`ChunkError::LineTooLong`] |
@@ -36,6 +37,7 @@
 
 mod bytes;
 mod chunk_error;
+mod chunk_extension;
 mod chunked;
 mod error;
 mod field_lines;
@@ -43,7 +45,6 @@ mod limits;
 mod request;
 mod response;
 mod scan;
-
 mod trailers;
 mod write;
 

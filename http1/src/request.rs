@@ -2,7 +2,7 @@
 //!
 //! httparse splits the head into tokens; what it tolerates and RFC 9112 lets a server refuse is refused here.
 
-use corelane_semantics::{Method, RequestHead, Span, TargetForm, Version};
+use corelane_semantics::{Method, RequestHead, Span, TargetForm, Version, is_authority};
 
 use crate::bytes::is_token;
 use crate::field_lines::{Slot, classify, collect_fields, with_slots};
@@ -118,21 +118,11 @@ fn is_target_text(target: &[u8]) -> bool {
     target.iter().fold(true, |ok, &byte| ok & byte.is_ascii_graphic() & (byte != b'#'))
 }
 
-/// RFC 9112 §3.2.3: `uri-host ":" port`, both given.
+/// RFC 9112 §3.2.3: `uri-host ":" port`, both given; RFC 9110 §9.3.6: an empty or invalid port is refused.
 fn is_host_and_port(target: &[u8]) -> bool {
-    let Some(colon) = memchr::memrchr(b':', target) else { return false };
-    let (host, port) = (&target[..colon], &target[colon + 1..]);
-    let host_ok = match host {
-        [b'[', inside @ .., b']'] => {
-            !inside.is_empty()
-                && inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
-        }
-        _ => {
-            !host.is_empty()
-                && !host.iter().any(|byte| matches!(byte, b'/' | b'?' | b'@' | b':' | b'[' | b']'))
-        }
-    };
-    host_ok && matches!(port.len(), 1..=5) && port.iter().all(u8::is_ascii_digit)
+    let port = target.rsplit(|&byte| byte == b':').next().unwrap_or_default();
+    let is_number = port.iter().all(u8::is_ascii_digit) && port.iter().any(|&digit| digit != b'0');
+    is_authority(target) && is_number && port.len() < target.len()
 }
 
 /// The rule that a request line without its CRLF breaks, if any. Only for heads that httparse refused.
@@ -218,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn knows_whether_a_name_holds_an_underscore() {
+        for (fields, expected) in [
+            ("", false),
+            ("Host: a_b\r\nX-Y: _\r\n", false),
+            ("Host: a\r\nX_Y: b\r\n", true),
+            ("content_length: 5\r\n", true),
+            ("A: b\r\n_: c\r\n", true),
+        ] {
+            let head = format!("GET /_ HTTP/1.1\r\n{fields}\r\n");
+            assert_eq!(parse(head.as_bytes()).unwrap().fields.has_underscore(), expected, "{fields}");
+        }
+    }
+
+    #[test]
     fn a_head_without_fields_has_an_empty_field_section() {
         let head = b"GET / HTTP/1.0\r\n\r\n";
         let request = parse(head).unwrap();
@@ -271,7 +275,14 @@ mod tests {
             ("CONNECT", "a", None),
             ("CONNECT", "a:", None),
             ("CONNECT", ":80", None),
+            ("CONNECT", "a:0", None),
+            ("CONNECT", "a:65536", None),
             ("CONNECT", "a:123456", None),
+            ("CONNECT", "80", None),
+            ("CONNECT", "a:80:80", None),
+            ("CONNECT", "a,b:80", None),
+            ("CONNECT", "a\\b:80", None),
+            ("CONNECT", "[::1]", None),
             ("CONNECT", "::1:443", None),
             ("CONNECT", "[g]:443", None),
             ("CONNECT", "[]:443", None),

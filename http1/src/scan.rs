@@ -48,19 +48,19 @@ impl HeadScanner {
     /// [`HeadError`]; the caller answers it and closes, because where the next message starts is unknown.
     pub fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         loop {
-            let (window, past_window) = self.window(limits);
-            let bytes = buffer.get(..window).unwrap_or(buffer);
+            let head_end = self.start.saturating_add(limits.head_bytes_max);
+            let bytes = buffer.get(..head_end).unwrap_or(buffer);
             let unseen = bytes.get(self.scanned..).unwrap_or_default();
-            let Some(found) = memchr3(b'\r', b'\n', 0, unseen) else {
-                self.scanned = self.scanned.max(bytes.len());
-                return if buffer.len() >= window { Err(past_window) } else { Ok(None) };
-            };
+            let found = memchr3(b'\r', b'\n', 0, unseen);
             // On an error `scanned` stays at the offending byte: the same call gives the same error again.
-            self.scanned += found;
+            self.scanned += found.unwrap_or(unseen.len());
+            if self.scanned - self.line_start > self.line_bytes_max(limits) {
+                return Err(self.line_too_long());
+            }
             match bytes.get(self.scanned..) {
                 Some([b'\r', b'\n', ..]) => {}
-                Some([b'\r']) if buffer.len() >= window => return Err(past_window),
-                Some([b'\r']) => return Ok(None),
+                Some([] | [b'\r']) if buffer.len() >= head_end => return Err(HeadError::HeadTooLarge),
+                Some([] | [b'\r']) => return Ok(None),
                 Some([b'\r', ..]) => return Err(HeadError::BareCarriageReturn),
                 Some([b'\n', ..]) => return Err(HeadError::BareLineFeed),
                 _ => return Err(HeadError::Nul),
@@ -82,18 +82,13 @@ impl HeadScanner {
         self.start
     }
 
-    /// How many bytes of the buffer are looked at before the line that is being scanned must have ended, and the error if
-    /// it has not.
-    fn window(&self, limits: &HeadLimits) -> (usize, HeadError) {
-        let head_end = self.start.saturating_add(limits.head_bytes_max);
-        if self.line_start == self.start {
-            let line_end =
-                self.start.saturating_add(limits.request_line_bytes_max).saturating_add(CRLF.len());
-            if line_end <= head_end {
-                return (line_end, HeadError::RequestLineTooLong);
-            }
-        }
-        (head_end, HeadError::HeadTooLarge)
+    /// How long the line that is being scanned may be, without its CRLF.
+    fn line_bytes_max(&self, limits: &HeadLimits) -> usize {
+        if self.line_start == self.start { limits.request_line_bytes_max } else { limits.field_bytes_max }
+    }
+
+    fn line_too_long(&self) -> HeadError {
+        if self.line_start == self.start { HeadError::RequestLineTooLong } else { HeadError::FieldTooLarge }
     }
 
     fn skip_leading_line(&mut self) -> Result<(), HeadError> {
@@ -202,7 +197,7 @@ mod tests {
         let head = b"GET /abc HTTP/1.1\r\nHost: a\r\n\r\n";
         let line = b"GET /abc HTTP/1.1".len();
         let scan = |prefix: &[u8], head_bytes_max, request_line_bytes_max| {
-            let limits = HeadLimits { head_bytes_max, request_line_bytes_max, fields_max: 1 };
+            let limits = HeadLimits { head_bytes_max, request_line_bytes_max, ..HeadLimits::default() };
             scan_all_ways(HeadScanner::new(), &[prefix, head].concat(), &limits)
         };
         for prefix in [&b""[..], b"\r\n"] {
@@ -222,13 +217,38 @@ mod tests {
 
     #[test]
     fn asks_for_no_byte_past_a_limit() {
-        let limits = HeadLimits { head_bytes_max: 64, request_line_bytes_max: 16, fields_max: 1 };
+        let limits =
+            HeadLimits { head_bytes_max: 64, request_line_bytes_max: 16, field_bytes_max: 40, fields_max: 1 };
         let endless = [b'a'; 64];
-        assert_eq!(HeadScanner::new().scan(&endless[..17], &limits), Ok(None));
-        assert_eq!(HeadScanner::new().scan(&endless[..18], &limits), Err(E::RequestLineTooLong));
-        let fields = [&b"GET / HTTP/1.1\r\n"[..], &endless[..]].concat();
-        assert_eq!(HeadScanner::new().scan(&fields[..63], &limits), Ok(None));
-        assert_eq!(HeadScanner::new().scan(&fields[..64], &limits), Err(E::HeadTooLarge));
+        assert_eq!(HeadScanner::new().scan(&endless[..16], &limits), Ok(None));
+        assert_eq!(HeadScanner::new().scan(&endless[..17], &limits), Err(E::RequestLineTooLong));
+        let field = [&b"GET / HTTP/1.1\r\n"[..], &endless[..]].concat();
+        assert_eq!(HeadScanner::new().scan(&field[..56], &limits), Ok(None));
+        assert_eq!(HeadScanner::new().scan(&field[..57], &limits), Err(E::FieldTooLarge));
+        let second = [&b"GET / HTTP/1.1\r\nA: bcd\r\n"[..], &endless[..]].concat();
+        assert_eq!(HeadScanner::new().scan(&second[..63], &limits), Ok(None));
+        assert_eq!(HeadScanner::new().scan(&second[..64], &limits), Err(E::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_field_line_is_bounded_to_the_byte() {
+        let head = b"GET / HTTP/1.1\r\nA: b\r\nCd:   e \r\n\r\n";
+        let line = b"Cd:   e ".len();
+        let scan = |prefix: &[u8], field_bytes_max| {
+            let limits = HeadLimits { field_bytes_max, ..HeadLimits::default() };
+            scan_all_ways(HeadScanner::new(), &[prefix, head].concat(), &limits)
+        };
+        for prefix in [&b""[..], b"\r\n"] {
+            let whole = Ok(Some((prefix.len(), prefix.len() + head.len())));
+            assert_eq!(scan(prefix, line), whole);
+            for bytes_max in 0..line {
+                assert_eq!(scan(prefix, bytes_max), Err(E::FieldTooLarge), "{bytes_max}");
+            }
+        }
+        // No line, nothing too long.
+        let limits = HeadLimits { field_bytes_max: 0, ..HeadLimits::default() };
+        let bare = b"GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(scan_all_ways(HeadScanner::new(), bare, &limits), Ok(Some((0, bare.len()))));
     }
 
     #[test]

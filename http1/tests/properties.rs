@@ -77,10 +77,11 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn limits_small() -> impl Strategy<Value = HeadLimits> {
-    (0..120_usize, 0..60_usize, 0..6_usize).prop_map(
-        |(head_bytes_max, request_line_bytes_max, fields_max)| HeadLimits {
+    (0..120_usize, 0..60_usize, 0..40_usize, 0..6_usize).prop_map(
+        |(head_bytes_max, request_line_bytes_max, field_bytes_max, fields_max)| HeadLimits {
             head_bytes_max,
             request_line_bytes_max,
+            field_bytes_max,
             fields_max,
         },
     )

@@ -14,8 +14,9 @@
 //!
 //! - Hosts: without port, without one trailing dot, ASCII letters in any case. A host with bytes that no pattern can
 //!   hold, or longer than a name may be, is matched only by rules for any host.
-//! - Paths: the bytes as they were sent. Nothing is percent-decoded and no `..` is removed: who relies on a route as a
-//!   fence must have the upstream do the same, or normalise before. An empty path is `/` (RFC 9110 §4.2.3).
+//! - Paths: the canonical form of both (`corelane_semantics::PathBuffers`), byte for byte. The caller gives a request's
+//!   canonical path; a pattern is brought into that form here, and refused if no canonical path could match it. An empty
+//!   path is `/` (RFC 9110 §4.2.3).
 //!
 //! # Cost
 //!

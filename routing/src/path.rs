@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use corelane_semantics::{PathBuffers, PathError, PathPolicies, PathPolicy};
+
 use crate::PatternError;
 
-/// A path that a route matches.
+/// A path that a route matches, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     /// This path alone.
@@ -21,17 +23,20 @@ impl PathPattern {
     ///
     /// [`PatternError`] says what the text breaks; the configuration is to be refused.
     pub fn prefix(text: &str) -> Result<Self, PatternError> {
-        let path = checked(text)?.trim_end_matches('/');
-        Ok(Self::Prefix(if path.is_empty() { "/" } else { path }.into()))
+        let path = match text.trim_end_matches('/') {
+            "" if !text.is_empty() => "/",
+            path => path,
+        };
+        canonical(path).map(Self::Prefix)
     }
 
-    /// This path alone, byte for byte: `/a/` is not `/a`.
+    /// This path alone: `/a/` is not `/a`.
     ///
     /// # Errors
     ///
     /// [`PatternError`] says what the text breaks; the configuration is to be refused.
     pub fn exact(text: &str) -> Result<Self, PatternError> {
-        Ok(Self::Exact(checked(text)?.into()))
+        canonical(text).map(Self::Exact)
     }
 }
 
@@ -43,17 +48,48 @@ impl fmt::Display for PathPattern {
     }
 }
 
-fn checked(text: &str) -> Result<&str, PatternError> {
+/// The text in the form that requests are compared in, so that `/a%21` and `/a!` are one pattern.
+fn canonical(text: &str) -> Result<Box<str>, PatternError> {
     if !text.starts_with('/') {
         return Err(PatternError::PathRelative);
     }
     match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
-        None => Ok(text),
-        Some('?') => Err(PatternError::PathQuery),
-        Some('#') => Err(PatternError::PathFragment),
-        Some(character) => Err(PatternError::PathCharacter(character)),
+        None => {}
+        Some('?') => return Err(PatternError::PathQuery),
+        Some('#') => return Err(PatternError::PathFragment),
+        Some(character) => return Err(PatternError::PathCharacter(character)),
+    }
+    let mut buffers = PathBuffers::default();
+    let paths = buffers.canonicalise(text.as_bytes(), &POLICIES).map_err(refusal)?;
+    // ASCII, so nothing is lost.
+    Ok(String::from_utf8_lossy(paths.canonical).into())
+}
+
+const fn refusal(error: PathError) -> PatternError {
+    match error {
+        PathError::EncodedSlash | PathError::Backslash => PatternError::PathSeparator,
+        PathError::DotSegment | PathError::DotAmbiguous | PathError::AboveRoot => {
+            PatternError::PathDotSegment
+        }
+        PathError::Parameter => PatternError::PathParameter,
+        PathError::EmptySegment => PatternError::PathEmptySegment,
+        // The policies pass the latter two.
+        PathError::EscapeInvalid | PathError::EncodedControl | PathError::EncodedDelimiter => {
+            PatternError::PathEscape
+        }
     }
 }
+
+/// What no canonical path holds is refused: such a pattern would never match.
+const POLICIES: PathPolicies = PathPolicies {
+    encoded_slash: PathPolicy::Reject,
+    backslash: PathPolicy::Reject,
+    encoded_control: PathPolicy::Pass,
+    encoded_delimiter: PathPolicy::Pass,
+    dot_segments: PathPolicy::Reject,
+    parameters: PathPolicy::Reject,
+    empty_segments: PathPolicy::Reject,
+};
 
 #[cfg(test)]
 mod tests {
@@ -71,11 +107,25 @@ mod tests {
     }
 
     #[test]
-    fn exact_paths_stay_as_they_are() {
-        for text in ["/", "/a/", "//", "/a%20b", "/A;b=c,d", "/*"] {
+    fn paths_are_held_in_canonical_form() {
+        for (text, shown) in [
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/a%20b", "/a%20b"),
+            ("/A=b,c:d", "/A=b,c:d"),
+            ("/*", "/*"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a%21%7E", "/a!~"),
+            ("/%2a", "/*"),
+            ("/a%3bb%25", "/a%3Bb%25"),
+            ("/a%00%3f%23", "/a%00%3F%23"),
+            ("/.well-known/..a", "/.well-known/..a"),
+        ] {
             let pattern = PathPattern::exact(text).expect(text);
-            assert_eq!(pattern, PathPattern::Exact(text.into()));
-            assert_eq!(pattern.to_string(), text);
+            assert_eq!(pattern, PathPattern::Exact(shown.into()));
+            assert_eq!(pattern.to_string(), shown);
+            let prefix = PathPattern::prefix(&format!("{text}/")).expect(text);
+            assert_eq!(prefix.to_string(), if text == "/" { "/" } else { shown.trim_end_matches('/') });
         }
     }
 
@@ -94,9 +144,24 @@ mod tests {
             ("/a\r\n", PatternError::PathCharacter('\r')),
             ("/a\u{7f}", PatternError::PathCharacter('\u{7f}')),
             ("/é", PatternError::PathCharacter('é')),
+            ("/a%2", PatternError::PathEscape),
+            ("/a%zz", PatternError::PathEscape),
+            ("/a%2fb", PatternError::PathSeparator),
+            ("/a%5Cb", PatternError::PathSeparator),
+            ("/a\\b", PatternError::PathSeparator),
+            ("/a/./b", PatternError::PathDotSegment),
+            ("/a/%2e%2E", PatternError::PathDotSegment),
+            ("/..", PatternError::PathDotSegment),
+            ("/a;b", PatternError::PathParameter),
+            ("/..;/b", PatternError::PathParameter),
+            ("//a", PatternError::PathEmptySegment),
+            ("/a//b", PatternError::PathEmptySegment),
         ] {
             assert_eq!(PathPattern::prefix(text), Err(error), "{text:?}");
             assert_eq!(PathPattern::exact(text), Err(error), "{text:?}");
         }
+        // A prefix loses its slashes at the end, a path alone does not.
+        assert_eq!(PathPattern::exact("//"), Err(PatternError::PathEmptySegment));
+        assert_eq!(PathPattern::exact("/a//"), Err(PatternError::PathEmptySegment));
     }
 }

@@ -41,4 +41,19 @@ pub enum PatternError {
     /// A space, a control character or one outside ASCII: such a path cannot arrive (RFC 3986 §3.3).
     #[error("a path may not hold {0:?}; write it percent-encoded, as it is sent")]
     PathCharacter(char),
+    /// A `%` without two hexadecimal digits behind it.
+    #[error("a `%` in a path must be followed by two hexadecimal digits")]
+    PathEscape,
+    /// `%2F`, `%5C` or `\`.
+    #[error("a path may not hold `%2F`, `%5C` or a backslash; rules see a `/` in their place")]
+    PathSeparator,
+    /// `.` or `..` as a segment.
+    #[error("a path may not hold the segments `.` and `..`; rules see paths with them resolved")]
+    PathDotSegment,
+    /// `;`.
+    #[error("a path may not hold `;`; rules see paths without `;` and what follows it in a segment")]
+    PathParameter,
+    /// `//`.
+    #[error("a path may not hold `//`; rules see one slash in its place")]
+    PathEmptySegment,
 }

@@ -72,7 +72,7 @@ impl Router {
     /// The route for a request, if any.
     ///
     /// `host` is as in the Host field: it may carry a port, any case, an IPv6 address in brackets, a trailing dot.
-    /// `path` is the path as it was sent, without the query.
+    /// `path` is the canonical path (`corelane_semantics::Paths::canonical`): with any other a route is no fence.
     pub fn route(&self, listener: usize, host: &[u8], path: &[u8]) -> Option<usize> {
         // RFC 9110 §4.2.3: an empty path is the same as "/".
         let path = if path.is_empty() { b"/" } else { path };

@@ -59,8 +59,11 @@ fn host() -> impl Strategy<Value = String> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    vec(prop_oneof![Just("/"), Just("/a"), Just("/b"), Just("/ab"), Just("/a-longer-segment")], 1..6)
-        .prop_map(|segments| segments.concat())
+    let segments = vec(prop_oneof![Just("/a"), Just("/b"), Just("/ab"), Just("/a-longer-segment")], 0..6);
+    (segments, any::<bool>()).prop_map(|(segments, slash)| {
+        let path = segments.concat();
+        if slash || path.is_empty() { format!("{path}/") } else { path }
+    })
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -134,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_pattern_that_reads_back_differently(text in "[a-cA-C0-9*.:/\\[\\]?# -]{0,12}") {
+    fn no_text_makes_a_pattern_that_reads_back_differently(text in "[a-cA-C0-9*.:/\\[\\]?# %;-]{0,12}") {
         if let Ok(pattern) = HostPattern::parse(&text) {
             prop_assert_eq!(HostPattern::parse(&pattern.to_string()), Ok(pattern));
         }

@@ -18,6 +18,8 @@ pub enum Known {
     Forwarded,
     /// RFC 9110 §7.2.
     Host,
+    /// Obsolete, hop-by-hop (RFC 9113 §3.1): what an upgrade to `h2c` carried.
+    Http2Settings,
     /// Obsolete, hop-by-hop (RFC 2068 §19.7.1.1).
     KeepAlive,
     /// Hop-by-hop (RFC 9110 §11.7.1).
@@ -54,6 +56,7 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
     (b"expect", Known::Expect),
     (b"forwarded", Known::Forwarded),
     (b"host", Known::Host),
+    (b"http2-settings", Known::Http2Settings),
     (b"keep-alive", Known::KeepAlive),
     (b"proxy-authenticate", Known::ProxyAuthenticate),
     (b"proxy-authorization", Known::ProxyAuthorization),
@@ -86,6 +89,7 @@ impl Known {
             (10, b'c') => Self::Connection,
             (10, b'k') => Self::KeepAlive,
             (14, b'c') => Self::ContentLength,
+            (14, b'h') => Self::Http2Settings,
             (15, b'x') => Self::XForwardedFor,
             (16, b'x') => Self::XForwardedHost,
             (16, b'p') => Self::ProxyConnection,
@@ -111,6 +115,7 @@ impl Known {
         matches!(
             self,
             Self::Connection
+                | Self::Http2Settings
                 | Self::KeepAlive
                 | Self::ProxyAuthenticate
                 | Self::ProxyAuthorization
@@ -143,6 +148,7 @@ pub struct Fields {
     counts: [u16; KNOWN_COUNT],
     /// For each known field where it occurs first; meaningless when its count is 0.
     first: [u16; KNOWN_COUNT],
+    has_underscore: bool,
 }
 
 impl Fields {
@@ -150,6 +156,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.lines.clear();
         self.counts = [0; KNOWN_COUNT];
+        self.has_underscore = false;
     }
 
     /// Adds a line. More than 65 535 lines are not counted by name; parsers bound them far below.
@@ -162,6 +169,17 @@ impl Fields {
             self.counts[slot] = self.counts[slot].saturating_add(1);
         }
         self.lines.push(Field { name, value, known });
+    }
+
+    /// Remembers that a name holds `_`: the parser looks for it, which has the name at hand.
+    pub fn mark_underscore(&mut self) {
+        self.has_underscore = true;
+    }
+
+    /// Whether any name holds `_`, which CGI servers cannot tell from `-`.
+    #[must_use]
+    pub fn has_underscore(&self) -> bool {
+        self.has_underscore
     }
 
     /// All lines in order.
@@ -231,6 +249,7 @@ mod tests {
             assert_eq!(Known::from_name(name), Some(*known));
             assert_eq!(Known::from_name(&name.to_ascii_uppercase()), Some(*known));
             assert_eq!(known.name(), *name);
+            assert!(!name.contains(&b'_'), "parsers look for `_` in other names only");
         }
         assert_eq!(Known::from_name(b"x-other"), None);
         assert_eq!(Known::from_name(b"hosT1"), None);
@@ -246,7 +265,10 @@ mod tests {
         let members: Vec<&[u8]> = fields.list(Known::Connection, buffer).collect();
         assert_eq!(members, [&b"close"[..], b"x-a", b"TE"]);
         assert_eq!(fields.count(Known::Connection), 2);
+        fields.mark_underscore();
+        assert!(fields.has_underscore());
         fields.clear();
         assert_eq!(fields.list(Known::Connection, buffer).count(), 0);
+        assert!(!fields.has_underscore());
     }
 }

@@ -1,4 +1,21 @@
-//! How long a message body is, decided in one place (RFC 9112 §6.3).
+//! How long a message body is, decided in one place.
+//!
+//! The rules of RFC 9112 §6.3, with what the RFC leaves open decided for safety:
+//!
+//! | rule | message | body |
+//! | --- | --- | --- |
+//! | 1 | response to HEAD; 1xx, 204, 304 | none, whatever the fields say; Transfer-Encoding in a 1xx is an error (§6.1) |
+//! | 2 | 2xx to CONNECT | none, whatever the fields say: what follows is the tunnel |
+//! | 3 | Transfer-Encoding with Content-Length | an error (the RFC lets one override the other) |
+//! | 4 | Transfer-Encoding | chunked; an error unless it is `chunked` once and alone, and the version 1.1 (§6.1) |
+//! | 5 | Content-Length that is no number, or not one | an error (the RFC lets a list of equal numbers pass) |
+//! | 6 | Content-Length | that many bytes |
+//! | 7 | other requests | none |
+//! | 8 | other responses | all until the connection closes |
+//!
+//! - A request with CONNECT has no content (RFC 9110 §9.3.6): rule 4, and rule 6 with more than 0 bytes, are errors there.
+//! - Rules 3 to 5 are errors also in a response that ends with its head by rule 1, but for a 1xx: whoever reads it without
+//!   the request at hand would be misled.
 
 use crate::{Fields, Known, Method, RequestHead, ResponseHead, Version};
 
@@ -34,6 +51,12 @@ pub enum FramingError {
     /// Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1).
     #[error("Transfer-Encoding in HTTP/1.0")]
     TransferEncodingInHttp10,
+    /// Transfer-Encoding in a response with a 1xx status (RFC 9112 §6.1).
+    #[error("Transfer-Encoding in an interim response")]
+    TransferEncodingInInterim,
+    /// A CONNECT request with content (RFC 9110 §9.3.6): whether it is a body or the start of the tunnel is anyone's guess.
+    #[error("CONNECT with content")]
+    ContentInConnect,
 }
 
 /// The framing of a request's body.
@@ -42,11 +65,15 @@ pub enum FramingError {
 ///
 /// [`FramingError`]; the caller answers 400 and closes.
 pub fn request_framing(head: &RequestHead, buffer: &[u8]) -> Result<BodyFraming, FramingError> {
-    // RFC 9112 §6.3 rules 3 to 5 are shared with responses; rule 7: a request with neither field has no body.
-    Ok(declared(&head.fields, head.version, buffer)?.unwrap_or(BodyFraming::None))
+    // Rules 3 to 6; rule 7.
+    let framing = declared(&head.fields, head.version, buffer)?.unwrap_or(BodyFraming::None);
+    if head.method == Method::Connect && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)) {
+        return Err(FramingError::ContentInConnect);
+    }
+    Ok(framing)
 }
 
-/// The framing of a response's body; `method` is the request's.
+/// The framing of a response's body; `method` is the request's. `None` for a 2xx to CONNECT means that the tunnel begins.
 ///
 /// # Errors
 ///
@@ -56,21 +83,29 @@ pub fn response_framing(
     buffer: &[u8],
     method: Method,
 ) -> Result<BodyFraming, FramingError> {
-    let declared = declared(&head.fields, head.version, buffer)?;
-    // RFC 9112 §6.3 rule 1: HEAD, 1xx, 204 and 304 end with the head, whatever the fields say.
-    if method == Method::Head || matches!(head.status, 100..=199 | 204 | 304) {
-        return Ok(BodyFraming::None);
+    match (head.status, method) {
+        // Rule 1. RFC 9112 §6.1: a server must not send Transfer-Encoding there. What follows one is either a chunked body
+        // that a careless peer skips, or the next response.
+        (100..=199, _) if head.fields.count(Known::TransferEncoding) > 0 => {
+            Err(FramingError::TransferEncodingInInterim)
+        }
+        (100..=199, _) => Ok(BodyFraming::None),
+        // Rule 2: "A client MUST ignore any Content-Length or Transfer-Encoding header fields" there.
+        (200..=299, Method::Connect) => Ok(BodyFraming::None),
+        // Rule 1.
+        (204 | 304, _) | (_, Method::Head) => {
+            declared(&head.fields, head.version, buffer).map(|_| BodyFraming::None)
+        }
+        // Rules 3 to 6; rule 8.
+        _ => Ok(declared(&head.fields, head.version, buffer)?.unwrap_or(BodyFraming::UntilClose)),
     }
-    // RFC 9112 §6.3 rule 2: a 2xx to CONNECT becomes a tunnel. CONNECT is refused before it gets here.
-    // RFC 9112 §6.3 rule 8: a response with neither field lasts until the connection closes.
-    Ok(declared.unwrap_or(BodyFraming::UntilClose))
 }
 
 /// What Content-Length and Transfer-Encoding say, if anything.
 fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<BodyFraming>, FramingError> {
     let lengths = fields.count(Known::ContentLength);
-    // RFC 9112 §6.3 rule 3: Transfer-Encoding overrides Content-Length "or the message is an error": an error here.
-    // RFC 9112 §6.3 rule 4: chunked must be the final coding; no other coding is implemented, so it is the only one.
+    // Rule 3: such a message "ought to be handled as an error".
+    // Rule 4: chunked must be the final coding; no other is implemented, so it is the only one.
     if fields.count(Known::TransferEncoding) > 0 {
         if lengths > 0 {
             return Err(FramingError::LengthWithTransferEncoding);
@@ -84,8 +119,8 @@ fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<B
         }
         return Ok(Some(BodyFraming::Chunked));
     }
-    // RFC 9112 §6.3 rule 5: an invalid Content-Length is unrecoverable; so is a repeated one for us.
-    // RFC 9112 §6.3 rule 6: a valid one is the length.
+    // Rule 5: an invalid Content-Length is unrecoverable; so is a repeated one here.
+    // Rule 6: a valid one is the length.
     match lengths {
         0 => Ok(None),
         1 => {
@@ -128,6 +163,9 @@ mod tests {
         (buffer, fields)
     }
 
+    type Expected = Result<BodyFraming, FramingError>;
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+
     fn request(version: Version, lines: &[(&str, &str)]) -> Result<BodyFraming, FramingError> {
         let (buffer, fields) = fields(lines);
         request_framing(&RequestHead { version, fields, ..Default::default() }, &buffer)
@@ -167,15 +205,72 @@ mod tests {
     }
 
     #[test]
+    fn a_connect_request_has_no_content() {
+        use FramingError as E;
+        let connect = |lines: &[(&str, &str)]| {
+            let (buffer, fields) = fields(lines);
+            request_framing(&RequestHead { method: Method::Connect, fields, ..Default::default() }, &buffer)
+        };
+        assert_eq!(connect(&[]), Ok(BodyFraming::None));
+        assert_eq!(connect(&[("Content-Length", "0")]), Ok(BodyFraming::Length(0)));
+        assert_eq!(connect(&[("Content-Length", "1")]), Err(E::ContentInConnect));
+        assert_eq!(connect(&[("Transfer-Encoding", "chunked")]), Err(E::ContentInConnect));
+        assert_eq!(connect(&[("Transfer-Encoding", "gzip")]), Err(E::TransferEncodingUnsupported));
+        assert_eq!(connect(&[("Content-Length", "x")]), Err(E::LengthInvalid));
+    }
+
+    #[test]
     fn response_bodies() {
+        use FramingError as E;
         let length: &[(&str, &str)] = &[("Content-Length", "7")];
-        assert_eq!(response(200, Method::Get, length), Ok(BodyFraming::Length(7)));
-        assert_eq!(response(200, Method::Head, length), Ok(BodyFraming::None));
-        for status in [100, 103, 204, 304] {
-            assert_eq!(response(status, Method::Get, length), Ok(BodyFraming::None));
+        let chunked: &[(&str, &str)] = &[("Transfer-Encoding", "chunked")];
+        let both: &[(&str, &str)] = &[("Transfer-Encoding", "chunked"), ("Content-Length", "5")];
+        let invalid: &[(&str, &str)] = &[("Content-Length", "x")];
+        let table: &[(u16, Method, Lines<'_>, Expected)] = &[
+            // Rule 1.
+            (200, Method::Head, &[], Ok(BodyFraming::None)),
+            (200, Method::Head, length, Ok(BodyFraming::None)),
+            (200, Method::Head, chunked, Ok(BodyFraming::None)),
+            (200, Method::Head, both, Err(E::LengthWithTransferEncoding)),
+            (204, Method::Get, length, Ok(BodyFraming::None)),
+            (204, Method::Get, chunked, Ok(BodyFraming::None)),
+            (204, Method::Head, both, Err(E::LengthWithTransferEncoding)),
+            (304, Method::Get, length, Ok(BodyFraming::None)),
+            (304, Method::Get, invalid, Err(E::LengthInvalid)),
+            (100, Method::Get, &[], Ok(BodyFraming::None)),
+            (100, Method::Get, length, Ok(BodyFraming::None)),
+            (101, Method::Get, invalid, Ok(BodyFraming::None)),
+            (103, Method::Head, invalid, Ok(BodyFraming::None)),
+            (199, Method::Get, length, Ok(BodyFraming::None)),
+            (100, Method::Get, chunked, Err(E::TransferEncodingInInterim)),
+            (101, Method::Get, chunked, Err(E::TransferEncodingInInterim)),
+            (103, Method::Head, both, Err(E::TransferEncodingInInterim)),
+            (199, Method::Connect, &[("Transfer-Encoding", "gzip")], Err(E::TransferEncodingInInterim)),
+            // Rule 2.
+            (200, Method::Connect, &[], Ok(BodyFraming::None)),
+            (200, Method::Connect, length, Ok(BodyFraming::None)),
+            (299, Method::Connect, both, Ok(BodyFraming::None)),
+            (200, Method::Connect, invalid, Ok(BodyFraming::None)),
+            (407, Method::Connect, length, Ok(BodyFraming::Length(7))),
+            (300, Method::Connect, both, Err(E::LengthWithTransferEncoding)),
+            // Rules 3 to 6.
+            (200, Method::Get, both, Err(E::LengthWithTransferEncoding)),
+            (200, Method::Get, chunked, Ok(BodyFraming::Chunked)),
+            (200, Method::Get, &[("Transfer-Encoding", "gzip")], Err(E::TransferEncodingUnsupported)),
+            (200, Method::Get, invalid, Err(E::LengthInvalid)),
+            (200, Method::Get, &[("Content-Length", "1, 1")], Err(E::LengthRepeated)),
+            (200, Method::Get, length, Ok(BodyFraming::Length(7))),
+            (205, Method::Get, length, Ok(BodyFraming::Length(7))),
+            // Rule 8.
+            (200, Method::Get, &[], Ok(BodyFraming::UntilClose)),
+            (999, Method::Post, &[], Ok(BodyFraming::UntilClose)),
+        ];
+        for (status, method, lines, expected) in table {
+            assert_eq!(response(*status, *method, lines), *expected, "{status} to {method:?}: {lines:?}");
         }
-        assert_eq!(response(200, Method::Get, &[]), Ok(BodyFraming::UntilClose));
-        let both = [("Transfer-Encoding", "chunked"), ("Content-Length", "5")];
-        assert_eq!(response(204, Method::Head, &both), Err(FramingError::LengthWithTransferEncoding));
+        let (buffer, fields) = fields(chunked);
+        let old = ResponseHead { version: Version::Http10, fields, ..Default::default() };
+        let old = ResponseHead { status: 200, ..old };
+        assert_eq!(response_framing(&old, &buffer, Method::Get), Err(E::TransferEncodingInHttp10));
     }
 }

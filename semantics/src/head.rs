@@ -1,5 +1,7 @@
 //! Message heads: a request line or status line and its fields, as spans into one buffer.
 
+use std::net::Ipv6Addr;
+
 use crate::{Fields, Known, Method, Span};
 
 /// The version that a message names.
@@ -122,52 +124,50 @@ impl RequestHead {
 }
 
 /// Whether the bytes are `host[:port]` by RFC 3986 §3.2.2 and §3.2.3, without user information; empty is allowed
-/// (RFC 9112 §3.2).
-fn is_authority(value: &[u8]) -> bool {
-    let (host, port) = match value.first() {
-        Some(b'[') => match value.iter().position(|&byte| byte == b']') {
-            Some(end) => {
-                let inside = &value[1..end];
-                let literal = !inside.is_empty()
-                    && inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
-                if !literal {
-                    return false;
-                }
-                (&b""[..], &value[end + 1..])
-            }
+/// (RFC 9112 §3.2), a port without a host is not.
+#[must_use]
+pub fn is_authority(value: &[u8]) -> bool {
+    let (is_host, port) = match value.strip_prefix(b"[") {
+        Some(literal) => match literal.iter().position(|&byte| byte == b']') {
+            Some(end) => (is_ipv6(&literal[..end]), &literal[end + 1..]),
             None => return false,
         },
-        _ => match value.iter().position(|&byte| byte == b':') {
-            Some(colon) => value.split_at(colon),
-            None => (value, &b""[..]),
-        },
+        None => {
+            let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            (is_name(&value[..colon]) && (colon > 0 || value.is_empty()), &value[colon..])
+        }
     };
-    let host_ok = host.iter().all(|&byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-            )
-    });
-    let port_ok = match port.split_first() {
+    is_host && is_port(port)
+}
+
+fn is_ipv6(literal: &[u8]) -> bool {
+    std::str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// `reg-name` without `,`: a list of hosts is none. An IPv4 address is one of these.
+fn is_name(name: &[u8]) -> bool {
+    name.iter().enumerate().all(|(at, &byte)| match byte {
+        b'%' => {
+            matches!(name.get(at + 1..at + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+        }
+        b'-' | b'.' | b'_' | b'~' => true,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' => true,
+        _ => byte.is_ascii_alphanumeric(),
+    })
+}
+
+/// Nothing, or a colon and a port, which may be empty.
+fn is_port(text: &[u8]) -> bool {
+    match text.split_first() {
         None => true,
-        Some((b':', digits)) => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        Some((b':', digits)) => {
+            let number = |digits: &[u8]| digits.iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
+            digits.len() <= 5
+                && digits.iter().all(u8::is_ascii_digit)
+                && number(digits) <= u32::from(u16::MAX)
+        }
         Some(_) => false,
-    };
-    host_ok && port_ok
+    }
 }
 
 #[cfg(test)]
@@ -176,10 +176,63 @@ mod tests {
 
     #[test]
     fn authorities() {
-        for good in ["", "a", "a.b:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:443", "a_b.c"] {
+        for good in [
+            "",
+            "a",
+            "a.b:80",
+            "a:",
+            "a:0",
+            "a:65535",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:443",
+            "[::ffff:1.2.3.4]",
+            "a_b.c",
+            "a%2eb",
+            "xn--a",
+            "-._~!$&'()*+;=",
+        ] {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
-        for bad in ["a b", "a@b", "a/b", "a:b", "a:123456", "[::1", "[]", "[::1]x", "a,b", "[g]", "a\u{1}"] {
+        for bad in [
+            "a b",
+            "a@b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a:b",
+            "a:65536",
+            "a:123456",
+            "a:-1",
+            "a:+1",
+            "a:8 0",
+            "a:80:80",
+            ":80",
+            ":",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1]:x",
+            "a,b",
+            "[g]",
+            "[:::]",
+            "[1.2.3.4]",
+            "[v1.a]",
+            "[::1%25a]",
+            "::1",
+            "a\u{1}",
+            "a\u{e9}",
+            "a%",
+            "a%2",
+            "a%zz",
+            "\"a\"",
+            "<a>",
+            "a|b",
+            "a^b",
+            "a`b",
+            "{a}",
+        ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }

@@ -1,8 +1,10 @@
-//! HTTP's protocol-neutral words (RFC 9110): request and response heads, fields and body framing.
+//! HTTP's protocol-neutral words (RFC 9110): request and response heads, fields, body framing and paths.
 //!
 //! A head is one buffer of bytes plus [`Span`]s into it, whatever protocol it came in by. This crate never does I/O,
 //! reads no clock and allocates only when a table grows past what it has held before.
 
+mod accept;
+mod canonical_path;
 mod field;
 mod framing;
 mod head;
@@ -10,9 +12,11 @@ mod method;
 mod path;
 mod span;
 
+pub use accept::{WEIGHT_MAX, accept_weight};
+pub use canonical_path::{PathBuffers, Paths};
 pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
-pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version};
+pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, is_authority};
 pub use method::{Method, MethodSet};
 pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;

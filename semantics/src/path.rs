@@ -1,36 +1,49 @@
-//! The path of a request as rules see it, and as it is forwarded.
+//! What is done about a path that servers read differently.
 //!
-//! Servers disagree about what some spellings of a path mean. Every rule (routes, filters, access) sees one canonical form,
-//! in which such spellings mean what the most obliging server makes of them; what an upstream gets is decided by
-//! [`PathPolicies`].
+//! Every rule (routes, filters, access) sees one canonical form, in which such spellings mean what the most obliging
+//! server makes of them; what an upstream gets is decided by [`PathPolicies`]. Both are made in `canonical_path.rs`.
 
 /// What becomes of a spelling that servers disagree about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathPolicy {
     /// The request is refused with 400.
     Reject,
-    /// The upstream gets the canonical form.
+    /// The upstream gets this spelling as it is in the canonical form, and all else as it came.
     Normalise,
-    /// The upstream gets the bytes as they came; rules see the canonical form.
+    /// The upstream gets this spelling as it came; rules see the canonical form.
     Pass,
 }
 
 /// The policies of a listener.
+///
+/// | spelling | canonical form | default |
+/// | --- | --- | --- |
+/// | `%2F` | `/` | reject |
+/// | `\`, `%5C` | `/` | reject |
+/// | `%00` to `%1F`, `%7F` | the escape | reject |
+/// | `%23`, `%3F` | the escape | reject |
+/// | segments `.` and `..`, with `%2E` for any `.` | resolved | normalise |
+/// | `;` and what follows in a segment | left out | pass |
+/// | `//` | `/` | pass |
+/// | other escapes of visible ASCII but `%25` and `%3B` | decoded | forwarded as they came |
+/// | all other escapes, and bytes beyond ASCII | the escape, in upper case | forwarded as they came |
+///
+/// Nothing is decoded twice (`%252E` stays), and nothing but ASCII is decoded (`%C0%AF` stays).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathPolicies {
-    /// `%2F`; canonical: `/`. Default: reject.
+    /// `%2F`, in a parameter too. Default: reject.
     pub encoded_slash: PathPolicy,
-    /// `\` and `%5C`; canonical: `/`. Default: reject.
+    /// `\` and `%5C`, in a parameter too. Default: reject.
     pub backslash: PathPolicy,
-    /// `%00` to `%1F` and `%7F`; canonical: as they are. Default: reject. Never [`PathPolicy::Normalise`].
+    /// `%00` to `%1F` and `%7F`. Default: reject. They have no other form: [`PathPolicy::Normalise`] passes them.
     pub encoded_control: PathPolicy,
-    /// `%23` (`#`) and `%3F` (`?`); canonical: as they are. Default: reject. Never [`PathPolicy::Normalise`].
+    /// `%23` (`#`) and `%3F` (`?`). Default: reject. They have no other form: [`PathPolicy::Normalise`] passes them.
     pub encoded_delimiter: PathPolicy,
-    /// The segments `.` and `..`, also as `%2e`; canonical: resolved (RFC 3986 §5.2.4). Default: normalise.
+    /// The segments `.` and `..`, also as `%2e`; resolved as in RFC 3986 §5.2.4. Default: normalise.
     pub dot_segments: PathPolicy,
-    /// `;` and what follows it in a segment; canonical: left out. Default: pass.
+    /// `;` and what follows it in a segment. Default: pass.
     pub parameters: PathPolicy,
-    /// Empty segments (`//`); canonical: one slash. Default: pass.
+    /// Empty segments: `//`, and for rejection also what is empty without its parameters (`/;a/`). Default: pass.
     pub empty_segments: PathPolicy,
 }
 
@@ -66,39 +79,21 @@ pub enum PathError {
     /// `.` or `..` as a segment.
     #[error("dot segment in the path")]
     DotSegment,
-    /// `;`.
+    /// `;` in a segment.
     #[error("parameter in the path")]
     Parameter,
-    /// `//`.
+    /// A segment of nothing, or of nothing but parameters.
     #[error("empty segment in the path")]
     EmptySegment,
     /// `%` without two hexadecimal digits behind it. Always refused.
     #[error("invalid escape in the path")]
     EscapeInvalid,
-    /// A dot segment that servers resolve differently: with a parameter (`..;x`), beside an encoded slash, a backslash or
-    /// an empty segment. Always refused.
+    /// A dot segment that servers resolve differently: with a parameter (`..;a`, `..%3Ba`), beside a `%2F` or a backslash,
+    /// or a `..` for which the segment that it takes away is empty (`/a//..`, `/a/;b/..`) or stands behind one of these
+    /// (`/a%2Fb/..`). Always refused.
     #[error("ambiguous dot segment in the path")]
     DotAmbiguous,
     /// More `..` than there are segments above. Always refused.
     #[error("dot segment above the root")]
     AboveRoot,
-}
-
-impl PathError {
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::EncodedSlash => "path_encoded_slash",
-            Self::Backslash => "path_backslash",
-            Self::EncodedControl => "path_encoded_control",
-            Self::EncodedDelimiter => "path_encoded_delimiter",
-            Self::DotSegment => "path_dot_segment",
-            Self::Parameter => "path_parameter",
-            Self::EmptySegment => "path_empty_segment",
-            Self::EscapeInvalid => "path_escape_invalid",
-            Self::DotAmbiguous => "path_dot_ambiguous",
-            Self::AboveRoot => "path_above_root",
-        }
-    }
 }

@@ -8,7 +8,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
-use crate::io::{ByteStream, Check, Interest};
+use crate::io::{ByteStream, Check, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
 /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
@@ -35,7 +35,7 @@ impl<S: ByteStream> H1Downstream<S> {
 
     /// Whether nothing has come since the last request, and the connection is open.
     pub(crate) fn is_silent(&mut self, check: Check) -> bool {
-        self.connection.inbox.is_empty() && self.connection.stream.is_clean(check)
+        self.connection.inbox.is_empty() && self.connection.stream.look(check) == IdleState::Silent
     }
 
     /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
@@ -126,16 +126,6 @@ impl<S: ByteStream> H1Downstream<S> {
         });
         filled
     }
-
-    /// Tells the client that nothing more will be sent.
-    pub(crate) fn shutdown_write(&mut self) {
-        self.connection.stream.shutdown_write();
-    }
-
-    /// Makes the close a reset: the client must not take what it got for a complete response.
-    pub(crate) fn abort(&mut self) {
-        self.connection.stream.abort();
-    }
 }
 
 impl<S: ByteStream> Downstream for H1Downstream<S> {
@@ -202,6 +192,19 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn start_tunnel(&mut self) {
+        self.connection.reader = BodyReader::UntilClose;
+        self.writer = BodyWriter::Plain;
+    }
+
+    fn finish(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn take_moved(&mut self) -> Moved {

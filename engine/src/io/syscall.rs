@@ -33,9 +33,9 @@ fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize
     })
 }
 
-/// recv(2) of one byte that stays in the socket, without blocking.
-pub(super) fn peek(fd: RawFd) -> io::Result<usize> {
-    receive(fd, &mut [0], libc::MSG_DONTWAIT | libc::MSG_PEEK)
+/// recv(2) of bytes that stay in the socket, without blocking.
+pub(super) fn peek(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(fd, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
 /// sendmsg(2) without blocking and without SIGPIPE.

@@ -17,12 +17,12 @@ pub use self::peers::Peers;
 /// What the workers share of one listener. It belongs to the listener's name and survives reloads; the limits
 /// themselves stand in the snapshot.
 #[derive(Debug)]
-pub struct ConnectionLimits {
+pub struct SharedLimits {
     pub(crate) total: ConnectionLimit,
     pub(crate) clients: ClientLimit,
 }
 
-impl ConnectionLimits {
+impl SharedLimits {
     /// With no connection open, for the workers that wake each other through `peers`.
     #[must_use]
     pub fn new(peers: &Peers) -> Self {
