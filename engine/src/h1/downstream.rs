@@ -8,7 +8,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
-use crate::io::{ByteStream, Interest};
+use crate::io::{ByteStream, Check, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
 /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
@@ -31,6 +31,11 @@ impl<S: ByteStream> H1Downstream<S> {
             framing: BodyFraming::None,
             half_closed: false,
         }
+    }
+
+    /// Whether nothing has come since the last request, and the connection is open.
+    pub(crate) fn is_silent(&mut self, check: Check) -> bool {
+        self.connection.inbox.is_empty() && self.connection.stream.look(check) == IdleState::Silent
     }
 
     /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
