@@ -67,7 +67,9 @@ impl<S: Dial> ListenerSlot<S> {
             index: Cell::new(0),
             removed: RefCell::new(Some(local)),
             removed_since_ms: Cell::new(self.removed_since_ms.get()),
-            counters: RefCell::new(self.counters()),
+            admission: RefCell::new(self.admission()),
+            waiting: Cell::new(false),
+            retrying: Cell::new(false),
             closing: Cell::new(true),
             accepting: RefCell::default(),
         }
