@@ -103,7 +103,8 @@ impl RequestHead {
             0 | 1 => {}
             _ => return Err(HostError::Repeated),
         }
-        if field.is_some_and(|value| !is_authority(value)) {
+        // RFC 9110 §4.2.1: an http URI with an empty host is invalid.
+        if field.is_some_and(|value| value.is_empty() || !is_authority(value)) {
             return Err(HostError::Invalid);
         }
         match (self.authority, field) {
