@@ -40,4 +40,5 @@ mod timeouts;
 mod tripwires;
 mod upgrade;
 mod upstream_restart;
+mod websocket;
 mod workers;
