@@ -239,6 +239,7 @@ counter_set! {
         requests_max_reached: Counter, "requests_max_reached_total", "Connections closed after requests_max requests.";
         tunnels: Gauge, "tunnels", "Connections that are tunnels now.";
         tunnels_total: Counter, "tunnels_total", "Connections that became tunnels: a switch of protocols, or CONNECT.";
+        pipeline_full: Counter, "pipeline_full_total", "Requests during which a client had pipelined pipeline_bytes_max.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";

@@ -282,6 +282,7 @@ impl<S: Dial> Exchange<S> {
             field_bytes_max: listener.limits.field_bytes_max,
             fields_max: listener.fields_max,
         };
+        down.limit_pipeline(listener.limits.pipeline_bytes_max);
         let due_ms = due(self.started_ms, listener.head_timeout);
         let mut verdict = Err(Failure::HeadTimeout);
         let received = poll_fn(|cx| {

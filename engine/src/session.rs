@@ -202,6 +202,9 @@ impl<S: Dial> Session<S> {
             self.requests += 1;
             let next = serve(self).await;
             drop(active);
+            if self.down.take_pipeline_full() {
+                counters.pipeline_full.increment();
+            }
             self.idle_since_ms = clock::coarse_ms();
             if next != Next::Keep || !self.has_next_soon().await {
                 return next;
