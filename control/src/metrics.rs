@@ -192,14 +192,14 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
+    use crate::fixtures;
     use corelane_engine::reason::Reason;
     use corelane_engine::snapshot::Address;
     use std::collections::HashSet;
     use std::sync::Arc;
 
     fn page() -> String {
-        let mut registry = Registry::new(2);
+        let mut registry = fixtures::registry(2);
         registry.listeners.of("web".into(), 1).of(0).connections.add(2);
         registry.listeners.of("web".into(), 1).of(1).connections.add(3);
         registry.routes.of("a\"b\\c\nd".into(), 1).of(0).requests.increment();

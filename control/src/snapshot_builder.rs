@@ -94,6 +94,7 @@ fn listener(
         client_half_close: it.client_half_close,
         limits: it.limits.clone(),
         rules: it.rules.clone(),
+        shared_limits: registry.shared_limits.of(it.name.clone(), serial),
         error_pages,
         counters: registry.listeners.of(it.name.clone(), serial),
     }
@@ -179,7 +180,7 @@ mod tests {
         ];
         let ip = |text: &str| text.parse().expect("an address");
         let answers = Answers::from([("app.test".into(), vec![ip("10.0.0.1"), ip("::1")])]);
-        let mut registry = Registry::new(1);
+        let mut registry = fixtures::registry(1);
         let version = Version { generation: 1, serial: 1 };
         let snapshot =
             build(&config, router(&config).expect("no conflict"), &answers, &mut registry, version);

@@ -19,6 +19,7 @@ use corelane_engine::access_log::{LogSink, log_channel};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::driver::{Driver, DriverRequest, probe};
 use corelane_engine::event::{EventSender, event_channel};
+use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::Snapshot;
 use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
 
@@ -108,7 +109,9 @@ impl Supervisor {
         let (event_sender, event_receiver) = event_channel()?;
         let (sink, source) = log_channel(LOG_BATCHES_MAX);
         let log_counters = Arc::<LogWriterCounters>::default();
-        let status = Rc::new(Status::new(Registry::new(workers), workers, log_counters.clone()));
+        let peers = Peers::new(workers)?;
+        let registry = Registry::new(&peers);
+        let status = Rc::new(Status::new(registry, workers, log_counters.clone()));
 
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
@@ -116,7 +119,7 @@ impl Supervisor {
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
-        let handles = spawn_workers(&status, &cores, driver, &event_sender, sink)?;
+        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink)?;
         drop(blocked);
 
         let mut supervisor = Self {
@@ -378,6 +381,7 @@ async fn until(deadline: Option<Instant>) {
 /// One worker a core in turn; more workers than cores wrap around. The only sinks of the log that are left are theirs.
 fn spawn_workers(
     status: &Status,
+    peers: &Peers,
     cores: &[usize],
     driver: Driver,
     events: &EventSender,
@@ -388,6 +392,7 @@ fn spawn_workers(
             index,
             core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
             driver,
+            peers: peers.clone(),
             counters: status.registry.borrow().workers.clone(),
             events: events.clone(),
             log: Some(sink.clone()),

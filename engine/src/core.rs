@@ -202,6 +202,11 @@ impl<S: Dial> Timer<S> {
         Self { core: core.clone(), key: core.deadlines.insert(), due_ms: u64::MAX, attended: false }
     }
 
+    /// Names its entry in the worker's deadlines.
+    pub(crate) fn key(&self) -> DeadlineKey {
+        self.key
+    }
+
     /// Wakes the task when `due_ms` ([`clock::coarse_ms`]) has passed; `u64::MAX` for never.
     fn set(&mut self, cx: &Context<'_>, now_ms: u64, due_ms: u64) {
         if due_ms == self.due_ms && self.attended {

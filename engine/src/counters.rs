@@ -115,7 +115,7 @@ impl<T> Clone for PerWorker<T> {
 /// Keeps two workers' cells off each other's cache lines (128: adjacent-line prefetch).
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Padded<T>(T);
+pub(crate) struct Padded<T>(pub(crate) T);
 
 impl<T: CounterSet> PerWorker<T> {
     /// A set for each of `workers` workers, all zero.
@@ -233,8 +233,13 @@ counter_set! {
         requests: Counter, "requests_total", "Requests, refused ones and those whose head came too late included.";
         bad_requests: Counter, "bad_requests_total", "Requests refused with 400, 405, 408, 414, 431 or 505: they broke a rule or came too slowly.";
         head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
+        connections_waited: Counter, "connections_waited_total", "Times a worker left connections waiting because connections_max was reached.";
+        connections_yielded: Counter, "connections_yielded_total", "Idle connections closed to make room for waiting ones.";
+        connections_refused: Counter, "connections_refused_total", "Connections reset because the client had client_connections_max.";
+        requests_max_reached: Counter, "requests_max_reached_total", "Connections closed after requests_max requests.";
         tunnels: Gauge, "tunnels", "Connections that are tunnels now.";
         tunnels_total: Counter, "tunnels_total", "Connections that became tunnels: a switch of protocols, or CONNECT.";
+        pipeline_full: Counter, "pipeline_full_total", "Requests during which a client had pipelined pipeline_bytes_max.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";

@@ -95,6 +95,8 @@ pub(crate) struct Exchange<S: Dial> {
     request_trailers: TrailerFilter,
     response_trailers: TrailerFilter,
     client_keeps: bool,
+    /// The connection takes no further request after this one, however it ends.
+    is_last: bool,
     slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
     pub(crate) endpoint: Option<usize>,
@@ -207,6 +209,7 @@ impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
         let access_log = local.snapshot().access_log;
+        let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
         let progress = Progress { accepted: 0, at_ms: now_ms };
         Self {
@@ -224,6 +227,7 @@ impl<S: Dial> Exchange<S> {
             request_trailers: TrailerFilter::default(),
             response_trailers: TrailerFilter::default(),
             client_keeps: false,
+            is_last,
             slot: session.slot.clone(),
             route: None,
             endpoint: None,
@@ -278,6 +282,7 @@ impl<S: Dial> Exchange<S> {
             field_bytes_max: listener.limits.field_bytes_max,
             fields_max: listener.fields_max,
         };
+        down.limit_pipeline(listener.limits.pipeline_bytes_max);
         let due_ms = due(self.started_ms, listener.head_timeout);
         let mut verdict = Err(Failure::HeadTimeout);
         let received = poll_fn(|cx| {
@@ -908,6 +913,8 @@ impl<S: Dial> Exchange<S> {
             && response_allows
             // What is left of the request may never come: where the next one begins would not be known.
             && self.request_complete
+            && !self.is_last
+            && !self.slot.is_crowded()
             && !self.slot.is_ending(core);
         match (stays, self.version) {
             (false, _) => Persistence::Close,
@@ -918,7 +925,7 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response(&mut self, session: &Session<S>) -> Next {
+    fn after_response(&mut self, session: &mut Session<S>) -> Next {
         if self.phase == Phase::Switched {
             return Next::Close;
         }
@@ -927,6 +934,8 @@ impl<S: Dial> Exchange<S> {
         }
         match self.persistence {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
+            // A client that did not ask for the close may have sent more: closing over that would reset the connection.
+            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Socket) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
@@ -940,7 +949,10 @@ impl<S: Dial> Exchange<S> {
 
     /// Counts and logs.
     fn finish(&mut self, session: &mut Session<S>) {
-        self.count_listener(|counters| counters.requests.increment());
+        self.count_listener(|counters| {
+            counters.requests.increment();
+            counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
+        });
         self.note_trailers();
         if !self.tripwires.is_empty() {
             self.count_tripwires();

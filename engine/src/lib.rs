@@ -5,6 +5,7 @@
 //! are [`counters`].
 
 pub mod access_log;
+mod admission;
 mod buffers;
 pub mod calendar;
 pub mod command;
@@ -21,6 +22,7 @@ mod failure;
 mod h1;
 mod heads;
 mod io;
+pub mod limits;
 mod listener;
 mod local;
 pub mod memory_bound;

@@ -117,18 +117,10 @@ const RUNTIME_BYTES: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
-    use crate::core::{Core, CoreParts};
-    use crate::counters::PerWorker;
-    use crate::event::event_channel;
     use crate::exchange::serve;
-    use crate::io::memory::{Faults, MemoryStream, pair};
-    use crate::listener::ListenerSlot;
-    use crate::session::Session;
-    use crate::snapshot::Address;
-    use crate::stages::Established;
+    use crate::exchange_tests::{session_over, worker};
+    use crate::io::memory::{Faults, pair};
 
     const DEFAULTS: ConnectionLimits = ConnectionLimits {
         head_bytes_max: 16 << 10,
@@ -164,13 +156,9 @@ mod tests {
 
     #[test]
     fn the_box_of_an_exchange_is_within_its_bound() {
-        let (events, _receiver) = event_channel().unwrap();
-        let parts = CoreParts { index: 0, counters: PerWorker::new(1), events, log: None, ticker: -1 };
-        let core = Rc::new(Core::<MemoryStream>::new(parts));
-        let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
-        let slot = Rc::new(ListenerSlot::new(address, 0, &PerWorker::new(1)));
+        let core = worker();
         let (near, _far) = pair(Faults::none());
-        let mut session = Session::new(&core, &slot, Established { stream: near, peer: None });
+        let mut session = session_over(&core, near);
         let exchange_bytes = size_of_val(&serve(&mut session)) as u64;
         // The session's own part of the box is a few words.
         assert!(exchange_bytes + 1024 <= BUSY_TASK_BYTES / 4, "{exchange_bytes}");

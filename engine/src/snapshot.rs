@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
 use crate::error_page::ErrorPages;
+use crate::limits::SharedLimits;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -205,6 +206,8 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// What it accepts of a request.
     pub rules: RequestRules,
+    /// Its connections over all workers; they belong to its name, as the counters do.
+    pub shared_limits: Arc<SharedLimits>,
     /// The bodies of answers of Corelane's own, where they are not the built-in ones.
     pub error_pages: Arc<ErrorPages>,
     /// Its counters.

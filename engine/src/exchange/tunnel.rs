@@ -48,6 +48,9 @@ impl<S: Dial> Exchange<S> {
         mut up: Box<H1Upstream<S>>,
     ) -> Result<(), Failure> {
         self.leave_snapshot();
+        // Nor is the listener's place needed any more: one that is removed keeps its last snapshot.
+        session.slot = Rc::new(session.slot.leave(self.local.clone()));
+        self.slot = session.slot.clone();
         let local = self.local.clone();
         let (Some(route), Some(endpoint)) = (self.route, self.endpoint) else { return Ok(()) };
         let upstream = &local.snapshot().upstreams[local.snapshot().routes[route].upstream];

@@ -20,7 +20,7 @@ use std::io;
 use std::io::IoSlice;
 use std::task::{Context, Poll};
 
-pub(crate) use listener::{Accepted, ListenerSocket};
+pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;

@@ -174,6 +174,13 @@ pub(super) fn epoll_take(epoll: RawFd, events: &mut [libc::epoll_event]) -> usiz
     usize::try_from(count).unwrap_or(0)
 }
 
+/// poll(2) of one descriptor for reading: whether it is readable now, or becomes so within `timeout_ms`.
+pub(super) fn is_readable(fd: RawFd, timeout_ms: libc::c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the kernel reads and writes the one entry.
+    unsafe { libc::poll(&raw mut poll, 1, timeout_ms) > 0 }
+}
+
 /// A non-blocking eventfd.
 pub(super) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: takes no memory.
