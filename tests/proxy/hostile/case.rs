@@ -95,6 +95,11 @@ pub(super) enum Received {
     Exactly(Vec<u8>),
     /// At most these bytes, which are no complete request, and then the end of the connection.
     Cut(Vec<u8>),
+    /// This head, then chunks of at most so much data in all and no last one, and then the end of the connection.
+    CutChunks {
+        head: Vec<u8>,
+        data_max: usize,
+    },
     /// These bytes on each of two connections, in this order.
     Twice(Vec<u8>),
 }

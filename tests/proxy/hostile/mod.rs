@@ -19,6 +19,7 @@ mod responses;
 mod run;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use self::case::{Case, GET};
 use self::run::Group;
@@ -117,8 +118,12 @@ fn a_row_that_does_not_hold_is_reported_with_its_bytes() {
     for (case, says) in rows {
         let sent =
             format!("{:?}", if case.name == "bad" { bad } else { "GET / HTTP/1.1\r\nHost: a\r\n\r\n" });
-        let wrong = group.wrong(vec![case]).join("\n");
+        let wrong = group.wrong(vec![case], Duration::from_millis(300)).join("\n");
         assert!(wrong.contains(says) && wrong.contains(&sent), "{says:?} is not in {wrong:?}");
     }
-    assert_eq!(group.wrong(vec![good()]), Vec::<String>::new(), "{count} wrong rows and a good one");
+    assert_eq!(
+        group.wrong(vec![good()], Duration::from_secs(5)),
+        Vec::<String>::new(),
+        "{count} wrong rows and a good one"
+    );
 }

@@ -25,14 +25,14 @@ pub(super) struct Group {
 impl Group {
     /// Runs every row and fails with all that went wrong.
     pub(super) fn run(&self) {
-        let wrong = self.wrong((self.cases)());
+        let wrong = self.wrong((self.cases)(), ROW_DEADLINE);
         let count = (self.cases)().len();
         assert!(wrong.is_empty(), "{}: {} of {count}:\n{}", self.name, wrong.len(), wrong.join("\n"));
     }
 
-    /// Runs these rows; each that fails says its name, what was wrong and its bytes.
-    pub(super) fn wrong(&self, cases: Vec<Case>) -> Vec<String> {
-        let mut run = Run::start(self);
+    /// Runs these rows, waiting at most so long for a byte; each that fails says its name, what was wrong and its bytes.
+    pub(super) fn wrong(&self, cases: Vec<Case>, deadline: Duration) -> Vec<String> {
+        let mut run = Run::start(self, deadline);
         let mut verdicts = Vec::new();
         for case in cases {
             let (port, wrong) = run.case(&case);
@@ -55,10 +55,11 @@ struct Run {
     reply: Arc<Mutex<Option<Reply>>>,
     /// How many bytes each upstream connection has brought, and been judged by, so far.
     seen: Vec<usize>,
+    deadline: Duration,
 }
 
 impl Run {
-    fn start(group: &Group) -> Self {
+    fn start(group: &Group, deadline: Duration) -> Self {
         let reply: Arc<Mutex<Option<Reply>>> = Arc::default();
         let origin = Origin::script({
             let reply = Arc::clone(&reply);
@@ -69,7 +70,7 @@ impl Run {
         });
         let base = Setup::origin(&origin).listener("forwarded_fields = []");
         let proxy = (group.setup)(base).start();
-        Self { proxy, origin, reply, seen: Vec::new() }
+        Self { proxy, origin, reply, seen: Vec::new(), deadline }
     }
 
     /// Runs a row; returns the client's port and what went wrong.
@@ -78,7 +79,7 @@ impl Run {
         *lock(&self.reply) = Some(case.reply.clone());
         let failures = self.failures();
         let mut client = self.proxy.client();
-        client.set_deadline(ROW_DEADLINE).expect("a deadline");
+        client.set_deadline(self.deadline).expect("a deadline");
         let port = local_port(&client);
         play(&mut client, &case.client);
         if let Err(what) = observe(&mut client, case) {
@@ -115,6 +116,9 @@ impl Run {
             Received::Nothing => lines.is_empty(),
             Received::Exactly(bytes) => lines == [latin1(bytes)],
             Received::Twice(bytes) => lines == [latin1(bytes), latin1(bytes)],
+            Received::CutChunks { head, data_max } => {
+                lines.len() <= 1 && lines.iter().all(|line| is_cut_within(line, &latin1(head), *data_max))
+            }
             Received::Cut(bytes) => {
                 lines.len() <= 1 && lines.iter().all(|line| latin1(bytes).starts_with(line))
             }
@@ -169,7 +173,7 @@ impl Run {
             if now == expected {
                 return Ok(());
             }
-            if start.elapsed() > COUNTER_DEADLINE {
+            if start.elapsed() > self.deadline.min(COUNTER_DEADLINE) {
                 return Err(format!(
                     "corelane_listener_failures_total: {now:?}\n      instead of {expected:?}"
                 ));
@@ -208,7 +212,7 @@ impl Run {
         let start = Instant::now();
         loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            if text.matches('\n').count() >= total || start.elapsed() > COUNTER_DEADLINE {
+            if text.matches('\n').count() >= total || start.elapsed() > self.deadline.min(COUNTER_DEADLINE) {
                 let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
                 return lines.map(|line| serde_json::from_str(line).expect("a record")).collect();
             }
@@ -233,6 +237,9 @@ impl Received {
             Self::Nothing => "nothing".to_owned(),
             Self::Exactly(bytes) => format!("{:?}", latin1(bytes)),
             Self::Twice(bytes) => format!("twice {:?}", latin1(bytes)),
+            Self::CutChunks { head, data_max } => {
+                format!("{:?} and {data_max} bytes in chunks at most", latin1(head))
+            }
             Self::Cut(bytes) => format!("at most {:?}", latin1(bytes)),
         }
     }
@@ -396,6 +403,18 @@ fn request(path: &str) -> String {
 fn answer(path: &str) -> Vec<u8> {
     let ok = latin1(OK).replace("Content-Length: 2", &format!("Content-Length: {}", path.len()));
     (ok.trim_end_matches("ok").to_owned() + path).into_bytes()
+}
+
+/// Whether these are a beginning of `head`, or all of it with whole chunks of at most so much data and no last one.
+fn is_cut_within(line: &str, head: &str, data_max: usize) -> bool {
+    let Some(mut rest) = line.strip_prefix(head) else { return head.starts_with(line) };
+    let mut data = 0;
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let Ok(size @ 1..) = usize::from_str_radix(size, 16) else { return false };
+        data += size;
+        rest = after.get(size..).and_then(|after| after.strip_prefix("\r\n")).unwrap_or_default();
+    }
+    data <= data_max && rest.is_empty()
 }
 
 /// Takes `end` off the connection whose bytes end with it; says which one that is.
