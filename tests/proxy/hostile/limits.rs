@@ -200,7 +200,7 @@ fn body_times() -> Vec<Case> {
         .logs(&[(200, Some("send_timeout"))])
         .end(End::Reset)
         .pooled(false);
-    unread.seen = Seen::Prefix(endless);
+    unread.seen = Seen::Prefix(endless.clone());
     vec![
         late("a body that stands still", length),
         late("a body of which nothing comes at all", &length[..length.len() - 3]),
@@ -214,6 +214,10 @@ fn body_times() -> Vec<Case> {
         .step(Step::Drip(b"0123456789".to_vec(), Duration::from_millis(100)))
         .arrives("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789"),
         unread,
+        Case::new("a response that is read slowly but steadily", GET)
+            .replies(&endless)
+            .step(Step::Sip(Duration::from_millis(50), 60))
+            .sees(&endless),
     ]
 }
 

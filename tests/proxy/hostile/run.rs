@@ -318,7 +318,7 @@ fn observe(client: &mut Client, case: &Case) -> Result<(), String> {
             if !bytes.starts_with(&got) {
                 return Err(format!(
                     "the client saw {:?}\n      instead of the beginning of {:?}",
-                    latin1(&got),
+                    shortened(&got),
                     latin1(bytes)
                 ));
             }
@@ -378,7 +378,7 @@ fn exactly(client: &mut Client, bytes: &[u8]) -> Result<(), String> {
     if got == bytes {
         return Ok(());
     }
-    Err(format!("the client saw {:?}\n      instead of {:?}", latin1(&got), latin1(bytes)))
+    Err(format!("the client saw {:?}\n      instead of {:?}", shortened(&got), shortened(bytes)))
 }
 
 /// A plain request after a row; both sides are exact.
