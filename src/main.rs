@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use corelane_control::{ConfigSource, ExitReason, RunOptions};
+use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
 
@@ -62,6 +62,7 @@ fn check(file: &Path) -> ExitCode {
                 count(config.routes.len(), "route"),
                 count(config.upstreams.len(), "upstream")
             );
+            print!("{}", MemoryBound::of(&config));
             ExitCode::SUCCESS
         }
         Err(errors) => {

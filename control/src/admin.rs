@@ -210,11 +210,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
+    use crate::fixtures;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn status() -> Status {
-        Status::new(Registry::new(2), 2, Arc::default())
+        Status::new(fixtures::registry(2), 2, Arc::default())
     }
 
     #[test]

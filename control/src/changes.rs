@@ -43,6 +43,7 @@ impl Changes {
         note(old.admin != new.admin, &mut settings, "admin");
         note(old.access_log != new.access_log, &mut settings, "access_log");
         note(old.resolver != new.resolver, &mut settings, "resolver");
+        note(error_pages(old) != error_pages(new), &mut settings, "error_pages");
         note(old.process.workers != new.process.workers, &mut after_restart, "process.workers");
         note(old.process.driver != new.process.driver, &mut after_restart, "process.driver");
         Self {
@@ -98,6 +99,16 @@ fn upstreams(config: &Config) -> BTreeMap<&str, &crate::config::Upstream> {
     config.upstreams.iter().map(|it| (&*it.name, it)).collect()
 }
 
+/// Like a route, a page points to listeners by index.
+fn error_pages(config: &Config) -> Vec<(Option<BTreeSet<&str>>, crate::config::ErrorPage)> {
+    let by_names = |page: &crate::config::ErrorPage| {
+        let mut page = page.clone();
+        let listeners = page.listeners.take();
+        (listeners.map(|on| on.into_iter().map(|index| &*config.listeners[index].name).collect()), page)
+    };
+    config.error_pages.iter().map(by_names).collect()
+}
+
 /// A route points to listeners and its upstream by index; what counts is their names, in whatever order.
 type RouteByNames<'a> = (BTreeSet<&'a str>, &'a str, &'a crate::config::Route);
 
@@ -111,6 +122,8 @@ impl PartialEq for Route<'_> {
             && a.hosts == b.hosts
             && a.path == b.path
             && a.host == b.host
+            && a.body_bytes_max == b.body_bytes_max
+            && a.upgrades == b.upgrades
     }
 }
 
@@ -157,10 +170,19 @@ mod tests {
         new.listeners[1].fields_max += 1;
         new.process.workers = None;
         new.admin = Some(crate::config::Admin { address: new.listeners[0].address.clone() });
+        new.error_pages = vec![crate::config::ErrorPage {
+            statuses: vec![crate::config::StatusPattern::Class(5)],
+            listeners: None,
+            content_type: "text/plain".into(),
+            segments: Vec::new(),
+        }];
         let changes = Changes::between(&old, &new);
         assert_eq!(changes.routes.changed, ["all"]);
+        new.routes[0].upstream = 1;
+        new.routes[0].body_bytes_max = 1;
+        assert_eq!(Changes::between(&old, &new).routes.changed, ["all"], "another limit of the body");
         assert_eq!(changes.listeners.changed, ["web"]);
-        assert_eq!(changes.settings, ["admin"]);
+        assert_eq!(changes.settings, ["admin", "error_pages"]);
         assert_eq!(changes.after_restart, ["process.workers"]);
         assert_eq!(Changes::between(&new, &old).listeners.removed, ["extra"]);
     }

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
 use corelane_routing::PathPattern;
 
 use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
+use crate::registry::Registry;
 
 /// One listener "web" on a free port, one route "all", one upstream "app".
 pub(crate) fn config() -> Config {
@@ -39,7 +41,13 @@ pub(crate) fn config() -> Config {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
+        error_pages: Vec::new(),
     }
+}
+
+/// A registry for so many workers, none of which runs.
+pub(crate) fn registry(workers: usize) -> Registry {
+    Registry::new(&Peers::new(workers).expect("a descriptor for each"))
 }
 
 /// A listener with the usual limits.

@@ -21,12 +21,14 @@ mod admin;
 mod changes;
 pub mod config;
 pub mod demo;
+mod error_pages;
 mod events;
 #[cfg(test)]
 mod fixtures;
 mod listen;
 mod log;
 mod log_writer;
+mod memory;
 mod metrics;
 mod options;
 mod refresh;
@@ -40,6 +42,7 @@ mod status;
 mod supervisor;
 mod tcp_table;
 
+pub use memory::MemoryBound;
 pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
 pub use supervisor::run;
 

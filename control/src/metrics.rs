@@ -124,6 +124,11 @@ fn labels(pairs: &[(&str, &dyn Display)]) -> String {
     labels
 }
 
+/// The same labels and `reason`.
+fn with_reason(labels: &str, reason: &str) -> String {
+    format!("{},reason=\"{reason}\"}}", labels.trim_end_matches('}'))
+}
+
 struct Page(String);
 
 impl Page {
@@ -156,16 +161,25 @@ impl Page {
         self.family(&format!("{prefix}_{}", metric.name), metric.help, metric.kind, samples);
     }
 
-    /// A family for each metric of a kind of set, summed over the workers.
+    /// A family for each metric of a kind of set, summed over the workers. Of reasons, those that have occurred.
     fn sets<'a, T: CounterSet>(
         &mut self,
         prefix: &str,
         sets: impl Iterator<Item = (String, &'a PerWorker<T>)>,
     ) {
-        let sums: Vec<(String, Vec<u64>)> =
-            sets.map(|(labels, counters)| (labels, counters.sums())).collect();
+        let sets: Vec<(String, &PerWorker<T>)> = sets.collect();
+        let sums: Vec<Vec<u64>> = sets.iter().map(|(_, counters)| counters.sums()).collect();
         for (index, metric) in T::METRICS.iter().enumerate() {
-            self.metric(prefix, metric, sums.iter().map(|(labels, sums)| (labels.clone(), sums[index])));
+            let samples = sets.iter().zip(&sums).map(|((labels, _), sums)| (labels.clone(), sums[index]));
+            self.metric(prefix, metric, samples);
+        }
+        let tallies: Vec<_> = sets.iter().map(|(_, counters)| counters.tallies()).collect();
+        for (index, metric) in T::TALLIES.iter().enumerate() {
+            let samples = sets.iter().zip(&tallies).flat_map(|((labels, _), tallies)| {
+                let counted = tallies[index].iter();
+                counted.map(|(reason, count)| (with_reason(labels, reason), *count))
+            });
+            self.metric(prefix, metric, samples);
         }
     }
 }
@@ -178,18 +192,23 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
+    use crate::fixtures;
+    use corelane_engine::reason::Reason;
     use corelane_engine::snapshot::Address;
     use std::collections::HashSet;
     use std::sync::Arc;
 
     fn page() -> String {
-        let mut registry = Registry::new(2);
+        let mut registry = fixtures::registry(2);
         registry.listeners.of("web".into(), 1).of(0).connections.add(2);
         registry.listeners.of("web".into(), 1).of(1).connections.add(3);
         registry.routes.of("a\"b\\c\nd".into(), 1).of(0).requests.increment();
         let address = Address::Tcp("[::1]:80".parse().expect("an address"));
         registry.endpoints.of(("app".into(), address), 1).of(1).connects.add(4);
+        let upstream = Address::Unix("/run/a}".into());
+        registry.endpoints.of(("app".into(), upstream), 1).of(0).failures.add(Reason::UpstreamClosed);
+        registry.routes.of("web".into(), 1).of(0).failures.add(Reason::NoEndpoint);
+        registry.routes.of("web".into(), 1).of(1).failures.add(Reason::NoEndpoint);
         registry.workers.of(1).wakeups.add(9);
         render(&Status::new(registry, 2, Arc::default()))
     }
@@ -201,6 +220,8 @@ mod tests {
             "corelane_listener_connections{listener=\"web\"} 5",
             "corelane_route_requests_total{route=\"a\\\"b\\\\c\\nd\"} 1",
             "corelane_endpoint_connects_total{upstream=\"app\",endpoint=\"[::1]:80\"} 4",
+            "corelane_route_failures_total{route=\"web\",reason=\"no_endpoint\"} 2",
+            "corelane_endpoint_failures_total{upstream=\"app\",endpoint=\"unix:/run/a}\",reason=\"upstream_closed\"} 1",
             "corelane_worker_control_wakeups_total{worker=\"0\"} 0",
             "corelane_worker_control_wakeups_total{worker=\"1\"} 9",
             "corelane_reloads_total{result=\"failed\"} 0",
@@ -209,6 +230,21 @@ mod tests {
         ] {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
+        assert_eq!(page.matches("reason=").count(), 2, "only reasons that have occurred");
+    }
+
+    #[test]
+    fn every_family_is_documented_and_nothing_else_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md");
+        let docs = std::fs::read_to_string(path).expect("the page");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented: HashSet<&str> =
+            rows.filter(|name| name.starts_with("corelane_") || name.starts_with("process_")).collect();
+        let page = page();
+        let families: HashSet<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let apart: Vec<_> = documented.symmetric_difference(&families).collect();
+        assert!(apart.is_empty(), "not both in the page and in the documentation: {apart:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
     WorkerCounters,
 };
+use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -19,6 +20,8 @@ pub(crate) struct Registry {
     pub(crate) workers: PerWorker<WorkerCounters>,
     /// By the listener's name.
     pub(crate) listeners: Family<Arc<str>, ListenerCounters>,
+    /// What the workers share of a listener, by its name.
+    pub(crate) shared_limits: Limits,
     /// By the route's name.
     pub(crate) routes: Family<Arc<str>, RouteCounters>,
     /// By the upstream's name.
@@ -29,8 +32,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// No sets yet but the workers' own.
-    pub(crate) fn new(workers: usize) -> Self {
+    pub(crate) fn new(peers: &Peers) -> Self {
+        let workers = peers.workers();
         Self {
+            shared_limits: Limits { peers: peers.clone(), sets: BTreeMap::new() },
             workers: PerWorker::new(workers),
             listeners: Family::new(workers),
             routes: Family::new(workers),
@@ -42,6 +47,7 @@ impl Registry {
     /// Drops the sets that only snapshots older than `serial` used.
     pub(crate) fn drop_unused_since(&mut self, serial: u64) {
         self.listeners.drop_unused_since(serial);
+        self.shared_limits.sets.retain(|_, (_, used_by)| *used_by >= serial);
         self.routes.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
@@ -92,13 +98,33 @@ impl<K: Ord, T: CounterSet> Family<K, T> {
     }
 }
 
+/// The limits of every listener that are counted over all workers. They live as long as its counters.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    peers: Peers,
+    /// With the serial of the newest snapshot that has them.
+    sets: BTreeMap<Arc<str>, (Arc<SharedLimits>, u64)>,
+}
+
+impl Limits {
+    /// Those of the listener for the snapshot `serial`: the ones that it has, or new ones.
+    pub(crate) fn of(&mut self, name: Arc<str>, serial: u64) -> Arc<SharedLimits> {
+        let peers = &self.peers;
+        let (limits, used_by) =
+            self.sets.entry(name).or_insert_with(|| (Arc::new(SharedLimits::new(peers)), serial));
+        *used_by = serial.max(*used_by);
+        limits.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     #[test]
     fn counters_survive_while_a_snapshot_has_them() {
-        let mut registry = Registry::new(2);
+        let mut registry = fixtures::registry(2);
         registry.listeners.of("web".into(), 1).of(0).connections.add(3);
         registry.listeners.of("old".into(), 1).of(1).connections.add(4);
         assert_eq!(registry.connections(), 7);

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use corelane_engine::error_page::ErrorPages;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
 use crate::config::{self, Config, Target};
+use crate::error_pages;
 use crate::registry::Registry;
 
 /// The addresses of each host name that has resolved, sorted.
@@ -60,10 +62,11 @@ pub(crate) fn build(
     version: Version,
 ) -> Snapshot {
     let serial = version.serial;
+    let listeners = config.listeners.iter().zip(error_pages::by_listener(config));
     Snapshot {
         serial,
         generation: version.generation,
-        listeners: config.listeners.iter().map(|it| listener(it, registry, serial)).collect(),
+        listeners: listeners.map(|(it, pages)| listener(it, pages, registry, serial)).collect(),
         routes: config.routes.iter().map(|it| route(it, registry, serial)).collect(),
         router,
         upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
@@ -71,7 +74,12 @@ pub(crate) fn build(
     }
 }
 
-fn listener(it: &config::Listener, registry: &mut Registry, serial: u64) -> Listener {
+fn listener(
+    it: &config::Listener,
+    error_pages: Arc<ErrorPages>,
+    registry: &mut Registry,
+    serial: u64,
+) -> Listener {
     Listener {
         name: it.name.clone(),
         address: it.address.clone(),
@@ -86,6 +94,8 @@ fn listener(it: &config::Listener, registry: &mut Registry, serial: u64) -> List
         client_half_close: it.client_half_close,
         limits: it.limits.clone(),
         rules: it.rules.clone(),
+        shared_limits: registry.shared_limits.of(it.name.clone(), serial),
+        error_pages,
         counters: registry.listeners.of(it.name.clone(), serial),
     }
 }
@@ -170,7 +180,7 @@ mod tests {
         ];
         let ip = |text: &str| text.parse().expect("an address");
         let answers = Answers::from([("app.test".into(), vec![ip("10.0.0.1"), ip("::1")])]);
-        let mut registry = Registry::new(1);
+        let mut registry = fixtures::registry(1);
         let version = Version { generation: 1, serial: 1 };
         let snapshot =
             build(&config, router(&config).expect("no conflict"), &answers, &mut registry, version);

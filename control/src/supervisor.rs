@@ -19,6 +19,7 @@ use corelane_engine::access_log::{LogSink, log_channel};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::driver::{Driver, DriverRequest, probe};
 use corelane_engine::event::{EventSender, event_channel};
+use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::Snapshot;
 use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
 
@@ -28,6 +29,7 @@ use crate::events::Events;
 use crate::listen::Listeners;
 use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
+use crate::memory;
 use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
 use crate::reload::{self, Landing};
@@ -58,7 +60,7 @@ pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
     local.block_on(&runtime, async {
         let mut supervisor = Supervisor::start(options, config, probe.driver, on_ready).await?;
         let reason = supervisor.serve().await?;
-        supervisor.end(reason);
+        supervisor.end();
         Ok(reason)
     })
 }
@@ -103,11 +105,13 @@ impl Supervisor {
     ) -> Result<Self, SupervisorError> {
         let signals = Signals::new()?;
         let cores = worker::available_cores();
-        let workers = config.process.workers.unwrap_or(cores.len()).max(1);
+        let workers = memory::workers(&config, cores.len());
         let (event_sender, event_receiver) = event_channel()?;
         let (sink, source) = log_channel(LOG_BATCHES_MAX);
         let log_counters = Arc::<LogWriterCounters>::default();
-        let status = Rc::new(Status::new(Registry::new(workers), workers, log_counters.clone()));
+        let peers = Peers::new(workers)?;
+        let registry = Registry::new(&peers);
+        let status = Rc::new(Status::new(registry, workers, log_counters.clone()));
 
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
@@ -115,7 +119,7 @@ impl Supervisor {
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
-        let handles = spawn_workers(&status, &cores, driver, &event_sender, sink)?;
+        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink)?;
         drop(blocked);
 
         let mut supervisor = Self {
@@ -219,6 +223,14 @@ impl Supervisor {
                         log::info!("listener closed", address = address);
                     }
                 }
+                Event::ReuseSuspended { worker, upstream, endpoint, reason, time } => log::warning!(
+                    "connection reuse suspended",
+                    upstream = upstream,
+                    endpoint = endpoint,
+                    reason = reason,
+                    time = format_args!("{time:?}"),
+                    worker = worker
+                ),
                 Event::Drained { worker } => action = action.or(self.shutdown.on_worker_done(worker)),
                 Event::Failed { worker, reason } => {
                     action = action.or(self.on_worker_failed(worker, &reason)?)
@@ -340,18 +352,14 @@ impl Supervisor {
         }
     }
 
-    /// Lets the last access-log records out. Workers that still have connections end with the process.
-    fn end(self, reason: ExitReason) {
-        if reason == ExitReason::Drained {
-            join(self.workers.into_iter().flatten().collect());
-        }
-        if !matches!(reason, ExitReason::Forced(_)) {
-            self.log.finish(LOG_FLUSH_TIMEOUT);
-        }
+    /// Lets the workers end what they still have, and the last access-log records out.
+    fn end(self) {
+        join(self.workers.into_iter().flatten().collect());
+        self.log.finish(LOG_FLUSH_TIMEOUT);
     }
 }
 
-/// Waits for the threads of drained workers, but not for ever.
+/// Waits for the threads of the workers, but not for ever.
 fn join(workers: Vec<WorkerHandle>) {
     let (done, joined) = std::sync::mpsc::channel::<()>();
     let joining = std::thread::Builder::new().name("join".to_owned()).spawn(move || {
@@ -373,6 +381,7 @@ async fn until(deadline: Option<Instant>) {
 /// One worker a core in turn; more workers than cores wrap around. The only sinks of the log that are left are theirs.
 fn spawn_workers(
     status: &Status,
+    peers: &Peers,
     cores: &[usize],
     driver: Driver,
     events: &EventSender,
@@ -383,6 +392,7 @@ fn spawn_workers(
             index,
             core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
             driver,
+            peers: peers.clone(),
             counters: status.registry.borrow().workers.clone(),
             events: events.clone(),
             log: Some(sink.clone()),
@@ -393,10 +403,11 @@ fn spawn_workers(
 }
 
 /// Batches of about 64 KiB that may wait for the writer: at most 16 MiB, a second or two of a busy log on a slow disk.
-const LOG_BATCHES_MAX: usize = 256;
+pub(crate) const LOG_BATCHES_MAX: usize = 256;
 
 /// How long the end may wait for the access log's disk.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the end may wait for the threads of the workers. A guess: a drained one has nothing left to do.
+/// How long the end may wait for the threads of the workers. A guess: one that has drained has nothing left to do, and
+/// one that cuts its connections writes an answer and a record for each.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);

@@ -13,8 +13,9 @@ pub(crate) const SCRATCH_BYTES: usize = 2 * RECV_BYTES_MAX + HEAD_BYTES_MAX;
 
 /// Buffers kept for reuse, and the capacity up to which one is kept: a worker holds at most 1024 × 64 KiB = 64 MiB of
 /// them, and that only after so many connections were blocked at once.
-const KEPT_MAX: usize = 1024;
-const KEPT_CAPACITY_MAX: usize = 64 * 1024;
+pub(crate) const KEPT_MAX: usize = 1024;
+/// See [`KEPT_MAX`].
+pub(crate) const KEPT_CAPACITY_MAX: usize = 64 * 1024;
 
 /// A free list of byte buffers.
 #[derive(Default)]

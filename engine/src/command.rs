@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::snapshot::{Address, Snapshot};
 
@@ -57,6 +58,19 @@ pub enum Event {
         worker: usize,
         /// The address.
         address: Address,
+    },
+    /// Connections to an endpoint have been out of step too often: the worker uses none of them again for a while.
+    ReuseSuspended {
+        /// Which worker.
+        worker: usize,
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// The endpoint's label.
+        endpoint: Arc<str>,
+        /// The last thing that was wrong.
+        reason: &'static str,
+        /// For how long.
+        time: Duration,
     },
     /// After [`Command::Drain`]: no connection is left.
     Drained {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use corelane_semantics::{RequestHead, ResponseHead};
+use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
 use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
 use crate::buffers::{Buffers, Scratch};
@@ -17,6 +17,7 @@ use crate::event::EventSender;
 use crate::io::{Dial, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
+use crate::request_id::RequestIds;
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -26,6 +27,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) scratch: Scratch,
     /// Its free list.
     pub(crate) buffers: Buffers,
+    /// Its names for requests.
+    pub(crate) request_ids: RequestIds,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
     /// The snapshot in force, with the worker's own state for it.
@@ -33,10 +36,16 @@ pub(crate) struct Core<S: Dial> {
     /// The tables that heads are parsed into; used within a step.
     pub(crate) request_head: RefCell<RequestHead>,
     pub(crate) response_head: RefCell<ResponseHead>,
+    /// What paths are written into that are not canonical.
+    pub(crate) paths: RefCell<PathBuffers>,
     /// Set when the worker is to finish what is in progress and end.
     pub(crate) draining: Cell<bool>,
     /// When that was ([`clock::coarse_ms`]).
     pub(crate) draining_since_ms: Cell<u64>,
+    /// Set when the worker ends: what is still in progress is cut.
+    pub(crate) cutting: Cell<bool>,
+    /// Set when that is done.
+    pub(crate) cut: Cell<bool>,
     /// Wakes the worker's main task: a connection ended while draining.
     pub(crate) main: RefCell<Option<Waker>>,
     /// Listeners that accept.
@@ -75,11 +84,15 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
+            request_ids: RequestIds::new(),
             deadlines: Deadlines::new(clock::coarse_ms()),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),
             response_head: RefCell::default(),
+            paths: RefCell::default(),
             draining: Cell::new(false),
+            cutting: Cell::new(false),
+            cut: Cell::new(false),
             draining_since_ms: Cell::new(u64::MAX),
             main: RefCell::default(),
             accepting: Cell::new(0),
@@ -189,6 +202,11 @@ impl<S: Dial> Timer<S> {
         Self { core: core.clone(), key: core.deadlines.insert(), due_ms: u64::MAX, attended: false }
     }
 
+    /// Names its entry in the worker's deadlines.
+    pub(crate) fn key(&self) -> DeadlineKey {
+        self.key
+    }
+
     /// Wakes the task when `due_ms` ([`clock::coarse_ms`]) has passed; `u64::MAX` for never.
     fn set(&mut self, cx: &Context<'_>, now_ms: u64, due_ms: u64) {
         if due_ms == self.due_ms && self.attended {
@@ -206,10 +224,10 @@ impl<S: Dial> Timer<S> {
         }
     }
 
-    /// Ready when `due_ms` has passed; `u64::MAX` is never.
+    /// Ready when `due_ms` has passed, or the worker ends; `u64::MAX` is never.
     pub(crate) fn poll_until(&mut self, cx: &Context<'_>, due_ms: u64) -> Poll<()> {
         let now_ms = clock::coarse_ms();
-        if now_ms >= due_ms {
+        if now_ms >= due_ms || self.core.cutting.get() {
             // Setting the same time again arms it again.
             self.due_ms = u64::MAX;
             return Poll::Ready(());

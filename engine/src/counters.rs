@@ -3,8 +3,13 @@
 //! Each worker owns its own cells on its own cache lines; a cell is written with a plain load and store, because it has
 //! exactly one writer. The sum over the workers is the value that `/metrics` shows.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::reason::{Reason, Word};
+use crate::tripwire::Tripwire;
 
 /// A number that one worker writes and anyone may read. Wraps at 2^64.
 #[derive(Debug, Default)]
@@ -30,6 +35,35 @@ impl Cell {
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts by word. Its memory, 8 bytes a word, is allocated at the first one, because most things never see any.
+#[derive(Debug)]
+pub struct Tally<W> {
+    cells: OnceLock<Box<[Cell]>>,
+    words: PhantomData<W>,
+}
+
+impl<W> Default for Tally<W> {
+    fn default() -> Self {
+        Self { cells: OnceLock::new(), words: PhantomData }
+    }
+}
+
+impl<W: Word> Tally<W> {
+    /// Counts one. Only the owning worker calls this.
+    #[cold]
+    pub fn add(&self, word: W) {
+        let cells = self.cells.get_or_init(|| W::ALL.iter().map(|_| Cell::default()).collect());
+        cells[word.index()].increment();
+    }
+
+    /// The words that were counted, with how often.
+    pub fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let cells = self.cells.get().map_or(&[][..], |cells| &**cells);
+        let counted = W::ALL.iter().zip(cells).map(|(word, cell)| (word.name(), cell.value()));
+        counted.filter(|(_, count)| *count > 0)
     }
 }
 
@@ -60,6 +94,12 @@ pub trait CounterSet: Default + Send + Sync + 'static {
 
     /// The current values, in the order of [`CounterSet::METRICS`].
     fn values(&self) -> Vec<u64>;
+
+    /// The metrics that have a further label `reason`: one for each [`Tally`].
+    const TALLIES: &'static [Metric];
+
+    /// Adds what was counted to `sums`, which has a map for each of [`CounterSet::TALLIES`].
+    fn add_tallies(&self, sums: &mut [BTreeMap<&'static str, u64>]);
 }
 
 /// The counters of one thing (a listener, a route …), one set of cells per worker. Cloning shares them.
@@ -75,7 +115,7 @@ impl<T> Clone for PerWorker<T> {
 /// Keeps two workers' cells off each other's cache lines (128: adjacent-line prefetch).
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Padded<T>(T);
+pub(crate) struct Padded<T>(pub(crate) T);
 
 impl<T: CounterSet> PerWorker<T> {
     /// A set for each of `workers` workers, all zero.
@@ -93,6 +133,14 @@ impl<T: CounterSet> PerWorker<T> {
                 *sum = sum.wrapping_add(value);
             }
         }
+        sums
+    }
+
+    /// What was counted by reason, summed over the workers, in the order of [`CounterSet::TALLIES`].
+    #[must_use]
+    pub fn tallies(&self) -> Vec<BTreeMap<&'static str, u64>> {
+        let mut sums = vec![BTreeMap::new(); T::TALLIES.len()];
+        self.iter().for_each(|set| set.add_tallies(&mut sums));
         sums
     }
 }
@@ -115,11 +163,17 @@ impl<T> PerWorker<T> {
 }
 
 macro_rules! counter_set {
-    ($(#[$meta:meta])* $set:ident { $($field:ident: $kind:ident, $name:literal, $help:literal;)+ }) => {
+    (
+        $(#[$meta:meta])* $set:ident {
+            $($field:ident: $kind:ident, $name:literal, $help:literal;)+
+        }
+        $(by reason { $($tally:ident: $word:ident, $tally_name:literal, $tally_help:literal;)+ })?
+    ) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         pub struct $set {
             $(#[doc = $help] pub $field: Cell,)+
+            $($(#[doc = $tally_help] pub $tally: Tally<$word>,)+)?
         }
 
         impl CounterSet for $set {
@@ -130,8 +184,33 @@ macro_rules! counter_set {
             fn values(&self) -> Vec<u64> {
                 vec![$(self.$field.value(),)+]
             }
+
+            const TALLIES: &'static [Metric] = &[
+                $($(Metric { name: $tally_name, help: $tally_help, kind: MetricKind::Counter },)+)?
+            ];
+
+            fn add_tallies(&self, sums: &mut [BTreeMap<&'static str, u64>]) {
+                let tallies: &[&dyn Counted] = &[$($(&self.$tally,)+)?];
+                for (tally, sums) in tallies.iter().zip(sums) {
+                    tally.add_to(sums);
+                }
+            }
         }
     };
+}
+
+/// A tally of whatever words.
+trait Counted {
+    fn add_to(&self, sums: &mut BTreeMap<&'static str, u64>);
+}
+
+impl<W: Word> Counted for Tally<W> {
+    fn add_to(&self, sums: &mut BTreeMap<&'static str, u64>) {
+        for (word, count) in self.counted() {
+            let sum = sums.entry(word).or_default();
+            *sum = sum.wrapping_add(count);
+        }
+    }
 }
 
 counter_set! {
@@ -154,10 +233,21 @@ counter_set! {
         requests: Counter, "requests_total", "Requests, refused ones and those whose head came too late included.";
         bad_requests: Counter, "bad_requests_total", "Requests refused with 400, 405, 408, 414, 431 or 505: they broke a rule or came too slowly.";
         head_timeouts: Counter, "head_timeouts_total", "Requests whose head did not arrive within head_timeout.";
+        connections_waited: Counter, "connections_waited_total", "Times a worker left connections waiting because connections_max was reached.";
+        connections_yielded: Counter, "connections_yielded_total", "Idle connections closed to make room for waiting ones.";
+        connections_refused: Counter, "connections_refused_total", "Connections reset because the client had client_connections_max.";
+        requests_max_reached: Counter, "requests_max_reached_total", "Connections closed after requests_max requests.";
+        tunnels: Gauge, "tunnels", "Connections that are tunnels now.";
+        tunnels_total: Counter, "tunnels_total", "Connections that became tunnels: a switch of protocols, or CONNECT.";
+        pipeline_full: Counter, "pipeline_full_total", "Requests during which a client had pipelined pipeline_bytes_max.";
         keepalive_timeouts: Counter, "keepalive_timeouts_total", "Idle connections closed after keepalive_timeout.";
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to clients.";
+    }
+    by reason {
+        failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
+        suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
     }
 }
 
@@ -170,7 +260,10 @@ counter_set! {
         responses_3xx: Counter, "responses_3xx_total", "Responses with a 3xx status.";
         responses_4xx: Counter, "responses_4xx_total", "Responses with a 4xx status.";
         responses_5xx: Counter, "responses_5xx_total", "Responses with a 5xx status.";
-        failures: Counter, "failures_total", "Exchanges that Corelane itself ended with an error.";
+    }
+    by reason {
+        failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
+        suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
     }
 }
 
@@ -194,11 +287,17 @@ counter_set! {
         reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
+        reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
+        reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
         response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
         bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";
+    }
+    by reason {
+        failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
+        suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
     }
 }
 
@@ -214,5 +313,26 @@ mod tests {
         assert_eq!(counters.sums()[0], 5);
         assert_eq!(RouteCounters::METRICS[0].name, "requests_total");
         assert_eq!(RouteCounters::METRICS.len(), counters.sums().len());
+    }
+
+    #[test]
+    fn counts_by_reason_once_there_is_one() {
+        let counters = PerWorker::<RouteCounters>::new(2);
+        assert_eq!(counters.tallies(), [BTreeMap::new(), BTreeMap::new()]);
+        assert!(counters.of(0).failures.cells.get().is_none(), "no memory before the first failure");
+        counters.of(0).failures.add(Reason::NoRoute);
+        counters.of(1).failures.add(Reason::NoRoute);
+        counters.of(1).failures.add(Reason::HeadTimeout);
+        counters.of(1).suspicious.add(Tripwire::SurplusBytes);
+        let failures = BTreeMap::from([("head_timeout", 1), ("no_route", 2)]);
+        assert_eq!(counters.tallies(), [failures, BTreeMap::from([("surplus_bytes", 1)])]);
+        assert_eq!(RouteCounters::TALLIES[1].name, "suspicious_total");
+        assert!(WorkerCounters::TALLIES.is_empty());
+    }
+
+    #[test]
+    fn a_route_that_never_fails_stays_small() {
+        // One pair of cache lines for each worker: 100 000 routes are 13 MB a worker.
+        assert!(size_of::<Padded<RouteCounters>>() <= 128);
     }
 }

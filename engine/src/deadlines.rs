@@ -120,6 +120,22 @@ impl Deadlines {
         wheel.queued == 0
     }
 
+    /// Wakes an entry, whatever its due time.
+    pub(crate) fn wake(&self, key: DeadlineKey) {
+        let wheel = self.wheel.borrow();
+        if let Some(waker) = wheel.entries.get(key.0 as usize).and_then(|entry| entry.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Wakes nobody any more, and lets go of the tasks that it held by their wakers.
+    pub(crate) fn forget_wakers(&self) {
+        let wakers: Vec<_> =
+            self.wheel.borrow_mut().entries.iter_mut().filter_map(|(_, entry)| entry.waker.take()).collect();
+        // Dropping a task removes its entry: no borrow is held.
+        drop(wakers);
+    }
+
     /// Wakes every entry that has a waker, whatever its due time: something that all must look at has changed.
     pub(crate) fn wake_all(&self) {
         let wheel = self.wheel.borrow();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ReadHead → Route → RequestFilters → Pick → CheckOut / Connect → SendHead
-//!   → RelayRequestBody ‖ ReadResponseHead → ResponseFilters → RelayResponseBody
+//!   → RelayRequestBody ‖ ReadResponseHead → ResponseFilters → RelayResponseBody, or Tunnel
 //!   → Finish (count, log, CheckIn or Close)
 //! ```
 //!
@@ -12,27 +12,34 @@
 mod counting;
 mod deadline;
 mod failing;
+mod hygiene;
+mod trailers;
 mod tries;
+mod tunnel;
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
-    BodyFraming, Method, RequestHead, ResponseHead, Span, Version, request_framing, response_framing,
+    BodyFraming, Known, Method, PathError, RequestHead, ResponseHead, Span, Version, request_framing,
+    response_framing,
 };
 
-use self::counting::count_endpoint_failure;
-use self::deadline::Progress;
+use self::counting::{count_connect, count_endpoint_failure};
+use self::deadline::{Pace, Progress};
+use self::trailers::TrailerFilter;
 use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::H1Upstream;
+use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
-    connection_options,
+    connection_options, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
 use crate::listener::{ListenerSlot, is_exhausted};
@@ -43,14 +50,15 @@ use crate::message::{
 use crate::record::Record;
 use crate::session::Session;
 use crate::snapshot::{
-    ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, Upstream as UpstreamConfig,
+    ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
+use crate::tripwire::{Tripwire, Tripwires};
 
 /// Interim responses of one exchange at most.
 pub(crate) const INTERIM_RESPONSES_MAX: u32 = 8;
 
 /// A complete body up to this size is kept with the head of an idempotent request, so that the request can be sent again.
-const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const RESEND_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +78,8 @@ pub(crate) struct Exchange<S: Dial> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
+    /// Its number at the worker ([`crate::request_id`]).
+    pub(crate) number: u64,
     /// The request head as it is sent upstream, and again where that is safe.
     pub(crate) head: Vec<u8>,
     /// Where it begins in there.
@@ -78,7 +88,15 @@ pub(crate) struct Exchange<S: Dial> {
     method: Method,
     version: Version,
     framing: BodyFraming,
+    /// 0: no limit.
+    body_bytes_max: u64,
+    /// The client may wait for an interim response before it sends its body.
+    expects_continue: bool,
+    request_trailers: TrailerFilter,
+    response_trailers: TrailerFilter,
     client_keeps: bool,
+    /// The connection takes no further request after this one, however it ends.
+    is_last: bool,
     slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
     pub(crate) endpoint: Option<usize>,
@@ -91,6 +109,8 @@ pub(crate) struct Exchange<S: Dial> {
     upload_over: bool,
     /// The whole request was received when the response head came.
     request_complete: bool,
+    /// The whole request was sent when the response head came.
+    request_sent: bool,
     upstream_keeps: bool,
     persistence: Persistence,
     /// How the response is framed towards the client.
@@ -98,6 +118,8 @@ pub(crate) struct Exchange<S: Dial> {
     /// When the request, and the response, last made progress ([`clock::coarse_ms`]).
     request_progress: Progress,
     response_progress: Progress,
+    request_pace: Pace,
+    response_pace: Pace,
     started_ms: u64,
     /// 0 without an access log.
     pub(crate) started_ns: u64,
@@ -107,6 +129,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) response_bytes: u64,
     pub(crate) status: u16,
     pub(crate) failure: Option<Failure>,
+    pub(crate) tripwires: Tripwires,
 }
 
 /// Where the response stands.
@@ -115,12 +138,49 @@ enum Phase {
     Head,
     Body,
     Complete,
+    /// Both sides speak another protocol now.
+    Switched,
 }
 
 /// What a response head turned out to be.
 enum Answer {
     Interim,
     Final { upstream: BodyFraming },
+    Switch,
+}
+
+/// How much more of a request's body the route takes.
+struct BodyRoom {
+    left: u64,
+    is_exceeded: bool,
+}
+
+impl BodyRoom {
+    /// `bytes_max` 0: no limit.
+    fn new(bytes_max: u64, received: u64) -> Self {
+        let left = if bytes_max == 0 { u64::MAX } else { bytes_max.saturating_sub(received) };
+        Self { left, is_exceeded: false }
+    }
+
+    /// Fails before any byte above the limit is handed on.
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_exceeded = true;
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the attempt that succeeded ended.
+enum Done<S> {
+    /// With a response.
+    Answered(Leftover<S>),
+    /// With a tunnel.
+    Switched(Box<H1Upstream<S>>),
 }
 
 /// Serves one request on a connection that has something to read.
@@ -129,6 +189,12 @@ pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
     let outcome = match exchange.read_head(session).await {
         Ok(Some(())) => exchange.forward(session).await,
         Ok(None) => return exchange.discard(session),
+        Err(failure) => Err(failure),
+    };
+    let outcome = match outcome {
+        // Boxed: the future of every exchange would be as large as that of a tunnel.
+        Ok(Some(upstream)) => Box::pin(exchange.tunnel(session, upstream)).await,
+        Ok(None) => Ok(()),
         Err(failure) => Err(failure),
     };
     let next = match outcome {
@@ -143,18 +209,25 @@ impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
         let access_log = local.snapshot().access_log;
+        let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
-        let progress = Progress { accepted: 0, at_ms: now_ms };
+        let progress = Progress::starting_at(now_ms);
         Self {
             local,
             listener,
+            number: session.core.request_ids.take(),
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
+            body_bytes_max: 0,
+            expects_continue: false,
+            request_trailers: TrailerFilter::default(),
+            response_trailers: TrailerFilter::default(),
             client_keeps: false,
+            is_last,
             slot: session.slot.clone(),
             route: None,
             endpoint: None,
@@ -165,11 +238,14 @@ impl<S: Dial> Exchange<S> {
             phase: Phase::Head,
             upload_over: false,
             request_complete: false,
+            request_sent: false,
             upstream_keeps: false,
             persistence: Persistence::Close,
             response_framing: BodyFraming::None,
             request_progress: progress,
             response_progress: progress,
+            request_pace: Pace::default(),
+            response_pace: Pace::default(),
             started_ms: now_ms,
             started_ns: if access_log { clock::monotonic_ns() } else { 0 },
             connect_ns: None,
@@ -178,6 +254,7 @@ impl<S: Dial> Exchange<S> {
             response_bytes: 0,
             status: 0,
             failure: None,
+            tripwires: Tripwires::default(),
         }
     }
 
@@ -201,18 +278,17 @@ impl<S: Dial> Exchange<S> {
         let listener = &local.snapshot().listeners[self.listener];
         let limits = HeadLimits {
             head_bytes_max: listener.head_bytes_max,
-            request_line_bytes_max: HeadLimits::default()
-                .request_line_bytes_max
-                .min(listener.head_bytes_max - 2),
-            field_bytes_max: HeadLimits::default().field_bytes_max,
+            request_line_bytes_max: listener.limits.request_line_bytes_max.min(listener.head_bytes_max - 2),
+            field_bytes_max: listener.limits.field_bytes_max,
             fields_max: listener.fields_max,
         };
+        down.limit_pipeline(listener.limits.pipeline_bytes_max);
         let due_ms = due(self.started_ms, listener.head_timeout);
         let mut verdict = Err(Failure::HeadTimeout);
         let received = poll_fn(|cx| {
             let head = &mut *core.request_head.borrow_mut();
             let read = down.poll_request_head(cx, core.lent(), &limits, head, &mut |head, bytes| {
-                verdict = self.admit(head, bytes, listener, client);
+                verdict = self.admit(core, head, bytes, listener, client);
             });
             match read {
                 Poll::Ready(received) => Poll::Ready(Some(received)),
@@ -230,6 +306,7 @@ impl<S: Dial> Exchange<S> {
             }
             Some(Err(error)) => return Err(Failure::from_request(&error)),
             None if !down.has_surplus() => return Ok(None),
+            None if core.cutting.get() => return Err(Failure::DrainTimeout),
             None => {
                 self.count_listener(|counters| counters.head_timeouts.increment());
                 return Err(Failure::HeadTimeout);
@@ -242,6 +319,7 @@ impl<S: Dial> Exchange<S> {
     /// Judges a request head, finds its route and writes the head that goes upstream.
     fn admit(
         &mut self,
+        core: &Core<S>,
         head: &RequestHead,
         bytes: &[u8],
         listener: &Listener,
@@ -256,12 +334,17 @@ impl<S: Dial> Exchange<S> {
         };
         let local = self.local.clone();
         let host = head.host(bytes);
-        let verdict = self.judge(head, bytes, host, options);
+        let mut buffers = core.paths.borrow_mut();
+        let paths = buffers.canonicalise(head.path.bytes(bytes), &listener.rules.paths);
+        let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
+        let verdict = self.judge(head, bytes, host, options, paths.map(|paths| paths.canonical));
         let trusted = !listener.trusted_proxies.is_empty()
             && client.ip().is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip)));
-        let host_policy = match self.route {
-            Some(route) => &local.snapshot().routes[route].host,
-            None => &HostPolicy::Preserve,
+        let route = self.route.map(|route| &local.snapshot().routes[route]);
+        let host_policy = match route {
+            // RFC 9110 §7.2: the Host of a CONNECT is its target.
+            Some(route) if head.method != Method::Connect => &route.host,
+            _ => &HostPolicy::Preserve,
         };
         if let HostPolicy::Set(_) = host_policy {
             // The log tells the host that the client asked for; it stands before the head that is sent.
@@ -278,11 +361,26 @@ impl<S: Dial> Exchange<S> {
             trusted,
             forwarded: listener.forwarded,
             host_policy,
+            path,
+            upgrades: route.map_or(&[], |route| &route.upgrades),
+            drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
+                && head.fields.has_underscore(),
+            dropped_underscore: Cell::default(),
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
+        if written.dropped_underscore.get() {
+            self.note(Tripwire::UnderscoreFieldDropped);
+        }
+        if verdict.is_ok() && head.fields.count(Known::Upgrade) > 0 && self.words.upgrade.is_empty() {
+            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
+            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        }
         if matches!(host_policy, HostPolicy::Set(_)) {
             self.words.host = Span::new(0, self.head_start);
+        }
+        if self.framing == BodyFraming::Chunked {
+            self.request_trailers = TrailerFilter::of_request(options, bytes);
         }
         verdict
     }
@@ -293,23 +391,51 @@ impl<S: Dial> Exchange<S> {
         bytes: &[u8],
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
+        path: Result<&[u8], PathError>,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
         if options.excess {
             return Err(Failure::RequestOptions);
         }
-        if matches!(head.method, Method::Connect | Method::Trace) {
+        if options.protected {
+            return Err(Failure::RequestNomination);
+        }
+        let rules = &self.listener().rules;
+        if rules.methods_refused.contains(head.method, head.method_token.bytes(bytes)) {
             return Err(Failure::MethodRefused);
         }
-        let path = head.path.bytes(bytes);
+        if rules.underscore_fields == UnderscoreFields::Reject && head.fields.has_underscore() {
+            return Err(Failure::UnderscoreField);
+        }
+        let path = path.map_err(Failure::RequestPath)?;
         self.route = self.snapshot().router.route(self.listener, host, path);
-        self.route.map(drop).ok_or(Failure::NoRoute)
+        let Some(route) = self.route.map(|route| &self.snapshot().routes[route]) else {
+            return Err(Failure::NoRoute);
+        };
+        let has_body = !matches!(self.framing, BodyFraming::None | BodyFraming::Length(0));
+        if has_body {
+            // Behind the switch it would be read as the other protocol's bytes, by whoever takes the switch for granted.
+            if wants_upgrade(head, options) && upgrades(head, bytes, &route.upgrades).next().is_some() {
+                return Err(Failure::UpgradeWithBody);
+            }
+            let bytes_max = route.body_bytes_max;
+            if let BodyFraming::Length(length) = self.framing
+                && bytes_max != 0
+                && length > bytes_max
+            {
+                return Err(Failure::BodyTooLarge);
+            }
+            self.body_bytes_max = bytes_max;
+            self.expects_continue = head.version == Version::Http11 && head.fields.count(Known::Expect) > 0;
+        }
+        Ok(())
     }
 
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
-    async fn forward(&mut self, session: &mut Session<S>) -> Result<(), Failure> {
+    /// `Ok(Some)`: the response switched protocols on this connection.
+    async fn forward(&mut self, session: &mut Session<S>) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
         let core = session.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
@@ -354,7 +480,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream.idle_timeout, check);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream, check);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
@@ -371,7 +497,7 @@ impl<S: Dial> Exchange<S> {
                 };
                 let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
                 match attempt {
-                    Ok(stream) => break Ok(stream),
+                    Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
                         endpoint.counters.of(core.index).stale.increment();
                         upstream_counters.retries.increment();
@@ -380,14 +506,13 @@ impl<S: Dial> Exchange<S> {
                 }
             };
             match attempt {
-                Ok(idle) => {
-                    if let Some(stream) = idle {
-                        pool.check_in(stream, clock::coarse_ms(), upstream.idle_connections_max);
-                        core.keep_ticking();
-                    }
-                    return Ok(());
+                Ok(Done::Answered(leftover)) => {
+                    self.retire(&core, pool, upstream, leftover);
+                    return Ok(None);
                 }
+                Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again {
                         return Err(failure);
                     }
@@ -441,7 +566,9 @@ impl<S: Dial> Exchange<S> {
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
                     }
-                    let (due_ms, failure) = if exchange_due_ms < connect_due_ms {
+                    let (due_ms, failure) = if core.cutting.get() {
+                        (0, Failure::DrainTimeout)
+                    } else if exchange_due_ms < connect_due_ms {
                         (exchange_due_ms, Failure::RequestTimeout)
                     } else {
                         (connect_due_ms, Failure::ConnectTimeout)
@@ -455,18 +582,11 @@ impl<S: Dial> Exchange<S> {
             Err(_) => Err(Failure::ConnectFailed),
         };
         self.connect_ns = Some(clock::monotonic_ns() - started_ns);
-        match &connected {
-            Ok(_) => counters.connects.increment(),
-            Err(Failure::ConnectTimeout) => counters.connect_timeouts.increment(),
-            Err(Failure::ConnectFailed) => counters.connect_failures.increment(),
-            // Not the endpoint's fault.
-            Err(_) => {}
-        }
+        count_connect(counters, &connected);
         connected
     }
 
-    /// SendHead and the relay over one connection. `Ok` has the connection if it can be used again; `Err` says whether
-    /// another attempt is safe.
+    /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
     async fn attempt(
         &mut self,
         session: &mut Session<S>,
@@ -474,7 +594,7 @@ impl<S: Dial> Exchange<S> {
         endpoint: &Endpoint,
         limits: HeadLimits,
         resendable: bool,
-    ) -> Result<Option<S>, (Failure, bool)> {
+    ) -> Result<Done<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
         let counters = endpoint.counters.of(core.index);
@@ -484,15 +604,21 @@ impl<S: Dial> Exchange<S> {
         }
         let mut up = H1Upstream::new(stream, self.framing, limits);
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
+        let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+        let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
         let sent = down.lend_body(core.lent(), &mut |batch| {
-            up.send_request(head, batch, core.lent())?;
+            room.take(batch.bytes)?;
+            trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
             handed_on = batch.bytes;
             Ok(())
         });
         self.request_bytes += handed_on;
-        self.request_progress = Progress { accepted: 0, at_ms: clock::coarse_ms() };
+        self.request_progress = Progress::starting_at(clock::coarse_ms());
+        self.request_pace = Pace::default();
+        self.response_pace = Pace::starting_at(down.accepted());
         self.upload_over = false;
         let relayed = match sent {
+            _ if room.is_exceeded => Err(Failure::BodyTooLarge),
             Ok(_) => self.relay(core, timer, down, &mut up, counters).await,
             Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
             // Nothing has gone out, but an answer may be waiting all the same; only a silent connection is stale.
@@ -502,10 +628,8 @@ impl<S: Dial> Exchange<S> {
             }
         };
         match relayed {
-            Ok(()) => {
-                let reusable = self.upstream_keeps && !self.upload_over && down.is_request_complete();
-                Ok(if reusable { up.into_idle() } else { None })
-            }
+            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
+            Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
@@ -531,7 +655,7 @@ impl<S: Dial> Exchange<S> {
             loop {
                 let mut moved = self.step_request(cx, core, down, up)?;
                 moved |= self.step_response(cx, core, down, up, &mut out)?;
-                if self.phase == Phase::Complete && !down.is_blocked() {
+                if self.phase == Phase::Switched || (self.phase == Phase::Complete && !down.is_blocked()) {
                     return Poll::Ready(Ok(()));
                 }
                 if !moved {
@@ -540,8 +664,13 @@ impl<S: Dial> Exchange<S> {
             }
             // A long transfer shows in the counters while it runs.
             self.count_moved(down, up, counters);
-            let (due_ms, failure) = self.deadline(down, up);
-            timer.poll_until(cx, due_ms).map(|()| Err(failure))
+            loop {
+                let (due_ms, failure) = self.deadline(core, down, up);
+                ready!(timer.poll_until(cx, due_ms));
+                if !self.is_reprieved(failure, down, up) {
+                    return Poll::Ready(Err(failure));
+                }
+            }
         })
         .await;
         self.count_moved(down, up, counters);
@@ -571,11 +700,17 @@ impl<S: Dial> Exchange<S> {
                 return Ok(false);
             }
             let mut handed_on = 0;
+            let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+            let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
             let step = down.poll_request_body(cx, lent, &mut |batch| {
+                room.take(batch.bytes)?;
                 handed_on += batch.bytes;
-                up.send_request(&[], batch, lent)
+                trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
             self.request_bytes += handed_on;
+            if room.is_exceeded {
+                return Err(Failure::BodyTooLarge);
+            }
             return match step {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Ok(_)) => {
@@ -589,7 +724,7 @@ impl<S: Dial> Exchange<S> {
                 }
             };
         }
-        if self.phase != Phase::Complete
+        if !matches!(self.phase, Phase::Complete | Phase::Switched)
             && let Poll::Ready(signal) = down.poll_client(cx, lent)
         {
             let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
@@ -621,10 +756,11 @@ impl<S: Dial> Exchange<S> {
         }
         let mut received = 0;
         let step = match self.phase {
-            Phase::Complete => return Ok(false),
+            Phase::Complete | Phase::Switched => return Ok(false),
             Phase::Head => {
                 out.clear();
                 self.request_complete = down.is_request_complete();
+                self.request_sent = self.request_complete && !up.is_blocked();
                 let head = &mut *core.response_head.borrow_mut();
                 let mut answer = Err(Failure::UpstreamClosed);
                 let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
@@ -635,28 +771,48 @@ impl<S: Dial> Exchange<S> {
                     Poll::Ready(Err(error)) => return Err(Failure::from_response(&error, false)),
                     Poll::Ready(Ok(())) => {}
                 }
-                let Answer::Final { upstream } = answer? else {
-                    // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-                    if self.version == Version::Http11 {
-                        down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
-                        self.interims_sent += 1;
+                let upstream = match answer? {
+                    Answer::Final { upstream } => upstream,
+                    Answer::Interim => {
+                        // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
+                        if self.version == Version::Http11 {
+                            down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
+                            self.interims_sent += 1;
+                        }
+                        // What follows the interim response stays, for the next turn.
+                        up.settle(lent);
+                        return Ok(true);
                     }
-                    // What follows the interim response stays, for the next turn.
-                    up.settle(lent);
-                    return Ok(true);
+                    Answer::Switch => {
+                        down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
+                        up.settle(lent);
+                        self.phase = Phase::Switched;
+                        return Ok(true);
+                    }
                 };
+                if !self.request_sent {
+                    self.note_early_response();
+                }
                 up.start_body(upstream);
                 down.start_response(self.response_framing);
-                self.phase = Phase::Body;
-                Poll::Ready(up.lend_response_body(lent, &mut |batch| {
+                let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
+                let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
-                    down.send_response(out, batch, lent)
-                }))
+                    trailers.filter(rules, batch, |batch| down.send_response(out, batch, lent))
+                });
+                // A body that breaks a rule at once has not let the head out: the client can still be told.
+                if !matches!(begun, Err(RelayError::Receive(_))) {
+                    self.phase = Phase::Body;
+                }
+                Poll::Ready(begun)
             }
-            Phase::Body => up.poll_response_body(cx, lent, &mut |batch| {
-                received += batch.bytes;
-                down.send_response(&[], batch, lent)
-            }),
+            Phase::Body => {
+                let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
+                up.poll_response_body(cx, lent, &mut |batch| {
+                    received += batch.bytes;
+                    trailers.filter(rules, batch, |batch| down.send_response(&[], batch, lent))
+                })
+            }
         };
         self.response_bytes += received;
         match step {
@@ -666,7 +822,8 @@ impl<S: Dial> Exchange<S> {
             Poll::Ready(Err(RelayError::Receive(error))) => return Err(Failure::from_response(&error, true)),
             Poll::Ready(Err(RelayError::Send)) => return Err(Failure::ClientGone),
         }
-        self.response_progress = Progress { accepted: down.accepted(), at_ms: clock::coarse_ms() };
+        (self.response_progress.accepted, self.response_progress.at_ms) =
+            (down.accepted(), clock::coarse_ms());
         Ok(true)
     }
 
@@ -682,6 +839,9 @@ impl<S: Dial> Exchange<S> {
         if options.excess {
             return Err(Failure::ResponseOptions);
         }
+        if options.protected {
+            self.note(Tripwire::ConnectionNominationIgnored);
+        }
         let upstream = response_framing(head, bytes, self.method).map_err(Failure::ResponseFraming)?;
         let mut written = DownstreamHead {
             head,
@@ -691,9 +851,13 @@ impl<S: Dial> Exchange<S> {
             persistence: Persistence::Keep,
             date: b"",
         };
+        if self.started_ns != 0 {
+            // The last head that comes is the one that counts.
+            self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        }
         if matches!(head.status, 100..=199) {
             if head.status == 101 {
-                return Err(Failure::UnexpectedSwitch);
+                return self.switch(&written, out);
             }
             if self.interims == INTERIM_RESPONSES_MAX {
                 return Err(Failure::InterimFlood);
@@ -702,10 +866,13 @@ impl<S: Dial> Exchange<S> {
             written.write_interim(out);
             return Ok(Answer::Interim);
         }
-        self.status = head.status;
-        if self.started_ns != 0 {
-            self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        if self.method == Method::Connect && matches!(head.status, 200..=299) {
+            self.status = head.status;
+            // RFC 9110 §9.3.6: Content-Length and Transfer-Encoding mean nothing in it.
+            written.write_interim(out);
+            return Ok(Answer::Switch);
         }
+        self.status = head.status;
         self.upstream_keeps =
             head.version == Version::Http11 && !options.close && upstream != BodyFraming::UntilClose;
         // A body without a length goes out in chunks, so that the client can tell its end from a truncation; an
@@ -716,10 +883,34 @@ impl<S: Dial> Exchange<S> {
             (framing, _) => framing,
         };
         self.persistence = self.persistence_with(core, self.response_framing != BodyFraming::UntilClose);
+        if self.response_framing == BodyFraming::Chunked {
+            self.response_trailers = TrailerFilter::of_response(options, bytes);
+        }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
         core.with_date(|date| DownstreamHead { date, ..written }.write(out));
         Ok(Answer::Final { upstream })
+    }
+
+    /// A 101 is obeyed only where it grants what was forwarded (RFC 9110 §15.2.2).
+    fn switch(&mut self, written: &DownstreamHead<'_>, out: &mut Vec<u8>) -> Result<Answer, Failure> {
+        if self.words.upgrade.is_empty() {
+            return Err(Failure::UnexpectedSwitch);
+        }
+        let (head, bytes) = (written.head, written.bytes);
+        let mut protocols = head.fields.list(Known::Upgrade, bytes);
+        let (Some(protocol), None) = (protocols.next(), protocols.next()) else {
+            return Err(Failure::SwitchMismatch);
+        };
+        let asked = self.words.upgrade.bytes(&self.head).split(|&byte| byte == b',');
+        if !written.options.upgrade
+            || !asked.map(<[u8]>::trim_ascii).any(|asked| asked.eq_ignore_ascii_case(protocol))
+        {
+            return Err(Failure::SwitchMismatch);
+        }
+        self.status = 101;
+        written.write_switch(protocol, out);
+        Ok(Answer::Switch)
     }
 
     /// What becomes of the client's connection, if the response allows it to stay.
@@ -728,6 +919,8 @@ impl<S: Dial> Exchange<S> {
             && response_allows
             // What is left of the request may never come: where the next one begins would not be known.
             && self.request_complete
+            && !self.is_last
+            && !self.slot.is_crowded()
             && !self.slot.is_ending(core);
         match (stays, self.version) {
             (false, _) => Persistence::Close,
@@ -738,12 +931,17 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response(&mut self, session: &Session<S>) -> Next {
+    fn after_response(&mut self, session: &mut Session<S>) -> Next {
+        if self.phase == Phase::Switched {
+            return Next::Close;
+        }
         if !session.down.is_request_complete() {
             return Next::Linger;
         }
         match self.persistence {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
+            // A client that did not ask for the close may have sent more: closing over that would reset the connection.
+            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Socket) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
@@ -757,12 +955,20 @@ impl<S: Dial> Exchange<S> {
 
     /// Counts and logs.
     fn finish(&mut self, session: &mut Session<S>) {
-        self.count_listener(|counters| counters.requests.increment());
+        self.count_listener(|counters| {
+            counters.requests.increment();
+            counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
+        });
+        self.note_trailers();
+        if !self.tripwires.is_empty() {
+            self.count_tripwires();
+        }
         if let Some(route) = self.route {
             let counters = self.snapshot().routes[route].counters.of(self.worker());
             counters.requests.increment();
             counters.responses_1xx.add(u64::from(self.interims_sent));
             match self.status {
+                101 => counters.responses_1xx.increment(),
                 200..=299 => counters.responses_2xx.increment(),
                 300..=399 => counters.responses_3xx.increment(),
                 400..=499 => counters.responses_4xx.increment(),
@@ -771,7 +977,9 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            session.core.log_record(|line| Record { exchange: self, client: &session.client }.write(line));
+            let request_id = session.core.request_ids.text(self.number);
+            let record = Record { exchange: self, client: &session.client, request_id };
+            session.core.log_record(|line| record.write(line));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }

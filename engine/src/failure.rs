@@ -1,9 +1,11 @@
 //! Every way in which an exchange can fail, and the one table that says what follows from it.
 
 use corelane_http1::{ChunkError, HeadError};
-use corelane_semantics::{FramingError, HostError};
+use corelane_semantics::{FramingError, HostError, PathError};
 
 use crate::message::ReceiveError;
+use crate::reason::Reason;
+use crate::reputation::Offence;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +18,22 @@ pub(crate) enum Failure {
     RequestHost(HostError),
     /// The request's chunked body breaks a rule.
     RequestChunk(ChunkError),
-    /// `Connection` names more options than [`crate::heads::CONNECTION_OPTIONS_MAX`].
+    /// The path is spelt in a way that servers disagree about.
+    RequestPath(PathError),
+    /// `Connection` names too many options.
     RequestOptions,
-    /// CONNECT and TRACE are refused.
+    /// `Connection` names a field that is not the hop's own.
+    RequestNomination,
+    /// A field with `_` in its name, where the listener refuses them.
+    UnderscoreField,
+    /// The listener refuses the method.
     MethodRefused,
+    /// A body on a request to switch protocols.
+    UpgradeWithBody,
+    /// The request's body is larger than the route allows.
+    BodyTooLarge,
+    /// The request's body comes more slowly than the listener allows.
+    BodyTooSlow,
     /// The request's head did not arrive in time.
     HeadTimeout,
     /// The request's body made no progress.
@@ -28,6 +42,8 @@ pub(crate) enum Failure {
     ClientGone,
     /// The client does not read its answer.
     ClientStalled,
+    /// The client reads its answer more slowly than the listener allows.
+    ClientTooSlow,
     /// No route matches.
     NoRoute,
     /// The upstream has no endpoint that can be chosen.
@@ -58,10 +74,16 @@ pub(crate) enum Failure {
     InterimFlood,
     /// A 101 that nobody asked for.
     UnexpectedSwitch,
+    /// A 101 to another protocol than those that were asked for.
+    SwitchMismatch,
+    /// A tunnel carried nothing for too long.
+    TunnelIdle,
     /// The response's body ended early.
     ResponseTruncated,
     /// The whole exchange took too long.
     RequestTimeout,
+    /// The process ended before the exchange did.
+    DrainTimeout,
 }
 
 /// Who is at fault.
@@ -76,38 +98,48 @@ pub(crate) enum Fault {
 }
 
 impl Failure {
-    /// The status of the answer, the reason in the access log and who is at fault. 499 is never sent: nobody is there
+    /// The status of the answer, the reason in logs and metrics, and who is at fault. 499 is never sent: nobody is there
     /// to read it.
-    pub(crate) const fn entry(self) -> (u16, &'static str, Fault) {
+    pub(crate) const fn entry(self) -> (u16, Reason, Fault) {
         use Fault::{Downstream, Local, Upstream};
         match self {
-            Self::RequestHead(error) => (error.status(), error.reason(), Downstream),
+            Self::RequestHead(error) => (error.status(), head_reason(error), Downstream),
             Self::RequestFraming(error) => (400, framing_reason(error), Downstream),
             Self::RequestHost(error) => (400, host_reason(error), Downstream),
-            Self::RequestChunk(error) => (error.status(), error.reason(), Downstream),
-            Self::RequestOptions => (400, "connection_options_excess", Downstream),
-            Self::MethodRefused => (405, "method_refused", Downstream),
-            Self::HeadTimeout => (408, "head_timeout", Downstream),
-            Self::RequestBodyTimeout => (408, "request_body_timeout", Downstream),
-            Self::ClientGone => (499, "client_gone", Downstream),
-            Self::ClientStalled => (499, "send_timeout", Downstream),
-            Self::NoRoute => (404, "no_route", Local),
-            Self::NoEndpoint => (503, "no_endpoint", Local),
-            Self::Exhausted => (503, "descriptors_exhausted", Local),
-            Self::ConnectFailed => (502, "connect_failed", Upstream),
-            Self::ConnectTimeout => (504, "connect_timeout", Upstream),
-            Self::UpstreamClosed => (502, "upstream_closed", Upstream),
-            Self::UpstreamStalled => (504, "upstream_send_timeout", Upstream),
-            Self::ResponseHeadTimeout => (504, "response_head_timeout", Upstream),
-            Self::ResponseBodyTimeout => (504, "response_body_timeout", Upstream),
-            Self::ResponseHead(error) => (502, error.reason(), Upstream),
+            Self::RequestChunk(error) => (error.status(), chunk_reason(error), Downstream),
+            Self::RequestPath(error) => (400, path_reason(error), Downstream),
+            Self::RequestOptions => (400, Reason::ConnectionOptionsExcess, Downstream),
+            Self::RequestNomination => (400, Reason::ConnectionNominatesProtected, Downstream),
+            Self::UnderscoreField => (400, Reason::UnderscoreField, Downstream),
+            Self::MethodRefused => (405, Reason::MethodRefused, Downstream),
+            Self::UpgradeWithBody => (400, Reason::UpgradeWithBody, Downstream),
+            Self::BodyTooLarge => (413, Reason::BodyTooLarge, Downstream),
+            Self::BodyTooSlow => (408, Reason::BodyRate, Downstream),
+            Self::HeadTimeout => (408, Reason::HeadTimeout, Downstream),
+            Self::RequestBodyTimeout => (408, Reason::RequestBodyTimeout, Downstream),
+            Self::ClientGone => (499, Reason::ClientGone, Downstream),
+            Self::ClientStalled => (499, Reason::SendTimeout, Downstream),
+            Self::ClientTooSlow => (499, Reason::SendRate, Downstream),
+            Self::NoRoute => (404, Reason::NoRoute, Local),
+            Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
+            Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
+            Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
+            Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),
+            Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
+            Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
+            Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
+            Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
+            Self::ResponseHead(error) => (502, head_reason(error), Upstream),
             Self::ResponseFraming(error) => (502, framing_reason(error), Upstream),
-            Self::ResponseChunk(error) => (502, error.reason(), Upstream),
-            Self::ResponseOptions => (502, "connection_options_excess", Upstream),
-            Self::InterimFlood => (502, "interim_responses_excess", Upstream),
-            Self::UnexpectedSwitch => (502, "unexpected_switch", Upstream),
-            Self::ResponseTruncated => (502, "response_truncated", Upstream),
-            Self::RequestTimeout => (504, "request_timeout", Upstream),
+            Self::ResponseChunk(error) => (502, chunk_reason(error), Upstream),
+            Self::ResponseOptions => (502, Reason::ConnectionOptionsExcess, Upstream),
+            Self::InterimFlood => (502, Reason::InterimResponsesExcess, Upstream),
+            Self::UnexpectedSwitch => (502, Reason::UnexpectedSwitch, Upstream),
+            Self::SwitchMismatch => (502, Reason::SwitchMismatch, Upstream),
+            Self::TunnelIdle => (504, Reason::TunnelIdleTimeout, Local),
+            Self::ResponseTruncated => (502, Reason::ResponseTruncated, Upstream),
+            Self::RequestTimeout => (504, Reason::RequestTimeout, Upstream),
+            Self::DrainTimeout => (503, Reason::DrainTimeout, Local),
         }
     }
 
@@ -116,8 +148,8 @@ impl Failure {
         self.entry().0
     }
 
-    /// The reason in the access log.
-    pub(crate) const fn reason(self) -> &'static str {
+    /// The reason in logs and metrics.
+    pub(crate) const fn reason(self) -> Reason {
         self.entry().1
     }
 
@@ -130,6 +162,17 @@ impl Failure {
     pub(crate) const fn ends_connection(self) -> bool {
         // Behind a refused CONNECT the client may already speak another protocol.
         matches!(self.fault(), Fault::Downstream)
+    }
+
+    /// Whether the endpoint has put the connection out of step, and how.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::ResponseTruncated => Some(Offence::ShortBody),
+            Self::ResponseHead(_) | Self::ResponseFraming(_) | Self::ResponseChunk(_) => {
+                Some(Offence::Malformed(self.reason()))
+            }
+            _ => None,
+        }
     }
 
     /// What a failure to receive a request means.
@@ -154,23 +197,76 @@ impl Failure {
     }
 }
 
-const fn framing_reason(error: FramingError) -> &'static str {
+const fn head_reason(error: HeadError) -> Reason {
     match error {
-        FramingError::LengthWithTransferEncoding => "length_with_transfer_encoding",
-        FramingError::LengthRepeated => "length_repeated",
-        FramingError::LengthInvalid => "length_invalid",
-        FramingError::TransferEncodingUnsupported => "transfer_encoding_unsupported",
-        FramingError::TransferEncodingInHttp10 => "transfer_encoding_in_http10",
-        FramingError::TransferEncodingInInterim => "transfer_encoding_in_interim",
-        FramingError::ContentInConnect => "content_in_connect",
+        HeadError::BareLineFeed => Reason::BareLineFeed,
+        HeadError::BareCarriageReturn => Reason::BareCarriageReturn,
+        HeadError::Nul => Reason::Nul,
+        HeadError::HeadTooLarge => Reason::HeadTooLarge,
+        HeadError::RequestLineTooLong => Reason::RequestLineTooLong,
+        HeadError::FieldTooLarge => Reason::FieldTooLarge,
+        HeadError::TooManyFields => Reason::TooManyFields,
+        HeadError::RequestLineInvalid => Reason::RequestLineInvalid,
+        HeadError::MethodInvalid => Reason::MethodInvalid,
+        HeadError::TargetInvalid => Reason::TargetInvalid,
+        HeadError::VersionInvalid => Reason::VersionInvalid,
+        HeadError::VersionUnsupported => Reason::VersionUnsupported,
+        HeadError::StatusLineInvalid => Reason::StatusLineInvalid,
+        HeadError::FieldNameInvalid => Reason::FieldNameInvalid,
+        HeadError::FieldValueInvalid => Reason::FieldValueInvalid,
+        HeadError::LineFolding => Reason::LineFolding,
+        HeadError::NotOneHead => Reason::NotOneHead,
     }
 }
 
-const fn host_reason(error: HostError) -> &'static str {
+const fn framing_reason(error: FramingError) -> Reason {
     match error {
-        HostError::Missing => "host_missing",
-        HostError::Repeated => "host_repeated",
-        HostError::Invalid => "host_invalid",
-        HostError::Mismatch => "host_mismatch",
+        FramingError::LengthWithTransferEncoding => Reason::LengthWithTransferEncoding,
+        FramingError::LengthRepeated => Reason::LengthRepeated,
+        FramingError::LengthInvalid => Reason::LengthInvalid,
+        FramingError::TransferEncodingUnsupported => Reason::TransferEncodingUnsupported,
+        FramingError::TransferEncodingInHttp10 => Reason::TransferEncodingInHttp10,
+        FramingError::TransferEncodingInInterim => Reason::TransferEncodingInInterim,
+        FramingError::ContentInConnect => Reason::ContentInConnect,
+    }
+}
+
+const fn host_reason(error: HostError) -> Reason {
+    match error {
+        HostError::Missing => Reason::HostMissing,
+        HostError::Repeated => Reason::HostRepeated,
+        HostError::Invalid => Reason::HostInvalid,
+        HostError::Mismatch => Reason::HostMismatch,
+    }
+}
+
+const fn path_reason(error: PathError) -> Reason {
+    match error {
+        PathError::EncodedSlash => Reason::PathEncodedSlash,
+        PathError::Backslash => Reason::PathBackslash,
+        PathError::EncodedControl => Reason::PathEncodedControl,
+        PathError::EncodedDelimiter => Reason::PathEncodedDelimiter,
+        PathError::DotSegment => Reason::PathDotSegment,
+        PathError::Parameter => Reason::PathParameter,
+        PathError::EmptySegment => Reason::PathEmptySegment,
+        PathError::EscapeInvalid => Reason::PathEscapeInvalid,
+        PathError::DotAmbiguous => Reason::PathDotAmbiguous,
+        PathError::AboveRoot => Reason::PathAboveRoot,
+    }
+}
+
+const fn chunk_reason(error: ChunkError) -> Reason {
+    match error {
+        ChunkError::SizeInvalid => Reason::ChunkSizeInvalid,
+        ChunkError::SizeTooLong => Reason::ChunkSizeTooLong,
+        ChunkError::ExtensionInvalid => Reason::ChunkExtensionInvalid,
+        ChunkError::LineTooLong => Reason::ChunkLineTooLong,
+        ChunkError::ExtensionsTooLong => Reason::ChunkExtensionsTooLong,
+        ChunkError::BareLineFeed => Reason::ChunkBareLineFeed,
+        ChunkError::BareCarriageReturn => Reason::ChunkBareCarriageReturn,
+        ChunkError::DataUnterminated => Reason::ChunkDataUnterminated,
+        ChunkError::TrailerInvalid => Reason::TrailerInvalid,
+        ChunkError::TrailersTooLarge => Reason::TrailersTooLarge,
+        ChunkError::TooManyTrailers => Reason::TooManyTrailers,
     }
 }

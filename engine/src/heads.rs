@@ -3,75 +3,23 @@
 //! Unchanged runs of field lines are copied as they came, so order, case and duplicates survive. A head is written to one
 //! buffer that the exchange keeps until the response has begun, because a request may have to be sent again.
 
-use std::net::{IpAddr, SocketAddr};
+mod client;
+mod options;
+
+use std::cell::Cell;
+use std::net::IpAddr;
 
 use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
 use corelane_semantics::{
-    BodyFraming, Field, Fields, Known, RequestHead, ResponseHead, Span, TargetForm, Version,
+    BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
+pub(crate) use self::client::ClientAddress;
+pub(crate) use self::options::{ConnectionOptions, connection_options};
 use crate::snapshot::{ForwardedFields, HostPolicy};
-
-/// Members of the lists in `Connection` fields at most, empty ones counted: each is compared with each field name.
-pub(crate) const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
-
-/// What the `Connection` fields of a message say (RFC 9110 §7.6.1).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionOptions {
-    /// `close`
-    pub(crate) close: bool,
-    /// `keep-alive`
-    pub(crate) keep_alive: bool,
-    /// More than [`CONNECTION_OPTIONS_MAX`]; then none is kept.
-    pub(crate) excess: bool,
-    /// The fields that are named.
-    nominated: [Span; CONNECTION_OPTIONS_MAX],
-    nominated_count: usize,
-}
-
-/// Reads the `Connection` fields.
-pub(crate) fn connection_options(fields: &Fields, bytes: &[u8]) -> ConnectionOptions {
-    let mut options = ConnectionOptions::default();
-    if fields.count(Known::Connection) == 0 {
-        return options;
-    }
-    let members = fields.all(Known::Connection, bytes).flat_map(|value| value.split(|&byte| byte == b','));
-    for (index, member) in members.enumerate() {
-        if index == CONNECTION_OPTIONS_MAX {
-            options.excess = true;
-            options.nominated_count = 0;
-            break;
-        }
-        let option = member.trim_ascii();
-        if option.eq_ignore_ascii_case(b"close") {
-            options.close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            options.keep_alive = true;
-        } else if !option.is_empty() {
-            options.nominated[options.nominated_count] = Span::of(bytes, option);
-            options.nominated_count += 1;
-        }
-    }
-    options
-}
-
-impl ConnectionOptions {
-    /// Whether this field is named, so that it ends here. What authentication rests on cannot be named away by a client;
-    /// fields that framing and routing rest on are never asked about.
-    fn nominate(&self, field: &Field, bytes: &[u8]) -> bool {
-        const PROTECTED: [&[u8]; 2] = [b"authorization", b"cookie"];
-        let nominated = &self.nominated[..self.nominated_count];
-        if nominated.is_empty() {
-            return false;
-        }
-        let name = field.name.bytes(bytes);
-        !PROTECTED.iter().any(|protected| name.eq_ignore_ascii_case(protected))
-            && nominated.iter().any(|option| option.bytes(bytes).eq_ignore_ascii_case(name))
-    }
-}
 
 /// Whether a field tells where a request came from, so that only trusted clients may send it: `X-Real-IP` and
 /// `X-Forwarded-*`, in the spelling with `_` too, which CGI servers cannot tell apart.
@@ -89,54 +37,6 @@ fn is_origin_claim(name: &[u8]) -> bool {
                 || name.len() == REAL_IP.len() && same(name, REAL_IP)
         }
         _ => false,
-    }
-}
-
-/// A client as the upstream and the log are told of it.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientAddress {
-    /// The address; `None` over a Unix socket.
-    pub(crate) address: Option<SocketAddr>,
-    /// The IP address as text, or `unix:`.
-    text: ClientText,
-}
-
-/// The text without an allocation: an IPv6 address has at most 39 characters (IPv4-mapped ones are shown as IPv4).
-#[derive(Clone, Copy, Debug)]
-struct ClientText {
-    bytes: [u8; 45],
-    length: u8,
-}
-
-impl ClientAddress {
-    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
-        let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
-        let mut text = ClientText { bytes: [0; 45], length: 0 };
-        let _ = match address {
-            Some(address) => std::fmt::Write::write_fmt(&mut text, format_args!("{}", address.ip())),
-            None => std::fmt::Write::write_str(&mut text, "unix:"),
-        };
-        Self { address, text }
-    }
-
-    /// The IP address as text, or `unix:`.
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text.bytes[..usize::from(self.text.length)]
-    }
-
-    /// The IP address.
-    pub(crate) fn ip(&self) -> Option<IpAddr> {
-        self.address.map(|address| address.ip())
-    }
-}
-
-impl std::fmt::Write for ClientText {
-    fn write_str(&mut self, part: &str) -> std::fmt::Result {
-        let start = usize::from(self.length);
-        let room = self.bytes.get_mut(start..start + part.len()).ok_or(std::fmt::Error)?;
-        room.copy_from_slice(part.as_bytes());
-        self.length = u8::try_from(start + part.len()).map_err(|_| std::fmt::Error)?;
-        Ok(())
     }
 }
 
@@ -160,6 +60,14 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) forwarded: ForwardedFields,
     /// What the route makes of the Host field.
     pub(crate) host_policy: &'a HostPolicy,
+    /// The path as it is forwarded.
+    pub(crate) path: &'a [u8],
+    /// The protocols that the client may switch to, if it asks to.
+    pub(crate) upgrades: &'a [Box<str>],
+    /// Whether fields with `_` in their name end here.
+    pub(crate) drops_underscores: bool,
+    /// Set when one did.
+    pub(crate) dropped_underscore: Cell<bool>,
 }
 
 /// Where the log finds its words in a written request head.
@@ -168,6 +76,8 @@ pub(crate) struct HeadWords {
     pub(crate) method: Span,
     pub(crate) target: Span,
     pub(crate) host: Span,
+    /// The value of `Upgrade`, if the client may switch.
+    pub(crate) upgrade: Span,
 }
 
 impl UpstreamHead<'_> {
@@ -178,9 +88,18 @@ impl UpstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        if self.accepts_trailers() {
-            out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
+        words.upgrade = self.write_upgrade(out);
+        let accepts_trailers = self.accepts_trailers();
+        if accepts_trailers {
+            out.extend_from_slice(b"TE: trailers\r\n");
         }
+        out.extend_from_slice(match (accepts_trailers, words.upgrade.is_empty()) {
+            (false, true) => b"",
+            (true, true) => b"Connection: TE\r\n",
+            (false, false) => b"Connection: upgrade\r\n",
+            (true, false) => b"Connection: TE, upgrade\r\n",
+        });
         if self.forwarded.x_forwarded {
             self.write_x_forwarded(out);
         }
@@ -201,33 +120,60 @@ impl UpstreamHead<'_> {
 
     fn write_request_line(&self, out: &mut Vec<u8>) -> HeadWords {
         let method = self.head.method_token.bytes(self.bytes);
-        // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
-        let target = match self.head.form {
-            TargetForm::Absolute => {
-                let after_authority = self.head.authority.map_or(self.head.target.start, |span| span.end);
-                Span { start: after_authority, end: self.head.target.end }.bytes(self.bytes)
-            }
-            _ => self.head.target.bytes(self.bytes),
-        };
         let start = out.len();
-        if self.head.form == TargetForm::Authority || target.first() == Some(&b'/') || target == b"*" {
-            write_request_line(out, method, target);
-        } else if target.is_empty() && method == b"OPTIONS" {
-            write_request_line(out, method, b"*");
+        let received = self.head.target.bytes(self.bytes);
+        let as_received = match self.head.form {
+            TargetForm::Authority | TargetForm::Asterisk => true,
+            TargetForm::Origin => self.path == self.head.path.bytes(self.bytes),
+            TargetForm::Absolute => false,
+        };
+        if as_received {
+            write_request_line(out, method, received);
         } else {
-            // Absolute-form with a query but no path.
-            let mut with_path = Vec::with_capacity(target.len() + 1);
-            with_path.push(b'/');
-            with_path.extend_from_slice(target);
-            write_request_line(out, method, &with_path);
+            // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
+            let query = self.head.query.map(|query| query.bytes(self.bytes));
+            let mut target = match self.path {
+                b"" if query.is_none() && self.head.method == Method::Options => b"*",
+                b"" => b"/",
+                path => path,
+            }
+            .to_vec();
+            if let Some(query) = query {
+                target.push(b'?');
+                target.extend_from_slice(query);
+            }
+            write_request_line(out, method, &target);
         }
         let target_start = start + method.len() + 1;
         HeadWords {
             method: Span::new(start, start + method.len()),
             // The line ends in " HTTP/1.1\r\n".
             target: Span::new(target_start, out.len() - 11),
-            host: Span::default(),
+            ..HeadWords::default()
         }
+    }
+
+    /// Writes the `Upgrade` field with those of the client's protocols that are allowed, and returns where its value
+    /// stands; empty when there is none. RFC 9110 §7.8: `Connection` must name it, and HTTP/1.0 has no upgrade.
+    fn write_upgrade(&self, out: &mut Vec<u8>) -> Span {
+        if !wants_upgrade(self.head, self.options) {
+            return Span::default();
+        }
+        let mut value = Span::default();
+        for protocol in upgrades(self.head, self.bytes, self.upgrades) {
+            if value.is_empty() {
+                out.extend_from_slice(b"Upgrade: ");
+                value = Span::new(out.len(), out.len());
+            } else {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(protocol);
+            value = Span::new(value.start as usize, out.len());
+        }
+        if !value.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+        value
     }
 
     /// Copies the lines that go on, and returns where the host stands.
@@ -266,10 +212,16 @@ impl UpstreamHead<'_> {
     fn keeps(&self, field: &Field, keep_host: bool) -> bool {
         match field.known {
             None => {
-                !self.options.nominate(field, self.bytes)
-                    && (self.trusted || !is_origin_claim(field.name.bytes(self.bytes)))
+                let name = field.name.bytes(self.bytes);
+                if self.drops_underscores && name.contains(&b'_') {
+                    self.dropped_underscore.set(true);
+                    return false;
+                }
+                !self.options.nominate(field, self.bytes) && (self.trusted || !is_origin_claim(name))
             }
-            Some(Known::ContentLength) => matches!(self.framing, BodyFraming::Length(_)),
+            Some(Known::ContentLength) => {
+                matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
+            }
             Some(Known::Host) => keep_host,
             // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
             Some(Known::Expect) => self.head.version == Version::Http11,
@@ -338,6 +290,38 @@ impl UpstreamHead<'_> {
     }
 }
 
+/// Whether a length is written as everybody reads it: with a zero in front some take it for octal.
+fn is_plain_length(field: &Field, bytes: &[u8]) -> bool {
+    !matches!(field.value.bytes(bytes), [b'0', _, ..])
+}
+
+/// Writes a length that was left out because of its zeros.
+fn write_odd_length(out: &mut Vec<u8>, fields: &Fields, bytes: &[u8], framing: BodyFraming) {
+    if let BodyFraming::Length(length) = framing
+        && matches!(fields.first(Known::ContentLength, bytes), Some([b'0', _, ..]))
+    {
+        out.extend_from_slice(b"Content-Length: ");
+        write_decimal(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Whether a client asks to switch protocols in a way that can be granted.
+pub(crate) fn wants_upgrade(head: &RequestHead, options: &ConnectionOptions) -> bool {
+    options.upgrade && head.version == Version::Http11 && head.fields.count(Known::Upgrade) > 0
+}
+
+/// Those of the protocols in `Upgrade` that are allowed.
+pub(crate) fn upgrades<'a>(
+    head: &'a RequestHead,
+    bytes: &'a [u8],
+    allowed: &'a [Box<str>],
+) -> impl Iterator<Item = &'a [u8]> {
+    head.fields
+        .list(Known::Upgrade, bytes)
+        .filter(|protocol| allowed.iter().any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes())))
+}
+
 /// What a response head towards a client is made from.
 pub(crate) struct DownstreamHead<'a> {
     /// The received head.
@@ -370,7 +354,7 @@ impl Persistence {
         self != Self::Close
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Keep => {}
             Self::KeepSaid => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -389,6 +373,7 @@ impl DownstreamHead<'_> {
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
         if self.head.fields.count(Known::Date) == 0 {
             out.extend_from_slice(b"Date: ");
@@ -399,9 +384,17 @@ impl DownstreamHead<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes an interim (1xx) head.
+    /// Writes an interim (1xx) head, or that of a 2xx to CONNECT: RFC 9110 §9.3.6, it has no framing.
     pub(crate) fn write_interim(&self, out: &mut Vec<u8>) {
         self.write_start(out, false);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes a 101 head that switches to `protocol`.
+    pub(crate) fn write_switch(&self, protocol: &[u8], out: &mut Vec<u8>) {
+        self.write_start(out, false);
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        write_field(out, b"Upgrade", protocol);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -409,43 +402,9 @@ impl DownstreamHead<'_> {
         write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
         write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
             None => !self.options.nominate(field, self.bytes),
-            Some(Known::ContentLength) => keep_length,
+            Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
             Some(known) => !known.is_hop_by_hop(),
         });
-    }
-}
-
-/// Writes a complete answer of our own.
-pub(crate) fn write_answer(
-    out: &mut Vec<u8>,
-    status: u16,
-    reason: &str,
-    persistence: Persistence,
-    date: &[u8],
-    with_body: bool,
-) {
-    let phrase = corelane_http1::reason_phrase(status);
-    write_status_line(out, status, phrase.as_bytes());
-    write_field(out, b"Content-Type", b"text/plain; charset=utf-8");
-    // "404 Not Found: no_route\n"
-    let length = 3 + 1 + phrase.len() + 2 + reason.len() + 1;
-    out.extend_from_slice(b"Content-Length: ");
-    write_decimal(out, length as u64);
-    out.extend_from_slice(b"\r\nDate: ");
-    out.extend_from_slice(date);
-    out.extend_from_slice(b"\r\n");
-    match status {
-        503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
-        405 => out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"),
-        _ => {}
-    }
-    persistence.write(out);
-    out.extend_from_slice(b"\r\n");
-    if with_body {
-        write_decimal(out, u64::from(status));
-        for part in [" ", phrase, ": ", reason, "\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! are [`counters`].
 
 pub mod access_log;
+mod admission;
 mod buffers;
 pub mod calendar;
 pub mod command;
@@ -12,6 +13,7 @@ mod core;
 pub mod counters;
 mod deadlines;
 pub mod driver;
+pub mod error_page;
 pub mod event;
 mod exchange;
 #[cfg(test)]
@@ -20,13 +22,20 @@ mod failure;
 mod h1;
 mod heads;
 mod io;
+pub mod limits;
 mod listener;
 mod local;
+pub mod memory_bound;
 mod message;
+mod own_answer;
 mod pool;
+pub mod reason;
 mod record;
+mod reputation;
+mod request_id;
 mod session;
 pub mod snapshot;
 mod stages;
 mod task;
+pub mod tripwire;
 pub mod worker;

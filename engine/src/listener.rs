@@ -4,16 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::admission::{Admission, Permit};
 use crate::command::Event;
 use crate::core::{Core, Timer, due};
-use crate::counters::{ListenerCounters, PerWorker};
-use crate::io::{Dial, ListenerSocket, Socket, clock};
+use crate::io::{Dial, Incoming, ListenerSocket, Socket, clock};
 use crate::local::Local;
 use crate::session::Session;
-use crate::snapshot::Address;
+use crate::snapshot::{Address, Listener};
 use crate::stages;
 use crate::task;
 
@@ -35,21 +35,42 @@ pub(crate) struct ListenerSlot<S: Dial> {
     /// end.
     removed: RefCell<Option<Rc<Local<S>>>>,
     removed_since_ms: Cell<u64>,
-    /// An `Rc` around, so that a session does not touch a count that all cores share.
-    counters: RefCell<Rc<PerWorker<ListenerCounters>>>,
+    /// By which connections are admitted now.
+    admission: RefCell<Rc<Admission>>,
+    /// Connections are left in the queue until one has ended.
+    waiting: Cell<bool>,
+    /// The queue is to be looked at although no event has come.
+    retrying: Cell<bool>,
     closing: Cell<bool>,
     accepting: RefCell<Option<Waker>>,
 }
 
 impl<S: Dial> ListenerSlot<S> {
-    pub(crate) fn new(address: Address, index: usize, counters: &PerWorker<ListenerCounters>) -> Self {
+    pub(crate) fn new(worker: usize, index: usize, listener: &Listener) -> Self {
         Self {
-            address,
+            address: listener.address.clone(),
             index: Cell::new(index),
             removed: RefCell::default(),
             removed_since_ms: Cell::new(u64::MAX),
-            counters: RefCell::new(Rc::new(counters.clone())),
+            admission: RefCell::new(Rc::new(Admission::new(worker, listener))),
+            waiting: Cell::new(false),
+            retrying: Cell::new(false),
             closing: Cell::new(false),
+            accepting: RefCell::default(),
+        }
+    }
+
+    /// The place of a connection that no longer depends on it: one that is removed, with `local` as its last snapshot.
+    pub(crate) fn leave(&self, local: Rc<Local<S>>) -> Self {
+        Self {
+            address: self.address.clone(),
+            index: Cell::new(0),
+            removed: RefCell::new(Some(local)),
+            removed_since_ms: Cell::new(self.removed_since_ms.get()),
+            admission: RefCell::new(self.admission()),
+            waiting: Cell::new(false),
+            retrying: Cell::new(false),
+            closing: Cell::new(true),
             accepting: RefCell::default(),
         }
     }
@@ -73,15 +94,72 @@ impl<S: Dial> ListenerSlot<S> {
         self.removed.borrow().is_some()
     }
 
-    /// Gives it its place in a new snapshot, and the counters that belong to its name there.
-    pub(crate) fn place(&self, index: usize, counters: &PerWorker<ListenerCounters>) {
+    /// Gives it its place in a new snapshot, and the limits and counters that belong to its name there.
+    pub(crate) fn place(&self, worker: usize, index: usize, listener: &Listener) {
         self.index.set(index);
-        *self.counters.borrow_mut() = Rc::new(counters.clone());
+        if !self.admission().renew(listener) {
+            // Renamed. What it waits for under the old name does not matter any more.
+            self.stop_waiting();
+            *self.admission.borrow_mut() = Rc::new(Admission::new(worker, listener));
+            self.retry();
+        }
     }
 
-    /// The counters of connections that are accepted now.
-    pub(crate) fn counters(&self) -> Rc<PerWorker<ListenerCounters>> {
-        self.counters.borrow().clone()
+    /// By which connections are admitted now.
+    pub(crate) fn admission(&self) -> Rc<Admission> {
+        self.admission.borrow().clone()
+    }
+
+    /// Whether connections wait for one to end, on any worker: then each response is the last one of its connection.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.admission.borrow().is_awaited()
+    }
+
+    /// Another worker has woken this one, maybe for this listener: a permit was granted, or idle connections are to make
+    /// room.
+    pub(crate) fn attend(&self, core: &Core<S>) {
+        let admission = self.admission();
+        if self.waiting.get() && admission.is_granted() {
+            self.wake_accepting();
+        }
+        if admission.answer_call(&core.deadlines) && self.is_shared() {
+            // The worker that waited for all of them may be gone.
+            self.retry();
+        }
+    }
+
+    /// Whether all workers take connections from one queue.
+    fn is_shared(&self) -> bool {
+        matches!(self.address, Address::Unix(_))
+    }
+
+    fn retry(&self) {
+        self.retrying.set(true);
+        self.wake_accepting();
+    }
+
+    fn wake_accepting(&self) {
+        if let Some(waker) = &*self.accepting.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Does not wait for a permit any more; one that was granted goes to another worker.
+    fn stop_waiting(&self) {
+        if self.waiting.replace(false) {
+            self.admission().stop_waiting();
+        }
+    }
+
+    /// The worker ends: gives up its place among those who wait, and lets go of its accepting task.
+    pub(crate) fn abandon(&self) {
+        self.stop_waiting();
+        if self.is_shared() {
+            self.admission().call_for_room();
+        }
+        let accepting = self.accepting.take();
+        // It may be the last that holds the task: no borrow is held.
+        drop(accepting);
     }
 
     /// Its address is no longer in the snapshot in force: what waits is accepted and the socket closed.
@@ -99,9 +177,52 @@ impl<S: Dial> ListenerSlot<S> {
     /// Makes its accepting task take what waits and close the socket.
     pub(crate) fn close(&self) {
         self.closing.set(true);
-        if let Some(waker) = &*self.accepting.borrow() {
-            waker.wake_by_ref();
+        // What waits is taken whatever the limit is.
+        self.stop_waiting();
+        self.wake_accepting();
+    }
+
+    /// Waits until connections may be accepted, with a permit that was granted for the first.
+    fn poll_accepting(&self, cx: &mut Context<'_>, socket: &mut ListenerSocket) -> Poll<Option<Permit>> {
+        *self.accepting.borrow_mut() = Some(cx.waker().clone());
+        if self.closing.get() {
+            return Poll::Ready(None);
         }
+        if self.waiting.get() {
+            let granted = self.admission().take_grant();
+            if granted.is_some() {
+                self.waiting.set(false);
+                return Poll::Ready(granted);
+            }
+            return Poll::Pending;
+        }
+        if self.retrying.take() {
+            return Poll::Ready(None);
+        }
+        socket.poll_ready(cx).map(|()| None)
+    }
+
+    /// A permit for the next connection in the queue. Without one it waits there.
+    fn permit(&self, core: &Core<S>, socket: &ListenerSocket) -> Result<Permit, Batch> {
+        let admission = self.admission();
+        if self.closing.get() {
+            return Ok(admission.permit_regardless());
+        }
+        if let Some(permit) = admission.try_permit() {
+            return Ok(permit);
+        }
+        // Nobody waits unless a connection does: others would be closed for nothing.
+        if !socket.has_waiting() {
+            return Err(Batch::Empty);
+        }
+        // Where all take from one queue, the worker that waits takes everything that this one sees.
+        if self.is_shared() && admission.is_awaited() {
+            return Err(Batch::Empty);
+        }
+        admission.wait(&core.deadlines).ok_or_else(|| {
+            self.waiting.set(true);
+            Batch::Limited
+        })
     }
 }
 
@@ -114,13 +235,10 @@ pub(crate) async fn accept(
     let mut timer = Timer::new(&core);
     core.accepting.set(core.accepting.get() + 1);
     loop {
-        poll_fn(|cx| {
-            *slot.accepting.borrow_mut() = Some(cx.waker().clone());
-            if slot.closing.get() { Poll::Ready(()) } else { socket.poll_ready(cx) }
-        })
-        .await;
+        let granted = poll_fn(|cx| slot.poll_accepting(cx, &mut socket)).await;
         let closing = slot.closing.get();
-        let batch = accept_batch(&core, &slot, &socket, if closing { CLOSING_BATCH } else { ACCEPT_BATCH });
+        let size = if closing { CLOSING_BATCH } else { ACCEPT_BATCH };
+        let batch = accept_batch(&core, &slot, &socket, size, granted);
         if closing {
             break;
         }
@@ -148,6 +266,8 @@ enum Batch {
     Empty,
     /// More may wait.
     Full,
+    /// More may wait, but as many as may be are open; a permit will be granted.
+    Limited,
     /// Descriptors or memory have run out.
     Exhausted,
 }
@@ -157,14 +277,16 @@ fn accept_batch(
     core: &Rc<Core<Socket>>,
     slot: &Rc<ListenerSlot<Socket>>,
     socket: &ListenerSocket,
-    batch: usize,
+    size: usize,
+    mut granted: Option<Permit>,
 ) -> Batch {
-    for _ in 0..batch {
-        match socket.try_accept() {
-            Ok(accepted) => {
-                let session = Session::new(core, slot, stages::accepted(accepted));
-                task::spawn(core, session.run());
-            }
+    for _ in 0..size {
+        let permit = match granted.take().map_or_else(|| slot.permit(core, socket), Ok) {
+            Ok(permit) => permit,
+            Err(batch) => return batch,
+        };
+        match socket.try_accept().and_then(|incoming| open(core, slot, incoming, permit)) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Empty,
             Err(error) if is_exhausted(&error) => return Batch::Exhausted,
             // The connection died in the queue: the next one may be fine.
@@ -174,6 +296,26 @@ fn accept_batch(
         }
     }
     Batch::Full
+}
+
+/// Begins a connection's session, unless its client has too many open.
+fn open(
+    core: &Rc<Core<Socket>>,
+    slot: &Rc<ListenerSlot<Socket>>,
+    incoming: Incoming,
+    mut permit: Permit,
+) -> io::Result<()> {
+    let (local, index) = slot.local(core);
+    let client_max = local.snapshot().listeners[index].limits.client_connections_max;
+    if !permit.admits_client(incoming.peer.map(|peer| peer.ip()), client_max) {
+        permit.admission().counters().connections_refused.increment();
+        incoming.refuse();
+        return Ok(());
+    }
+    let session = Session::new(core, slot, permit, stages::accepted(incoming.open()?));
+    // Each future that a value is moved into has room for it twice: the argument and the variable.
+    task::spawn(core, Box::new(session).run());
+    Ok(())
 }
 
 /// Whether an accept failed for that one connection (accept(2): network errors of the new socket).

@@ -9,8 +9,8 @@ use corelane_balancer::Picker;
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::Dial;
-use crate::pool::Pool;
-use crate::snapshot::{Snapshot, Upstream};
+use crate::pool::{Place, Pool};
+use crate::snapshot::{Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -39,9 +39,43 @@ impl<S: Dial> Local<S> {
         let upstreams = snapshot
             .upstreams
             .iter()
-            .map(|upstream| LocalUpstream::new(upstream, previous.upstream_of(upstream), worker))
+            .map(|upstream| {
+                let place = |endpoint: &Endpoint| Place {
+                    upstream: upstream.name.clone(),
+                    endpoint: endpoint.label.clone(),
+                    counters: endpoint.counters.clone(),
+                    worker,
+                    events: events.clone(),
+                };
+                LocalUpstream::new(upstream, previous.upstream_of(upstream), worker, place)
+            })
             .collect();
         Self { snapshot, upstreams, worker, retire: Some(events) }
+    }
+
+    /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
+    pub(crate) fn of_one(whole: &Self, listener: usize, route: usize, endpoint: usize) -> Self {
+        let snapshot = whole.snapshot();
+        let route = &snapshot.routes[route];
+        let upstream = &snapshot.upstreams[route.upstream];
+        let snapshot = Snapshot {
+            serial: snapshot.serial,
+            generation: snapshot.generation,
+            listeners: vec![Listener {
+                // What only a request head is judged by.
+                trusted_proxies: Vec::new(),
+                rules: RequestRules::default(),
+                ..snapshot.listeners[listener].clone()
+            }],
+            routes: vec![Route { upstream: 0, ..route.clone() }],
+            upstreams: vec![Upstream {
+                endpoints: vec![upstream.endpoints[endpoint].clone()],
+                ..upstream.clone()
+            }],
+            access_log: snapshot.access_log,
+            ..Snapshot::default()
+        };
+        Self { snapshot: Arc::new(snapshot), upstreams: Vec::new(), worker: whole.worker, retire: None }
     }
 
     /// The snapshot.
@@ -64,12 +98,12 @@ impl<S: Dial> Local<S> {
         Some((&self.snapshot.upstreams[index], self.upstreams.get(index)?))
     }
 
-    /// Closes idle connections that have expired or died. Returns whether none is left.
+    /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
         for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
             for pool in &local.pools {
-                empty &= pool.sweep(now_ms, upstream.idle_timeout);
+                empty &= pool.sweep(now_ms, upstream);
             }
         }
         empty
@@ -86,7 +120,12 @@ impl<S> Drop for Local<S> {
 }
 
 impl<S: Dial> LocalUpstream<S> {
-    fn new(upstream: &Upstream, previous: Option<(&Upstream, &Self)>, worker: usize) -> Self {
+    fn new(
+        upstream: &Upstream,
+        previous: Option<(&Upstream, &Self)>,
+        worker: usize,
+        place: impl Fn(&Endpoint) -> Place,
+    ) -> Self {
         let pools = upstream
             .endpoints
             .iter()
@@ -95,7 +134,7 @@ impl<S: Dial> LocalUpstream<S> {
                     let index = known.endpoints.iter().position(|known| known.address == endpoint.address)?;
                     local.pools.get(index).cloned()
                 });
-                kept.unwrap_or_else(|| Rc::new(Pool::new(endpoint.counters.clone(), worker)))
+                kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();
         let unchanged = previous.filter(|(known, _)| has_same_choice(known, upstream));

@@ -45,6 +45,11 @@ impl<'a> BodyBatch<'a> {
         batch
     }
 
+    /// The same with other trailers.
+    pub(crate) fn with_trailers(&self, trailers: Vec<u8>) -> Self {
+        Self { slices: self.slices, count: self.count, bytes: self.bytes, end: self.end, trailers }
+    }
+
     /// A batch that only ends a body.
     pub(crate) fn end() -> Self {
         Self { end: true, ..Self::default() }
@@ -163,6 +168,20 @@ pub(crate) trait Downstream {
     /// Bytes that the client's side has taken since its connection began.
     fn accepted(&self) -> u64;
 
+    /// Those of them that the client has really taken: what the kernel still holds for it is not counted. Maybe a system
+    /// call: for seldom use.
+    fn taken(&self) -> u64;
+
+    /// From here on both sides are bytes without framing: the rest of what was received counts as the request's body,
+    /// which lasts until the client closes its sending side.
+    fn start_tunnel(&mut self);
+
+    /// Tells the client that nothing more will be sent. Only when nothing is kept.
+    fn finish(&mut self);
+
+    /// Makes the end that follows an error: what the client got must not look complete.
+    fn reset(&mut self);
+
     /// What was moved since the last call, for the counters.
     fn take_moved(&mut self) -> Moved;
 }
@@ -209,11 +228,27 @@ pub(crate) trait Upstream {
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Poll<Result<BodyStep, RelayError>>;
 
+    /// Whether the whole response was received.
+    fn is_response_complete(&self) -> bool;
+
     /// Whether any byte of a response was received in this exchange.
     fn has_received(&self) -> bool;
 
     /// Bytes that the upstream's side has taken in this exchange.
     fn accepted(&self) -> u64;
+
+    /// Those of them that the upstream has really taken, as [`Downstream::taken`].
+    fn taken(&self) -> u64;
+
+    /// From here on both sides are bytes without framing: what was received behind the response head counts as its body,
+    /// which lasts until the upstream closes its sending side.
+    fn start_tunnel(&mut self);
+
+    /// Tells the upstream that nothing more will be sent. Only when nothing is kept.
+    fn finish(&mut self);
+
+    /// Makes the end that follows an error: what the upstream got must not look complete.
+    fn reset(&mut self);
 
     /// What was moved since the last call, for the counters.
     fn take_moved(&mut self) -> Moved;

@@ -2,10 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Event;
 use crate::counters::{EndpointCounters, PerWorker};
-use crate::io::{ByteStream, Check};
+use crate::event::EventSender;
+use crate::io::{ByteStream, Check, IdleState};
+use crate::reputation::{Offence, Reputation};
+use crate::snapshot::Upstream;
+use crate::tripwire::Tripwire;
 
 /// Connections looked at per sweep: a dead one at the cold end is found within seconds, at a bounded cost per tick.
 const SWEEP_MAX: usize = 64;
@@ -14,8 +20,8 @@ const SWEEP_MAX: usize = 64;
 pub(crate) struct Pool<S> {
     /// The coldest in front.
     idle: RefCell<VecDeque<Idle<S>>>,
-    counters: PerWorker<EndpointCounters>,
-    worker: usize,
+    reputation: RefCell<Reputation>,
+    place: Place,
 }
 
 struct Idle<S> {
@@ -23,69 +29,256 @@ struct Idle<S> {
     since_ms: u64,
 }
 
+/// Whose connections they are.
+pub(crate) struct Place {
+    /// The upstream's name.
+    pub(crate) upstream: Arc<str>,
+    /// The endpoint's label.
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) counters: PerWorker<EndpointCounters>,
+    pub(crate) worker: usize,
+    pub(crate) events: EventSender,
+}
+
 impl<S: ByteStream> Pool<S> {
-    pub(crate) fn new(counters: PerWorker<EndpointCounters>, worker: usize) -> Self {
-        Self { idle: RefCell::default(), counters, worker }
+    pub(crate) fn new(place: Place) -> Self {
+        Self { idle: RefCell::default(), reputation: RefCell::default(), place }
     }
 
     /// An idle connection that is open and silent; others are closed on the way.
-    pub(crate) fn check_out(&self, now_ms: u64, idle_timeout: Duration, check: Check) -> Option<S> {
-        let counters = self.counters.of(self.worker);
+    pub(crate) fn check_out(&self, now_ms: u64, upstream: &Upstream, check: Check) -> Option<S> {
         loop {
             let mut idle = self.idle.borrow_mut().pop_back()?;
-            counters.idle.decrement();
-            if is_expired(idle.since_ms, now_ms, idle_timeout) {
+            self.counters().idle.decrement();
+            if is_expired(idle.since_ms, now_ms, upstream.idle_timeout) {
                 continue;
             }
-            if idle.stream.is_clean(check) {
-                return Some(idle.stream);
+            match idle.stream.look(check) {
+                IdleState::Silent => return Some(idle.stream),
+                unfit => self.dismiss(unfit, now_ms, upstream),
             }
-            counters.stale.increment();
         }
     }
 
     /// Keeps a connection for the next exchange; the coldest makes room.
-    pub(crate) fn check_in(&self, stream: S, now_ms: u64, idle_connections_max: usize) {
+    pub(crate) fn check_in(&self, stream: S, now_ms: u64, upstream: &Upstream) {
+        if self.is_suspended(now_ms, upstream) {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
-        let counters = self.counters.of(self.worker);
-        while idle.len() >= idle_connections_max {
+        while idle.len() >= upstream.idle_connections_max {
             if idle.pop_front().is_none() {
                 return;
             }
-            counters.idle.decrement();
+            self.counters().idle.decrement();
         }
         idle.push_back(Idle { stream, since_ms: now_ms });
-        counters.idle.increment();
+        self.counters().idle.increment();
     }
 
-    /// Closes what has expired or died at the cold end. Returns whether none is left.
-    pub(crate) fn sweep(&self, now_ms: u64, idle_timeout: Duration) -> bool {
-        let mut idle = self.idle.borrow_mut();
-        let counters = self.counters.of(self.worker);
+    /// Closes what has expired or died at the cold end, and ends a suspension in time. Returns whether nothing is left
+    /// to look after.
+    pub(crate) fn sweep(&self, now_ms: u64, upstream: &Upstream) -> bool {
         for _ in 0..SWEEP_MAX {
-            let Some(mut coldest) = idle.pop_front() else { return true };
-            if is_expired(coldest.since_ms, now_ms, idle_timeout) {
-                counters.idle.decrement();
-            } else if coldest.stream.is_clean(Check::Events) {
-                idle.push_front(coldest);
-                break;
-            } else {
-                counters.idle.decrement();
-                counters.stale.increment();
+            let Some(mut coldest) = self.idle.borrow_mut().pop_front() else { break };
+            if is_expired(coldest.since_ms, now_ms, upstream.idle_timeout) {
+                self.counters().idle.decrement();
+                continue;
+            }
+            match coldest.stream.look(Check::Events) {
+                IdleState::Silent => {
+                    self.idle.borrow_mut().push_front(coldest);
+                    break;
+                }
+                unfit => {
+                    self.counters().idle.decrement();
+                    self.dismiss(unfit, now_ms, upstream);
+                }
             }
         }
-        idle.is_empty()
+        !self.is_suspended(now_ms, upstream) && self.idle.borrow().is_empty()
+    }
+
+    /// Notes that the endpoint put a connection out of step. The worker's ticker must run after it.
+    pub(crate) fn strike(&self, offence: Offence, now_ms: u64, upstream: &Upstream) {
+        // What is never reused cannot be suspended.
+        if upstream.idle_connections_max == 0
+            || !self.reputation.borrow_mut().strike(now_ms, offence, upstream.quarantine)
+        {
+            return;
+        }
+        self.counters().reuse_suspended.increment();
+        self.counters().reuse_suspensions.increment();
+        self.close_all();
+        self.place.events.send(Event::ReuseSuspended {
+            worker: self.place.worker,
+            upstream: self.place.upstream.clone(),
+            endpoint: self.place.endpoint.clone(),
+            reason: offence.name(),
+            time: upstream.quarantine.time,
+        });
+    }
+
+    /// A connection that cannot be used again is about to be closed.
+    #[cold]
+    fn dismiss(&self, unfit: IdleState, now_ms: u64, upstream: &Upstream) {
+        self.counters().stale.increment();
+        match unfit {
+            IdleState::Silent | IdleState::Closed => {}
+            IdleState::Surplus(bytes) if is_timeout_notice(bytes.as_slice()) => {
+                self.counters().suspicious.add(Tripwire::UnsolicitedTimeout);
+            }
+            IdleState::Surplus(_) => {
+                self.counters().suspicious.add(Tripwire::SurplusBytes);
+                self.strike(Offence::Surplus, now_ms, upstream);
+            }
+        }
+    }
+
+    fn is_suspended(&self, now_ms: u64, upstream: &Upstream) -> bool {
+        let mut reputation = self.reputation.borrow_mut();
+        if reputation.ends(now_ms, upstream.quarantine) {
+            self.counters().reuse_suspended.decrement();
+        }
+        reputation.is_suspended()
+    }
+}
+
+impl<S> Pool<S> {
+    fn counters(&self) -> &EndpointCounters {
+        self.place.counters.of(self.place.worker)
+    }
+
+    fn close_all(&self) {
+        for idle in self.idle.take() {
+            self.counters().idle.decrement();
+            drop(idle);
+        }
     }
 }
 
 impl<S> Drop for Pool<S> {
     fn drop(&mut self) {
-        for _ in 0..self.idle.borrow().len() {
-            self.counters.of(self.worker).idle.decrement();
+        self.close_all();
+        if self.reputation.borrow().is_suspended() {
+            self.counters().reuse_suspended.decrement();
         }
     }
 }
 
 fn is_expired(since_ms: u64, now_ms: u64, idle_timeout: Duration) -> bool {
     !idle_timeout.is_zero() && u128::from(now_ms.saturating_sub(since_ms)) >= idle_timeout.as_millis()
+}
+
+/// Some servers say 408 before they close an idle connection (RFC 9110 §15.5.9); it answers nothing.
+fn is_timeout_notice(surplus: &[u8]) -> bool {
+    matches!(surplus, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', b'4', b'0', b'8', ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventReceiver, event_channel};
+    use crate::exchange_tests::snapshot;
+    use crate::io::memory::{Faults, MemoryStream, pair};
+    use std::io::IoSlice;
+
+    /// A pool of the tests' upstream, and its events.
+    fn pool() -> (Pool<MemoryStream>, Upstream, EventReceiver) {
+        let (events, received) = event_channel().unwrap();
+        let upstream = snapshot().upstreams.remove(0);
+        let counters = PerWorker::new(1);
+        let place = Place { upstream: "up".into(), endpoint: "end".into(), counters, worker: 0, events };
+        (Pool::new(place), upstream, received)
+    }
+
+    /// Checks a connection in and returns its other end.
+    fn keep(pool: &Pool<MemoryStream>, upstream: &Upstream, now_ms: u64) -> MemoryStream {
+        let (near, far) = pair(Faults::none());
+        pool.check_in(near, now_ms, upstream);
+        far
+    }
+
+    fn suspicious(pool: &Pool<MemoryStream>) -> Vec<(&'static str, u64)> {
+        pool.counters().suspicious.counted().collect()
+    }
+
+    #[test]
+    fn surplus_bytes_suspend_reuse_for_a_while() {
+        let (pool, upstream, events) = pool();
+        let quarantine = upstream.quarantine;
+        for strike in 1..=quarantine.strikes_max {
+            let mut far = keep(&pool, &upstream, 0);
+            far.try_send(&[IoSlice::new(b"HTTP/1.1 200 OK\r\n")]).unwrap();
+            // Found at check-out and by the sweep alike.
+            if strike % 2 == 0 {
+                assert!(pool.check_out(0, &upstream, Check::Socket).is_none());
+            } else {
+                pool.sweep(0, &upstream);
+            }
+        }
+        assert_eq!(suspicious(&pool), [("surplus_bytes", u64::from(quarantine.strikes_max))]);
+        assert_eq!(pool.counters().reuse_suspended.value(), 1);
+        let event = events.try_recv().unwrap();
+        let Event::ReuseSuspended { worker: 0, upstream: name, endpoint, reason, time } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((&*name, &*endpoint, reason, time), ("up", "end", "surplus_bytes", quarantine.time));
+        assert!(events.try_recv().is_none(), "one line a suspension");
+
+        let end_ms = u64::try_from(quarantine.time.as_millis()).unwrap();
+        let _far = keep(&pool, &upstream, end_ms - 1);
+        assert!(pool.check_out(end_ms - 1, &upstream, Check::Socket).is_none(), "nothing is kept");
+        assert!(!pool.sweep(end_ms - 1, &upstream), "the worker goes on ticking");
+        assert!(pool.sweep(end_ms, &upstream));
+        assert_eq!(pool.counters().reuse_suspended.value(), 0);
+        let _far = keep(&pool, &upstream, end_ms);
+        assert!(pool.check_out(end_ms, &upstream, Check::Socket).is_some());
+        assert_eq!(pool.counters().idle.value(), 0);
+    }
+
+    #[test]
+    fn suspending_closes_what_is_idle() {
+        let (pool, upstream, _events) = pool();
+        let _far = [(); 5].map(|()| keep(&pool, &upstream, 0));
+        assert_eq!(pool.counters().idle.value(), 5);
+        for _ in 0..upstream.quarantine.strikes_max {
+            pool.strike(Offence::Surplus, 0, &upstream);
+        }
+        assert_eq!(pool.counters().idle.value(), 0);
+        assert!(pool.check_out(0, &upstream, Check::Events).is_none());
+        let counters = pool.place.counters.clone();
+        drop(pool);
+        assert_eq!(counters.of(0).reuse_suspended.value(), 0, "the gauge goes with the pool");
+    }
+
+    #[test]
+    fn closing_an_idle_connection_is_no_strike() {
+        let (pool, upstream, events) = pool();
+        for round in 0..20 {
+            let mut far = keep(&pool, &upstream, 0);
+            match round % 3 {
+                0 => drop(far),
+                1 => far.abort(),
+                // A notice before the close, as some servers send.
+                _ => drop(far.try_send(&[IoSlice::new(b"HTTP/1.1 408 Request Timeout\r\n\r\n")])),
+            }
+            assert!(pool.check_out(0, &upstream, Check::Socket).is_none());
+        }
+        assert_eq!(suspicious(&pool), [("unsolicited_timeout", 6)]);
+        assert_eq!(pool.counters().stale.value(), 20);
+        assert_eq!(pool.counters().reuse_suspended.value(), 0);
+        assert!(events.try_recv().is_none());
+    }
+
+    #[test]
+    fn what_is_never_reused_is_not_suspended() {
+        let (pool, mut upstream, events) = pool();
+        upstream.idle_connections_max = 0;
+        for _ in 0..10 {
+            pool.strike(Offence::Surplus, 0, &upstream);
+        }
+        assert_eq!(pool.counters().reuse_suspensions.value(), 0);
+        assert!(events.try_recv().is_none());
+    }
 }

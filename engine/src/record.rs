@@ -8,11 +8,15 @@ use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
+use crate::reason::Word;
+use crate::request_id::REQUEST_ID_DIGITS;
+use crate::tripwire::Tripwires;
 
 /// Writes one exchange.
 pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) client: &'a ClientAddress,
+    pub(crate) request_id: [u8; REQUEST_ID_DIGITS],
 }
 
 impl<S: Dial> Record<'_, S> {
@@ -21,6 +25,8 @@ impl<S: Dial> Record<'_, S> {
         let snapshot = exchange.snapshot();
         out.extend_from_slice(b"{\"time\":\"");
         write_rfc3339(out, clock::unix_coarse_ns());
+        out.extend_from_slice(b"\",\"request_id\":\"");
+        out.extend_from_slice(&self.request_id);
         out.extend_from_slice(b"\",\"client\":\"");
         self.write_client(out);
         out.push(b'"');
@@ -40,7 +46,8 @@ impl<S: Dial> Record<'_, S> {
         optional_string(out, "path", path);
         optional_string(out, "query", query);
         number(out, "status", u64::from(exchange.status));
-        optional_string(out, "reason", exchange.failure.map(|failure| failure.reason().as_bytes()));
+        optional_string(out, "reason", exchange.failure.map(|failure| failure.reason().name().as_bytes()));
+        write_suspicious(out, exchange.tripwires);
         number(out, "request_bytes", exchange.request_bytes);
         number(out, "response_bytes", exchange.response_bytes);
         number(out, "attempts", u64::from(exchange.attempts));
@@ -68,6 +75,19 @@ impl<S: Dial> Record<'_, S> {
         out.push(b':');
         write_decimal(out, u64::from(address.port()));
     }
+}
+
+/// `"a,b"`, or null.
+fn write_suspicious(out: &mut Vec<u8>, tripwires: Tripwires) {
+    if tripwires.is_empty() {
+        return optional_string(out, "suspicious", None);
+    }
+    key(out, "suspicious");
+    for (index, tripwire) in tripwires.iter().enumerate() {
+        out.push(if index == 0 { b'"' } else { b',' });
+        out.extend_from_slice(tripwire.name().as_bytes());
+    }
+    out.push(b'"');
 }
 
 fn split_target(target: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
@@ -133,12 +153,26 @@ fn escape(out: &mut Vec<u8>, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tripwire::Tripwire;
 
     #[test]
     fn escapes_everything_that_json_does_not_allow() {
         let mut out = Vec::new();
         string(&mut out, "path", b"/a\"b\\c\x01\x7f\xe9");
         assert_eq!(out, br#","path":"/a\"b\\c\u0001\u007f\u00e9""#);
+    }
+
+    #[test]
+    fn lists_tripwires_or_says_null() {
+        let mut out = Vec::new();
+        let mut tripwires = Tripwires::default();
+        write_suspicious(&mut out, tripwires);
+        tripwires.add(Tripwire::UpgradeStripped);
+        write_suspicious(&mut out, tripwires);
+        tripwires.add(Tripwire::SurplusBytes);
+        write_suspicious(&mut out, tripwires);
+        let lists = br#","suspicious":null,"suspicious":"upgrade_stripped","suspicious":"upgrade_stripped,surplus_bytes""#;
+        assert_eq!(out, lists);
     }
 
     #[test]

@@ -8,14 +8,17 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::admission::Permit;
 use crate::core::{Core, Timer, due};
-use crate::counters::{ListenerCounters, PerWorker};
+use crate::counters::ListenerCounters;
 use crate::exchange::{Next, serve};
 use crate::h1::H1Downstream;
 use crate::heads::ClientAddress;
-use crate::io::{Dial, clock};
+use crate::io::{Check, Dial, clock};
+use crate::limits::IdleKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
+use crate::snapshot::ListenerLimits;
 use crate::stages::Established;
 
 /// How long a connection counts as busy after a response: a client under load has its next request here by then, and
@@ -25,6 +28,10 @@ const BUSY_GRACE: Duration = Duration::from_secs(1);
 /// How long an idle connection of a draining worker or a removed listener waits for one more request: a request that is
 /// already on its way must not meet a closed connection.
 const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection that has sent nothing yet is not closed to make room for others: its first request is on its
+/// way.
+const SILENT_GRACE: Duration = Duration::from_secs(1);
 
 /// Exchanges without waiting for a request after which the others of the worker get a turn.
 const EXCHANGES_A_TURN: u32 = 32;
@@ -40,39 +47,48 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Session<S: Dial> {
     pub(crate) core: Rc<Core<S>>,
     pub(crate) slot: Rc<ListenerSlot<S>>,
-    /// Those of the listener's name when the connection was accepted.
-    counters: Rc<PerWorker<ListenerCounters>>,
     pub(crate) client: ClientAddress,
     pub(crate) timer: Timer<S>,
     pub(crate) down: H1Downstream<S>,
-    has_served: bool,
+    /// Requests so far, the one in progress included.
+    requests: u64,
+    /// Its place among the idle connections, while it waits for a request that has not begun.
+    idle: Option<IdleKey>,
     /// Exchanges since the session last waited for a request.
     exchanges_in_turn: u32,
     /// When it was accepted, or when its last exchange ended.
     idle_since_ms: u64,
+    /// The last field, so that it is given back when the stream is closed.
+    permit: Permit,
 }
 
 impl<S: Dial> Session<S> {
-    pub(crate) fn new(core: &Rc<Core<S>>, slot: &Rc<ListenerSlot<S>>, established: Established<S>) -> Self {
-        let counters = slot.counters();
-        counters.of(core.index).connections_total.increment();
-        counters.of(core.index).connections.increment();
+    pub(crate) fn new(
+        core: &Rc<Core<S>>,
+        slot: &Rc<ListenerSlot<S>>,
+        permit: Permit,
+        established: Established<S>,
+    ) -> Self {
+        let counters = permit.admission().counters();
+        counters.connections_total.increment();
+        counters.connections.increment();
         core.connections.set(core.connections.get() + 1);
         Self {
             core: core.clone(),
             slot: slot.clone(),
-            counters,
             client: ClientAddress::new(established.peer),
             timer: Timer::new(core),
             down: H1Downstream::new(established.stream),
-            has_served: false,
+            requests: 0,
+            idle: None,
             exchanges_in_turn: 0,
             idle_since_ms: clock::coarse_ms(),
+            permit,
         }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         while self.wait_for_request().await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
@@ -82,7 +98,7 @@ impl<S: Dial> Session<S> {
                     break;
                 }
                 Next::Abort => {
-                    self.down.abort();
+                    self.down.reset();
                     break;
                 }
             }
@@ -91,30 +107,81 @@ impl<S: Dial> Session<S> {
 
     /// Whether a request is coming; if not, the connection closes.
     async fn wait_for_request(&mut self) -> bool {
-        poll_fn(|cx| {
+        let is_coming = poll_fn(|cx| {
             if self.down.has_surplus() {
                 return Poll::Ready(true);
             }
             if let Poll::Ready(readable) = self.down.poll_readable(cx) {
                 return Poll::Ready(readable.is_ok());
             }
+            if self.is_called() {
+                return Poll::Ready(!self.try_yield());
+            }
             let due_ms = self.idle_due();
-            if self.timer.poll_until(cx, due_ms).is_pending() {
+            let silent_due_ms = due(self.idle_since_ms, SILENT_GRACE);
+            if self.requests == 0 && self.timer.poll_until(cx, silent_due_ms.min(due_ms)).is_pending() {
                 return Poll::Pending;
             }
-            if self.has_served && !self.slot.is_ending(&self.core) {
-                self.counters.of(self.core.index).keepalive_timeouts.increment();
+            if self.timer.poll_until(cx, due_ms).is_pending() {
+                self.become_idle();
+                return Poll::Pending;
+            }
+            if self.requests > 0 && !self.slot.is_ending(&self.core) {
+                self.counters().keepalive_timeouts.increment();
             }
             Poll::Ready(false)
         })
-        .await
+        .await;
+        self.become_busy();
+        is_coming
+    }
+
+    /// From here on it may be closed to make room for another connection.
+    fn become_idle(&mut self) {
+        if self.idle.is_none() {
+            self.idle = Some(self.permit.admission().link_idle(self.timer.key(), &self.core.deadlines));
+        }
+    }
+
+    /// No longer.
+    fn become_busy(&mut self) {
+        if let Some(idle) = self.idle.take()
+            && self.permit.admission().unlink_idle(idle)
+            && !self.permit.is_yielding()
+        {
+            self.permit.admission().refuse_to_yield();
+        }
+    }
+
+    /// Whether it is to make room.
+    fn is_called(&self) -> bool {
+        self.idle.is_some_and(|idle| self.permit.admission().is_called(idle))
+    }
+
+    /// Whether it does: a request whose first byte is here is served.
+    fn try_yield(&mut self) -> bool {
+        let yields = self.down.is_silent(Check::Socket);
+        if yields {
+            self.permit.begin_yield();
+            self.counters().connections_yielded.increment();
+        }
+        yields
+    }
+
+    /// Whether the request in progress is the last one that the connection may have.
+    pub(crate) fn is_last_request(&self, limits: &ListenerLimits) -> bool {
+        limits.requests_max > 0 && self.requests >= limits.requests_max
+    }
+
+    fn counters(&self) -> &ListenerCounters {
+        self.permit.admission().counters()
     }
 
     /// When the connection closes for want of a request.
     fn idle_due(&self) -> u64 {
         let (local, index) = self.slot.local(&self.core);
         let listener = &local.snapshot().listeners[index];
-        let timeout = if self.has_served { listener.keepalive_timeout } else { listener.head_timeout };
+        let timeout = if self.requests > 0 { listener.keepalive_timeout } else { listener.head_timeout };
         let last_since_ms = self.core.draining_since_ms.get().min(self.slot.removed_since_ms());
         // The client may have taken the end of a response for leave to send the next request.
         let last_due_ms = due(last_since_ms.max(self.idle_since_ms), LAST_REQUEST_GRACE);
@@ -128,13 +195,16 @@ impl<S: Dial> Session<S> {
                 self.exchanges_in_turn = 0;
                 self.let_others_run().await;
             }
-            let counters = self.counters.clone();
-            let counters = counters.of(self.core.index);
+            let admission = self.permit.admission().clone();
+            let counters = admission.counters();
             counters.connections_active.increment();
             let active = OnDrop(|| counters.connections_active.decrement());
+            self.requests += 1;
             let next = serve(self).await;
             drop(active);
-            self.has_served = true;
+            if self.down.take_pipeline_full() {
+                counters.pipeline_full.increment();
+            }
             self.idle_since_ms = clock::coarse_ms();
             if next != Next::Keep || !self.has_next_soon().await {
                 return next;
@@ -155,27 +225,37 @@ impl<S: Dial> Session<S> {
 
     /// Whether another request comes within the grace.
     async fn has_next_soon(&mut self) -> bool {
-        poll_fn(|cx| {
+        let has_next = poll_fn(|cx| {
             if self.down.has_surplus() {
                 return Poll::Ready(true);
             }
             match self.down.poll_readable(cx) {
                 // An error is found again by the receive that follows.
                 Poll::Ready(_) => Poll::Ready(true),
+                Poll::Pending if self.is_called() => Poll::Ready(false),
                 Poll::Pending => {
                     self.exchanges_in_turn = 0;
                     let due_ms = self.idle_due().min(due(self.idle_since_ms, BUSY_GRACE));
-                    self.timer.poll_until(cx, due_ms).map(|()| false)
+                    let over = self.timer.poll_until(cx, due_ms);
+                    if over.is_pending() {
+                        self.become_idle();
+                    }
+                    over.map(|()| false)
                 }
             }
         })
-        .await
+        .await;
+        // Otherwise it stays idle, in its place among the others.
+        if has_next {
+            self.become_busy();
+        }
+        has_next
     }
 
     /// Closes the sending side and reads on for a while: closing over unread bytes would reset the connection, and the
     /// client would lose the answer that it has not read yet.
     async fn linger(&mut self) {
-        self.down.shutdown_write();
+        self.down.finish();
         let due_ms = due(clock::coarse_ms(), LINGER_TIMEOUT);
         poll_fn(|cx| {
             loop {
@@ -192,7 +272,7 @@ impl<S: Dial> Session<S> {
     /// Counts what was moved outside of exchanges, or after them.
     pub(crate) fn count_moved(&mut self) {
         let moved = self.down.take_moved();
-        let counters = self.counters.of(self.core.index);
+        let counters = self.permit.admission().counters();
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
     }
@@ -201,7 +281,8 @@ impl<S: Dial> Session<S> {
 impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
         self.count_moved();
-        self.counters.of(self.core.index).connections.decrement();
+        self.become_busy();
+        self.counters().connections.decrement();
         self.core.connections.set(self.core.connections.get() - 1);
         self.core.wake_main();
     }

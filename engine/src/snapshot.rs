@@ -14,6 +14,8 @@ use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+use crate::error_page::ErrorPages;
+use crate::limits::SharedLimits;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -80,7 +82,8 @@ pub struct ListenerLimits {
     pub request_line_bytes_max: usize,
     /// One field line without its CRLF, in bytes. Default 8 KiB.
     pub field_bytes_max: usize,
-    /// Bytes of further requests that are received while one is in progress. Default 16 KiB.
+    /// Bytes of further requests that are received while one is in progress, 1 KiB to 64 KiB: with one receive they fit
+    /// the scratch buffer. Default 16 KiB.
     pub pipeline_bytes_max: usize,
     /// Requests on one connection. Default 0: no limit.
     pub requests_max: u64,
@@ -175,7 +178,7 @@ impl Default for Quarantine {
 }
 
 /// One listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// The configured name.
     pub name: Arc<str>,
@@ -203,6 +206,10 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// What it accepts of a request.
     pub rules: RequestRules,
+    /// Its connections over all workers; they belong to its name, as the counters do.
+    pub shared_limits: Arc<SharedLimits>,
+    /// The bodies of answers of Corelane's own, where they are not the built-in ones.
+    pub error_pages: Arc<ErrorPages>,
     /// Its counters.
     pub counters: PerWorker<ListenerCounters>,
 }
@@ -217,7 +224,7 @@ pub enum HostPolicy {
 }
 
 /// One route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The configured name.
     pub name: Arc<str>,
@@ -234,7 +241,7 @@ pub struct Route {
 }
 
 /// A named group of endpoints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// The configured name.
     pub name: Arc<str>,
@@ -268,7 +275,7 @@ pub struct Upstream {
 }
 
 /// One address of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where it is; the identity of its pool over reloads, within its upstream.
     pub address: Address,

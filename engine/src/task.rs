@@ -11,8 +11,16 @@ use crate::io::Dial;
 
 /// Runs a task on this worker. A panic is a bug: it is counted, and the panic hook has reported it.
 pub(crate) fn spawn<S: Dial + 'static>(core: &Rc<Core<S>>, task: impl Future<Output = ()> + 'static) {
+    drop(monoio::spawn(guarded(core, task)));
+}
+
+/// The task as it is spawned.
+pub(crate) fn guarded<S: Dial + 'static>(
+    core: &Rc<Core<S>>,
+    task: impl Future<Output = ()> + 'static,
+) -> impl Future<Output = ()> + 'static {
     let core = core.clone();
-    drop(monoio::spawn(async move {
+    async move {
         let mut task = pin!(task);
         poll_fn(|cx| {
             // What the task shared with others are cells that are never left half-written.
@@ -25,5 +33,5 @@ pub(crate) fn spawn<S: Dial + 'static>(core: &Rc<Core<S>>, task: impl Future<Out
             }
         })
         .await;
-    }));
+    }
 }

@@ -17,6 +17,7 @@ use crate::counters::{PerWorker, WorkerCounters};
 use crate::driver::{Driver, block_on};
 use crate::event::EventSender;
 use crate::io::{ListenerSocket, Socket, Ticker, Wake, WakeListener, clock, readiness};
+use crate::limits::Peers;
 use crate::listener::{ListenerSlot, accept};
 use crate::local::Local;
 use crate::snapshot::{Address, Listener, Snapshot};
@@ -31,6 +32,8 @@ pub struct WorkerConfig {
     pub core: Option<usize>,
     /// The driver, as [`crate::driver::probe`] found it.
     pub driver: Driver,
+    /// All workers, this one included.
+    pub peers: Peers,
     /// The workers' own counters.
     pub counters: PerWorker<WorkerCounters>,
     /// To the control thread.
@@ -79,7 +82,7 @@ pub fn available_cores() -> Vec<usize> {
 /// When the process is out of descriptors or threads.
 pub fn spawn(config: WorkerConfig) -> io::Result<WorkerHandle> {
     let (sender, commands) = unbounded();
-    let wake = Wake::new()?;
+    let wake = config.peers.of(config.index).clone();
     let woken = wake.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", config.index)).spawn(move || {
         let (index, events) = (config.index, config.events.clone());
@@ -161,14 +164,25 @@ impl Main {
             self.core.tick();
         }
         while self.woken.poll_woken(cx).is_ready() {
-            self.core.counters().wakeups.increment();
+            let mut is_commanded = false;
             loop {
                 match self.commands.try_recv() {
-                    Ok(command) => self.obey(command),
+                    Ok(command) => {
+                        is_commanded = true;
+                        self.obey(command);
+                    }
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return Poll::Ready(()),
+                    Err(TryRecvError::Disconnected) => return self.poll_end(cx),
                 }
             }
+            if is_commanded {
+                self.core.counters().wakeups.increment();
+            }
+            // Or it was another worker, about a limit that they share.
+            self.slots.values().for_each(|slot| slot.attend(&self.core));
+        }
+        if self.core.cutting.get() {
+            return self.poll_end(cx);
         }
         let done = self.core.connections.get() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
@@ -177,6 +191,24 @@ impl Main {
             self.core.events.send(Event::Drained { worker: self.core.index });
         }
         Poll::Pending
+    }
+
+    /// Lets what is in progress end with an answer and a record where it can: every task is woken, and behind them in the
+    /// queue is one that wakes this one.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.core.cutting.replace(true) {
+            self.core.deadlines.wake_all();
+            let (core, main) = (self.core.clone(), cx.waker().clone());
+            task::spawn(&self.core, async move {
+                core.cut.set(true);
+                main.wake();
+            });
+        }
+        if !self.core.cut.get() {
+            return Poll::Pending;
+        }
+        self.core.flush_log();
+        Poll::Ready(())
     }
 
     fn obey(&mut self, command: Command) {
@@ -198,7 +230,7 @@ impl Main {
         let listeners = &local.snapshot().listeners;
         self.slots.retain(|address, slot| {
             match listeners.iter().position(|listener| listener.address == *address) {
-                Some(index) => slot.place(index, &listeners[index].counters),
+                Some(index) => slot.place(self.core.index, index, &listeners[index]),
                 None => slot.remove(previous.clone()),
             }
             !slot.is_removed()
@@ -219,8 +251,7 @@ impl Main {
                 return;
             }
         };
-        let counters = &snapshot.listeners[index].counters;
-        let slot = Rc::new(ListenerSlot::new(socket.address.clone(), index, counters));
+        let slot = Rc::new(ListenerSlot::new(self.core.index, index, &snapshot.listeners[index]));
         self.slots.insert(socket.address, slot.clone());
         task::spawn(&self.core, accept(self.core.clone(), slot, accepting));
     }
@@ -234,5 +265,16 @@ impl Main {
             slot.close();
         }
         self.core.deadlines.wake_all();
+    }
+}
+
+impl Drop for Main {
+    /// However the worker ends, its tasks end with it: they are held by wakers that they gave away, and what they hold of
+    /// the limits that workers share must not be lost.
+    fn drop(&mut self) {
+        for slot in self.slots.values() {
+            slot.abandon();
+        }
+        self.core.deadlines.forget_wakers();
     }
 }

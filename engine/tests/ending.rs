@@ -11,6 +11,7 @@ use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::{EventReceiver, event_channel};
+use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, Listener, ListenerLimits, RequestRules, Snapshot,
 };
@@ -29,8 +30,11 @@ fn wait_for(events: &EventReceiver, wanted: impl Fn(&Event) -> bool) {
 /// A worker that is joined, or has failed, leaves no connection open and no queue that nobody accepts from.
 fn ends_cleanly_on(request: DriverRequest) {
     let (sender, events) = event_channel().unwrap();
+    let peers = Peers::new(1).unwrap();
+    let limits = Arc::new(SharedLimits::new(&peers));
     let worker = spawn(WorkerConfig {
         index: 0,
+        peers,
         core: None,
         driver: probe(request).unwrap().driver,
         counters: PerWorker::new(1),
@@ -56,6 +60,8 @@ fn ends_cleanly_on(request: DriverRequest) {
         client_half_close: ClientHalfClose::Abort,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
+        shared_limits: limits.clone(),
+        error_pages: Arc::default(),
         counters: PerWorker::new(1),
     };
     let counters = listener.counters.clone();
@@ -73,6 +79,8 @@ fn ends_cleanly_on(request: DriverRequest) {
     client.set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "the connection is closed");
     assert!(TcpStream::connect(bound).is_err(), "nobody listens");
+    assert_eq!(limits.open(), 0, "what it held of the limit is given back");
+    assert_eq!(counters.of(0).connections.value(), 0);
 }
 
 #[test]

@@ -49,22 +49,4 @@ impl ChunkError {
             _ => 400,
         }
     }
-
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::SizeInvalid => "chunk_size_invalid",
-            Self::SizeTooLong => "chunk_size_too_long",
-            Self::ExtensionInvalid => "chunk_extension_invalid",
-            Self::LineTooLong => "chunk_line_too_long",
-            Self::ExtensionsTooLong => "chunk_extensions_too_long",
-            Self::BareLineFeed => "chunk_bare_line_feed",
-            Self::BareCarriageReturn => "chunk_bare_carriage_return",
-            Self::DataUnterminated => "chunk_data_unterminated",
-            Self::TrailerInvalid => "trailer_invalid",
-            Self::TrailersTooLarge => "trailers_too_large",
-            Self::TooManyTrailers => "too_many_trailers",
-        }
-    }
 }

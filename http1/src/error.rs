@@ -71,30 +71,6 @@ impl HeadError {
             _ => 400,
         }
     }
-
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::BareLineFeed => "bare_line_feed",
-            Self::BareCarriageReturn => "bare_carriage_return",
-            Self::Nul => "nul",
-            Self::HeadTooLarge => "head_too_large",
-            Self::RequestLineTooLong => "request_line_too_long",
-            Self::FieldTooLarge => "field_too_large",
-            Self::TooManyFields => "too_many_fields",
-            Self::RequestLineInvalid => "request_line_invalid",
-            Self::MethodInvalid => "method_invalid",
-            Self::TargetInvalid => "target_invalid",
-            Self::VersionInvalid => "version_invalid",
-            Self::VersionUnsupported => "version_unsupported",
-            Self::StatusLineInvalid => "status_line_invalid",
-            Self::FieldNameInvalid => "field_name_invalid",
-            Self::FieldValueInvalid => "field_value_invalid",
-            Self::LineFolding => "line_folding",
-            Self::NotOneHead => "not_one_head",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -110,6 +86,5 @@ mod tests {
         assert_eq!(HeadError::FieldTooLarge.status(), 431);
         assert_eq!(HeadError::TooManyFields.status(), 431);
         assert_eq!(HeadError::VersionUnsupported.status(), 505);
-        assert_eq!(HeadError::BareLineFeed.reason(), "bare_line_feed");
     }
 }

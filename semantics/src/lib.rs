@@ -3,6 +3,7 @@
 //! A head is one buffer of bytes plus [`Span`]s into it, whatever protocol it came in by. This crate never does I/O,
 //! reads no clock and allocates only when a table grows past what it has held before.
 
+mod accept;
 mod canonical_path;
 mod field;
 mod framing;
@@ -11,6 +12,7 @@ mod method;
 mod path;
 mod span;
 
+pub use accept::{WEIGHT_MAX, accept_weight};
 pub use canonical_path::{PathBuffers, Paths};
 pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};

@@ -97,22 +97,3 @@ pub enum PathError {
     #[error("dot segment above the root")]
     AboveRoot,
 }
-
-impl PathError {
-    /// The broken rule for logs and metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::EncodedSlash => "path_encoded_slash",
-            Self::Backslash => "path_backslash",
-            Self::EncodedControl => "path_encoded_control",
-            Self::EncodedDelimiter => "path_encoded_delimiter",
-            Self::DotSegment => "path_dot_segment",
-            Self::Parameter => "path_parameter",
-            Self::EmptySegment => "path_empty_segment",
-            Self::EscapeInvalid => "path_escape_invalid",
-            Self::DotAmbiguous => "path_dot_ambiguous",
-            Self::AboveRoot => "path_above_root",
-        }
-    }
-}

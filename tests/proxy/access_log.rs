@@ -1,12 +1,15 @@
 //! One JSON record per request, written off the workers; a slow disk drops records and never blocks one.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use crate::support::{Launch, Origin, Proxy, Setup, client, eventually, ok, settles_at};
+use crate::support::{ANY_PATH, Launch, Origin, Proxy, Setup, client, eventually, ok, settles_at};
 
 /// What every record has.
 const KEYS: &[&str] = &[
     "time",
+    "request_id",
     "listener",
     "route",
     "upstream",
@@ -17,6 +20,7 @@ const KEYS: &[&str] = &[
     "path",
     "status",
     "reason",
+    "suspicious",
     "request_bytes",
     "response_bytes",
     "reused",
@@ -62,7 +66,7 @@ fn records_what_happened() {
 #[test]
 fn records_are_json_whatever_the_client_sends() {
     let origin = origin();
-    let proxy = Setup::origin(&origin).start();
+    let proxy = Setup::origin(&origin).listener(ANY_PATH).start();
     let mut client = proxy.client();
     let targets: &[&[u8]] =
         &[b"/\"quote\"", b"/back\\slash", b"/%00%ff", b"/{}[],:", b"/\x7f", b"/\xff\xfe", b"/\xc3\xa9"];
@@ -123,6 +127,9 @@ fn n_requests_are_n_records_and_n_counted() {
     }
     let records = proxy.records(1_000);
     assert_eq!(records.len(), 1_000);
+    let ids: BTreeSet<&str> = records.iter().map(|record| record["request_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 1_000, "each request has an id of its own");
+    assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
     eventually("all are counted", || proxy.listener("requests_total") == 1_000);
     settles_at(1_000, || proxy.metric("corelane_route_requests_total", &[("route", "all")]));
     settles_at(1_000, || proxy.metric("corelane_route_responses_2xx_total", &[("route", "all")]));

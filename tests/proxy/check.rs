@@ -77,6 +77,18 @@ fn says_ok() {
 }
 
 #[test]
+fn says_how_much_memory_a_file_allows() {
+    let limited = GOOD.replace("trusted_proxies = []", "trusted_proxies = []\nconnections_max = 100");
+    let output = check(&limited.replace("workers = \"auto\"", "workers = 2"));
+    let told = stdout(&output);
+    let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("memory at most: ")).collect();
+    assert_eq!(lines.len(), 3, "{told}");
+    assert!(lines[0].starts_with("memory at most: web 100 connections x "), "{told}");
+    assert!(lines[1].starts_with("memory at most: 2 workers x "), "{told}");
+    assert!(lines[2].contains(" in all"), "{told}");
+}
+
+#[test]
 fn lists_every_error_with_its_place() {
     let text = GOOD
         .replace("policy = \"round_robin\"", "policy = \"round_robbin\"")

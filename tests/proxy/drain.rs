@@ -126,7 +126,12 @@ fn cuts_what_is_left_after_drain_timeout() {
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
     let took = start.elapsed();
     assert!((900..6_000).contains(&took.as_millis()), "{took:?}");
+    let answer = client.response();
+    assert_eq!(answer.status(), 503, "a client that has no answer yet is told");
+    assert_eq!(answer.head.field("Connection"), Some("close"));
     client.drain().unwrap();
+    let record = &proxy.records(1)[0];
+    assert_eq!((&record["reason"], &record["status"]), (&"drain_timeout".into(), &503.into()), "{record}");
     assert!(proxy.log().contains("connections_cut=1"), "the log counts what was cut: {}", proxy.log());
 }
 
@@ -144,6 +149,7 @@ fn a_second_signal_ends_at_once() {
     proxy.signal(libc::SIGTERM);
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(128 + libc::SIGTERM));
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(proxy.records(1)[0]["reason"], "drain_timeout", "what is cut has its record too");
 }
 
 #[test]

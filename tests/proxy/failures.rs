@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::message::Response;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, sum_of};
 use crate::support::{Origin, Setup, client, eventually, free_port, ok, settles_at};
 
 /// Never an empty answer, and one whose end is clear.
@@ -90,6 +90,16 @@ fn answers_502_to_a_response_head_that_is_too_large() {
 }
 
 #[test]
+fn answers_502_when_the_body_is_malformed_from_its_start() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n");
+    let proxy = Setup::origin(&origin).start();
+    let mut client = proxy.client();
+    assert_short_answer(&client.get("/"), 502);
+    assert_eq!(proxy.record()["reason"], "chunk_size_invalid");
+    assert_short_answer(&client.get("/"), 502);
+}
+
+#[test]
 fn answers_502_when_a_fresh_connection_closes_without_a_byte() {
     let origin = Origin::script(|connection| {
         connection.request().unwrap();
@@ -171,7 +181,12 @@ fn counts_failures_by_status() {
         |name: &str, route: &str| proxy.metric(&format!("corelane_route_{name}"), &[("route", route)]);
     eventually("all are counted", || route("responses_5xx_total", "bad") == 2);
     assert_eq!(route("responses_2xx_total", "all"), 1);
-    assert_eq!(route("failures_total", "bad"), 2);
-    assert_eq!(route("failures_total", "all"), 0);
+    let metrics = proxy.metrics();
+    let failures = |route: &str| sum_of(&metrics, "corelane_route_failures_total", &[("route", route)]);
+    assert_eq!(
+        (failures("bad"), failures("all")),
+        (Some(2), None),
+        "a reason appears with its first failure"
+    );
     assert_eq!(route("requests_total", "bad"), 2);
 }

@@ -1,7 +1,7 @@
 //! Which fields, and which bytes of the request line, reach the other side (RFC 9110 §7.6.1).
 
 use crate::support::message::Head;
-use crate::support::{Origin, Setup, ok};
+use crate::support::{ANY_PATH, Origin, Setup, ok};
 
 /// The head that the origin gets when the client sends `head`.
 fn upstream_head(setup: impl Fn(Setup) -> Setup, request: &str) -> Head {
@@ -48,14 +48,48 @@ fn removes_hop_by_hop_fields_of_responses() {
 
 #[test]
 fn connection_cannot_take_away_what_the_message_needs() {
-    let head = upstream_head(
-        plain,
-        "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: Host, Content-Length, X-Forwarded-For\r\n\
-         Content-Length: 3\r\n\r\nabc",
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    let names =
+        ["Host", "Content-Length", "transfer-encoding", "Cookie", "AUTHORIZATION", "X-Forwarded-For", "Via"];
+    for name in names {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, {name}\r\nContent-Length: 3\r\n\r\nabc"
+        );
+        assert_eq!(proxy.client().request(&request).status(), 400, "{name}");
+    }
+    for record in proxy.records(names.len()) {
+        assert_eq!(record["reason"], "connection_nominates_protected");
+    }
+    assert!(origin.requests().is_empty(), "nothing of it goes on");
+}
+
+#[test]
+fn a_response_cannot_take_away_what_the_message_needs() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nConnection: Content-Length, Set-Cookie, X-One\r\nContent-Length: 1\r\n\
+         Set-Cookie: a\r\nX-One: 1\r\n\r\nx",
     );
-    assert_eq!(head.field("host"), Some("a.example"));
-    assert_eq!(head.all("content-length"), ["3"]);
-    assert_eq!(head.field("x-forwarded-for"), Some("127.0.0.1"));
+    let proxy = Setup::origin(&origin).start();
+    let response = proxy.get("/");
+    assert_eq!(response.head.field("Content-Length"), Some("1"));
+    assert_eq!(response.head.field("Set-Cookie"), Some("a"));
+    assert!(!response.head.has("X-One"));
+}
+
+#[test]
+fn field_names_with_an_underscore_end_here_unless_told_otherwise() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX_User: root\r\nX-User: me\r\nContent_Length: 5\r\n\r\n";
+    let head = upstream_head(plain, request);
+    assert!(!head.has("X_User") && !head.has("Content_Length"), "{:?}", head.raw);
+    assert_eq!(head.field("X-User"), Some("me"));
+    let head = upstream_head(|setup| setup.listener("underscore_fields = \"pass\""), request);
+    assert_eq!(head.field("X_User"), Some("root"));
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).listener("underscore_fields = \"reject\"").start();
+    assert_eq!(proxy.client().request(request).status(), 400);
+    assert_eq!(proxy.records(1)[0]["reason"], "underscore_field");
+    assert!(origin.requests().is_empty());
 }
 
 #[test]
@@ -93,7 +127,7 @@ fn keeps_order_case_and_duplicates_of_response_fields() {
 #[test]
 fn forwards_the_bytes_of_the_target_unchanged() {
     let targets = [
-        "/a%2Fb/../c?x=%20",
+        "/a%2Fb/c/../d?x=%20",
         "//double//slash/",
         "/%7Euser/./%00?",
         "/q?a=b&c=d/../e?f",
@@ -102,7 +136,7 @@ fn forwards_the_bytes_of_the_target_unchanged() {
         "/?",
     ];
     let origin = Origin::answering(ok("x"));
-    let proxy = Setup::origin(&origin).start();
+    let proxy = Setup::origin(&origin).listener(ANY_PATH).start();
     let mut client = proxy.client();
     for target in targets {
         assert_eq!(client.get(target).status(), 200, "{target}");

@@ -1,6 +1,8 @@
-//! Reads the file.
+//! Reads the file, and those that it names.
 
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::error::{ConfigErrors, Position};
@@ -12,7 +14,7 @@ pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
 /// The text of a file, or why there is none.
 pub(super) fn read(name: &str, path: &Path) -> Result<String, ConfigErrors> {
     let failed = |error: std::io::Error| ConfigErrors::whole_file(name, format!("cannot be read: {error}"));
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(ConfigErrors::whole_file(name, "is a directory; name the file in it".to_owned()));
     }
@@ -24,6 +26,22 @@ pub(super) fn read(name: &str, path: &Path) -> Result<String, ConfigErrors> {
         return Err(ConfigErrors::whole_file(name, message));
     }
     String::from_utf8(bytes).map_err(|error| not_utf8(name, &error))
+}
+
+/// The bytes of a file that the configuration names; any, but not one more than `bytes_max`.
+pub(super) fn read_regular(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    // A pipe that nobody writes to would be waited for, and the process with it.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| error.to_string())?;
+    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > bytes_max {
+        return Err(format!("it has more than {} KiB", bytes_max >> 10));
+    }
+    Ok(bytes)
 }
 
 fn not_utf8(name: &str, error: &std::string::FromUtf8Error) -> ConfigErrors {

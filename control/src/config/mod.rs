@@ -13,6 +13,8 @@
 //! | size of a file | 16 MiB | refused |
 //! | nesting of lists and tables | 80, the parser's | refused |
 //! | errors shown | 100 | the rest is counted |
+//! | error pages | 1000 of 64 KiB, 100 variables each | refused |
+//! | items of a list that requests are compared with | 100 | refused |
 
 mod address;
 mod decode;
@@ -21,6 +23,7 @@ mod error;
 mod file;
 mod lines;
 mod names;
+mod page;
 mod reader;
 mod reference;
 mod report;
@@ -28,6 +31,7 @@ mod show;
 mod size;
 mod suggest;
 mod syntax;
+mod token;
 mod types;
 mod unclosed;
 mod value;
@@ -53,7 +57,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     parse(&name, &file::read(&name, path)?)
 }
 
-/// The same for a text; `file` is only used in messages.
+/// The same for a text; `file` is used in messages, and its folder is where relative paths of error pages start.
 ///
 /// # Errors
 ///
@@ -62,7 +66,8 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
     let lines = lines::Lines::new(text);
     let (root, errors) = DeTable::parse_recoverable(text);
     let report = report::Report::new(&lines, syntax::read(&lines, root.get_ref(), &errors));
-    let config = decode::config(root.get_ref(), &report);
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let config = decode::config(root.get_ref(), folder, &report);
     match (report.finish(file), config) {
         (None, Ok(config)) => Ok(config),
         (Some(errors), _) => Err(errors),

@@ -24,6 +24,9 @@ pub(super) struct Reader<'a> {
     report: &'a Report<'a>,
 }
 
+/// Items of a list that each request is compared with. A guess at what is plenty.
+const SHORT_LIST_MAX: usize = 100;
+
 /// What is wrong with an item of a list.
 #[derive(Debug)]
 pub(super) enum ItemFault {
@@ -80,6 +83,11 @@ impl<'a> Reader<'a> {
     /// Whether a key is set.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Whether a key is there under a wrong name, which is told.
+    pub(super) fn is_misspelt(&self, key: &str) -> bool {
+        self.misspelt.contains(&key)
     }
 
     /// A key's value, if it is a string; whatever is wrong with it is told elsewhere.
@@ -180,6 +188,28 @@ impl<'a> Reader<'a> {
         failed.map_or(Ok(read), Err)
     }
 
+    /// A list that may be absent, its default then, or empty, but not long: requests are compared with each item.
+    pub(super) fn short_list(
+        &self,
+        key: &str,
+        noun: &str,
+        parse: impl Fn(&str) -> Parsed<String>,
+    ) -> Result<Vec<String>, Reported> {
+        if !self.has(key) {
+            return self.or_default(key, |value| {
+                let items = value.as_array().into_iter().flatten();
+                items.map(|item| parse(value::string(item.get_ref())?)).collect()
+            });
+        }
+        let items =
+            self.any_items(key, noun, String::clone, |item| Ok(parse(value::string(item.get_ref())?)?))?;
+        if items.len() > SHORT_LIST_MAX {
+            let message = format!("{key} has {} items; allowed: at most {SHORT_LIST_MAX}", items.len());
+            return Err(self.report.wrong(self.at(key), message));
+        }
+        Ok(items)
+    }
+
     /// The table that a key holds.
     pub(super) fn table(&self, key: &str, section: Section) -> Result<Option<Reader<'a>>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(None) };
@@ -187,7 +217,7 @@ impl<'a> Reader<'a> {
             DeValue::Table(table) => {
                 return Ok(Some(Reader::new(section, table, value.span().start, self.report)));
             }
-            DeValue::String(text) if text.starts_with('/') => {
+            DeValue::String(text) if section == Section::Path && text.starts_with('/') => {
                 format!("{0} is a string; write {{ prefix = {0} }} or {{ exact = {0} }}", show::quoted(text))
             }
             other => value::wrong_kind(other, &format!("a table, e.g. {}", self.known(key).example)),
@@ -206,7 +236,7 @@ impl<'a> Reader<'a> {
 
     /// Reports that a required key is absent.
     pub(super) fn lacks(&self, key: &str) -> Reported {
-        if self.misspelt.contains(&key) {
+        if self.is_misspelt(key) {
             return Reported;
         }
         let example = self.known(key).example;
@@ -220,7 +250,7 @@ impl<'a> Reader<'a> {
             if self.section.keys().any(|known| known.name == name) {
                 continue;
             }
-            let elsewhere = reference().iter().find(|known| known.name == name);
+            let elsewhere = reference().find(|known| known.name == name);
             let meant = suggest::nearest(name, self.section.keys().map(|known| known.name));
             let hint = match (elsewhere, meant) {
                 (Some(key), _) => format!("; it is a key of {}", key.section.title()),

@@ -28,6 +28,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[upstreams.*]`, in the order of the file.
     pub upstreams: Vec<Upstream>,
+    /// `[[error_pages]]`: no two for the same status of the same listener, or for the same status of all.
+    pub error_pages: Vec<ErrorPage>,
 }
 
 /// `[process]`
@@ -189,4 +191,51 @@ pub enum Target {
         /// The port.
         port: u16,
     },
+}
+
+/// One of `[[error_pages]]`: the body of answers of Corelane's own.
+///
+/// Of several that fit an answer, an exact status goes before a class, whatever their listeners; after that, a page that
+/// names the listener before one for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// `statuses`, at least one.
+    pub statuses: Vec<StatusPattern>,
+    /// `listeners`, as indices into [`Config::listeners`]; `None`: all.
+    pub listeners: Option<Vec<usize>>,
+    /// `content_type`: a field value of visible ASCII and spaces.
+    pub content_type: Box<str>,
+    /// The text of `file` or `body`; at most 64 KiB and 100 variables.
+    pub segments: Vec<PageSegment>,
+}
+
+/// One of an error page's `statuses`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StatusPattern {
+    /// This one, 400 to 599.
+    Exact(u16),
+    /// Every one that begins with this digit, 4 or 5.
+    Class(u8),
+}
+
+/// A piece of an error page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageSegment {
+    /// Sent as it is; not empty.
+    Text(Box<[u8]>),
+    /// Known when the answer is.
+    Variable(PageVariable),
+}
+
+/// What an error page says of the answer that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageVariable {
+    /// `{status}`: 503
+    Status,
+    /// `{reason_phrase}`: Service Unavailable
+    ReasonPhrase,
+    /// `{reason}`: the word in the access log
+    Reason,
+    /// `{request_id}`
+    RequestId,
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::fixtures;
-use crate::registry::Registry;
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use tokio::net::UdpSocket;
@@ -62,7 +61,7 @@ fn config(port: u16, host: &str) -> Config {
 }
 
 fn status() -> Rc<Status> {
-    Rc::new(Status::new(Registry::new(1), 1, Arc::default()))
+    Rc::new(Status::new(fixtures::registry(1), 1, Arc::default()))
 }
 
 #[test]

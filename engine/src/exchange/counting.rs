@@ -32,18 +32,41 @@ impl<S: Dial> Exchange<S> {
     }
 
     pub(super) fn count_failure(&self, failure: Failure) {
-        self.count_listener(|counters| match failure {
-            Failure::ClientGone | Failure::ClientStalled => counters.client_aborts.increment(),
-            _ if failure.fault() == Fault::Downstream => counters.bad_requests.increment(),
-            _ => {}
+        self.count_listener(|counters| {
+            counters.failures.add(failure.reason());
+            match failure {
+                Failure::ClientGone | Failure::ClientStalled | Failure::ClientTooSlow => {
+                    counters.client_aborts.increment()
+                }
+                _ if failure.fault() == Fault::Downstream => counters.bad_requests.increment(),
+                _ => {}
+            }
         });
         if let Some(route) = self.route {
-            self.snapshot().routes[route].counters.of(self.worker()).failures.increment();
+            self.snapshot().routes[route].counters.of(self.worker()).failures.add(failure.reason());
         }
     }
 }
 
+/// Counts the outcome of connecting; what is not the endpoint's fault is not counted here.
+pub(super) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S, Failure>) {
+    match connected {
+        Ok(_) => counters.connects.increment(),
+        Err(failure @ (Failure::ConnectTimeout | Failure::ConnectFailed)) => {
+            counters.failures.add(failure.reason());
+            match failure {
+                Failure::ConnectTimeout => counters.connect_timeouts.increment(),
+                _ => counters.connect_failures.increment(),
+            }
+        }
+        Err(_) => {}
+    }
+}
+
 pub(super) fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
+    if failure.fault() == Fault::Upstream {
+        counters.failures.add(failure.reason());
+    }
     match failure {
         Failure::ResponseHeadTimeout | Failure::ResponseBodyTimeout => counters.response_timeouts.increment(),
         Failure::UpstreamClosed | Failure::ResponseTruncated => counters.resets.increment(),

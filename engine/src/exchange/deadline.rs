@@ -1,23 +1,37 @@
 //! When an exchange gives up waiting, and why.
 
 use super::{Exchange, Phase};
-use crate::core::due;
+use crate::core::{Core, due};
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{Downstream, Upstream};
+use crate::snapshot::RATE_GRACE;
 
 impl<S: Dial> Exchange<S> {
     /// When the relay gives up, and why.
-    pub(super) fn deadline<D: Downstream, U: Upstream>(&mut self, down: &D, up: &U) -> (u64, Failure) {
+    pub(super) fn deadline<D: Downstream, U: Upstream>(
+        &mut self,
+        core: &Core<S>,
+        down: &D,
+        up: &U,
+    ) -> (u64, Failure) {
+        if core.cutting.get() {
+            return (0, Failure::DrainTimeout);
+        }
         self.request_progress.see(up.accepted());
+        self.request_progress.watch(up.is_blocked(), || up.taken());
         self.response_progress.see(down.accepted());
+        self.response_progress.watch(down.is_blocked(), || down.taken());
         let Some(route) = self.route else { return (u64::MAX, Failure::NoRoute) };
         let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
         let listener = self.listener();
         let request_ms = self.request_progress.at_ms;
+        let uploads = !self.upload_over && !down.is_request_complete();
+        // Until it is told to go on, it is the upstream that the client waits for.
+        let held_back = self.expects_continue && self.interims == 0 && self.request_bytes == 0;
         let request_deadline = if up.is_blocked() && !self.upload_over {
             (due(request_ms, upstream.response_head_timeout), Failure::UpstreamStalled)
-        } else if !down.is_request_complete() && !self.upload_over {
+        } else if uploads && !held_back {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
         } else if self.phase == Phase::Head {
             (due(request_ms, upstream.response_head_timeout), Failure::ResponseHeadTimeout)
@@ -33,8 +47,19 @@ impl<S: Dial> Exchange<S> {
             (u64::MAX, Failure::ClientStalled)
         };
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
+        let limits = &listener.limits;
+        let (body_rate_min, send_rate_min) = (limits.body_rate_min, limits.send_rate_min);
+        let awaits_body = uploads && !held_back && !up.is_blocked();
+        let body_rate_due = self.request_pace.due(awaits_body, self.request_bytes, body_rate_min);
+        let taken = self.response_progress.taken;
+        let send_rate_due = self.response_pace.due(down.is_blocked(), taken, send_rate_min);
         let mut first = request_deadline;
-        for other in [response_deadline, (exchange_deadline, Failure::RequestTimeout)] {
+        for other in [
+            response_deadline,
+            (exchange_deadline, Failure::RequestTimeout),
+            (body_rate_due, Failure::BodyTooSlow),
+            (send_rate_due, Failure::ClientTooSlow),
+        ] {
             if other.0 < first.0 {
                 first = other;
             }
@@ -43,18 +68,97 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
+impl<S: Dial> Exchange<S> {
+    /// Whether a deadline that has passed is none, because the side that seemed to stand still has taken bytes from the
+    /// kernel: that wakes nobody before a good part of the socket's buffer is free.
+    pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
+        &mut self,
+        failure: Failure,
+        down: &D,
+        up: &U,
+    ) -> bool {
+        match failure {
+            Failure::ClientStalled | Failure::ClientTooSlow => self.response_progress.see_taken(down.taken()),
+            Failure::UpstreamStalled => self.request_progress.see_taken(up.taken()),
+            _ => false,
+        }
+    }
+}
+
 /// What a side had accepted when it was last seen to move.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub(super) accepted: u64,
+    /// What the peer had really taken when that was last asked; only of meaning while it is waited for.
+    pub(super) taken: u64,
     pub(super) at_ms: u64,
+    is_blocked: bool,
 }
 
 impl Progress {
+    pub(super) fn starting_at(at_ms: u64) -> Self {
+        Self { at_ms, ..Self::default() }
+    }
+
+    /// From the moment on that a peer is waited for, what it really takes is progress too.
+    pub(super) fn watch(&mut self, is_blocked: bool, taken: impl FnOnce() -> u64) {
+        if is_blocked && !self.is_blocked {
+            self.taken = taken();
+        }
+        self.is_blocked = is_blocked;
+    }
+
+    /// Notes what the peer has really taken. Returns whether it is more than was known.
+    pub(super) fn see_taken(&mut self, taken: u64) -> bool {
+        let has_moved = taken > self.taken;
+        if has_moved {
+            (self.taken, self.at_ms) = (taken, clock::coarse_ms());
+        }
+        has_moved
+    }
+
     /// Notes that a side has taken more since it was last looked at.
     fn see(&mut self, accepted: u64) {
         if accepted != self.accepted {
-            *self = Self { accepted, at_ms: clock::coarse_ms() };
+            (self.accepted, self.at_ms) = (accepted, clock::coarse_ms());
         }
     }
 }
+
+/// How fast a client moves, counting only the time in which it is the one that is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// What had moved when it began.
+    start_bytes: u64,
+    waited_ms: u64,
+    /// Since when it is waited for; 0: it is not.
+    waits_since_ms: u64,
+}
+
+impl Pace {
+    pub(super) fn starting_at(bytes: u64) -> Self {
+        Self { start_bytes: bytes, ..Self::default() }
+    }
+
+    /// When the client is too slow, if nothing more moves; `u64::MAX` for never. `waits`: whether it is waited for from
+    /// now on.
+    fn due(&mut self, waits: bool, bytes: u64, rate_min: u64) -> u64 {
+        if !waits && self.waits_since_ms == 0 {
+            return u64::MAX;
+        }
+        let now_ms = clock::coarse_ms();
+        if self.waits_since_ms != 0 {
+            self.waited_ms += now_ms.saturating_sub(self.waits_since_ms);
+        }
+        self.waits_since_ms = if waits { now_ms.max(1) } else { 0 };
+        if !waits || rate_min == 0 {
+            return u64::MAX;
+        }
+        let moved = bytes.saturating_sub(self.start_bytes);
+        let allowed_ms = GRACE_MS.saturating_add(moved.saturating_mul(1000) / rate_min);
+        now_ms.saturating_add(allowed_ms.saturating_sub(self.waited_ms))
+    }
+}
+
+/// See [`RATE_GRACE`].
+const GRACE_MS: u64 = RATE_GRACE.as_secs() * 1000;

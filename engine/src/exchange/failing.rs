@@ -6,11 +6,12 @@ use std::task::Poll;
 use corelane_semantics::{BodyFraming, Method};
 
 use super::{Exchange, Next, Phase};
-use crate::core::due;
+use crate::core::{Core, due};
+use crate::error_page::Facts;
 use crate::failure::Failure;
-use crate::heads::write_answer;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
+use crate::own_answer::{OwnAnswer, page_for};
 use crate::session::Session;
 
 impl<S: Dial> Exchange<S> {
@@ -19,9 +20,13 @@ impl<S: Dial> Exchange<S> {
         self.failure = Some(failure);
         self.count_failure(failure);
         session.down.settle(session.core.lent());
-        if matches!(failure, Failure::ClientGone | Failure::ClientStalled) {
+        if self.phase == Phase::Switched {
+            // Its end has told both sides.
+            return Next::Close;
+        }
+        if matches!(failure, Failure::ClientGone | Failure::ClientStalled | Failure::ClientTooSlow) {
             self.status = if self.status == 0 { failure.status() } else { self.status };
-            return if failure == Failure::ClientStalled { Next::Abort } else { Next::Close };
+            return if failure == Failure::ClientGone { Next::Close } else { Next::Abort };
         }
         if self.phase != Phase::Head {
             // The response has begun: only its framing, or a reset, can tell the client that it is not complete.
@@ -33,10 +38,7 @@ impl<S: Dial> Exchange<S> {
         let core = session.core.clone();
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
-        let with_body = self.method != Method::Head;
-        core.with_date(|date| {
-            write_answer(&mut out, self.status, failure.reason(), self.persistence, date, with_body);
-        });
+        self.write_answer(&core, failure, &mut out);
         session.down.start_response(BodyFraming::None);
         let nothing = BodyBatch::default();
         let sent = session.down.send_response(&out, &nothing, core.lent());
@@ -45,6 +47,18 @@ impl<S: Dial> Exchange<S> {
             return Next::Abort;
         }
         if self.persistence.stays() { Next::Keep } else { Next::Linger }
+    }
+
+    fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) {
+        let (status, listener) = (self.status, self.listener());
+        let answer = OwnAnswer {
+            facts: Facts { status, reason: failure.reason(), request_id: core.request_ids.text(self.number) },
+            page: page_for(&listener.error_pages, status, &self.head[self.head_start..]),
+            persistence: self.persistence,
+            methods_refused: &listener.rules.methods_refused,
+            with_body: self.method != Method::Head,
+        };
+        core.with_date(|date| answer.write(date, out));
     }
 
     /// Whether the rest of the request's body is there, and gone now.

@@ -8,6 +8,7 @@ use corelane_http1::{HeadLimits, HeadScanner};
 use super::body::{BodyReader, BodyWriter};
 use super::inbox::{Fill, Inbox};
 use super::outbox::Outbox;
+use crate::buffers::RECV_BYTES_MAX;
 use crate::io::{ByteStream, Interest};
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError};
 
@@ -69,7 +70,7 @@ impl<S: ByteStream> Connection<S> {
                         return Poll::Ready(accepted);
                     }
                 }
-                match self.poll_fill(cx, scratch) {
+                match self.poll_fill(cx, scratch, RECV_BYTES_MAX) {
                     Poll::Pending => {
                         self.inbox.settle(scratch, lent.buffers);
                         return Poll::Pending;
@@ -95,7 +96,7 @@ impl<S: ByteStream> Connection<S> {
                 if !self.inbox.is_empty() || self.reader.is_done() {
                     break Poll::Ready(self.hand_on(scratch, lent, accept));
                 }
-                match self.poll_fill(cx, scratch) {
+                match self.poll_fill(cx, scratch, RECV_BYTES_MAX) {
                     Poll::Pending => break Poll::Pending,
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => break Poll::Ready(self.end_of_stream(accept)),
@@ -206,7 +207,12 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Receives once; `false` is the end of the stream.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<bool>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        bytes_max: usize,
+    ) -> Poll<io::Result<bool>> {
         loop {
             let burst = self.inbox.received().wrapping_sub(self.burst_start);
             if !self.more_likely || burst >= BURST_BYTES_MAX {
@@ -220,7 +226,7 @@ impl<S: ByteStream> Connection<S> {
                     Poll::Ready(()) => self.burst_start = self.inbox.received(),
                 }
             }
-            match self.inbox.fill(&mut self.stream, scratch) {
+            match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
                 Ok(Fill::Bytes { more_likely }) => {
                     self.more_likely = more_likely;
                     return Poll::Ready(Ok(true));
@@ -231,6 +237,11 @@ impl<S: ByteStream> Connection<S> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Bytes that the peer has really taken since the connection began.
+    pub(super) fn taken(&self) -> u64 {
+        self.outbox.accepted().saturating_sub(self.stream.unacknowledged() as u64)
     }
 
     /// What was moved since the last call.
@@ -255,11 +266,17 @@ impl<S: ByteStream> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `Ok(false)` for the end.
-    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<bool>> {
+    /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `bytes_max` at most, `Ok(false)` for the
+    /// end.
+    pub(super) fn poll_watch(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        bytes_max: usize,
+    ) -> Poll<io::Result<bool>> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
-            let filled = self.poll_fill(cx, scratch);
+            let filled = self.poll_fill(cx, scratch, bytes_max);
             self.inbox.settle(scratch, lent.buffers);
             filled
         })

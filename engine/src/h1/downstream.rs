@@ -8,11 +8,9 @@ use corelane_semantics::{BodyFraming, RequestHead};
 
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
-use crate::io::{ByteStream, Interest};
+use crate::buffers::RECV_BYTES_MAX;
+use crate::io::{ByteStream, Check, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
-
-/// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
-const PIPELINE_BYTES_MAX: usize = 16 * 1024;
 
 /// A client's connection.
 pub(crate) struct H1Downstream<S> {
@@ -21,6 +19,10 @@ pub(crate) struct H1Downstream<S> {
     framing: BodyFraming,
     /// The client closed its sending side.
     half_closed: bool,
+    /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
+    pipeline_bytes_max: usize,
+    /// That was so since it was last asked for.
+    pipeline_full: bool,
 }
 
 impl<S: ByteStream> H1Downstream<S> {
@@ -30,7 +32,24 @@ impl<S: ByteStream> H1Downstream<S> {
             writer: BodyWriter::Nothing,
             framing: BodyFraming::None,
             half_closed: false,
+            pipeline_bytes_max: 0,
+            pipeline_full: false,
         }
+    }
+
+    /// Begins an exchange that may receive so many bytes of further requests.
+    pub(crate) fn limit_pipeline(&mut self, bytes_max: usize) {
+        self.pipeline_bytes_max = bytes_max;
+    }
+
+    /// Whether so many were received since the last call.
+    pub(crate) fn take_pipeline_full(&mut self) -> bool {
+        std::mem::take(&mut self.pipeline_full)
+    }
+
+    /// Whether nothing has come since the last request, and the connection is open.
+    pub(crate) fn is_silent(&mut self, check: Check) -> bool {
+        self.connection.inbox.is_empty() && self.connection.stream.look(check) == IdleState::Silent
     }
 
     /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
@@ -112,7 +131,7 @@ impl<S: ByteStream> H1Downstream<S> {
 
     /// Receives and forgets; `Ok(false)` is the end of the stream. For a close that lets the client read the answer.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<bool>> {
-        let filled = self.connection.poll_watch(cx, lent);
+        let filled = self.connection.poll_watch(cx, lent, RECV_BYTES_MAX);
         lent.scratch.with(|scratch| {
             self.connection.inbox.load(scratch);
             let length = self.connection.inbox.len();
@@ -120,16 +139,6 @@ impl<S: ByteStream> H1Downstream<S> {
             self.connection.inbox.settle(scratch, lent.buffers);
         });
         filled
-    }
-
-    /// Tells the client that nothing more will be sent.
-    pub(crate) fn shutdown_write(&mut self) {
-        self.connection.stream.shutdown_write();
-    }
-
-    /// Makes the close a reset: the client must not take what it got for a complete response.
-    pub(crate) fn abort(&mut self) {
-        self.connection.stream.abort();
     }
 }
 
@@ -153,13 +162,15 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
                 return self.connection.stream.poll_ready(cx, Interest::Gone).map(|_| ClientSignal::Gone);
             }
             // A full pipeline buffer is not read into any further.
-            let end = if self.connection.inbox.len() >= PIPELINE_BYTES_MAX {
+            let room = self.pipeline_bytes_max.saturating_sub(self.connection.inbox.len());
+            let end = if room == 0 {
+                self.pipeline_full = true;
                 match self.connection.stream.poll_ready(cx, Interest::HangUp) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(outcome) => outcome.map(|()| false),
                 }
             } else {
-                match self.connection.poll_watch(cx, lent) {
+                match self.connection.poll_watch(cx, lent, room) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(outcome) => outcome,
                 }
@@ -197,6 +208,23 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn taken(&self) -> u64 {
+        self.connection.taken()
+    }
+
+    fn start_tunnel(&mut self) {
+        self.connection.reader = BodyReader::UntilClose;
+        self.writer = BodyWriter::Plain;
+    }
+
+    fn finish(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn take_moved(&mut self) -> Moved {

@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Range;
 
-use crate::buffers::{Buffers, RECV_BYTES_MAX};
+use crate::buffers::{Buffers, KEPT_CAPACITY_MAX};
 use crate::io::ByteStream;
 
 /// See the module.
@@ -44,12 +44,17 @@ impl Inbox {
         self.window = 0..length;
     }
 
-    /// Receives once into the scratch buffer, behind the window.
-    pub(crate) fn fill(&mut self, stream: &mut impl ByteStream, scratch: &mut [u8]) -> io::Result<Fill> {
+    /// Receives once into the scratch buffer, behind the window: so many bytes at most, of which at least one.
+    pub(crate) fn fill(
+        &mut self,
+        stream: &mut impl ByteStream,
+        scratch: &mut [u8],
+        bytes_max: usize,
+    ) -> io::Result<Fill> {
         if self.window.is_empty() {
             self.window = 0..0;
         }
-        let end = (self.window.end + RECV_BYTES_MAX).min(scratch.len());
+        let end = (self.window.end + bytes_max).min(scratch.len());
         let room = &mut scratch[self.window.end..end];
         let capacity = room.len();
         match stream.try_recv(room)? {
@@ -84,6 +89,10 @@ impl Inbox {
         }
         if self.held.capacity() == 0 {
             self.held = buffers.take();
+        }
+        if left.len() > KEPT_CAPACITY_MAX {
+            // A buffer of this size is used once, so that room to grow would be lost.
+            self.held.reserve_exact(left.len());
         }
         self.held.extend_from_slice(left);
     }

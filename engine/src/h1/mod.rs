@@ -8,4 +8,4 @@ mod outbox;
 mod upstream;
 
 pub(crate) use downstream::H1Downstream;
-pub(crate) use upstream::H1Upstream;
+pub(crate) use upstream::{H1Upstream, Leftover};

@@ -25,14 +25,29 @@ impl<S: ByteStream> H1Upstream<S> {
         Self { connection, writer: BodyWriter::new(request_framing), limits }
     }
 
-    /// The stream for another exchange, if it stands exactly at the end of a response.
-    pub(crate) fn into_idle(self) -> Option<S> {
-        let clean = self.connection.reader.is_done()
-            && self.connection.inbox.is_empty()
-            && !self.connection.may_have_more()
-            && !self.connection.outbox.is_blocked();
-        clean.then_some(self.connection.stream)
+    /// What is left of the connection after a response.
+    pub(crate) fn into_leftover(self) -> Leftover<S> {
+        let connection = self.connection;
+        if !connection.reader.is_done() {
+            Leftover::Unfit
+        } else if !connection.inbox.is_empty() {
+            Leftover::Surplus
+        } else if connection.may_have_more() || connection.outbox.is_blocked() {
+            Leftover::Unfit
+        } else {
+            Leftover::Idle(connection.stream)
+        }
     }
+}
+
+/// See [`H1Upstream::into_leftover`].
+pub(crate) enum Leftover<S> {
+    /// It stands exactly at the end of a response.
+    Idle(S),
+    /// Bytes that nobody asked for follow the response.
+    Surplus,
+    /// A message is incomplete, or more may follow.
+    Unfit,
 }
 
 impl<S: ByteStream> Upstream for H1Upstream<S> {
@@ -88,12 +103,33 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         self.connection.poll_body(cx, lent, accept)
     }
 
+    fn is_response_complete(&self) -> bool {
+        self.connection.reader.is_done()
+    }
+
     fn has_received(&self) -> bool {
         self.connection.inbox.received() > 0
     }
 
     fn accepted(&self) -> u64 {
         self.connection.outbox.accepted()
+    }
+
+    fn taken(&self) -> u64 {
+        self.connection.taken()
+    }
+
+    fn start_tunnel(&mut self) {
+        self.connection.reader = BodyReader::UntilClose;
+        self.writer = BodyWriter::Plain;
+    }
+
+    fn finish(&mut self) {
+        self.connection.stream.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn take_moved(&mut self) -> Moved {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use super::readiness::Pollable;
@@ -12,6 +12,25 @@ use super::{Interest, Socket};
 /// A listening, non-blocking socket.
 pub(crate) struct ListenerSocket {
     pollable: Pollable,
+}
+
+/// A connection as it comes out of the queue.
+pub(crate) struct Incoming {
+    fd: OwnedFd,
+    /// The peer's address; `None` over a Unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Incoming {
+    /// Makes it a connection of this worker.
+    pub(crate) fn open(self) -> io::Result<Accepted> {
+        Ok(Accepted { socket: Socket::new(self.fd)?, peer: self.peer })
+    }
+
+    /// Ends it with a reset: nothing is left of it here, in the kernel neither.
+    pub(crate) fn refuse(self) {
+        syscall::reset(self.fd.as_raw_fd());
+    }
 }
 
 /// An accepted connection.
@@ -24,7 +43,6 @@ pub(crate) struct Accepted {
 
 impl ListenerSocket {
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        use std::os::fd::AsRawFd;
         // Accepted sockets inherit it: one call here instead of one a connection.
         syscall::set_nodelay(fd.as_raw_fd());
         Ok(Self { pollable: Pollable::new(fd)? })
@@ -40,9 +58,14 @@ impl ListenerSocket {
         self.pollable.rearm();
     }
 
+    /// Whether a connection waits now, by a system call.
+    pub(crate) fn has_waiting(&self) -> bool {
+        syscall::is_readable(self.pollable.raw(), 0)
+    }
+
     /// Accepts without waiting.
-    pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
+    pub(crate) fn try_accept(&self) -> io::Result<Incoming> {
         let (fd, peer) = syscall::accept(self.pollable.raw())?;
-        Ok(Accepted { socket: Socket::new(fd)?, peer })
+        Ok(Incoming { fd, peer })
     }
 }

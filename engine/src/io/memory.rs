@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{ByteStream, Check, Dial, Interest};
+use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked};
 use crate::snapshot::Address;
 
 /// Bytes that a direction holds at most before its sender would block.
@@ -123,7 +123,9 @@ pub(crate) fn take_dialled() -> Option<MemoryStream> {
     DIALLED.with_borrow_mut(VecDeque::pop_front)
 }
 
+// Never inlined is what does work of its own: `benches/instructions` finds it by name and does not count it.
 impl ByteStream for MemoryStream {
+    #[inline(never)]
     fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
         let mut incoming = self.incoming.borrow_mut();
         let mut outgoing = self.outgoing.borrow_mut();
@@ -149,6 +151,7 @@ impl ByteStream for MemoryStream {
 
     fn rearm(&mut self) {}
 
+    #[inline(never)]
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut incoming = self.incoming.borrow_mut();
         if incoming.reset {
@@ -169,6 +172,7 @@ impl ByteStream for MemoryStream {
         Ok(moved)
     }
 
+    #[inline(never)]
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut outgoing = self.outgoing.borrow_mut();
         if outgoing.reset {
@@ -193,6 +197,10 @@ impl ByteStream for MemoryStream {
         Poll::Ready(Ok(()))
     }
 
+    fn unacknowledged(&self) -> usize {
+        self.outgoing.borrow().bytes.len()
+    }
+
     fn shutdown_write(&mut self) {
         let mut outgoing = self.outgoing.borrow_mut();
         outgoing.ended = true;
@@ -207,9 +215,16 @@ impl ByteStream for MemoryStream {
         }
     }
 
-    fn is_clean(&mut self, _check: Check) -> bool {
+    fn look(&mut self, _check: Check) -> IdleState {
         let incoming = self.incoming.borrow();
-        incoming.bytes.is_empty() && !incoming.ended && !incoming.reset
+        if !incoming.bytes.is_empty() && !incoming.reset {
+            let peeked = Peeked::with(|buffer| {
+                let pairs = buffer.iter_mut().zip(&incoming.bytes);
+                Ok::<_, io::Error>(pairs.map(|(slot, byte)| *slot = *byte).count())
+            });
+            return peeked.map_or(IdleState::Closed, IdleState::Surplus);
+        }
+        if incoming.ended || incoming.reset { IdleState::Closed } else { IdleState::Silent }
     }
 }
 

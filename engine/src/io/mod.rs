@@ -20,7 +20,7 @@ use std::io;
 use std::io::IoSlice;
 use std::task::{Context, Poll};
 
-pub(crate) use listener::{Accepted, ListenerSocket};
+pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;
@@ -51,6 +51,39 @@ pub(crate) enum Check {
     Socket,
 }
 
+/// What an idle stream turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdleState {
+    /// Open, nothing buffered, nothing surplus: fit for another exchange.
+    Silent,
+    /// The peer has closed its sending side, or the connection has failed.
+    Closed,
+    /// Bytes that nobody asked for; how they begin.
+    Surplus(Peeked),
+}
+
+/// The first bytes of what a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peeked {
+    bytes: [u8; PEEKED_BYTES_MAX],
+    length: usize,
+}
+
+/// Enough for the version and the status of a response.
+const PEEKED_BYTES_MAX: usize = 12;
+
+impl Peeked {
+    /// What `peek` reads into the buffer that it is lent; it says how much.
+    fn with<E>(peek: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Self, E> {
+        let mut bytes = [0; PEEKED_BYTES_MAX];
+        peek(&mut bytes).map(|length| Self { bytes, length })
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// A connected stream of bytes: TCP, Unix, later TLS, and the in-memory stream of the tests.
 pub(crate) trait ByteStream {
     /// Waits until an attempt is worth making. `Ready` is a hint: the attempt may still say `WouldBlock`.
@@ -68,14 +101,17 @@ pub(crate) trait ByteStream {
     /// Sends what the stream itself holds back (TLS records); nothing for a plain socket.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// How many of the bytes that were sent the peer has not taken yet. Maybe a system call: for seldom use.
+    fn unacknowledged(&self) -> usize;
+
     /// Closes the sending side: the peer sees the end of the stream.
     fn shutdown_write(&mut self);
 
     /// Makes the close that follows a reset: the peer sees an error, never a clean end.
     fn abort(&mut self);
 
-    /// Whether an idle stream is fit for another exchange: open, nothing buffered, nothing surplus.
-    fn is_clean(&mut self, check: Check) -> bool;
+    /// Looks at an idle stream.
+    fn look(&mut self, check: Check) -> IdleState;
 }
 
 /// A stream that can be opened from here.

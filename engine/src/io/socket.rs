@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use socket2::{Domain, SockAddr, Type};
 
 use super::readiness::Pollable;
-use super::{ByteStream, Check, Dial, Interest, syscall};
+use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, syscall};
 use crate::snapshot::Address;
 
 /// A connected socket. Dropping it closes the connection.
@@ -42,6 +42,10 @@ impl ByteStream for Socket {
         Poll::Ready(Ok(()))
     }
 
+    fn unacknowledged(&self) -> usize {
+        syscall::unacknowledged(self.0.raw())
+    }
+
     fn shutdown_write(&mut self) {
         syscall::shutdown(self.0.raw(), libc::SHUT_WR);
     }
@@ -50,12 +54,15 @@ impl ByteStream for Socket {
         syscall::reset(self.0.raw());
     }
 
-    fn is_clean(&mut self, check: Check) -> bool {
+    fn look(&mut self, check: Check) -> IdleState {
         if check == Check::Events && !self.0.may_be_readable() {
-            return true;
+            return IdleState::Silent;
         }
-        // Anything but "nothing there" is the end of the stream, an error, or bytes that nobody asked for.
-        matches!(syscall::peek(self.0.raw()), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        match Peeked::with(|buffer| syscall::peek(self.0.raw(), buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => IdleState::Silent,
+            Ok(peeked) if !peeked.as_slice().is_empty() => IdleState::Surplus(peeked),
+            Ok(_) | Err(_) => IdleState::Closed,
+        }
     }
 }
 

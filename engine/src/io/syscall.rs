@@ -33,9 +33,9 @@ fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize
     })
 }
 
-/// recv(2) of one byte that stays in the socket, without blocking.
-pub(super) fn peek(fd: RawFd) -> io::Result<usize> {
-    receive(fd, &mut [0], libc::MSG_DONTWAIT | libc::MSG_PEEK)
+/// recv(2) of bytes that stay in the socket, without blocking.
+pub(super) fn peek(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(fd, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
 /// sendmsg(2) without blocking and without SIGPIPE.
@@ -99,6 +99,15 @@ pub(super) fn take_error(fd: RawFd) -> io::Result<()> {
         libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
     })?;
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// SIOCOUTQ: how much of what was sent the peer has not acknowledged, or not read from a Unix socket. 0 if that cannot be
+/// told.
+pub(super) fn unacknowledged(fd: RawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `bytes`.
+    let told = check(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) });
+    if told.is_ok() { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 /// accept4(2): the accepted socket is non-blocking and close-on-exec. The address is `None` for a Unix socket.
@@ -172,6 +181,13 @@ pub(super) fn epoll_take(epoll: RawFd, events: &mut [libc::epoll_event]) -> usiz
     let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), room, 0) };
     // The only error without waiting is a descriptor that is no epoll set.
     usize::try_from(count).unwrap_or(0)
+}
+
+/// poll(2) of one descriptor for reading: whether it is readable now, or becomes so within `timeout_ms`.
+pub(super) fn is_readable(fd: RawFd, timeout_ms: libc::c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the kernel reads and writes the one entry.
+    unsafe { libc::poll(&raw mut poll, 1, timeout_ms) > 0 }
 }
 
 /// A non-blocking eventfd.

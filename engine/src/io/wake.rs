@@ -28,6 +28,12 @@ impl Wake {
         syscall::read_counter(self.0.as_raw_fd());
     }
 
+    /// Blocks until it is readable, for so long at most. Returns whether it is.
+    #[cfg(test)]
+    pub(crate) fn wait(&self, time: std::time::Duration) -> bool {
+        syscall::is_readable(self.0.as_raw_fd(), i32::try_from(time.as_millis()).unwrap_or(i32::MAX))
+    }
+
     /// A descriptor to poll for reading: the same object, so it is acknowledged through [`Wake::acknowledge`].
     pub(crate) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()

@@ -26,6 +26,10 @@ pub(crate) use origin::{Origin, ok, with_length};
 pub(crate) use proxy::{Launch, Proxy};
 pub(crate) use setup::Setup;
 
+/// Listener keys with which no spelling of a path is refused or changed, where that can be told at all.
+pub(crate) const ANY_PATH: &str = "paths = { encoded_slash = \"pass\", backslash = \"pass\", encoded_control = \"pass\", \
+     encoded_delimiter = \"pass\", dot_segments = \"pass\" }";
+
 /// How long anything that should happen may take. Generous: a loaded two-core machine must not fail a test.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 

@@ -34,6 +34,11 @@ impl Launch {
         Self { text: complete(text), command: Command::new(binary()), dir }
     }
 
+    /// The directory that `@dir@` will stand for, and where the configuration will be.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// With at most so many open files.
     pub(crate) fn files(mut self, files: u64) -> Self {
         sys::limit_files(&mut self.command, files);

@@ -71,6 +71,8 @@ impl AsRawFd for Stream {
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
+    /// How long a read or a write may take.
+    deadline: Duration,
     /// Received, not yet taken.
     buffer: Vec<u8>,
     /// Everything received, up to [`RECORDED_BYTES_MAX`].
@@ -80,7 +82,13 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(stream: Stream) -> io::Result<Self> {
         stream.set_timeouts(DEADLINE)?;
-        Ok(Self { stream, buffer: Vec::new(), record: Arc::default() })
+        Ok(Self { stream, deadline: DEADLINE, buffer: Vec::new(), record: Arc::default() })
+    }
+
+    /// Another deadline than [`DEADLINE`].
+    pub(crate) fn set_deadline(&mut self, deadline: Duration) -> io::Result<()> {
+        self.deadline = deadline;
+        self.stream.set_timeouts(deadline)
     }
 
     pub(crate) fn stream(&self) -> &Stream {
@@ -168,6 +176,17 @@ impl Wire {
         Ok(self.buffer.drain(..length).collect())
     }
 
+    /// Up to `length` bytes: fewer when the connection ends, or stands still, before.
+    pub(crate) fn at_most(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            if !matches!(self.fill(), Ok(1..)) {
+                break;
+            }
+        }
+        let taken = self.buffer.len().min(length);
+        self.buffer.drain(..taken).collect()
+    }
+
     /// Everything until the peer closes; a reset is an error.
     pub(crate) fn until_end(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}
@@ -235,7 +254,7 @@ impl Wire {
         }
         self.stream.set_timeouts(time)?;
         let result = self.fill();
-        self.stream.set_timeouts(DEADLINE)?;
+        self.stream.set_timeouts(self.deadline)?;
         match result {
             Ok(_) => Ok(false),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(true),
@@ -272,9 +291,20 @@ impl Wire {
 
     /// Receives once; 0 is the end.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
-        let mut bytes = [0; 64 * 1024];
+        self.fill_with(&mut [0; 64 * 1024])
+    }
+
+    /// Receives once, at most so much, and keeps it.
+    pub(crate) fn sip(&mut self, bytes_max: usize) -> io::Result<()> {
+        match self.fill_with(&mut vec![0; bytes_max])? {
+            0 => Err(ended("in between")),
+            _ => Ok(()),
+        }
+    }
+
+    fn fill_with(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = loop {
-            match either!(&mut self.stream, stream => stream.read(&mut bytes)) {
+            match either!(&mut self.stream, stream => stream.read(bytes)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => break other?,
             }

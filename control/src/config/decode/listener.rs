@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields, ListenerLimits, RequestRules};
+use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
+use super::{limits, rules};
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
@@ -28,6 +29,12 @@ impl Listeners<'_> {
     /// Where the listener with an address stands.
     pub(super) fn at(&self, address: &Address) -> Option<usize> {
         self.addresses.get(address).copied()
+    }
+
+    /// What the key `listeners` of another section names, by index; `None` without the key.
+    pub(super) fn listed(&self, section: &Reader<'_>) -> Result<Option<Vec<usize>>, Reported> {
+        let shown = |index: &usize| self.names.of(*index).unwrap_or_default().to_owned();
+        section.items("listeners", "listener", shown, |item| self.names.find(value::string(item.get_ref())?))
     }
 }
 
@@ -75,6 +82,8 @@ fn listener(
     let forwarded = forwarded(section);
     let client_half_close =
         section.or_default("client_half_close", |value| value::choice(value, &HALF_CLOSES));
+    let limits = limits::decode(section, head_bytes_max);
+    let rules = rules::decode(section);
     protocol?;
     Ok(Listener {
         name: name?.into(),
@@ -88,8 +97,8 @@ fn listener(
         trusted_proxies: trusted_proxies?,
         forwarded: forwarded?,
         client_half_close: client_half_close?,
-        limits: ListenerLimits::default(),
-        rules: RequestRules::default(),
+        limits: limits?,
+        rules: rules?,
     })
 }
 

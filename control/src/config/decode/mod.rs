@@ -3,12 +3,17 @@
 
 mod access_log;
 mod admin;
+mod error_page;
+mod limits;
 mod listener;
 mod process;
 mod resolver;
 mod root;
 mod route;
+mod rules;
 mod upstream;
+
+use std::path::Path;
 
 use toml::de::DeTable;
 
@@ -16,8 +21,12 @@ use super::reference::Section;
 use super::report::{Report, Reported};
 use super::types::Config;
 
-/// Reads the whole tree.
-pub(super) fn config<'a>(tree: &'a DeTable<'a>, report: &'a Report<'a>) -> Result<Config, Reported> {
+/// Reads the whole tree; `folder` is the configuration's own.
+pub(super) fn config<'a>(
+    tree: &'a DeTable<'a>,
+    folder: &Path,
+    report: &'a Report<'a>,
+) -> Result<Config, Reported> {
     let root = root::Root::new(tree, report);
     let process = root.section_or_absent(Section::Process).and_then(|section| process::decode(&section));
     let access_log =
@@ -27,6 +36,7 @@ pub(super) fn config<'a>(tree: &'a DeTable<'a>, report: &'a Report<'a>) -> Resul
     let admin = root.section(Section::Admin).and_then(|section| admin::decode(section.as_ref(), &listeners));
     let upstreams = upstream::decode(&root, &listeners);
     let routes = route::decode(root.list(Section::Route), &listeners, &upstreams, report);
+    let error_pages = error_page::decode(root.optional_list(Section::ErrorPage), &listeners, folder);
     Ok(Config {
         process: process?,
         admin: admin?,
@@ -35,6 +45,7 @@ pub(super) fn config<'a>(tree: &'a DeTable<'a>, report: &'a Report<'a>) -> Resul
         listeners: listeners.all?,
         routes: routes?,
         upstreams: upstreams.all?,
+        error_pages: error_pages?,
     })
 }
 

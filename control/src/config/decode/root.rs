@@ -18,7 +18,7 @@ pub(super) struct Root<'a> {
 }
 
 /// The sections and how they are written.
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("process", Section::Process),
     ("admin", Section::Admin),
     ("access_log", Section::AccessLog),
@@ -26,6 +26,7 @@ const SECTIONS: [(&str, Section); 7] = [
     ("listeners", Section::Listener),
     ("routes", Section::Route),
     ("upstreams", Section::Upstream),
+    ("error_pages", Section::ErrorPage),
 ];
 
 /// Sections by name, in the order of the file; each value with its place.
@@ -60,11 +61,18 @@ impl<'a> Root<'a> {
 
     /// `[[name]]`, at least one.
     pub(super) fn list(&self, section: Section) -> Result<Vec<Reader<'a>>, Reported> {
-        let Some(value) = self.value(section) else { return Err(self.lacks(section, 0)) };
-        let items = match value.get_ref() {
-            DeValue::Array(items) if items.is_empty() => return Err(self.lacks(section, value.span().start)),
-            DeValue::Array(items) => items,
-            other => return Err(self.misshapen(section, value.span().start, other)),
+        let readers = self.optional_list(section)?;
+        match self.value(section) {
+            _ if !readers.is_empty() => Ok(readers),
+            value => Err(self.lacks(section, value.map_or(0, |value| value.span().start))),
+        }
+    }
+
+    /// `[[name]]`, any number.
+    pub(super) fn optional_list(&self, section: Section) -> Result<Vec<Reader<'a>>, Reported> {
+        let Some(value) = self.value(section) else { return Ok(Vec::new()) };
+        let DeValue::Array(items) = value.get_ref() else {
+            return Err(self.misshapen(section, value.span().start, value.get_ref()));
         };
         let mut failed = None;
         let mut readers = Vec::with_capacity(items.len());
@@ -144,7 +152,7 @@ fn unknown(word: &str, value: &Spanned<DeValue<'_>>, meant: Option<&str>) -> Str
             let section = SECTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s.title());
             format!("; did you mean {section}?")
         }
-        None => match reference().iter().find(|key| key.name == word && !is_section) {
+        None => match reference().find(|key| key.name == word && !is_section) {
             Some(key) => format!("; it belongs below {}", key.section.title()),
             None => String::new(),
         },

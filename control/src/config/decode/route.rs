@@ -12,7 +12,7 @@ use crate::config::reference::Section;
 use crate::config::report::{Report, Reported};
 use crate::config::types::Route;
 use crate::config::value::Parsed;
-use crate::config::{address, show, value};
+use crate::config::{address, show, token, value};
 
 pub(super) fn decode<'a>(
     sections: Result<Vec<Reader<'a>>, Reported>,
@@ -47,6 +47,8 @@ fn route(
 ) -> Result<Route, Reported> {
     let upstream = upstream(section, upstreams);
     let host = section.or_default("host", host);
+    let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
+    let upgrades = section.short_list("upgrades", "upgrade", protocol);
     let Rule { listeners, hosts, path } = rule.as_ref().map_err(|reported| *reported)?;
     Ok(Route {
         name: name?.into(),
@@ -55,8 +57,8 @@ fn route(
         path: path.clone(),
         upstream: upstream?,
         host: host?,
-        body_bytes_max: 0,
-        upgrades: vec!["websocket".into()],
+        body_bytes_max: body_bytes_max? as u64,
+        upgrades: upgrades?.into_iter().map(String::into_boxed_str).collect(),
     })
 }
 
@@ -81,17 +83,10 @@ fn name<'a>(section: &Reader<'a>, index: usize, names: &mut Names<'a>) -> Result
 }
 
 fn rule(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Rule, Reported> {
-    let on = listed_listeners(section, listeners);
+    let on = listeners.listed(section).map(|on| on.unwrap_or_else(|| (0..listeners.count).collect()));
     let hosts = hosts(section);
     let path = path(section);
     Ok(Rule { listeners: on?, hosts: hosts?, path: path? })
-}
-
-fn listed_listeners(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<usize>, Reported> {
-    let shown = |index: &usize| listeners.names.of(*index).unwrap_or_default().to_owned();
-    let listed = section
-        .items("listeners", "listener", shown, |item| listeners.names.find(value::string(item.get_ref())?))?;
-    Ok(listed.unwrap_or_else(|| (0..listeners.count).collect()))
 }
 
 fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {
@@ -136,6 +131,25 @@ fn host(value: &DeValue<'_>) -> Parsed<HostPolicy> {
         "preserve" => Ok(HostPolicy::Preserve),
         text => address::host_field(text).map(HostPolicy::Set),
     }
+}
+
+/// 1 PiB: more than any connection brings in a year.
+const BODY_BYTES_MAX: usize = 1 << 50;
+
+/// `protocol-name ["/" protocol-version]` (RFC 9110 §7.8), in lower case, as names are compared without it.
+fn protocol(text: &str) -> Parsed<String> {
+    let (name, version) = text.split_once('/').map_or((text, None), |(name, version)| (name, Some(version)));
+    let shown = show::quoted(text);
+    if !token::is_token(name) || version.is_some_and(|version| !token::is_token(version)) {
+        return Err(format!("{shown} is not a protocol; write e.g. \"websocket\" or \"spdy/3.1\""));
+    }
+    // Requests in it would pass unseen by every rule.
+    if matches!(&*name.to_ascii_lowercase(), "h2c" | "h2") {
+        return Err(format!(
+            "{shown} is never forwarded: HTTP/2 in clear text would carry requests past every rule"
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Routes that match the same requests: which of them answers would be anyone's guess.

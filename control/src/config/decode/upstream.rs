@@ -77,6 +77,8 @@ fn upstream(
         section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
     let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
+    let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
+    let quarantine = quarantine(section);
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
@@ -89,9 +91,15 @@ fn upstream(
         idle_connections_max: idle_connections_max? as usize,
         attempts_max: attempts_max?,
         head_bytes_max: head_bytes_max?,
-        tunnel_idle_timeout: Duration::from_secs(600),
-        quarantine: Quarantine::default(),
+        tunnel_idle_timeout: tunnel_idle_timeout?,
+        quarantine: quarantine?,
     })
+}
+
+fn quarantine(section: &Reader<'_>) -> Result<Quarantine, Reported> {
+    let strikes_max = section.or_default("quarantine_after", |value| value::integer(value, 0..=65_535));
+    let time = section.or_default("quarantine_time", |value| value::duration(value, Duration::from_secs(1)));
+    Ok(Quarantine { strikes_max: strikes_max?, time: time? })
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {

@@ -32,17 +32,22 @@ fn admin_access_log_and_resolver() {
 
 #[test]
 fn listeners() {
-    check(include_str!("bad/listeners.txt"), 48);
+    check(include_str!("bad/listeners.txt"), 73);
 }
 
 #[test]
 fn routes() {
-    check(include_str!("bad/routes.txt"), 28);
+    check(include_str!("bad/routes.txt"), 35);
 }
 
 #[test]
 fn upstreams() {
-    check(include_str!("bad/upstreams.txt"), 40);
+    check(include_str!("bad/upstreams.txt"), 44);
+}
+
+#[test]
+fn error_pages() {
+    check(include_str!("bad/error_pages.txt"), 27);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use corelane_engine::reason::{Reason, Word};
+use corelane_semantics::{PathBuffers, PathError};
+
 use super::{UPSTREAM, completed, errors};
-use crate::config::{Key, KeyDefault, Section, parse, reference};
+use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, reference};
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 
@@ -17,9 +20,15 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         }
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
+        Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
+        Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
+        Section::ErrorPage if name == "file" || name == "body" => {
+            format!("{title}\n{name} = {value}\nstatuses = [503]\n")
+        }
+        Section::ErrorPage => format!("{title}\n{name} = {value}\nstatuses = [503]\nbody = \"\"\n"),
         Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
         Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
         Section::Endpoint if name == "address" => {
@@ -56,6 +65,7 @@ fn chapters() -> HashMap<(String, String), String> {
 
 fn heading(section: Section) -> &'static str {
     match section {
+        Section::PathPolicies => "paths of a listener",
         Section::Path => "path of a route",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
@@ -77,12 +87,13 @@ fn the_decoder_reads_every_key() {
 fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
     for key in reference() {
         let text = with(key, key.example);
-        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         if let KeyDefault::Value(value) = key.default {
             let text = with(key, value);
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
+                Section::PathPolicies => text.replacen(&format!("{} = {value}", key.name), "", 1),
                 _ => text.replacen(&line, "", 1),
             };
             assert_ne!(text, without);
@@ -103,9 +114,9 @@ fn the_document_has_every_key_and_no_other() {
         assert!(chapter.contains(&facts), "{place:?} lacks: {facts}");
         assert!(chapter.contains(&format!("{} = ", key.name)), "{place:?} lacks an example");
     }
-    let sections: Vec<_> = reference().iter().map(|key| heading(key.section)).collect();
+    let sections: Vec<_> = reference().map(|key| heading(key.section)).collect();
     for (section, key) in chapters.keys().filter(|(_, key)| !key.is_empty()) {
-        let known = reference().iter().any(|known| heading(known.section) == section && known.name == key);
+        let known = reference().any(|known| heading(known.section) == section && known.name == key);
         assert!(known || !sections.contains(&section.as_str()), "{section} {key} is no key");
     }
 }
@@ -115,10 +126,10 @@ fn every_example_of_the_document_is_allowed() {
     let mut examples = 0;
     for block in DOCUMENT.split("```toml\n").skip(1) {
         let text = completed_example(block.split("```").next().unwrap());
-        parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         examples += 1;
     }
-    assert!(examples > reference().len(), "{examples}");
+    assert!(examples > reference().count(), "{examples}");
 }
 
 #[test]
@@ -127,6 +138,57 @@ fn errors_are_shown_as_they_look() {
     let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
     let errors = parse("edge.toml", file).unwrap_err();
     assert_eq!(format!("{errors}\n"), shown);
+}
+
+/// The tables of what becomes of paths, row by row.
+#[test]
+fn paths_become_what_the_document_says() {
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let table = DOCUMENT.split_once("| request | policy | rules see | the upstream gets |\n").unwrap().1;
+    let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let [_, request, policy, seen, sent, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let policy = bare(policy).replace("any", "");
+        let text = completed(&format!("[[listeners]]\naddress = \"127.0.0.1:1\"\npaths = {{ {policy} }}\n"));
+        let policies = parsed(&text).unwrap().listeners[0].rules.paths;
+        let request = bare(request);
+        let (path, query) =
+            request.split_once('?').map_or((&*request, ""), |(path, _)| (path, &request[path.len()..]));
+        let mut buffers = PathBuffers::default();
+        match buffers.canonicalise(path.as_bytes(), &policies) {
+            Ok(paths) => {
+                assert_eq!(paths.canonical, bare(seen).as_bytes(), "{row}");
+                assert_eq!([paths.forwarded, query.as_bytes()].concat(), bare(sent).as_bytes(), "{row}");
+            }
+            Err(error) => {
+                assert_eq!(sent.replace('`', "").trim(), format!("400 {}", reason(error)), "{row}")
+            }
+        }
+    }
+}
+
+/// `EncodedSlash` is `path_encoded_slash` in logs and metrics.
+fn reason(error: PathError) -> &'static str {
+    let mut word = "path".to_owned();
+    for c in format!("{error:?}").chars() {
+        if c.is_uppercase() {
+            word.push('_');
+        }
+        word.extend(c.to_lowercase());
+    }
+    let mut known = Reason::ALL.iter().map(|reason| reason.name());
+    known.find(|known| *known == word).unwrap_or_else(|| panic!("{word} is no reason"))
+}
+
+/// What a text says beside the page that the examples name.
+fn parsed(text: &str) -> Result<Config, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("pages")).unwrap();
+    std::fs::write(folder.path().join("pages/unavailable.html"), "<h1>{status}</h1>").unwrap();
+    parse(folder.path().join("t.toml").to_str().unwrap(), text)
 }
 
 fn default(key: &Key) -> String {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use corelane_balancer::PolicyKind;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
+    Trailers, UnderscoreFields,
 };
 use corelane_routing::{HostPattern, PathPattern};
+use corelane_semantics::{MethodSet, PathPolicies, PathPolicy};
 
 use super::{LISTENER, ROUTE, UPSTREAM, completed};
 use crate::config::*;
@@ -90,6 +92,7 @@ fn the_smallest_file_has_the_defaults() {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", vec![endpoint("127.0.0.1:8001", 1)])],
+        error_pages: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -171,6 +174,7 @@ fn reads_the_core_example() {
             upgrades: vec!["websocket".into()],
         }],
         upstreams: vec![upstream("api", endpoints)],
+        error_pages: Vec::new(),
     };
     assert_eq!(parsed(CORE), expected);
 }
@@ -244,6 +248,166 @@ fn reads_every_key() {
     let name = Target::Name { host: "my_app.internal.".into(), port: 65535 };
     assert_eq!(config.upstreams[0].endpoints[2].target, name);
     assert_eq!(config.upstreams[0].head_bytes_max, 1024);
+}
+
+#[test]
+fn reads_limits_and_rules() {
+    let config = parsed(
+        r#"
+        [[listeners]]
+        address = "127.0.0.1:1"
+        head_bytes_max = "32KiB"
+        request_line_bytes_max = "32KiB"
+        field_bytes_max = 256
+        pipeline_bytes_max = "64KiB"
+        requests_max = 1_000
+        connections_max = 1
+        client_connections_max = 7
+        body_rate_min = 0
+        send_rate_min = 1
+        methods_refused = ["TRACE", "PURGE"]
+        underscore_fields = "reject"
+        trailers = ["Server-Timing", "x_y"]
+        [listeners.paths]
+        encoded_slash = "pass"
+        backslash = "normalise"
+        encoded_control = "pass"
+        encoded_delimiter = "pass"
+        dot_segments = "reject"
+        parameters = "reject"
+        empty_segments = "normalise"
+        [[listeners]]
+        address = "127.0.0.1:2"
+        methods_refused = []
+        trailers = []
+        head_bytes_max = "1KiB"
+        paths = { encoded_slash = "normalise" }
+        [[routes]]
+        upstream = "api"
+        body_bytes_max = "1048576GiB"
+        upgrades = ["WebSocket", "SPDY/3.1"]
+        [[routes]]
+        name = "none"
+        hosts = ["a.example"]
+        upstream = "api"
+        upgrades = []
+        [upstreams.api]
+        endpoints = ["127.0.0.1:8001"]
+        tunnel_idle_timeout = "0s"
+        quarantine_after = 0
+        quarantine_time = "1h"
+        "#,
+    );
+    let limits = ListenerLimits {
+        request_line_bytes_max: 32 << 10,
+        field_bytes_max: 256,
+        pipeline_bytes_max: 64 << 10,
+        requests_max: 1000,
+        body_rate_min: 0,
+        send_rate_min: 1,
+        connections_max: 1,
+        client_connections_max: 7,
+    };
+    assert_eq!(config.listeners[0].limits, limits);
+    let paths = PathPolicies {
+        encoded_slash: PathPolicy::Pass,
+        backslash: PathPolicy::Normalise,
+        encoded_control: PathPolicy::Pass,
+        encoded_delimiter: PathPolicy::Pass,
+        dot_segments: PathPolicy::Reject,
+        parameters: PathPolicy::Reject,
+        empty_segments: PathPolicy::Normalise,
+    };
+    let rules = RequestRules {
+        methods_refused: MethodSet::new([&b"TRACE"[..], b"PURGE"]),
+        underscore_fields: UnderscoreFields::Reject,
+        trailers: Trailers::Only(vec!["server-timing".into(), "x_y".into()]),
+        paths,
+    };
+    assert_eq!(config.listeners[0].rules, rules);
+    assert_eq!(config.listeners[1].limits, ListenerLimits::default(), "the default stays above a small head");
+    let rules = RequestRules {
+        methods_refused: MethodSet::default(),
+        trailers: Trailers::Only(Vec::new()),
+        paths: PathPolicies { encoded_slash: PathPolicy::Normalise, ..PathPolicies::default() },
+        ..RequestRules::default()
+    };
+    assert_eq!(config.listeners[1].rules, rules);
+    assert_eq!(config.routes[0].body_bytes_max, 1 << 50);
+    assert_eq!(config.routes[0].upgrades, ["websocket".into(), "spdy/3.1".into()]);
+    assert!(config.routes[1].upgrades.is_empty());
+    assert_eq!(config.upstreams[0].tunnel_idle_timeout, Duration::ZERO);
+    assert_eq!(config.upstreams[0].quarantine, Quarantine { strikes_max: 0, time: seconds(3600) });
+}
+
+#[test]
+fn reads_error_pages() {
+    let config = parsed(&completed(
+        r#"
+        [[listeners]]
+        name = "a"
+        address = "127.0.0.1:1"
+        [[listeners]]
+        name = "b"
+        address = "127.0.0.1:2"
+        [[error_pages]]
+        statuses = [404, "5xx"]
+        body = "<p>{reason}"
+        [[error_pages]]
+        statuses = [503, 599, "4xx"]
+        listeners = ["b", "a"]
+        body = ""
+        content_type = "text/plain"
+        [[error_pages]]
+        statuses = [503]
+        body = "the same status, but for every listener"
+        "#,
+    ));
+    let text = |text: &str| PageSegment::Text(text.as_bytes().into());
+    let pages = [
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(404), StatusPattern::Class(5)],
+            listeners: None,
+            content_type: "text/html; charset=utf-8".into(),
+            segments: vec![text("<p>"), PageSegment::Variable(PageVariable::Reason)],
+        },
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(503), StatusPattern::Exact(599), StatusPattern::Class(4)],
+            listeners: Some(vec![1, 0]),
+            content_type: "text/plain".into(),
+            segments: Vec::new(),
+        },
+        ErrorPage {
+            statuses: vec![StatusPattern::Exact(503)],
+            listeners: None,
+            content_type: "text/html; charset=utf-8".into(),
+            segments: vec![text("the same status, but for every listener")],
+        },
+    ];
+    assert_eq!(config.error_pages, pages);
+    assert_eq!(parsed(&format!("error_pages = []\n{}", completed(""))).error_pages, []);
+}
+
+#[test]
+fn refuses_one_error_page_too_many() {
+    let page = |n: usize| format!("[[error_pages]]\nstatuses = [503]\nbody = \"\"\nlisteners = [\"l{n}\"]\n");
+    let listener = |n: usize| format!("[[listeners]]\nname = \"l{n}\"\naddress = \"127.0.0.1:{}\"\n", n + 1);
+    let file = |pages: usize| {
+        let all: String = (0..pages).map(page).chain((0..pages).map(listener)).collect();
+        parse("t.toml", &completed(&all)).map(|config| config.error_pages.len())
+    };
+    assert_eq!(file(1000), Ok(1000));
+    let errors = file(1001).unwrap_err().to_string();
+    assert_eq!(errors, "t.toml:4001:1: this is one page too many; allowed: at most 1000");
+}
+
+/// The reference's defaults, which the decoder reads, are those that the data path documents.
+#[test]
+fn absent_keys_are_the_defaults_of_the_data_path() {
+    let config = parsed(&completed(""));
+    assert_eq!(config.listeners[0].limits, ListenerLimits::default());
+    assert_eq!(config.listeners[0].rules, RequestRules::default());
+    assert_eq!(config.upstreams[0].quarantine, Quarantine::default());
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! The keys of `[process]`, `[admin]`, `[access_log]` and `[resolver]`.
+
+use super::KeyDefault::{Absent, Required, Value};
+use super::{Key, Section};
+
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        section: Section::Process,
+        name: "workers",
+        kind: "string or integer",
+        default: Value("\"auto\""),
+        allowed: "\"auto\" or 1 to 1024",
+        description: "How many worker threads serve; \"auto\" is one for each core that the process may run on.",
+        example: "4",
+    },
+    Key {
+        section: Section::Process,
+        name: "driver",
+        kind: "string",
+        default: Value("\"auto\""),
+        allowed: "\"auto\", \"io_uring\", \"epoll\"",
+        description: "How the workers wait for sockets; \"auto\" is io_uring, and epoll where that is refused.",
+        example: "\"io_uring\"",
+    },
+    Key {
+        section: Section::Process,
+        name: "drain_timeout",
+        kind: "duration",
+        default: Value("\"30s\""),
+        allowed: "\"0s\" to \"8760h\"; \"0s\" cuts at once",
+        description: "How long requests in flight may take to end after SIGTERM before they are cut.",
+        example: "\"1m\"",
+    },
+    Key {
+        section: Section::Process,
+        name: "shutdown_delay",
+        kind: "duration",
+        default: Value("\"0s\""),
+        allowed: "\"0s\" to \"8760h\"",
+        description: "How long connections are still accepted after SIGTERM, while /readyz already fails.",
+        example: "\"5s\"",
+    },
+    Key {
+        section: Section::Admin,
+        name: "address",
+        kind: "string",
+        default: Required,
+        allowed: "IPv4:port, [IPv6]:port or unix:/path, not a listener's",
+        description: "Where /metrics, /healthz and /readyz are served.",
+        example: "\"127.0.0.1:9900\"",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "path",
+        kind: "string",
+        default: Required,
+        allowed: "\"stdout\", \"stderr\" or the path of a file",
+        description: "Where the access log goes.",
+        example: "\"/var/log/corelane/access.log\"",
+    },
+    Key {
+        section: Section::Resolver,
+        name: "servers",
+        kind: "list of strings",
+        default: Absent("the system's servers"),
+        allowed: "one or more IP addresses, with or without a port (53)",
+        description: "The name servers to ask.",
+        example: "[\"127.0.0.53\", \"[2001:db8::53]:5353\"]",
+    },
+    Key {
+        section: Section::Resolver,
+        name: "ttl_min",
+        kind: "duration",
+        default: Value("\"1s\""),
+        allowed: "\"100ms\" to \"8760h\", not above ttl_max",
+        description: "A name is not asked for again sooner, whatever TTL its answer has.",
+        example: "\"5s\"",
+    },
+    Key {
+        section: Section::Resolver,
+        name: "ttl_max",
+        kind: "duration",
+        default: Value("\"5m\""),
+        allowed: "\"100ms\" to \"8760h\", not below ttl_min",
+        description: "A name is asked for again at the latest after this time.",
+        example: "\"1m\"",
+    },
+];

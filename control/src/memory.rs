@@ -1,0 +1,255 @@
+//! What `check` says about memory: the most that the process can take with a configuration, from the limits in it.
+//!
+//! The parts are bounded in `engine/src/memory_bound.rs`. Not in it: the kernel's buffers of sockets, and configurations
+//! from before a reload that long exchanges still use.
+
+use std::fmt;
+use std::sync::Arc;
+
+use corelane_engine::memory_bound::{
+    ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, access_log_bytes,
+    busy_connection_bytes, worker_bytes,
+};
+use corelane_engine::worker;
+
+use crate::config::{Config, ErrorPage, Listener, PageSegment, Target};
+use crate::supervisor::LOG_BATCHES_MAX;
+
+/// The most memory that the process can take. Displayed as the lines of `check`, each with its line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryBound {
+    listeners: Vec<ListenerMemory>,
+    workers: u64,
+    worker_bytes: u64,
+    pooled_connections: u64,
+    access_log_bytes: u64,
+    process_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ListenerMemory {
+    name: Arc<str>,
+    connections: u64,
+    busy_bytes: u64,
+}
+
+impl MemoryBound {
+    /// With as many workers as would be started here.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self::with_workers(config, workers(config, worker::available_cores().len()))
+    }
+
+    fn with_workers(config: &Config, workers: usize) -> Self {
+        let head_bytes_max = config.listeners.iter().map(|it| it.head_bytes_max).max().unwrap_or(0);
+        let per_worker = config.upstreams.iter().map(|upstream| {
+            let endpoints = upstream.endpoints.iter().map(|endpoint| match endpoint.target {
+                Target::Address(_) => 1,
+                Target::Name { .. } => ADDRESSES_OF_A_NAME,
+            });
+            endpoints.sum::<u64>() * upstream.idle_connections_max as u64
+        });
+        let access_log = config.access_log.as_ref();
+        let pages: u64 = config.error_pages.iter().map(|page| page_bytes(page) as u64).sum();
+        Self {
+            listeners: (0..config.listeners.len()).map(|index| listener(config, index)).collect(),
+            workers: workers as u64,
+            worker_bytes: worker_bytes(head_bytes_max),
+            pooled_connections: per_worker.sum::<u64>() * workers as u64,
+            access_log_bytes: access_log
+                .map_or(0, |_| access_log_bytes(LOG_BATCHES_MAX, workers, head_bytes_max)),
+            // A reload has the old pages and the new ones.
+            process_bytes: PROCESS_BYTES + 2 * pages,
+        }
+    }
+
+    /// All of it, in bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.listeners.iter().map(|listener| listener.connections * listener.busy_bytes).sum::<u64>()
+            + self.beside_bytes()
+    }
+
+    /// What is not of connections from clients.
+    fn beside_bytes(&self) -> u64 {
+        self.workers * self.worker_bytes
+            + self.pooled_connections * POOLED_CONNECTION_BYTES
+            + self.access_log_bytes
+            + self.process_bytes
+    }
+}
+
+/// How many workers are started on a machine with so many cores.
+pub(crate) fn workers(config: &Config, cores: usize) -> usize {
+    config.process.workers.unwrap_or(cores).max(1)
+}
+
+fn listener(config: &Config, index: usize) -> ListenerMemory {
+    let Listener { name, head_bytes_max, limits, .. } = &config.listeners[index];
+    let routes = config.routes.iter().filter(|route| route.listeners.contains(&index));
+    let response_heads = routes.map(|route| config.upstreams[route.upstream].head_bytes_max);
+    let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
+    let pages = config.error_pages.iter().filter(holds).map(page_bytes);
+    let limits_of_one = ConnectionLimits {
+        head_bytes_max: *head_bytes_max,
+        host_bytes_max: limits.field_bytes_max.max(limits.request_line_bytes_max).min(*head_bytes_max),
+        pipeline_bytes_max: limits.pipeline_bytes_max,
+        response_head_bytes_max: response_heads.max().unwrap_or(0),
+        answer_bytes_max: pages.max().unwrap_or(0).max(ANSWER_BYTES),
+    };
+    ListenerMemory {
+        name: name.clone(),
+        connections: limits.connections_max as u64,
+        busy_bytes: busy_connection_bytes(&limits_of_one),
+    }
+}
+
+/// A page as it is sent, at most.
+fn page_bytes(page: &ErrorPage) -> usize {
+    let bytes = page.segments.iter().map(|segment| match segment {
+        PageSegment::Text(text) => text.len(),
+        PageSegment::Variable(_) => VARIABLE_BYTES,
+    });
+    bytes.sum()
+}
+
+impl fmt::Display for MemoryBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ListenerMemory { name, connections, busy_bytes } in &self.listeners {
+            let (busy, all) = (shown(*busy_bytes), shown(connections * busy_bytes));
+            let (idle, all_idle) = (shown(IDLE_CONNECTION_BYTES), shown(connections * IDLE_CONNECTION_BYTES));
+            writeln!(
+                f,
+                "memory at most: {name} {connections} connections x {busy} = {all} \
+                 (idle {connections} x {idle} = {all_idle})"
+            )?;
+        }
+        writeln!(
+            f,
+            "memory at most: {} workers x {}, pools {}, access log {}, process {} = {}",
+            self.workers,
+            shown(self.worker_bytes),
+            shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
+            shown(self.access_log_bytes),
+            shown(self.process_bytes),
+            shown(self.beside_bytes())
+        )?;
+        let total = shown(self.total_bytes());
+        writeln!(f, "memory at most: {total} in all, beside the kernel's buffers of sockets")
+    }
+}
+
+/// Rounded up to what a person reads: `233 KiB`, `293 MiB`, `11.1 GiB`.
+fn shown(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    if bytes >= GIB {
+        let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(GIB));
+        return format!("{}.{} GiB", tenths / 10, tenths % 10);
+    }
+    if bytes >= 1 << 20 {
+        format!("{} MiB", bytes.div_ceil(1 << 20))
+    } else {
+        format!("{} KiB", bytes.div_ceil(1 << 10))
+    }
+}
+
+/// Addresses that a name is taken to have. A guess: more do not fit the answer of most servers.
+const ADDRESSES_OF_A_NAME: u64 = 32;
+
+/// The largest answer of Corelane's own without a page. Rounded up.
+const ANSWER_BYTES: usize = 1024;
+
+/// The longest value of a variable of a page. Rounded up.
+const VARIABLE_BYTES: usize = 256;
+
+/// The program, its control thread, the admin server, two configurations. Rounded up from about 10 MiB for a small one.
+const PROCESS_BYTES: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LogTarget, PageVariable, StatusPattern};
+    use crate::fixtures;
+
+    #[test]
+    fn says_what_each_listener_and_all_of_them_can_take() {
+        let mut config = fixtures::config();
+        config.listeners.push(fixtures::listener("inner", "127.0.0.1:1"));
+        config.listeners[1].limits.connections_max = 10;
+        let bound = MemoryBound {
+            worker_bytes: 82 << 20,
+            process_bytes: 64 << 20,
+            ..MemoryBound::with_workers(&config, 4)
+        };
+        let [web, inner] =
+            [&bound.listeners[0], &bound.listeners[1]].map(|listener| shown(listener.busy_bytes));
+        let all = [&bound.listeners[0], &bound.listeners[1]].map(|it| shown(it.connections * it.busy_bytes));
+        let total = shown(bound.total_bytes());
+        let told = bound.to_string();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                &*format!(
+                    "memory at most: web 50000 connections x {web} = {} (idle 50000 x 4 KiB = 196 MiB)",
+                    all[0]
+                ),
+                &format!(
+                    "memory at most: inner 10 connections x {inner} = {} (idle 10 x 4 KiB = 40 KiB)",
+                    all[1]
+                ),
+                "memory at most: 4 workers x 82 MiB, pools 64 KiB, access log 0 KiB, process 64 MiB = 393 MiB",
+                &format!("memory at most: {total} in all, beside the kernel's buffers of sockets"),
+            ]
+        );
+        let each = bound.listeners.iter().map(|it| it.connections * it.busy_bytes).sum::<u64>();
+        assert_eq!(bound.total_bytes(), each + ((4 * 82 + 64) << 20) + (64 << 10));
+        // The route leads to the one upstream from "web" only.
+        assert!(bound.listeners[0].busy_bytes > bound.listeners[1].busy_bytes);
+    }
+
+    #[test]
+    fn every_limit_counts() {
+        let base = fixtures::config();
+        let total = |change: &dyn Fn(&mut Config)| {
+            let mut config = base.clone();
+            change(&mut config);
+            MemoryBound::with_workers(&config, 2).total_bytes()
+        };
+        let least = total(&|_| {});
+        let page = ErrorPage {
+            statuses: vec![StatusPattern::Class(5)],
+            listeners: None,
+            content_type: "text/html".into(),
+            segments: vec![
+                PageSegment::Text(vec![b'x'; 64 << 10].into()),
+                PageSegment::Variable(PageVariable::Reason),
+            ],
+        };
+        let changes: [&dyn Fn(&mut Config); 9] = [
+            &|config| config.listeners[0].limits.connections_max += 1,
+            &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,
+            &|config| config.listeners[0].limits.field_bytes_max *= 2,
+            &|config| config.listeners[0].head_bytes_max *= 2,
+            &|config| config.upstreams[0].head_bytes_max *= 2,
+            &|config| config.upstreams[0].idle_connections_max *= 2,
+            &|config| config.upstreams[0].endpoints.push(fixtures::name_endpoint("app.test", 80, 1)),
+            &|config| config.access_log = Some(LogTarget::Stdout),
+            &|config| config.error_pages = vec![page.clone()],
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(total(change) > least, "change {number}");
+        }
+        assert!(MemoryBound::with_workers(&base, 3).total_bytes() > least);
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        assert_eq!(shown(0), "0 KiB");
+        assert_eq!(shown(1), "1 KiB");
+        assert_eq!(shown((1 << 20) + 1), "2 MiB");
+        assert_eq!(shown(11 << 30), "11.0 GiB");
+        assert_eq!(shown((11 << 30) + 1), "11.1 GiB");
+        assert_eq!(shown(u64::MAX), "17179869184.0 GiB");
+    }
+}

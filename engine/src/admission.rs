@@ -1,0 +1,200 @@
+//! What a worker knows of one listener's limits, and the permit that each of its connections holds.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::counters::{ListenerCounters, PerWorker};
+use crate::deadlines::{DeadlineKey, Deadlines};
+use crate::limits::{ClientKey, IdleKey, IdleList, SharedLimits};
+use crate::snapshot::Listener;
+
+/// Connections told to close in one go at most, so that a flood of newcomers does not keep the worker from the others.
+const YIELD_BATCH: usize = 64;
+
+/// Belongs to the listener's name, as the counters and the limits do: a listener that a reload renames gets another one
+/// for its next connections. In an `Rc`, so that a connection does not touch a count that all cores share.
+pub(crate) struct Admission {
+    worker: usize,
+    counters: PerWorker<ListenerCounters>,
+    limits: Arc<SharedLimits>,
+    idle: IdleList,
+}
+
+impl Admission {
+    pub(crate) fn new(worker: usize, listener: &Listener) -> Self {
+        listener.shared_limits.total.set_max(listener.limits.connections_max);
+        Self {
+            worker,
+            counters: listener.counters.clone(),
+            limits: listener.shared_limits.clone(),
+            idle: IdleList::default(),
+        }
+    }
+
+    /// Takes the limits of a new snapshot over. False when it is another listener's.
+    pub(crate) fn renew(&self, listener: &Listener) -> bool {
+        let is_same = Arc::ptr_eq(&self.limits, &listener.shared_limits);
+        if is_same {
+            self.limits.total.set_max(listener.limits.connections_max);
+        }
+        is_same
+    }
+
+    /// The worker's counters.
+    pub(crate) fn counters(&self) -> &ListenerCounters {
+        self.counters.of(self.worker)
+    }
+
+    /// Whether a worker waits for a connection to end.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.limits.total.is_awaited()
+    }
+
+    /// A permit for one connection, if one is free.
+    pub(crate) fn try_permit(self: &Rc<Self>) -> Option<Permit> {
+        self.limits.total.try_take().then(|| Permit::new(self))
+    }
+
+    /// A permit although none may be free.
+    pub(crate) fn permit_regardless(self: &Rc<Self>) -> Permit {
+        self.limits.total.take_regardless();
+        Permit::new(self)
+    }
+
+    /// Begins to wait for a permit, unless there is one now, and has idle connections make room.
+    pub(crate) fn wait(self: &Rc<Self>, deadlines: &Deadlines) -> Option<Permit> {
+        if self.limits.total.wait(self.worker) {
+            return Some(Permit::new(self));
+        }
+        self.counters().connections_waited.increment();
+        self.make_room(deadlines);
+        // What this worker could not do, others may.
+        self.limits.total.call_for_room();
+        None
+    }
+
+    /// Whether a permit was granted since it began to wait.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.limits.total.is_granted(self.worker)
+    }
+
+    /// That permit; then it does not wait any more.
+    pub(crate) fn take_grant(self: &Rc<Self>) -> Option<Permit> {
+        self.limits.total.take_grant(self.worker).then(|| Permit::new(self))
+    }
+
+    /// Does not wait any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.limits.total.stop_waiting(self.worker);
+    }
+
+    /// Asks every worker to look whether it can do something for those who wait.
+    pub(crate) fn call_for_room(&self) {
+        self.limits.total.call_for_room();
+    }
+
+    /// Does what another worker has called for. Returns whether one has.
+    pub(crate) fn answer_call(&self, deadlines: &Deadlines) -> bool {
+        let is_called = self.limits.total.take_call(self.worker);
+        if is_called {
+            self.make_room(deadlines);
+        }
+        is_called
+    }
+
+    /// Tells idle connections to close for those who wait, the longest idle first.
+    fn make_room(&self, deadlines: &Deadlines) {
+        let limit = &self.limits.total;
+        for _ in 0..YIELD_BATCH {
+            if self.idle.is_empty() {
+                limit.run_dry(self.worker);
+                return;
+            }
+            if !limit.begin_yield() {
+                return;
+            }
+            if let Some(timer) = self.idle.call_first() {
+                deadlines.wake(timer);
+            }
+        }
+        limit.call(self.worker);
+    }
+
+    /// A connection waits for a request and could be closed for another one. Call it when its timer knows its task.
+    pub(crate) fn link_idle(&self, timer: DeadlineKey, deadlines: &Deadlines) -> IdleKey {
+        let key = self.idle.link(timer);
+        if self.limits.total.has_idle(self.worker) {
+            self.make_room(deadlines);
+        }
+        key
+    }
+
+    /// Whether the connection is to close.
+    pub(crate) fn is_called(&self, key: IdleKey) -> bool {
+        self.idle.is_called(key)
+    }
+
+    /// The connection is idle no longer. Returns whether it had been told to close; then a permit that yields is dropped
+    /// next, or [`Self::refuse_to_yield`] called.
+    pub(crate) fn unlink_idle(&self, key: IdleKey) -> bool {
+        self.idle.remove(key)
+    }
+
+    /// A connection that was told to close has become busy: another one may have to.
+    pub(crate) fn refuse_to_yield(&self) {
+        self.limits.total.end_yield();
+    }
+}
+
+/// One connection's place within the limits; given back when dropped, which must be after its socket is closed.
+pub(crate) struct Permit {
+    admission: Rc<Admission>,
+    /// Under which client it is counted, if it is.
+    client: Option<ClientKey>,
+    yields: bool,
+}
+
+impl Permit {
+    fn new(admission: &Rc<Admission>) -> Self {
+        Self { admission: admission.clone(), client: None, yields: false }
+    }
+
+    /// By what it was admitted.
+    pub(crate) fn admission(&self) -> &Rc<Admission> {
+        &self.admission
+    }
+
+    /// Counts the connection under its client. False: it has `max` open already; 0 is no limit.
+    pub(crate) fn admits_client(&mut self, ip: Option<IpAddr>, max: u32) -> bool {
+        // A Unix socket has no address.
+        let Some(ip) = ip.filter(|_| max > 0) else { return true };
+        let client = ClientKey::new(ip);
+        let is_admitted = self.admission.limits.clients.try_take(client, max);
+        self.client = is_admitted.then_some(client);
+        is_admitted
+    }
+
+    /// The connection closes because it was told to.
+    pub(crate) fn begin_yield(&mut self) {
+        self.yields = true;
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.yields
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let SharedLimits { total, clients } = &*self.admission.limits;
+        if let Some(client) = self.client {
+            clients.give_back(client);
+        }
+        total.give_back();
+        if self.yields {
+            total.end_yield();
+        }
+    }
+}

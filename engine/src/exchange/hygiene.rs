@@ -1,0 +1,95 @@
+//! What an exchange leaves behind: a connection for the pool or none, and what the endpoint did wrong.
+
+use corelane_semantics::Method;
+
+use super::Exchange;
+use crate::core::Core;
+use crate::failure::Failure;
+use crate::h1::Leftover;
+use crate::io::{Dial, clock};
+use crate::pool::Pool;
+use crate::reputation::Offence;
+use crate::snapshot::Upstream;
+use crate::tripwire::Tripwire;
+
+impl<S: Dial> Exchange<S> {
+    /// After a complete response: the connection goes to the pool, or it closes.
+    pub(super) fn retire(
+        &mut self,
+        core: &Core<S>,
+        pool: &Pool<S>,
+        upstream: &Upstream,
+        leftover: Leftover<S>,
+    ) {
+        // What answered before it had the whole request, or might have switched protocols, may not agree about where the
+        // next request begins.
+        let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
+        let reusable = self.upstream_keeps && self.request_sent && !self.upload_over && !may_switch;
+        match leftover {
+            Leftover::Idle(stream) if reusable => {
+                pool.check_in(stream, clock::coarse_ms(), upstream);
+                core.keep_ticking();
+            }
+            Leftover::Surplus => {
+                self.note(Tripwire::SurplusBytes);
+                pool.strike(Offence::Surplus, clock::coarse_ms(), upstream);
+                core.keep_ticking();
+            }
+            Leftover::Idle(_) | Leftover::Unfit => {}
+        }
+    }
+
+    /// After a failed attempt: whether the endpoint's connections can be trusted.
+    pub(super) fn judge_endpoint(
+        &mut self,
+        core: &Core<S>,
+        pool: &Pool<S>,
+        upstream: &Upstream,
+        failure: Failure,
+    ) {
+        let Some(offence) = failure.offence() else { return };
+        if offence == Offence::ShortBody {
+            self.note(Tripwire::ShortBody);
+        }
+        pool.strike(offence, clock::coarse_ms(), upstream);
+        core.keep_ticking();
+    }
+
+    /// Notes a final response whose request was not sent in full. A refusal of it is usual; success is not.
+    pub(super) fn note_early_response(&mut self) {
+        if self.status < 400 {
+            self.note(Tripwire::EarlyResponse);
+        }
+    }
+
+    /// Notes something suspicious. Seldom: nobody waits for it.
+    #[cold]
+    pub(crate) fn note(&mut self, tripwire: Tripwire) {
+        self.tripwires.add(tripwire);
+        if let (true, Some(route), Some(endpoint)) = (tripwire.is_of_upstream(), self.route, self.endpoint) {
+            let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
+            upstream.endpoints[endpoint].counters.of(self.worker()).suspicious.add(tripwire);
+        }
+    }
+
+    /// Notes the trailer fields that ended here.
+    pub(super) fn note_trailers(&mut self) {
+        if self.request_trailers.has_dropped() {
+            self.note(Tripwire::RequestTrailerDropped);
+        }
+        if self.response_trailers.has_dropped() {
+            self.note(Tripwire::ResponseTrailerDropped);
+        }
+    }
+
+    /// Counts what was noted.
+    #[cold]
+    pub(super) fn count_tripwires(&self) {
+        for tripwire in self.tripwires.iter() {
+            self.count_listener(|counters| counters.suspicious.add(tripwire));
+            if let Some(route) = self.route {
+                self.snapshot().routes[route].counters.of(self.worker()).suspicious.add(tripwire);
+            }
+        }
+    }
+}

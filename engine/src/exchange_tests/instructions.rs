@@ -1,0 +1,234 @@
+//! What `benches/instructions` counts under callgrind: heads, a chunked body, and whole exchanges over streams in memory
+//! without faults. What these tests assert is only that the measured thing happened; no figure is judged here.
+//!
+//! Callgrind counts while [`measured`] runs, except in the streams' own copying and waiting: nothing here may call those
+//! outside of it, because each entry of one of these functions switches the counting over.
+
+use std::hint::black_box;
+
+use corelane_http1::{
+    CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkEvent, ChunkedDecoder, HeadLimits, HeadScanner, LAST_CHUNK,
+    chunk_header, parse_request, parse_response,
+};
+use corelane_semantics::{RequestHead, ResponseHead};
+
+use super::*;
+
+/// How often each test does what it measures. The script takes the difference of two runs, so that neither the set-up
+/// nor the first round is in its figure.
+const ROUNDS_VARIABLE: &str = "INSTRUCTIONS_ROUNDS";
+
+/// Ten fields as a browser sends them: the request of `benches/http1.rs`.
+const REQUEST: &str = "GET /assets/app/main.js?v=20240611&lang=en HTTP/1.1\r\n\
+Host: www.example.org\r\n\
+Connection: keep-alive\r\n\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36\r\n\
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+Accept-Encoding: gzip, deflate, br, zstd\r\n\
+Accept-Language: en-US,en;q=0.9,de;q=0.8\r\n\
+Referer: https://www.example.org/app/index.html\r\n\
+Cookie: session=3c8a1f0e9b7d4e5fa6b2c1d0e9f8a7b6; theme=dark\r\n\
+X-Forwarded-For: 203.0.113.7\r\n\
+If-None-Match: \"5f3c-61a2b3c4d5e6f\"\r\n\
+\r\n";
+
+/// The head of a response of 1 KiB.
+const RESPONSE: &str = "HTTP/1.1 200 OK\r\n\
+Date: Tue, 11 Jun 2024 10:20:30 GMT\r\n\
+Server: nginx\r\n\
+Content-Type: text/javascript; charset=utf-8\r\n\
+Content-Length: 1024\r\n\
+Connection: keep-alive\r\n\
+Last-Modified: Mon, 10 Jun 2024 08:00:00 GMT\r\n\
+ETag: \"5f3c-61a2b3c4d5e6f\"\r\n\
+Cache-Control: public, max-age=31536000, immutable\r\n\
+\r\n";
+
+/// More than either side of an exchange here sends at once.
+const RECEIVED_BYTES_MAX: usize = 32 * 1024;
+
+/// Where callgrind counts: it finds this function by its name.
+#[inline(never)]
+fn measured(step: &mut dyn FnMut()) {
+    step();
+    // Not a tail call: the function is left when the step is over.
+    black_box(());
+}
+
+fn rounds() -> u32 {
+    std::env::var(ROUNDS_VARIABLE).map_or(1, |rounds| rounds.parse().unwrap())
+}
+
+fn in_chunks(data: &[u8]) -> Vec<u8> {
+    let (mut body, mut header) = (Vec::new(), [0; CHUNK_HEADER_BYTES_MAX]);
+    for chunk in data.chunks(4096) {
+        body.extend_from_slice(chunk_header(&mut header, chunk.len() as u64));
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(CHUNK_END);
+    }
+    body.extend_from_slice(LAST_CHUNK);
+    body.extend_from_slice(CHUNK_END);
+    body
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn request_head() {
+    let (limits, mut head) = (HeadLimits::default(), RequestHead::default());
+    for _ in 0..rounds() {
+        measured(&mut || {
+            let bytes = black_box(REQUEST.as_bytes());
+            let mut scanner = HeadScanner::new();
+            let end = scanner.scan(bytes, &limits).unwrap().unwrap();
+            parse_request(&bytes[scanner.start()..end], &limits, &mut head).unwrap();
+            black_box(&head);
+        });
+    }
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn response_head() {
+    let (limits, mut head) = (HeadLimits::default(), ResponseHead::default());
+    for _ in 0..rounds() {
+        measured(&mut || {
+            let bytes = black_box(RESPONSE.as_bytes());
+            let mut scanner = HeadScanner::new();
+            let end = scanner.scan(bytes, &limits).unwrap().unwrap();
+            parse_response(&bytes[scanner.start()..end], &limits, &mut head).unwrap();
+            black_box(&head);
+        });
+        assert_eq!(head.status, 200);
+    }
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn chunked_body() {
+    let body = in_chunks(&[b'x'; 65_536]);
+    for _ in 0..rounds() {
+        let mut bytes = 0;
+        measured(&mut || {
+            let mut decoder = ChunkedDecoder::new();
+            let mut input = black_box(&body[..]);
+            loop {
+                match decoder.decode(&mut input).unwrap() {
+                    ChunkEvent::Data(data) => bytes += black_box(data).len(),
+                    ChunkEvent::End => break,
+                    ChunkEvent::NeedMore => unreachable!("the body is whole"),
+                }
+            }
+        });
+        assert_eq!(bytes, 65_536);
+    }
+}
+
+/// Two peers without a proxy between them: what an exchange's figure has of the harness. It is small only while the
+/// streams' own work is not counted, which the script checks.
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn streams() {
+    let (mut client, mut origin) = pair(Faults::none());
+    let (message, mut buffer) = ([b'x'; 16 * 1024], vec![0; RECEIVED_BYTES_MAX]);
+    for _ in 0..rounds() {
+        let mut received = [0; 2];
+        measured(&mut || {
+            client.try_send(&[IoSlice::new(&message)]).unwrap();
+            received[0] = origin.try_recv(&mut buffer).unwrap();
+            origin.try_send(&[IoSlice::new(&message)]).unwrap();
+            received[1] = client.try_recv(&mut buffer).unwrap();
+        });
+        assert_eq!(received, [message.len(); 2]);
+    }
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_get() {
+    let request = Message { head: REQUEST.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE.into(), body: vec![b'x'; 1024], chunked: false };
+    exchanges(&request, &response);
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_post() {
+    let body = vec![b'x'; 16 * 1024];
+    let head = REQUEST.replace("GET ", "POST ").replace("\r\n\r\n", "\r\nContent-Length: 16384\r\n\r\n");
+    let request = Message { head, body: body.clone(), chunked: false };
+    let head = RESPONSE.replace("Content-Length: 1024", "Transfer-Encoding: chunked");
+    exchanges(&request, &Message { head, body, chunked: true });
+}
+
+fn wire(message: &Message) -> Vec<u8> {
+    let body = if message.chunked { in_chunks(&message.body) } else { message.body.clone() };
+    [message.head.as_bytes(), &body].concat()
+}
+
+/// Exchanges on one connection each side: the first one opens the upstream's, all others find it in the pool. The proxy
+/// gets one turn when the request is there and one when the response is there.
+fn exchanges(request: &Message, response: &Message) {
+    set_dial_faults(Faults::none());
+    let mut world = World::on(&worker(), Faults::none());
+    let (request_wire, response_wire) = (wire(request), wire(response));
+    let mut origin = None;
+    let (mut at_origin, mut at_client) = (vec![0; RECEIVED_BYTES_MAX], vec![0; RECEIVED_BYTES_MAX]);
+    for _ in 0..rounds() {
+        let mut received = [0; 2];
+        measured(&mut || {
+            send(world.client.stream.as_mut(), &request_wire);
+            turn(&mut world);
+            origin = origin.take().or_else(take_dialled);
+            received[0] = receive(origin.as_mut(), &mut at_origin);
+            send(origin.as_mut(), &response_wire);
+            turn(&mut world);
+            received[1] = receive(world.client.stream.as_mut(), &mut at_client);
+        });
+        assert!(has_arrived(request, &at_origin[..received[0]]), "the request");
+        assert!(has_arrived(response, &at_client[..received[1]]), "the response");
+        assert!(world.session.is_some() && take_dialled().is_none(), "both connections are kept");
+    }
+}
+
+/// Whether these bytes begin as the message does and have its whole body, of which every byte is an x, however framed.
+fn has_arrived(message: &Message, received: &[u8]) -> bool {
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let body_bytes = received[end..].iter().filter(|byte| **byte == b'x').count();
+    received[..12] == message.head.as_bytes()[..12]
+        && body_bytes == message.body.len()
+        && (!message.chunked || received.ends_with(b"\r\n0\r\n\r\n"))
+}
+
+/// Every refusal that is the client's fault ends its connection: each round has a new one, on the same worker.
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn refused_request() {
+    let request = REQUEST.replace("Cookie: ", "Cookie : ").into_bytes();
+    let (core, mut buffer) = (worker(), vec![0; RECEIVED_BYTES_MAX]);
+    for _ in 0..rounds() {
+        let mut world = World::on(&core, Faults::none());
+        let mut received = 0;
+        measured(&mut || {
+            send(world.client.stream.as_mut(), &request);
+            turn(&mut world);
+            received = receive(world.client.stream.as_mut(), &mut buffer);
+        });
+        assert!(buffer[..received].starts_with(b"HTTP/1.1 400 "));
+    }
+}
+
+/// One event: the session runs until it waits.
+fn turn(world: &mut World) {
+    let waker = Waker::from(world.flag.clone());
+    let session = world.session.as_mut().unwrap();
+    assert!(session.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+fn send(stream: Option<&mut MemoryStream>, wire: &[u8]) {
+    let sent = stream.unwrap().try_send(&[IoSlice::new(wire)]).unwrap();
+    assert_eq!(sent, wire.len());
+}
+
+fn receive(stream: Option<&mut MemoryStream>, buffer: &mut [u8]) -> usize {
+    stream.unwrap().try_recv(buffer).unwrap()
+}

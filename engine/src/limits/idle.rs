@@ -1,0 +1,156 @@
+//! The idle connections of one listener on one worker, the longest idle first.
+//!
+//! A connection is in the list while it waits for a request and may be closed for another client. Linking, unlinking and
+//! finding the first one take constant time, however many there are.
+
+use std::cell::RefCell;
+
+use slab::Slab;
+
+use crate::deadlines::DeadlineKey;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// See the module. 16 bytes for each connection that is idle, and as much room is kept as was ever needed.
+#[derive(Debug, Default)]
+pub(crate) struct IdleList {
+    list: RefCell<List>,
+}
+
+/// Names an entry. Must be given back with [`IdleList::remove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdleKey(u32);
+
+#[derive(Debug)]
+struct List {
+    entries: Slab<Entry>,
+    first: u32,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Through which its task is woken.
+    timer: DeadlineKey,
+    previous: u32,
+    next: u32,
+    /// It was told to close, and is no longer linked.
+    is_called: bool,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { entries: Slab::new(), first: NONE, last: NONE }
+    }
+}
+
+impl IdleList {
+    /// A connection becomes idle.
+    pub(crate) fn link(&self, timer: DeadlineKey) -> IdleKey {
+        let mut list = self.list.borrow_mut();
+        let list = &mut *list;
+        let entry = Entry { timer, previous: list.last, next: NONE, is_called: false };
+        let index = u32::try_from(list.entries.insert(entry)).expect("fewer than 2^32 connections");
+        match list.entries.get_mut(list.last as usize) {
+            Some(last) => last.next = index,
+            None => list.first = index,
+        }
+        list.last = index;
+        IdleKey(index)
+    }
+
+    /// Tells the longest idle connection to close; the caller wakes it.
+    pub(crate) fn call_first(&self) -> Option<DeadlineKey> {
+        let mut list = self.list.borrow_mut();
+        let index = list.first;
+        list.unlink(index);
+        let entry = list.entries.get_mut(index as usize)?;
+        entry.is_called = true;
+        Some(entry.timer)
+    }
+
+    /// Whether the connection was told to close.
+    pub(crate) fn is_called(&self, key: IdleKey) -> bool {
+        self.list.borrow().entries.get(key.0 as usize).is_some_and(|entry| entry.is_called)
+    }
+
+    /// The connection is no longer idle. Returns whether it had been told to close.
+    pub(crate) fn remove(&self, key: IdleKey) -> bool {
+        let mut list = self.list.borrow_mut();
+        list.unlink(key.0);
+        list.entries.try_remove(key.0 as usize).is_some_and(|entry| entry.is_called)
+    }
+
+    /// Whether there is none that could be told to close.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.borrow().first == NONE
+    }
+}
+
+impl List {
+    fn unlink(&mut self, index: u32) {
+        let Some(entry) = self.entries.get(index as usize).filter(|entry| !entry.is_called) else { return };
+        let (previous, next) = (entry.previous, entry.next);
+        match self.entries.get_mut(previous as usize) {
+            Some(entry) => entry.next = next,
+            None => self.first = next,
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.previous = previous,
+            None => self.last = previous,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::deadlines::Deadlines;
+    use crate::io::memory::Seed;
+
+    #[test]
+    fn calls_the_longest_idle_first_and_each_once() {
+        let (deadlines, idle) = (Deadlines::new(0), IdleList::default());
+        let timers: Vec<_> = (0..4).map(|_| deadlines.insert()).collect();
+        let keys: Vec<_> = timers.iter().map(|timer| idle.link(*timer)).collect();
+        assert!(!idle.remove(keys[1]), "it becomes busy");
+        assert_eq!(idle.call_first(), Some(timers[0]));
+        assert!(idle.is_called(keys[0]) && !idle.is_called(keys[2]));
+        assert_eq!(idle.call_first(), Some(timers[2]));
+        assert!(idle.remove(keys[0]), "it was called");
+        assert_eq!(idle.call_first(), Some(timers[3]));
+        assert!(idle.is_empty() && idle.call_first().is_none());
+        assert!(idle.remove(keys[2]) && idle.remove(keys[3]));
+    }
+
+    #[test]
+    fn is_a_queue_with_removals_whatever_the_order() {
+        let (deadlines, idle) = (Deadlines::new(0), IdleList::default());
+        let mut seed = Seed::new(7);
+        let (mut model, mut called) = (VecDeque::new(), Vec::new());
+        for _ in 0..50_000 {
+            match seed.below(4) {
+                0 | 1 => {
+                    let timer = deadlines.insert();
+                    model.push_back((timer, idle.link(timer)));
+                }
+                2 if !model.is_empty() => {
+                    let (_, key) = model.remove(seed.below(model.len())).unwrap();
+                    assert!(!idle.remove(key));
+                }
+                _ => {
+                    let first = model.pop_front();
+                    assert_eq!(idle.call_first(), first.map(|(timer, _)| timer));
+                    called.extend(first.map(|(_, key)| key));
+                    if let Some(key) = called.pop().filter(|_| seed.once_in(2)) {
+                        assert!(idle.remove(key));
+                    }
+                }
+            }
+            assert_eq!(idle.is_empty(), model.is_empty());
+        }
+    }
+}

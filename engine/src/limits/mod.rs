@@ -1,0 +1,43 @@
+//! What is limited over all workers: connections of a listener, and of one client.
+//!
+//! This is the only state that workers share. A worker touches it when a connection begins and when it ends, never for a
+//! request; the exception is one relaxed load a response ([`ConnectionLimit::is_awaited`]) of a line that is written
+//! only while the limit is reached.
+
+mod clients;
+mod connections;
+mod idle;
+mod peers;
+
+pub(crate) use self::clients::{ClientKey, ClientLimit};
+pub(crate) use self::connections::ConnectionLimit;
+pub(crate) use self::idle::{IdleKey, IdleList};
+pub use self::peers::Peers;
+
+/// What the workers share of one listener. It belongs to the listener's name and survives reloads; the limits
+/// themselves stand in the snapshot.
+#[derive(Debug)]
+pub struct SharedLimits {
+    pub(crate) total: ConnectionLimit,
+    pub(crate) clients: ClientLimit,
+}
+
+impl SharedLimits {
+    /// With no connection open, for the workers that wake each other through `peers`.
+    #[must_use]
+    pub fn new(peers: &Peers) -> Self {
+        Self { total: ConnectionLimit::new(peers), clients: ClientLimit::default() }
+    }
+
+    /// Connections that are open now, counted exactly.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.total.open()
+    }
+
+    /// Clients that have a connection open now, as far as they were counted.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+}

@@ -1,0 +1,166 @@
+//! How much memory a worker and its connections can take, computed from the limits that bound them.
+//!
+//! Everything here is an upper bound of the process's own resident memory, and none of it is tight: every connection is
+//! taken to be at its worst at once, and every buffer of it to be full, though most pairs of them cannot be. Room that a
+//! buffer has reserved and never written is not resident and not counted. What the kernel keeps for sockets is not counted
+//! either (`net.ipv4.tcp_rmem` and `tcp_wmem`: some MiB for each socket that is full).
+//!
+//! The worst of a connection is a client that sends and does not read, before an endpoint that sends and does not read:
+//!
+//! ```text
+//! client ──▶ held: pipelined requests ──▶ head ──▶ kept: what the endpoint does not take ──▶ endpoint
+//!        ◀── kept: what the client does not take ◀── out: response head ◀── held ◀──
+//! ```
+//!
+//! A side that is blocked is not read for, so that each buffer holds at most what one step received (`RECV_BYTES_MAX`),
+//! beside a head or what may be pipelined.
+
+use corelane_http1::{CHUNK_HEADER_BYTES_MAX, TRAILER_BYTES_MAX};
+
+use crate::access_log::BATCH_BYTES;
+use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES};
+use crate::exchange::RESEND_BODY_BYTES_MAX;
+
+/// The limits that decide how much a connection from a client can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// The listener's `head_bytes_max`.
+    pub head_bytes_max: usize,
+    /// The longest host that a request of the listener can name: a field or a request line, whichever may be longer.
+    pub host_bytes_max: usize,
+    /// The listener's `pipeline_bytes_max`.
+    pub pipeline_bytes_max: usize,
+    /// The largest `head_bytes_max` of the upstreams that the listener's routes lead to.
+    pub response_head_bytes_max: usize,
+    /// The largest body of Corelane's own answers.
+    pub answer_bytes_max: usize,
+}
+
+/// What an idle connection takes at most: its session in its task (1 KiB, which a test holds), and its entries in the
+/// worker's tables, with the room that those grow by.
+pub const IDLE_CONNECTION_BYTES: u64 = 4 * 1024;
+
+/// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
+pub const POOLED_CONNECTION_BYTES: u64 = 512;
+
+/// What a busy connection takes at most, its upstream connection included.
+#[must_use]
+pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
+    let request_head = limits.head_bytes_max + HOST_REPEATS * limits.host_bytes_max + HEAD_ADDITIONS;
+    let response_head = limits.response_head_bytes_max + HEAD_ADDITIONS;
+    let answer = HEAD_ADDITIONS + limits.answer_bytes_max;
+    // The head as it is sent, with a small body, until the response is complete: it may have to be sent again.
+    let head = request_head + RESEND_BODY_BYTES_MAX;
+    // The head, or the answer, that is being written for the client.
+    let out = response_head.max(answer);
+    let held_of_client = limits.head_bytes_max.max(limits.pipeline_bytes_max) + RECV_BYTES_MAX;
+    let kept_for_endpoint = head + RECV_BYTES_MAX + FRAMING;
+    let held_of_endpoint = limits.response_head_bytes_max + RECV_BYTES_MAX;
+    // An answer of Corelane's own may stand behind an interim response that the client does not take.
+    let kept_for_client = response_head + answer.max(RECV_BYTES_MAX + FRAMING);
+    let buffers = [head, out, held_of_client, kept_for_endpoint, held_of_endpoint, kept_for_client];
+    // The free list gives a buffer as large as it keeps them, however little is needed.
+    let buffers: usize = buffers.into_iter().map(|bytes| bytes.max(KEPT_CAPACITY_MAX)).sum();
+    // What `Connection` names is kept for the trailers, on both sides.
+    let nominated = limits.head_bytes_max + limits.response_head_bytes_max;
+    IDLE_CONNECTION_BYTES + BUSY_TASK_BYTES + allocated(buffers + 2 * TRAILER_BYTES_MAX + nominated)
+}
+
+/// What a worker takes at most apart from its connections: its scratch buffer, its free list, its tables for one head and
+/// one path of this size, its ring and its stack.
+#[must_use]
+pub fn worker_bytes(head_bytes_max: usize) -> u64 {
+    let tables = HEAD_TABLES_BYTES + PATH_FORMS * head_bytes_max;
+    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables) + RUNTIME_BYTES
+}
+
+/// What access-log records on their way take at most, with a channel of `batches_max` batches: full ones and emptied ones,
+/// one for each worker, and one for the writer.
+#[must_use]
+pub fn access_log_bytes(batches_max: usize, workers: usize, head_bytes_max: usize) -> u64 {
+    // The last record of a batch goes beyond its size; a byte of a head becomes at most `\u00XX`.
+    let record = 6 * head_bytes_max + RECORD_BYTES;
+    allocated((2 * batches_max + workers + 1) * (BATCH_BYTES + record))
+}
+
+/// With what an allocator adds when it rounds sizes up: an eighth (mimalloc's size classes).
+fn allocated(bytes: usize) -> u64 {
+    let bytes = bytes as u64;
+    bytes + bytes / 8
+}
+
+/// How often a host stands in a written head beyond the once that it was received: `X-Forwarded-Host`, `Forwarded`, and in
+/// front for the access log, where a route sets another one.
+const HOST_REPEATS: usize = 3;
+
+/// What else is added to a head: the client's address, `Via`, `Date`, framing. Rounded up.
+const HEAD_ADDITIONS: usize = 1024;
+
+/// A chunk's header and end, the last chunk, and trailers.
+const FRAMING: usize = CHUNK_HEADER_BYTES_MAX + 16 + TRAILER_BYTES_MAX;
+
+/// The box of an exchange with both of its ends, which a test holds, and that of a tunnel with the part of the snapshot that
+/// it keeps. Rounded up.
+const BUSY_TASK_BYTES: u64 = 16 * 1024;
+
+/// The tables for a request head and a response head of 1000 fields of 20 bytes, with the room that they grow by.
+const HEAD_TABLES_BYTES: usize = 2 * 1000 * 2 * 20;
+
+/// How much larger than a path its two forms and the table of its segments are at worst (`PathBuffers`).
+const PATH_FORMS: usize = 52;
+
+/// An access-log record without what comes from a head: four names of 100 characters, escaped, and numbers. Rounded up.
+const RECORD_BYTES: usize = 8 * 1024;
+
+/// A ring with its completion queue (1.1 MiB), a stack (2 MiB), the runtime's tables. Rounded up.
+const RUNTIME_BYTES: u64 = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::serve;
+    use crate::exchange_tests::{session_over, worker};
+    use crate::io::memory::{Faults, pair};
+
+    const DEFAULTS: ConnectionLimits = ConnectionLimits {
+        head_bytes_max: 16 << 10,
+        host_bytes_max: 8 << 10,
+        pipeline_bytes_max: 16 << 10,
+        response_head_bytes_max: 16 << 10,
+        answer_bytes_max: 256,
+    };
+
+    #[test]
+    fn a_busy_connection_has_no_more_than_six_full_buffers() {
+        let full = |limits: ConnectionLimits| busy_connection_bytes(&limits) / 1024;
+        assert_eq!(full(DEFAULTS), 715);
+        // Each limit counts for every buffer that it bounds.
+        assert_eq!(full(ConnectionLimits { pipeline_bytes_max: 1 << 20, ..DEFAULTS }) - 715, 1008 * 9 / 8);
+        let answer = ConnectionLimits { answer_bytes_max: 256 << 10, ..DEFAULTS };
+        assert!(full(answer) > 715 + 2 * 160, "{}", full(answer));
+    }
+
+    #[test]
+    fn a_larger_limit_is_never_less() {
+        let all = |bytes| ConnectionLimits {
+            head_bytes_max: bytes,
+            host_bytes_max: bytes,
+            pipeline_bytes_max: bytes,
+            response_head_bytes_max: bytes,
+            answer_bytes_max: bytes,
+        };
+        for bytes in (1 << 10..64 << 10).step_by(1 << 10) {
+            assert!(busy_connection_bytes(&all(bytes)) <= busy_connection_bytes(&all(bytes + (1 << 10))));
+        }
+    }
+
+    #[test]
+    fn the_box_of_an_exchange_is_within_its_bound() {
+        let core = worker();
+        let (near, _far) = pair(Faults::none());
+        let mut session = session_over(&core, near);
+        let exchange_bytes = size_of_val(&serve(&mut session)) as u64;
+        // The session's own part of the box is a few words.
+        assert!(exchange_bytes + 1024 <= BUSY_TASK_BYTES / 4, "{exchange_bytes}");
+    }
+}
