@@ -62,9 +62,15 @@ impl Admission {
         Permit::new(self)
     }
 
+    /// Makes the worker the one that waits for all, where all take from one queue. False when another one is.
+    pub(crate) fn begin_queue(&self) -> bool {
+        self.limits.total.begin_queue(self.worker)
+    }
+
     /// Begins to wait for a permit, unless there is one now, and has idle connections make room.
     pub(crate) fn wait(self: &Rc<Self>, deadlines: &Deadlines) -> Option<Permit> {
         if self.limits.total.wait(self.worker) {
+            self.limits.total.end_queue(self.worker);
             return Some(Permit::new(self));
         }
         self.counters().connections_waited.increment();
@@ -81,17 +87,21 @@ impl Admission {
 
     /// That permit; then it does not wait any more.
     pub(crate) fn take_grant(self: &Rc<Self>) -> Option<Permit> {
-        self.limits.total.take_grant(self.worker).then(|| Permit::new(self))
+        self.limits.total.take_grant(self.worker).then(|| {
+            self.limits.total.end_queue(self.worker);
+            Permit::new(self)
+        })
     }
 
     /// Does not wait any more.
     pub(crate) fn stop_waiting(&self) {
         self.limits.total.stop_waiting(self.worker);
+        self.limits.total.end_queue(self.worker);
     }
 
-    /// Asks every worker to look whether it can do something for those who wait.
-    pub(crate) fn call_for_room(&self) {
-        self.limits.total.call_for_room();
+    /// Has every worker look at its queue and whether it can make room.
+    pub(crate) fn call_all(&self) {
+        self.limits.total.call_all();
     }
 
     /// Does what another worker has called for. Returns whether one has.

@@ -155,7 +155,7 @@ impl<S: Dial> ListenerSlot<S> {
     pub(crate) fn abandon(&self) {
         self.stop_waiting();
         if self.is_shared() {
-            self.admission().call_for_room();
+            self.admission().call_all();
         }
         let accepting = self.accepting.take();
         // It may be the last that holds the task: no borrow is held.
@@ -215,8 +215,8 @@ impl<S: Dial> ListenerSlot<S> {
         if !socket.has_waiting() {
             return Err(Batch::Empty);
         }
-        // Where all take from one queue, the worker that waits takes everything that this one sees.
-        if self.is_shared() && admission.is_awaited() {
+        // One that waits for all takes what this worker sees, too.
+        if self.is_shared() && !admission.begin_queue() {
             return Err(Batch::Empty);
         }
         admission.wait(&core.deadlines).ok_or_else(|| {

@@ -13,6 +13,7 @@ mod admin;
 mod balancing;
 mod check;
 mod command_line;
+mod connection_limits;
 mod descriptors;
 mod drain;
 mod driver;

@@ -59,6 +59,8 @@ struct Seldom {
     waiters: AtomicUsize,
     /// Connections that were told to close for those who wait, and have not ended.
     yielding: AtomicUsize,
+    /// The worker that waits for all of them where they take from one queue, plus one.
+    queue_waiter: AtomicUsize,
     /// Whom the next grant is offered to first, so that all get their turn.
     turn: AtomicUsize,
 }
@@ -127,6 +129,17 @@ impl ConnectionLimit {
     /// Whether a worker waits for a connection to end. May be a moment behind.
     pub(crate) fn is_awaited(&self) -> bool {
         self.seldom.0.waiters.load(Relaxed) > 0
+    }
+
+    /// Makes the worker the one that waits for all of them, where they take from one queue. False when another one is:
+    /// that one looks at the queue again after it has given this up, and what this worker saw there is found then.
+    pub(crate) fn begin_queue(&self, worker: usize) -> bool {
+        self.seldom.0.queue_waiter.compare_exchange(0, worker + 1, SeqCst, SeqCst).is_ok()
+    }
+
+    /// The worker looks at the queue again, if it waited for all.
+    pub(crate) fn end_queue(&self, worker: usize) {
+        let _ = self.seldom.0.queue_waiter.compare_exchange(worker + 1, 0, SeqCst, SeqCst);
     }
 
     /// Begins to wait for a permit. True: there is one after all, and it is taken. Otherwise the worker is woken when
@@ -249,6 +262,11 @@ impl ConnectionLimit {
         }
     }
 
+    /// Calls every worker.
+    pub(crate) fn call_all(&self) {
+        (0..self.sides.len()).for_each(|worker| self.call(worker));
+    }
+
     /// Has a worker look at [`Self::take_call`]. One that was called and has not looked yet will see the demand, too.
     pub(crate) fn call(&self, worker: usize) {
         if !self.sides[worker].0.is_called.swap(true, SeqCst) {
@@ -335,6 +353,16 @@ mod tests {
         assert!(limit.is_granted(1 - granted) && !limit.is_awaited());
         limit.stop_waiting(1 - granted);
         assert_eq!(limit.open(), 0);
+    }
+
+    #[test]
+    fn one_worker_waits_for_all_at_one_queue() {
+        let limit = limit(3, 1);
+        assert!(limit.begin_queue(1) && !limit.begin_queue(0) && !limit.begin_queue(1));
+        limit.end_queue(0);
+        assert!(!limit.begin_queue(2), "only the one that waits gives up");
+        limit.end_queue(1);
+        assert!(limit.begin_queue(2));
     }
 
     #[test]

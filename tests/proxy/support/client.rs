@@ -39,6 +39,13 @@ impl Client {
         Ok(Self { wire: Wire::new(Stream::connect(address)?)? })
     }
 
+    /// Connects to `127.0.0.1:1` from another address of this machine.
+    #[track_caller]
+    pub(crate) fn connect_from(source: &str, address: &str) -> Self {
+        let stream = sys::connect_from(source.parse().unwrap(), address.parse().unwrap());
+        Self { wire: Wire::new(Stream::Tcp(stream)).unwrap() }
+    }
+
     /// Sends `request` and reads the response to it. Not for HEAD.
     #[track_caller]
     pub(crate) fn request(&mut self, request: impl AsRef<[u8]>) -> Response {

@@ -5,8 +5,8 @@
 )]
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -53,18 +53,41 @@ pub(crate) fn listen_with_reuseport(port: u16) -> TcpListener {
     let listener = unsafe { TcpListener::from_raw_fd(fd) };
     set_option(&listener, libc::SO_REUSEADDR, 1i32);
     set_option(&listener, libc::SO_REUSEPORT, 1i32);
-    let address = libc::sockaddr_in {
-        sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap(),
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
-        sin_zero: [0; 8],
-    };
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>()).unwrap();
+    bind(fd, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    set_backlog(&listener, 16);
+    listener
+}
+
+/// Connects from an address of this machine that the kernel would not choose.
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    // SAFETY: socket takes three integers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
+    // SAFETY: the descriptor was just made and has no other owner.
+    let stream = unsafe { TcpStream::from_raw_fd(fd) };
+    bind(fd, SocketAddrV4::new(source, 0));
+    let (address, length) = socket_address(to);
+    // SAFETY: the pointer and the length describe `address`, which outlives the call.
+    let result = unsafe { libc::connect(fd, (&raw const address).cast(), length) };
+    assert_eq!(result, 0, "connect: {}", io::Error::last_os_error());
+    stream
+}
+
+fn bind(fd: RawFd, to: SocketAddrV4) {
+    let (address, length) = socket_address(to);
     // SAFETY: the pointer and the length describe `address`, which outlives the call.
     let result = unsafe { libc::bind(fd, (&raw const address).cast(), length) };
     assert_eq!(result, 0, "bind: {}", io::Error::last_os_error());
-    set_backlog(&listener, 16);
-    listener
+}
+
+fn socket_address(address: SocketAddrV4) -> (libc::sockaddr_in, libc::socklen_t) {
+    let address = libc::sockaddr_in {
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap(),
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: address.ip().to_bits().to_be() },
+        sin_zero: [0; 8],
+    };
+    (address, libc::socklen_t::try_from(size_of::<libc::sockaddr_in>()).unwrap())
 }
 
 /// Kills the child when the thread that started it ends, whatever happens to this process.

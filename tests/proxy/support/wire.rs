@@ -107,6 +107,14 @@ impl Wire {
         either!(&mut self.stream, stream => stream.write_all(bytes.as_ref()))
     }
 
+    /// Sends all of it within `time`; false when the peer takes no more.
+    pub(crate) fn send_within(&mut self, time: Duration, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.set_timeouts(time).unwrap();
+        let sent = self.send(bytes).is_ok();
+        self.stream.set_timeouts(DEADLINE).unwrap();
+        sent
+    }
+
     /// Sends `length` bytes of the test pattern from `start` on.
     pub(crate) fn send_pattern(&mut self, start: u64, length: u64) -> io::Result<()> {
         let mut sent = 0;
