@@ -216,7 +216,8 @@ fn body_times() -> Vec<Case> {
         unread,
         Case::new("a response that is read slowly but steadily", GET)
             .replies(&endless)
-            .step(Step::Sip(Duration::from_millis(50), 60))
+            // Slower than the kernel's buffers are found to have room again, faster than TCP's window tells of it.
+            .step(Step::Sip { bytes_max: 16_384, every: Duration::from_millis(50), times: 60 })
             .sees(&endless),
     ]
 }
@@ -238,7 +239,7 @@ fn send_rates() -> Vec<Case> {
             .concat();
     let mut trickle = Case::new("a response that is read in sips", GET)
         .replies(&endless)
-        .step(Step::Sip(Duration::from_millis(200), 60))
+        .step(Step::Sip { bytes_max: 1_000, every: Duration::from_millis(200), times: 60 })
         .logs(&[(200, Some("send_rate"))])
         .end(End::Reset)
         .pooled(false);

@@ -79,6 +79,27 @@ groups! {
     rates_of_responses => limits::SEND_RATES,
 }
 
+/// However the bytes are cut up on their way, the answer is the same.
+#[test]
+fn heads_that_come_byte_by_byte() {
+    for group in [
+        &lengths::BOTH,
+        &lengths::LENGTHS,
+        &heads::LINES,
+        &heads::REQUEST_LINES,
+        &heads::TARGETS,
+        &heads::FIELDS,
+        &hosts::GROUP,
+        &fields::HOPS,
+        &fields::DROPPED,
+        &fields::METHODS,
+        &paths::DEFAULTS,
+        &limits::SIZES,
+    ] {
+        group.run_byte_by_byte();
+    }
+}
+
 /// What issue 3 asks for.
 const ROWS_MIN: usize = 150;
 

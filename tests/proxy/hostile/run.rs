@@ -25,8 +25,18 @@ pub(super) struct Group {
 impl Group {
     /// Runs every row and fails with all that went wrong.
     pub(super) fn run(&self) {
-        let wrong = self.wrong((self.cases)(), ROW_DEADLINE);
-        let count = (self.cases)().len();
+        self.run_cases((self.cases)());
+    }
+
+    /// The same with each byte of the client in a write of its own. Not for groups whose bodies are chunked anew as they
+    /// come.
+    pub(super) fn run_byte_by_byte(&self) {
+        self.run_cases((self.cases)().into_iter().map(Case::byte_by_byte).collect());
+    }
+
+    fn run_cases(&self, cases: Vec<Case>) {
+        let count = cases.len();
+        let wrong = self.wrong(cases, ROW_DEADLINE);
         assert!(wrong.is_empty(), "{}: {} of {count}:\n{}", self.name, wrong.len(), wrong.join("\n"));
     }
 
@@ -276,6 +286,7 @@ fn play(wire: &mut Wire, steps: &[Step]) {
     for step in steps {
         let done = match step {
             Step::Send(bytes) => wire.send(bytes),
+            Step::SendBytes(bytes) => bytes.iter().try_for_each(|byte| wire.send([*byte])),
             Step::HalfClose => wire.half_close(),
             Step::Pause(time) => match wire.silent_for(*time) {
                 Ok(true) => Ok(()),
@@ -289,9 +300,9 @@ fn play(wire: &mut Wire, steps: &[Step]) {
                 std::thread::sleep(*time);
                 Ok(())
             }
-            Step::Sip(pause, count) => (0..*count).try_for_each(|_| {
-                std::thread::sleep(*pause);
-                wire.sip(1_000)
+            Step::Sip { bytes_max, every, times } => (0..*times).try_for_each(|_| {
+                std::thread::sleep(*every);
+                wire.sip(*bytes_max)
             }),
             Step::Drip(bytes, pause) => bytes.iter().try_for_each(|byte| {
                 if wire.silent_for(*pause)? {
@@ -427,7 +438,7 @@ fn strip(new: &mut [(usize, String)], end: &str) -> Option<usize> {
 fn report(case: &Case, wrong: &[String]) -> String {
     let mut text = format!("  {}", case.name);
     for step in &case.client {
-        if let Step::Send(bytes) | Step::Drip(bytes, _) = step {
+        if let Step::Send(bytes) | Step::SendBytes(bytes) | Step::Drip(bytes, _) = step {
             let _ = write!(text, "\n    sent {:?}", shortened(bytes));
         }
     }
