@@ -350,6 +350,27 @@ fn no_machine_of_ours_is_named() {
 }
 
 #[test]
+fn the_tests_that_the_threat_model_names_exist() {
+    let tree = rust();
+    let exists = |module: &str, name: &str| {
+        // A function, or a table of the hostile suite.
+        let (function, table) = (format!("fn {name}("), format!("    {name} => "));
+        let is_there = |source: &Source| {
+            source.path.with_extension("").iter().any(|part| part == module)
+                && (source.text.contains(&function) || source.text.contains(&table))
+        };
+        tree.iter().any(is_there)
+    };
+    let pages = sources(&["threat-model.md"]);
+    let words = pages.iter().flat_map(|page| page.text.split('`').skip(1).step_by(2));
+    let named: Vec<_> = words.filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing = named.iter().filter(|(module, name)| !exists(module, name));
+    let missing: Vec<_> = missing.map(|(module, name)| format!("{module}::{name}")).collect();
+    assert_none("tests that are not there", &missing);
+}
+
+#[test]
 fn rules_are_cited_from_the_current_rfcs() {
     let mut wrong = Vec::new();
     for source in sources(&[".rs", ".md"]) {

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
@@ -211,7 +211,7 @@ impl<S: Dial> Exchange<S> {
         let access_log = local.snapshot().access_log;
         let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
-        let progress = Progress { accepted: 0, at_ms: now_ms };
+        let progress = Progress::starting_at(now_ms);
         Self {
             local,
             listener,
@@ -613,7 +613,7 @@ impl<S: Dial> Exchange<S> {
             Ok(())
         });
         self.request_bytes += handed_on;
-        self.request_progress = Progress { accepted: 0, at_ms: clock::coarse_ms() };
+        self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
         self.response_pace = Pace::starting_at(down.accepted());
         self.upload_over = false;
@@ -664,8 +664,13 @@ impl<S: Dial> Exchange<S> {
             }
             // A long transfer shows in the counters while it runs.
             self.count_moved(down, up, counters);
-            let (due_ms, failure) = self.deadline(core, down, up);
-            timer.poll_until(cx, due_ms).map(|()| Err(failure))
+            loop {
+                let (due_ms, failure) = self.deadline(core, down, up);
+                ready!(timer.poll_until(cx, due_ms));
+                if !self.is_reprieved(failure, down, up) {
+                    return Poll::Ready(Err(failure));
+                }
+            }
         })
         .await;
         self.count_moved(down, up, counters);
@@ -817,7 +822,8 @@ impl<S: Dial> Exchange<S> {
             Poll::Ready(Err(RelayError::Receive(error))) => return Err(Failure::from_response(&error, true)),
             Poll::Ready(Err(RelayError::Send)) => return Err(Failure::ClientGone),
         }
-        self.response_progress = Progress { accepted: down.accepted(), at_ms: clock::coarse_ms() };
+        (self.response_progress.accepted, self.response_progress.at_ms) =
+            (down.accepted(), clock::coarse_ms());
         Ok(true)
     }
 

@@ -60,6 +60,21 @@ impl<S: Dial> ListenerSlot<S> {
         }
     }
 
+    /// The place of a connection that no longer depends on it: one that is removed, with `local` as its last snapshot.
+    pub(crate) fn leave(&self, local: Rc<Local<S>>) -> Self {
+        Self {
+            address: self.address.clone(),
+            index: Cell::new(0),
+            removed: RefCell::new(Some(local)),
+            removed_since_ms: Cell::new(self.removed_since_ms.get()),
+            admission: RefCell::new(self.admission()),
+            waiting: Cell::new(false),
+            retrying: Cell::new(false),
+            closing: Cell::new(true),
+            accepting: RefCell::default(),
+        }
+    }
+
     /// The snapshot that its connections are served from, and its place there.
     pub(crate) fn local(&self, core: &Core<S>) -> (Rc<Local<S>>, usize) {
         let local = match &*self.removed.borrow() {

@@ -168,6 +168,10 @@ pub(crate) trait Downstream {
     /// Bytes that the client's side has taken since its connection began.
     fn accepted(&self) -> u64;
 
+    /// Those of them that the client has really taken: what the kernel still holds for it is not counted. Maybe a system
+    /// call: for seldom use.
+    fn taken(&self) -> u64;
+
     /// From here on both sides are bytes without framing: the rest of what was received counts as the request's body,
     /// which lasts until the client closes its sending side.
     fn start_tunnel(&mut self);
@@ -232,6 +236,9 @@ pub(crate) trait Upstream {
 
     /// Bytes that the upstream's side has taken in this exchange.
     fn accepted(&self) -> u64;
+
+    /// Those of them that the upstream has really taken, as [`Downstream::taken`].
+    fn taken(&self) -> u64;
 
     /// From here on both sides are bytes without framing: what was received behind the response head counts as its body,
     /// which lasts until the upstream closes its sending side.

@@ -1,7 +1,8 @@
 //! The words that logs and metrics have for what went wrong.
 //!
 //! A set of words is an enum without gaps, so that a [`crate::counters::Tally`] of it is one small array. What each word
-//! means, and what to do about it, is in docs/observability.md; a test holds the two together.
+//! means, and what to do about it, is in docs/observability.md, and what becomes of the connections in
+//! docs/threat-model.md; a test holds them together.
 
 /// A set of words, numbered from 0 in the order of [`Word::ALL`].
 pub trait Word: Copy + 'static {
@@ -136,14 +137,17 @@ mod tests {
     use crate::tripwire::Tripwire;
     use std::collections::BTreeSet;
 
-    /// The words of the first column of every table below this heading.
-    fn documented(heading: &str) -> BTreeSet<String> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md");
-        let page = std::fs::read_to_string(path).unwrap();
+    /// The words of the first column of every table below this heading of a page, each of which stands there once.
+    fn documented(page: &str, heading: &str) -> BTreeSet<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
+        let page = std::fs::read_to_string(format!("{path}{page}")).unwrap();
         let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
         let section = section.split("\n## ").next().unwrap();
-        let first = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-        first.map(str::to_owned).collect()
+        let mut words = BTreeSet::new();
+        for word in section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()) {
+            assert!(words.insert(word.to_owned()), "{word} stands twice below {heading}");
+        }
+        words
     }
 
     fn names<W: Word>() -> BTreeSet<String> {
@@ -161,7 +165,9 @@ mod tests {
 
     #[test]
     fn every_word_is_documented_and_nothing_else_is() {
-        assert_eq!(documented("Reasons"), names::<Reason>());
-        assert_eq!(documented("Tripwires"), names::<Tripwire>());
+        assert_eq!(documented("observability.md", "Reasons"), names::<Reason>());
+        assert_eq!(documented("observability.md", "Tripwires"), names::<Tripwire>());
+        let answers = documented("threat-model.md", "Every refused input and its answer");
+        assert_eq!(answers, names::<Reason>());
     }
 }

@@ -72,7 +72,7 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
 ];
 
 impl Known {
-    /// The field of a name, without regard to case (RFC 9110 §5.1).
+    /// The field of a name, without regard to case (RFC 9110 §5.1). The name must be a token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         // Length and first letter leave one candidate: most names are told apart without a comparison.
@@ -99,7 +99,7 @@ impl Known {
             (19, b'p') => Self::ProxyAuthorization,
             _ => return None,
         };
-        name.eq_ignore_ascii_case(candidate.name()).then_some(candidate)
+        is_same_token(name, candidate.name()).then_some(candidate)
     }
 
     /// The name in lower case.
@@ -125,6 +125,18 @@ impl Known {
                 | Self::Upgrade
         )
     }
+}
+
+/// Whether two tokens of one length are the same without regard to case; `lower` is in lower case. Eight bytes at a time: of
+/// the bytes that tokens have, setting 0x20 changes letters, and makes nothing else equal to what a known name has.
+fn is_same_token(name: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+    let (words, rest) = name.as_chunks::<8>();
+    let (lower_words, lower_rest) = lower.as_chunks::<8>();
+    let is_same =
+        |(&word, &lower): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(word) | CASE == u64::from_ne_bytes(lower);
+    words.iter().zip(lower_words).all(is_same)
+        && rest.iter().zip(lower_rest).all(|(&byte, &lower)| byte | 0x20 == lower)
 }
 
 /// One field line.
@@ -252,6 +264,17 @@ mod tests {
             assert!(!name.contains(&b'_'), "parsers look for `_` in other names only");
         }
         assert_eq!(Known::from_name(b"x-other"), None);
+        // Whatever byte of a token stands in a place, only the letter itself is taken for it.
+        for (name, known) in &KNOWN_NAMES {
+            for place in 0..name.len() {
+                for byte in (0x21..0x7f).filter(|byte| !b"\"(),/:;<=>?@[\\]{}".contains(byte)) {
+                    let mut other = name.to_vec();
+                    other[place] = byte;
+                    let is_same = byte.eq_ignore_ascii_case(&name[place]);
+                    assert_eq!(Known::from_name(&other) == Some(*known), is_same, "{}", other.escape_ascii());
+                }
+            }
+        }
         assert_eq!(Known::from_name(b"hosT1"), None);
         assert_eq!(Known::from_name(b""), None);
     }

@@ -103,7 +103,8 @@ impl RequestHead {
             0 | 1 => {}
             _ => return Err(HostError::Repeated),
         }
-        if field.is_some_and(|value| !is_authority(value)) {
+        // RFC 9110 §4.2.1: an http URI with an empty host is invalid.
+        if field.is_some_and(|value| value.is_empty() || !is_authority(value)) {
             return Err(HostError::Invalid);
         }
         match (self.authority, field) {
@@ -146,15 +147,41 @@ fn is_ipv6(literal: &[u8]) -> bool {
 
 /// `reg-name` without `,`: a list of hosts is none. An IPv4 address is one of these.
 fn is_name(name: &[u8]) -> bool {
-    name.iter().enumerate().all(|(at, &byte)| match byte {
+    let is_plain = |&byte: &u8| IS_NAME_BYTE[usize::from(byte)];
+    name.iter().all(is_plain) || name.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => {
             matches!(name.get(at + 1..at + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
         }
-        b'-' | b'.' | b'_' | b'~' => true,
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' => true,
-        _ => byte.is_ascii_alphanumeric(),
+        byte => is_plain(byte),
     })
 }
+
+/// What a name consists of beside escapes: `unreserved` and `sub-delims` of RFC 3986 §2, without `,`.
+const IS_NAME_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 /// Nothing, or a colon and a port, which may be empty.
 fn is_port(text: &[u8]) -> bool {

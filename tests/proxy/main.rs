@@ -41,4 +41,5 @@ mod timeouts;
 mod tripwires;
 mod upgrade;
 mod upstream_restart;
+mod websocket;
 mod workers;

@@ -19,7 +19,9 @@ impl<S: Dial> Exchange<S> {
             return (0, Failure::DrainTimeout);
         }
         self.request_progress.see(up.accepted());
+        self.request_progress.watch(up.is_blocked(), || up.taken());
         self.response_progress.see(down.accepted());
+        self.response_progress.watch(down.is_blocked(), || down.taken());
         let Some(route) = self.route else { return (u64::MAX, Failure::NoRoute) };
         let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
         let listener = self.listener();
@@ -49,7 +51,8 @@ impl<S: Dial> Exchange<S> {
         let (body_rate_min, send_rate_min) = (limits.body_rate_min, limits.send_rate_min);
         let awaits_body = uploads && !held_back && !up.is_blocked();
         let body_rate_due = self.request_pace.due(awaits_body, self.request_bytes, body_rate_min);
-        let send_rate_due = self.response_pace.due(down.is_blocked(), down.accepted(), send_rate_min);
+        let taken = self.response_progress.taken;
+        let send_rate_due = self.response_pace.due(down.is_blocked(), taken, send_rate_min);
         let mut first = request_deadline;
         for other in [
             response_deadline,
@@ -65,18 +68,59 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
+impl<S: Dial> Exchange<S> {
+    /// Whether a deadline that has passed is none, because the side that seemed to stand still has taken bytes from the
+    /// kernel: that wakes nobody before a good part of the socket's buffer is free.
+    pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
+        &mut self,
+        failure: Failure,
+        down: &D,
+        up: &U,
+    ) -> bool {
+        match failure {
+            Failure::ClientStalled | Failure::ClientTooSlow => self.response_progress.see_taken(down.taken()),
+            Failure::UpstreamStalled => self.request_progress.see_taken(up.taken()),
+            _ => false,
+        }
+    }
+}
+
 /// What a side had accepted when it was last seen to move.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub(super) accepted: u64,
+    /// What the peer had really taken when that was last asked; only of meaning while it is waited for.
+    pub(super) taken: u64,
     pub(super) at_ms: u64,
+    is_blocked: bool,
 }
 
 impl Progress {
+    pub(super) fn starting_at(at_ms: u64) -> Self {
+        Self { at_ms, ..Self::default() }
+    }
+
+    /// From the moment on that a peer is waited for, what it really takes is progress too.
+    pub(super) fn watch(&mut self, is_blocked: bool, taken: impl FnOnce() -> u64) {
+        if is_blocked && !self.is_blocked {
+            self.taken = taken();
+        }
+        self.is_blocked = is_blocked;
+    }
+
+    /// Notes what the peer has really taken. Returns whether it is more than was known.
+    pub(super) fn see_taken(&mut self, taken: u64) -> bool {
+        let has_moved = taken > self.taken;
+        if has_moved {
+            (self.taken, self.at_ms) = (taken, clock::coarse_ms());
+        }
+        has_moved
+    }
+
     /// Notes that a side has taken more since it was last looked at.
     fn see(&mut self, accepted: u64) {
         if accepted != self.accepted {
-            *self = Self { accepted, at_ms: clock::coarse_ms() };
+            (self.accepted, self.at_ms) = (accepted, clock::coarse_ms());
         }
     }
 }

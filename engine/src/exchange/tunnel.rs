@@ -7,9 +7,10 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::Exchange;
+use super::deadline::Progress;
 use super::tries::Lease;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
@@ -20,11 +21,11 @@ use crate::local::Local;
 use crate::message::{BodyStep, Downstream, RelayError, Upstream};
 use crate::session::Session;
 
-/// Which directions have ended, and when bytes last moved.
-struct Progress {
-    client_ended: bool,
-    upstream_ended: bool,
-    moved_ms: u64,
+/// Which directions have ended.
+#[derive(Default)]
+struct Ended {
+    client: bool,
+    upstream: bool,
 }
 
 /// One direction after a step.
@@ -48,6 +49,9 @@ impl<S: Dial> Exchange<S> {
         mut up: Box<H1Upstream<S>>,
     ) -> Result<(), Failure> {
         self.leave_snapshot();
+        // Nor is the listener's place needed any more: one that is removed keeps its last snapshot.
+        session.slot = Rc::new(session.slot.leave(self.local.clone()));
+        self.slot = session.slot.clone();
         let local = self.local.clone();
         let (Some(route), Some(endpoint)) = (self.route, self.endpoint) else { return Ok(()) };
         let upstream = &local.snapshot().upstreams[local.snapshot().routes[route].upstream];
@@ -87,20 +91,27 @@ impl<S: Dial> Exchange<S> {
     ) -> Result<(), Failure> {
         down.start_tunnel();
         up.start_tunnel();
-        let mut progress =
-            Progress { client_ended: false, upstream_ended: false, moved_ms: clock::coarse_ms() };
+        let (mut ended, mut progress) = (Ended::default(), Progress::starting_at(clock::coarse_ms()));
         let relayed = poll_fn(|cx| {
-            while self.step_tunnel(cx, core, down, up, &mut progress)? {
-                progress.moved_ms = clock::coarse_ms();
+            while self.step_tunnel(cx, core, down, up, &mut ended)? {
+                progress.at_ms = clock::coarse_ms();
             }
             self.count_moved(down, up, counters);
-            if progress.client_ended && progress.upstream_ended {
+            if ended.client && ended.upstream {
                 return Poll::Ready(Ok(()));
             }
-            let due_ms = due(progress.moved_ms, idle_timeout);
-            timer
-                .poll_until(cx, due_ms)
-                .map(|()| Err(if core.cutting.get() { Failure::DrainTimeout } else { Failure::TunnelIdle }))
+            // A side that reads slowly wakes nobody before a good part of its socket's buffer is free.
+            let is_blocked = down.is_blocked() || up.is_blocked();
+            progress.watch(is_blocked, || down.taken() + up.taken());
+            loop {
+                ready!(timer.poll_until(cx, due(progress.at_ms, idle_timeout)));
+                if core.cutting.get() {
+                    return Poll::Ready(Err(Failure::DrainTimeout));
+                }
+                if !is_blocked || !progress.see_taken(down.taken() + up.taken()) {
+                    return Poll::Ready(Err(Failure::TunnelIdle));
+                }
+            }
         })
         .await;
         self.count_moved(down, up, counters);
@@ -114,23 +125,23 @@ impl<S: Dial> Exchange<S> {
         core: &Core<S>,
         down: &mut D,
         up: &mut U,
-        progress: &mut Progress,
+        ended: &mut Ended,
     ) -> Result<bool, Failure> {
         let mut moved = false;
-        if !progress.client_ended {
+        if !ended.client {
             let step = self.step_to_upstream(cx, core, down, up)?;
             if step == Step::Ended {
                 up.finish();
             }
-            progress.client_ended = matches!(step, Step::Ended | Step::Unwanted);
+            ended.client = matches!(step, Step::Ended | Step::Unwanted);
             moved |= step != Step::Idle;
         }
-        if !progress.upstream_ended {
+        if !ended.upstream {
             let step = self.step_to_client(cx, core, down, up)?;
             if step == Step::Ended {
                 down.finish();
             }
-            progress.upstream_ended = matches!(step, Step::Ended | Step::Unwanted);
+            ended.upstream = matches!(step, Step::Ended | Step::Unwanted);
             moved |= step != Step::Idle;
         }
         Ok(moved)

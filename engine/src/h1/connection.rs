@@ -239,6 +239,11 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
+    /// Bytes that the peer has really taken since the connection began.
+    pub(super) fn taken(&self) -> u64 {
+        self.outbox.accepted().saturating_sub(self.stream.unacknowledged() as u64)
+    }
+
     /// What was moved since the last call.
     pub(super) fn take_moved(&mut self) -> Moved {
         let now = Moved { received: self.inbox.received(), sent: self.outbox.accepted() };

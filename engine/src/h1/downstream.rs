@@ -210,6 +210,10 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
         self.connection.outbox.accepted()
     }
 
+    fn taken(&self) -> u64 {
+        self.connection.taken()
+    }
+
     fn start_tunnel(&mut self) {
         self.connection.reader = BodyReader::UntilClose;
         self.writer = BodyWriter::Plain;

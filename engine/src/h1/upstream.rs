@@ -115,6 +115,10 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         self.connection.outbox.accepted()
     }
 
+    fn taken(&self) -> u64 {
+        self.connection.taken()
+    }
+
     fn start_tunnel(&mut self) {
         self.connection.reader = BodyReader::UntilClose;
         self.writer = BodyWriter::Plain;

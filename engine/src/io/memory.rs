@@ -197,6 +197,10 @@ impl ByteStream for MemoryStream {
         Poll::Ready(Ok(()))
     }
 
+    fn unacknowledged(&self) -> usize {
+        self.outgoing.borrow().bytes.len()
+    }
+
     fn shutdown_write(&mut self) {
         let mut outgoing = self.outgoing.borrow_mut();
         outgoing.ended = true;

@@ -101,6 +101,9 @@ pub(crate) trait ByteStream {
     /// Sends what the stream itself holds back (TLS records); nothing for a plain socket.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// How many of the bytes that were sent the peer has not taken yet. Maybe a system call: for seldom use.
+    fn unacknowledged(&self) -> usize;
+
     /// Closes the sending side: the peer sees the end of the stream.
     fn shutdown_write(&mut self);
 

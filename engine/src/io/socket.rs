@@ -42,6 +42,10 @@ impl ByteStream for Socket {
         Poll::Ready(Ok(()))
     }
 
+    fn unacknowledged(&self) -> usize {
+        syscall::unacknowledged(self.0.raw())
+    }
+
     fn shutdown_write(&mut self) {
         syscall::shutdown(self.0.raw(), libc::SHUT_WR);
     }

@@ -101,6 +101,15 @@ pub(super) fn take_error(fd: RawFd) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
+/// SIOCOUTQ: how much of what was sent the peer has not acknowledged, or not read from a Unix socket. 0 if that cannot be
+/// told.
+pub(super) fn unacknowledged(fd: RawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `bytes`.
+    let told = check(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) });
+    if told.is_ok() { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 /// accept4(2): the accepted socket is non-blocking and close-on-exec. The address is `None` for a Unix socket.
 pub(super) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();

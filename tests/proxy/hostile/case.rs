@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Send(Vec<u8>),
+    /// Each byte in a write of its own.
+    SendBytes(Vec<u8>),
     Pause(Duration),
     /// One byte after another with a pause before each, until the peer ends the connection.
     Drip(Vec<u8>, Duration),
@@ -13,8 +15,12 @@ pub(super) enum Step {
     Reset,
     /// Nothing is read for so long.
     Sleep(Duration),
-    /// Reads a little after each such time, so many times.
-    Sip(Duration, usize),
+    /// Reads at most so many bytes after each such time, so many times.
+    Sip {
+        bytes_max: usize,
+        every: Duration,
+        times: usize,
+    },
 }
 
 /// A row.
@@ -95,6 +101,11 @@ pub(super) enum Received {
     Exactly(Vec<u8>),
     /// At most these bytes, which are no complete request, and then the end of the connection.
     Cut(Vec<u8>),
+    /// This head, then chunks of at most so much data in all and no last one, and then the end of the connection.
+    CutChunks {
+        head: Vec<u8>,
+        data_max: usize,
+    },
     /// These bytes on each of two connections, in this order.
     Twice(Vec<u8>),
 }
@@ -142,6 +153,16 @@ impl Case {
 
     pub(super) fn step(mut self, step: Step) -> Self {
         self.client.push(step);
+        self
+    }
+
+    /// The client sends each byte in a write of its own.
+    pub(super) fn byte_by_byte(mut self) -> Self {
+        for step in &mut self.client {
+            if let Step::Send(bytes) = step {
+                *step = Step::SendBytes(std::mem::take(bytes));
+            }
+        }
         self
     }
 

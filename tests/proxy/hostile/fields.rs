@@ -39,6 +39,9 @@ fn hops() -> Vec<Case> {
     let nominated = |name, option: &str| {
         Case::new(name, get(&format!("Connection: {option}"))).refused(400, "connection_nominates_protected")
     };
+    let framed = |name, lines: &str, body: &str| {
+        Case::new(name, get(lines) + body).refused(400, "connection_nominates_protected")
+    };
     let many = |count: usize| vec!["x"; count].join(",");
     vec![
         ends("Keep-Alive ends here", "Keep-Alive: timeout=5"),
@@ -47,18 +50,27 @@ fn hops() -> Vec<Case> {
         ends("Proxy-Authorization ends here", "Proxy-Authorization: Basic YTpi"),
         ends("Upgrade without Connection ends here", "Upgrade: websocket"),
         ends("an Upgrade that is not allowed ends here", "Connection: upgrade\r\nUpgrade: tls/1.0"),
-        ends("h2c ends here", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__"),
+        ends(
+            "h2c ends here",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk",
+        ),
         ends("HTTP2-Settings ends here by itself", "HTTP2-Settings: AAMAAABkAAQAAP__"),
         ends("what Connection names ends here", "Connection: X-Hop\r\nX-Hop: 1"),
         ends("what Connection names in another case ends here", "Connection: x-hop\r\nX-HOP: 1"),
         ends("as often as it comes", "X-Hop: 1\r\nConnection: X-Hop\r\nX-Hop: 2"),
-        ends("by the second name of a list", "Connection: keep-alive, X-Hop , X-Other\r\nX-Hop: 1\r\nX-Other: 2"),
+        ends(
+            "by the second name of a list",
+            "Connection: keep-alive, X-Hop , X-Other\r\nX-Hop: 1\r\nX-Other: 2",
+        ),
         ends("by the second Connection", "Connection: keep-alive\r\nX-Hop: 1\r\nConnection: X-Hop"),
         ends("empty members mean nothing", "Connection: ,, X-Hop,\r\nX-Hop: 1"),
         ends("TE other than trailers ends here", "TE: gzip, deflate;q=0.5"),
         Case::new("TE: trailers is said anew", get("TE: gzip, trailers\r\nConnection: TE"))
             .arrives(get("TE: trailers\r\nConnection: TE")),
-        Case::new("Connection: close closes", get("Connection: close")).arrives(GET).sees(OK_CLOSE).end(End::Closed),
+        Case::new("Connection: close closes", get("Connection: close"))
+            .arrives(GET)
+            .sees(OK_CLOSE)
+            .end(End::Closed),
         Case::new("Connection: CLOSE closes", get("Connection: X-Hop, CLOSE\r\nX-Hop: 1"))
             .arrives(GET)
             .sees(OK_CLOSE)
@@ -76,13 +88,12 @@ fn hops() -> Vec<Case> {
         protected("Connection: X-Forwarded-For", "X-Forwarded-For", "127.0.0.1"),
         protected("Connection: X-Forwarded-Host", "X-Forwarded-Host", "b"),
         protected("Connection: X-Forwarded-Proto", "X-Forwarded-Proto", "https"),
-        Case::new("Connection: Content-Length", "POST / HTTP/1.1\r\nHost: a\r\nConnection: Content-Length\r\nContent-Length: 3\r\n\r\nabc")
-            .refused(400, "connection_nominates_protected"),
-        Case::new(
+        framed("Connection: Content-Length", "Connection: Content-Length\r\nContent-Length: 3", "abc"),
+        framed(
             "Connection: Transfer-Encoding",
-            "POST / HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        )
-        .refused(400, "connection_nominates_protected"),
+            "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked",
+            "0\r\n\r\n",
+        ),
         Case::new("a second Connection names Host", get("Connection: close\r\nConnection: Host"))
             .refused(400, "connection_nominates_protected"),
         ends("thirty-two options are allowed", &format!("Connection: {}", many(32))),
@@ -195,17 +206,22 @@ fn expectations() -> Vec<Case> {
             .sees([go_on.as_bytes(), OK].concat())
             .pooled(true),
         Case::new("nobody needs to wait for the 100", head.to_owned() + "abc"),
-        Case::new("Expect ends here in HTTP/1.0", "POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc")
-            .arrives("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
-            .sees(OK_CLOSE)
-            .end(End::Closed),
+        Case::new("Expect ends here in HTTP/1.0", {
+            "POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"
+        })
+        .arrives("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+        .sees(OK_CLOSE)
+        .end(End::Closed),
         Case::new("an expectation that nobody knows is the origin's to judge", get("Expect: miracles")),
         Case::new("a request behind a refused expectation is not its body", head)
             .when(When::Head)
             .replies("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nDate: x\r\n\r\nno")
             .then(super::case::Then::Hold)
             .arrives(head)
-            .sees("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nDate: x\r\nConnection: close\r\n\r\nno")
+            .sees(
+                "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nDate: x\r\n\
+                 Connection: close\r\n\r\nno",
+            )
             .end(End::Closed)
             .pooled(false),
     ]

@@ -19,6 +19,7 @@ mod responses;
 mod run;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use self::case::{Case, GET};
 use self::run::Group;
@@ -78,6 +79,27 @@ groups! {
     rates_of_responses => limits::SEND_RATES,
 }
 
+/// However the bytes are cut up on their way, the answer is the same.
+#[test]
+fn heads_that_come_byte_by_byte() {
+    for group in [
+        &lengths::BOTH,
+        &lengths::LENGTHS,
+        &heads::LINES,
+        &heads::REQUEST_LINES,
+        &heads::TARGETS,
+        &heads::FIELDS,
+        &hosts::GROUP,
+        &fields::HOPS,
+        &fields::DROPPED,
+        &fields::METHODS,
+        &paths::DEFAULTS,
+        &limits::SIZES,
+    ] {
+        group.run_byte_by_byte();
+    }
+}
+
 /// What issue 3 asks for.
 const ROWS_MIN: usize = 150;
 
@@ -117,8 +139,12 @@ fn a_row_that_does_not_hold_is_reported_with_its_bytes() {
     for (case, says) in rows {
         let sent =
             format!("{:?}", if case.name == "bad" { bad } else { "GET / HTTP/1.1\r\nHost: a\r\n\r\n" });
-        let wrong = group.wrong(vec![case]).join("\n");
+        let wrong = group.wrong(vec![case], Duration::from_millis(300)).join("\n");
         assert!(wrong.contains(says) && wrong.contains(&sent), "{says:?} is not in {wrong:?}");
     }
-    assert_eq!(group.wrong(vec![good()]), Vec::<String>::new(), "{count} wrong rows and a good one");
+    assert_eq!(
+        group.wrong(vec![good()], Duration::from_secs(5)),
+        Vec::<String>::new(),
+        "{count} wrong rows and a good one"
+    );
 }

@@ -25,14 +25,24 @@ pub(super) struct Group {
 impl Group {
     /// Runs every row and fails with all that went wrong.
     pub(super) fn run(&self) {
-        let wrong = self.wrong((self.cases)());
-        let count = (self.cases)().len();
+        self.run_cases((self.cases)());
+    }
+
+    /// The same with each byte of the client in a write of its own. Not for groups whose bodies are chunked anew as they
+    /// come.
+    pub(super) fn run_byte_by_byte(&self) {
+        self.run_cases((self.cases)().into_iter().map(Case::byte_by_byte).collect());
+    }
+
+    fn run_cases(&self, cases: Vec<Case>) {
+        let count = cases.len();
+        let wrong = self.wrong(cases, ROW_DEADLINE);
         assert!(wrong.is_empty(), "{}: {} of {count}:\n{}", self.name, wrong.len(), wrong.join("\n"));
     }
 
-    /// Runs these rows; each that fails says its name, what was wrong and its bytes.
-    pub(super) fn wrong(&self, cases: Vec<Case>) -> Vec<String> {
-        let mut run = Run::start(self);
+    /// Runs these rows, waiting at most so long for a byte; each that fails says its name, what was wrong and its bytes.
+    pub(super) fn wrong(&self, cases: Vec<Case>, deadline: Duration) -> Vec<String> {
+        let mut run = Run::start(self, deadline);
         let mut verdicts = Vec::new();
         for case in cases {
             let (port, wrong) = run.case(&case);
@@ -55,10 +65,11 @@ struct Run {
     reply: Arc<Mutex<Option<Reply>>>,
     /// How many bytes each upstream connection has brought, and been judged by, so far.
     seen: Vec<usize>,
+    deadline: Duration,
 }
 
 impl Run {
-    fn start(group: &Group) -> Self {
+    fn start(group: &Group, deadline: Duration) -> Self {
         let reply: Arc<Mutex<Option<Reply>>> = Arc::default();
         let origin = Origin::script({
             let reply = Arc::clone(&reply);
@@ -69,7 +80,7 @@ impl Run {
         });
         let base = Setup::origin(&origin).listener("forwarded_fields = []");
         let proxy = (group.setup)(base).start();
-        Self { proxy, origin, reply, seen: Vec::new() }
+        Self { proxy, origin, reply, seen: Vec::new(), deadline }
     }
 
     /// Runs a row; returns the client's port and what went wrong.
@@ -78,7 +89,7 @@ impl Run {
         *lock(&self.reply) = Some(case.reply.clone());
         let failures = self.failures();
         let mut client = self.proxy.client();
-        client.set_deadline(ROW_DEADLINE).expect("a deadline");
+        client.set_deadline(self.deadline).expect("a deadline");
         let port = local_port(&client);
         play(&mut client, &case.client);
         if let Err(what) = observe(&mut client, case) {
@@ -115,6 +126,9 @@ impl Run {
             Received::Nothing => lines.is_empty(),
             Received::Exactly(bytes) => lines == [latin1(bytes)],
             Received::Twice(bytes) => lines == [latin1(bytes), latin1(bytes)],
+            Received::CutChunks { head, data_max } => {
+                lines.len() <= 1 && lines.iter().all(|line| is_cut_within(line, &latin1(head), *data_max))
+            }
             Received::Cut(bytes) => {
                 lines.len() <= 1 && lines.iter().all(|line| latin1(bytes).starts_with(line))
             }
@@ -169,7 +183,7 @@ impl Run {
             if now == expected {
                 return Ok(());
             }
-            if start.elapsed() > COUNTER_DEADLINE {
+            if start.elapsed() > self.deadline.min(COUNTER_DEADLINE) {
                 return Err(format!(
                     "corelane_listener_failures_total: {now:?}\n      instead of {expected:?}"
                 ));
@@ -208,7 +222,7 @@ impl Run {
         let start = Instant::now();
         loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            if text.matches('\n').count() >= total || start.elapsed() > COUNTER_DEADLINE {
+            if text.matches('\n').count() >= total || start.elapsed() > self.deadline.min(COUNTER_DEADLINE) {
                 let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
                 return lines.map(|line| serde_json::from_str(line).expect("a record")).collect();
             }
@@ -233,6 +247,9 @@ impl Received {
             Self::Nothing => "nothing".to_owned(),
             Self::Exactly(bytes) => format!("{:?}", latin1(bytes)),
             Self::Twice(bytes) => format!("twice {:?}", latin1(bytes)),
+            Self::CutChunks { head, data_max } => {
+                format!("{:?} and {data_max} bytes in chunks at most", latin1(head))
+            }
             Self::Cut(bytes) => format!("at most {:?}", latin1(bytes)),
         }
     }
@@ -269,6 +286,7 @@ fn play(wire: &mut Wire, steps: &[Step]) {
     for step in steps {
         let done = match step {
             Step::Send(bytes) => wire.send(bytes),
+            Step::SendBytes(bytes) => bytes.iter().try_for_each(|byte| wire.send([*byte])),
             Step::HalfClose => wire.half_close(),
             Step::Pause(time) => match wire.silent_for(*time) {
                 Ok(true) => Ok(()),
@@ -282,9 +300,9 @@ fn play(wire: &mut Wire, steps: &[Step]) {
                 std::thread::sleep(*time);
                 Ok(())
             }
-            Step::Sip(pause, count) => (0..*count).try_for_each(|_| {
-                std::thread::sleep(*pause);
-                wire.sip(1_000)
+            Step::Sip { bytes_max, every, times } => (0..*times).try_for_each(|_| {
+                std::thread::sleep(*every);
+                wire.sip(*bytes_max)
             }),
             Step::Drip(bytes, pause) => bytes.iter().try_for_each(|byte| {
                 if wire.silent_for(*pause)? {
@@ -318,7 +336,7 @@ fn observe(client: &mut Client, case: &Case) -> Result<(), String> {
             if !bytes.starts_with(&got) {
                 return Err(format!(
                     "the client saw {:?}\n      instead of the beginning of {:?}",
-                    latin1(&got),
+                    shortened(&got),
                     latin1(bytes)
                 ));
             }
@@ -378,7 +396,7 @@ fn exactly(client: &mut Client, bytes: &[u8]) -> Result<(), String> {
     if got == bytes {
         return Ok(());
     }
-    Err(format!("the client saw {:?}\n      instead of {:?}", latin1(&got), latin1(bytes)))
+    Err(format!("the client saw {:?}\n      instead of {:?}", shortened(&got), shortened(bytes)))
 }
 
 /// A plain request after a row; both sides are exact.
@@ -398,6 +416,18 @@ fn answer(path: &str) -> Vec<u8> {
     (ok.trim_end_matches("ok").to_owned() + path).into_bytes()
 }
 
+/// Whether these are a beginning of `head`, or all of it with whole chunks of at most so much data and no last one.
+fn is_cut_within(line: &str, head: &str, data_max: usize) -> bool {
+    let Some(mut rest) = line.strip_prefix(head) else { return head.starts_with(line) };
+    let mut data = 0;
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let Ok(size @ 1..) = usize::from_str_radix(size, 16) else { return false };
+        data += size;
+        rest = after.get(size..).and_then(|after| after.strip_prefix("\r\n")).unwrap_or_default();
+    }
+    data <= data_max && rest.is_empty()
+}
+
 /// Takes `end` off the connection whose bytes end with it; says which one that is.
 fn strip(new: &mut [(usize, String)], end: &str) -> Option<usize> {
     let (connection, bytes) = new.iter_mut().find(|(_, bytes)| bytes.ends_with(end))?;
@@ -408,7 +438,7 @@ fn strip(new: &mut [(usize, String)], end: &str) -> Option<usize> {
 fn report(case: &Case, wrong: &[String]) -> String {
     let mut text = format!("  {}", case.name);
     for step in &case.client {
-        if let Step::Send(bytes) | Step::Drip(bytes, _) = step {
+        if let Step::Send(bytes) | Step::SendBytes(bytes) | Step::Drip(bytes, _) = step {
             let _ = write!(text, "\n    sent {:?}", shortened(bytes));
         }
     }

@@ -1,14 +1,15 @@
 //! Properties that hold for any bytes: nothing panics, splits do not matter, what is written parses back.
 
 use corelane_http1::{
-    CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkError, ChunkEvent, ChunkedDecoder, HeadError, HeadLimits,
-    HeadScanner, LAST_CHUNK, chunk_header, parse_request, parse_response, write_field, write_fields,
-    write_request_line, write_status_line,
+    CHUNK_END, CHUNK_HEADER_BYTES_MAX, HeadError, HeadLimits, HeadScanner, LAST_CHUNK, chunk_header,
+    parse_request, parse_response, write_field, write_fields, write_request_line, write_status_line,
 };
-use corelane_semantics::{Fields, RequestHead, ResponseHead, Span, Version};
+use corelane_semantics::{Fields, RequestHead, ResponseHead, Span, TargetForm, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use crate::feed::{all_ways, decode, ends, scan as scan_with};
 
 /// Pieces that heads and chunked bodies are made of, so that random sequences of them come close to valid ones.
 const PIECES: &[&[u8]] = &[
@@ -87,45 +88,68 @@ fn limits_small() -> impl Strategy<Value = HeadLimits> {
     )
 }
 
-/// Ends of pieces of `length` bytes, from arbitrary numbers; the last one is `length`.
-fn ends(cuts: &[usize], length: usize) -> Vec<usize> {
-    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (length + 1)).chain([length]).collect();
-    ends.sort_unstable();
-    ends
-}
-
 fn scan(bytes: &[u8], limits: &HeadLimits, ends: &[usize]) -> Result<Option<(usize, usize)>, HeadError> {
-    let mut scanner = HeadScanner::new();
-    for &end in ends {
-        if let Some(found) = scanner.scan(&bytes[..end], limits)? {
-            return Ok(Some((scanner.start(), found)));
-        }
-    }
-    Ok(None)
+    scan_with(HeadScanner::new(), bytes, limits, ends)
 }
 
-type Decoded = (Vec<u8>, Result<Option<(Vec<u8>, usize)>, ChunkError>);
+/// What is read from a request: method, target, path, version and fields.
+type Read = (Vec<u8>, Vec<u8>, Vec<u8>, Version, Vec<(Vec<u8>, Vec<u8>)>);
 
-/// The body, and either the trailers and the bytes taken, or nothing of an unfinished body, or the error.
-fn decode(bytes: &[u8], ends: &[usize]) -> Decoded {
-    let mut decoder = ChunkedDecoder::new();
-    let (mut body, mut start) = (Vec::new(), 0);
-    for &end in ends {
-        let mut input = &bytes[start..end];
-        start = end;
-        loop {
-            match decoder.decode(&mut input) {
-                Ok(ChunkEvent::Data(data)) => body.extend_from_slice(data),
-                Ok(ChunkEvent::NeedMore) => break,
-                Ok(ChunkEvent::End) => {
-                    return (body, Ok(Some((decoder.trailers().to_vec(), end - input.len()))));
-                }
-                Err(error) => return (body, Err(error)),
+fn read(bytes: &[u8], ends: &[usize]) -> Result<Option<Read>, HeadError> {
+    let limits = HeadLimits::default();
+    let Some((start, end)) = scan(bytes, &limits, ends)? else { return Ok(None) };
+    let (head, mut out) = (&bytes[start..end], RequestHead::default());
+    parse_request(head, &limits, &mut out)?;
+    let text = |span: Span| span.bytes(head).to_vec();
+    let fields = out.fields.lines().iter().map(|field| (text(field.name), text(field.value))).collect();
+    Ok(Some((text(out.method_token), text(out.target), text(out.path), out.version, fields)))
+}
+
+/// A request head that is valid, with white space and an empty line where they may be, and what is to be read from it.
+fn valid_head() -> impl Strategy<Value = (Vec<u8>, Read)> {
+    let method = token().prop_filter("has a target of its own form", |method| method != b"CONNECT");
+    let space = || "[ \t]{0,3}";
+    let line = (token(), space(), value(), space());
+    let origin =
+        ("/[!-\"$->@-~]{0,40}", proptest::option::of("[!-\"$-~]{0,40}")).prop_map(|(path, query)| {
+            let target = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+            (target, path)
+        });
+    let absolute = ("[hH][tT][tT][pP][sS]?", "[a-z0-9.-]{1,12}(:[0-9]{0,4})?", "(/[!-\"$->@-~]{0,20})?")
+        .prop_map(|(scheme, authority, path)| (format!("{scheme}://{authority}{path}"), path));
+    let target = prop_oneof![4 => origin, 1 => absolute];
+    (any::<bool>(), method, target, any::<bool>(), vec(line, 0..12)).prop_map(
+        |(empty_line, method, (target, path), is_old, lines)| {
+            let mut head = if empty_line { b"\r\n".to_vec() } else { Vec::new() };
+            let version = if is_old { Version::Http10 } else { Version::Http11 };
+            let version_text: &[u8] = if is_old { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" };
+            head.extend_from_slice(&[&method[..], b" ", target.as_bytes(), version_text].concat());
+            for (name, before, value, after) in &lines {
+                head.extend_from_slice(
+                    &[name, &b":"[..], before.as_bytes(), value, after.as_bytes(), b"\r\n"].concat(),
+                );
             }
-        }
-    }
-    (body, Ok(None))
+            head.extend_from_slice(b"\r\n");
+            let fields = lines.into_iter().map(|(name, _, value, _)| (name, value)).collect();
+            (head, (method, target.into_bytes(), path.into_bytes(), version, fields))
+        },
+    )
 }
+
+/// A small change to bytes: one put in, taken out, replaced, or two swapped.
+fn mutated(mut bytes: Vec<u8>, place: usize, byte: u8, kind: u8) -> Vec<u8> {
+    let at = place % bytes.len();
+    match kind % 4 {
+        0 => bytes.insert(at, byte),
+        1 => drop(bytes.remove(at)),
+        2 => bytes[at] = byte,
+        _ => bytes.swap(at, at / 2),
+    }
+    bytes
+}
+
+/// Bytes that change what a head means.
+const POINTED: &[u8] = b"\r\n\0 \t:;,#?%@\\/\"(\x01\x7f\x80a0_-";
 
 fn named_values<'a>(fields: &Fields, head: &'a [u8]) -> Vec<(&'a [u8], &'a [u8])> {
     fields.lines().iter().map(|field| (field.name.bytes(head), field.value.bytes(head))).collect()
@@ -184,6 +208,23 @@ proptest! {
     }
 
     #[test]
+    fn a_valid_head_is_read_as_what_it_says((head, expected) in valid_head()) {
+        let outcome = read(&head, &[head.len()]);
+        prop_assert_eq!(outcome, Ok(Some(expected)));
+    }
+
+    #[test]
+    fn a_valid_head_with_one_change_does_not_depend_on_splits(
+        (head, _) in valid_head(),
+        place in any::<usize>(),
+        byte in prop_oneof![3 => select(POINTED), 1 => any::<u8>()],
+        kind in any::<u8>(),
+    ) {
+        let bytes = mutated(head, place, byte, kind);
+        let _ = all_ways(&bytes, |ends| read(&bytes, ends));
+    }
+
+    #[test]
     fn a_written_request_parses_back(
         method in token(),
         path in "/[!-\"$->@-~]{0,40}",
@@ -203,7 +244,7 @@ proptest! {
         prop_assert_eq!(out.method_token.bytes(&head), &method[..]);
         prop_assert_eq!(out.path.bytes(&head), path.as_bytes());
         prop_assert_eq!(out.query.map(|span| span.bytes(&head)), query.as_ref().map(String::as_bytes));
-        prop_assert_eq!(out.version, Version::Http11);
+        prop_assert_eq!((out.version, out.form), (Version::Http11, TargetForm::Origin));
         let expected: Vec<(&[u8], &[u8])> = lines.iter().map(|(name, value)| (&name[..], &value[..])).collect();
         prop_assert_eq!(named_values(&out.fields, &head), expected);
         assert_lines_without_gaps(&head, &out.fields, out.fields_start, out.fields_end);
@@ -261,5 +302,25 @@ proptest! {
         encoded.extend_from_slice(&next);
         let expected = (chunks.concat(), Ok(Some((lines, taken))));
         prop_assert_eq!(decode(&encoded, &ends(&cuts, encoded.len())), expected);
+    }
+
+    #[test]
+    fn a_valid_body_with_one_change_does_not_depend_on_splits(
+        chunks in vec((vec(any::<u8>(), 1..20), select(&["", ";a", " ; a = \"b\\\"\" ;c"][..])), 0..4),
+        trailers in select(&["", "A: b\r\n", "Cookie: a\r\nB:\r\n"][..]),
+        place in any::<usize>(),
+        byte in prop_oneof![3 => select(POINTED), 1 => any::<u8>()],
+        kind in any::<u8>(),
+    ) {
+        let mut body = Vec::new();
+        for (data, extension) in &chunks {
+            body.extend_from_slice(format!("{:x}{extension}\r\n", data.len()).as_bytes());
+            body.extend_from_slice(&[data, CHUNK_END].concat());
+        }
+        body.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
+        let (_, whole) = decode(&body, &[body.len()]);
+        prop_assert!(matches!(whole, Ok(Some((_, taken))) if taken == body.len()));
+        let bytes = mutated(body, place, byte, kind);
+        let _ = all_ways(&bytes, |ends| decode(&bytes, ends));
     }
 }
