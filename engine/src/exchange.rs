@@ -964,8 +964,9 @@ impl<S: Dial> Exchange<S> {
         }
         match self.persistence {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
-            // A client that did not ask for the close may have sent more: closing over that would reset the connection.
-            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Socket) => Next::Linger,
+            // A client that did not ask for the close may have sent more while the end of the response went out: closing
+            // over that would reset the connection.
+            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Events) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
