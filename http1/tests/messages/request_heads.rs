@@ -225,7 +225,7 @@ fn targets_and_hosts() {
         ("§3.2.2", b"GET http://a?b HTTP/1.0\r\n\r\n", ok("GET http://a?b (absolute: a  b) HTTP/1.0 []")),
         ("§3.2.2", b"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", no(H::Mismatch)),
         ("§3.2.2", b"GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n", no(H::Mismatch)),
-        ("§3.2.2", b"GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", no(H::Mismatch)),
+        ("§3.2.2", b"GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", no(H::Invalid)),
         ("§3.2.2", b"GET http://a/ HTTP/1.1\r\n\r\n", no(H::Missing)),
         ("§3.2.2", b"GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n", no(E::TargetInvalid)),
         ("§3.2.2", b"GET http:a HTTP/1.1\r\nHost: a\r\n\r\n", no(E::TargetInvalid)),
@@ -263,7 +263,7 @@ fn targets_and_hosts() {
         ("§3.2", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", no(H::Repeated)),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", no(H::Repeated)),
         ("§3.2", b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", no(H::Repeated)),
-        ("§3.2", b"GET / HTTP/1.1\r\nHost:\r\n\r\n", ok("GET / [Host=]")),
+        ("§3.2", b"GET / HTTP/1.1\r\nHost:\r\n\r\n", no(H::Invalid)),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", ok("GET / [Host=[::1]:80]")),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", no(H::Invalid)),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", no(H::Invalid)),
@@ -277,6 +277,8 @@ fn targets_and_hosts() {
         ("§3.2", b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", no(H::Invalid)),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: b\xc3\xbccher\r\n\r\n", no(H::Invalid)),
         ("§3.2", b"GET / HTTP/1.1\r\nHost: a%zz\r\n\r\n", no(H::Invalid)),
+        ("§3.2", b"GET / HTTP/1.1\r\nHost: %61\r\n\r\n", no(H::Invalid)),
+        ("§3.2", b"GET / HTTP/1.0\r\nHost: \r\n\r\n", no(H::Invalid)),
     ]);
 }
 
