@@ -103,14 +103,13 @@ impl RequestHead {
             0 | 1 => {}
             _ => return Err(HostError::Repeated),
         }
-        // RFC 9110 §4.2.1: an http URI with an empty host is invalid.
-        if field.is_some_and(|value| value.is_empty() || !is_authority(value)) {
+        if field.is_some_and(|value| !is_authority(value)) {
             return Err(HostError::Invalid);
         }
         match (self.authority, field) {
             (Some(authority), field) => {
                 let authority = authority.bytes(buffer);
-                if !is_authority(authority) || authority.is_empty() {
+                if !is_authority(authority) {
                     return Err(HostError::Invalid);
                 }
                 if field.is_some_and(|value| !value.eq_ignore_ascii_case(authority)) {
@@ -124,8 +123,8 @@ impl RequestHead {
     }
 }
 
-/// Whether the bytes are `host[:port]` by RFC 3986 §3.2.2 and §3.2.3, without user information; empty is allowed
-/// (RFC 9112 §3.2), a port without a host is not.
+/// Whether the bytes are `host[:port]` by RFC 3986 §3.2.2 and §3.2.3, without user information. The host is not empty
+/// (RFC 9110 §4.2.1).
 #[must_use]
 pub fn is_authority(value: &[u8]) -> bool {
     let (is_host, port) = match value.strip_prefix(b"[") {
@@ -135,7 +134,7 @@ pub fn is_authority(value: &[u8]) -> bool {
         },
         None => {
             let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            (is_name(&value[..colon]) && (colon > 0 || value.is_empty()), &value[colon..])
+            (is_name(&value[..colon]) && colon > 0, &value[colon..])
         }
     };
     is_host && is_port(port)
@@ -199,7 +198,6 @@ mod tests {
     #[test]
     fn authorities() {
         for good in [
-            "",
             "a",
             "a.b:80",
             "a:",
@@ -216,6 +214,8 @@ mod tests {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
         for bad in [
+            "",
+            "a%2eb",
             "a b",
             "a@b",
             "a/b",
