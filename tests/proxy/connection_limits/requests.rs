@@ -1,11 +1,6 @@
-//! How many requests one connection may carry, and how much of them is received ahead.
+//! What one connection may ask: `requests_max`, and how much it may pipeline.
 
-use std::thread;
-use std::time::Duration;
-
-use super::connection_limits::holding_origin;
-use crate::support::process;
-use crate::support::{Client, Origin, Setup, alone, client, eventually, ok, settles_at};
+use super::*;
 
 #[test]
 fn closes_after_requests_max() {

@@ -1,9 +1,6 @@
-//! What reloads and drains make of the limit of connections, and of those who wait.
+//! A limit that a reload changes, and listeners that are renamed, removed or drained while clients wait.
 
-use std::time::Duration;
-
-use super::connection_limits::{assert_open, holding_origin, waited, yielded};
-use crate::support::{Client, DEADLINE, Origin, Setup, client, eventually, ok, settles_at};
+use super::*;
 
 #[test]
 fn a_reload_raises_the_limit() {

@@ -1,10 +1,6 @@
-//! How many connections one client may have, over all workers.
+//! `client_connections_max`: the share of one client, over all workers.
 
-use std::thread;
-use std::time::Duration;
-
-use super::connection_limits::{assert_open, waited};
-use crate::support::{Client, Origin, Proxy, Setup, client, ok, settles_at};
+use super::*;
 
 /// So many connections, without those that end at once.
 fn try_clients(count: usize, address: &str) -> Vec<Client> {
