@@ -333,7 +333,7 @@ async def no_readers(proxy):
             client.sendall(b"GET /100m HTTP/1.1\r\nHost: a\r\n\r\n")
             silent[client.fileno()] = (client, time.monotonic())
             poll.register(client, 0)
-        end = time.monotonic() + SEND_TIMEOUT + 20
+        end = time.monotonic() + 2 * SEND_TIMEOUT + 20
         while silent and time.monotonic() < end:
             for descriptor, _ in poll.poll(100):
                 poll.unregister(descriptor)
@@ -341,7 +341,8 @@ async def no_readers(proxy):
                 gone.append(time.monotonic() - began)
                 client.close()
     expect(not silent, f"{len(silent)} clients that never read are kept")
-    expect(max(gone) <= SEND_TIMEOUT + SLACK, f"one stayed for {max(gone):.1f} s")
+    # What a client's kernel has taken is asked for only when the time is over; it may have been at its beginning.
+    expect(max(gone) <= 2 * SEND_TIMEOUT + SLACK, f"one stayed for {max(gone):.1f} s")
     counted = proxy.failures("send_timeout") - before
     expect(counted == count, f"{counted} of {count} are counted as send_timeout")
     await proxy.settle()
@@ -430,7 +431,7 @@ async def pipeline_floods(proxy):
         # Asks and asks, and never reads.
         reader, writer = await connect(proxy.web, limit=1024)
         writer.write(GET * 100_000)
-        await asyncio.sleep(SEND_TIMEOUT + 4)
+        await asyncio.sleep(2 * SEND_TIMEOUT + SLACK)
         writer.transport.abort()
         del reader
 
