@@ -145,18 +145,13 @@ fn is_ipv6(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `reg-name` without `,`: a list of hosts is none. An IPv4 address is one of these.
+/// `reg-name` without `,`: a list of hosts is none; and without escapes: a server that decodes them would see another host
+/// than the routes did. An IPv4 address is one of these.
 fn is_name(name: &[u8]) -> bool {
-    let is_plain = |&byte: &u8| IS_NAME_BYTE[usize::from(byte)];
-    name.iter().all(is_plain) || name.iter().enumerate().all(|(at, byte)| match byte {
-        b'%' => {
-            matches!(name.get(at + 1..at + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
-        }
-        byte => is_plain(byte),
-    })
+    name.iter().all(|&byte| IS_NAME_BYTE[usize::from(byte)])
 }
 
-/// What a name consists of beside escapes: `unreserved` and `sub-delims` of RFC 3986 §2, without `,`.
+/// What a name consists of: `unreserved` and `sub-delims` of RFC 3986 §2, without `,`.
 const IS_NAME_BYTE: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0u8;
