@@ -182,6 +182,10 @@ fn methods() -> Vec<Case> {
 }
 
 fn methods_refused() -> Vec<Case> {
+    let connect = |name, line: &str, body: &str| {
+        Case::new(name, format!("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n{line}\r\n\r\n{body}"))
+            .refused(400, "content_in_connect")
+    };
     let with = |name, method: &str| Case::new(name, format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
     vec![
         with("methods_refused: DELETE", "DELETE").refused(405, "method_refused"),
@@ -189,6 +193,9 @@ fn methods_refused() -> Vec<Case> {
         with("methods_refused: TRACE", "TRACE").refused(405, "method_refused"),
         with("methods_refused: purge is another method", "purge"),
         with("methods_refused: POST is not named", "POST"),
+        connect("methods_refused: CONNECT with a body", "Content-Length: 3", "abc"),
+        connect("methods_refused: CONNECT with a length", "Content-Length: 3", ""),
+        connect("methods_refused: CONNECT with a coding", "Transfer-Encoding: chunked", "0\r\n\r\n"),
     ]
 }
 
