@@ -28,8 +28,12 @@ impl<S: Dial> Exchange<S> {
         let request_ms = self.request_progress.at_ms;
         let uploads = !self.upload_over && !down.is_request_complete();
         // Until it is told to go on, it is the upstream that the client waits for.
-        let held_back = self.expects_continue && self.interims == 0 && self.request_bytes == 0;
-        let request_deadline = if up.is_blocked() && !self.upload_over {
+        let held_back = self.expects_continue && self.request_bytes == 0;
+        // Behind an answer that is no success neither side has to go on with the request (RFC 9112 §9.5).
+        let is_unwanted = self.phase != Phase::Head && self.status >= 300;
+        let request_deadline = if is_unwanted {
+            (u64::MAX, Failure::RequestBodyTimeout)
+        } else if up.is_blocked() && !self.upload_over {
             (due(request_ms, upstream.response_head_timeout), Failure::UpstreamStalled)
         } else if uploads && !held_back {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
@@ -49,7 +53,7 @@ impl<S: Dial> Exchange<S> {
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
         let limits = &listener.limits;
         let (body_rate_min, send_rate_min) = (limits.body_rate_min, limits.send_rate_min);
-        let awaits_body = uploads && !held_back && !up.is_blocked();
+        let awaits_body = uploads && !held_back && !is_unwanted && !up.is_blocked();
         let body_rate_due = self.request_pace.due(awaits_body, self.request_bytes, body_rate_min);
         let taken = self.response_progress.taken;
         let send_rate_due = self.response_pace.due(down.is_blocked(), taken, send_rate_min);
