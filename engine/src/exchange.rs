@@ -90,7 +90,7 @@ pub(crate) struct Exchange<S: Dial> {
     framing: BodyFraming,
     /// 0: no limit.
     body_bytes_max: u64,
-    /// The client may wait for an interim response before it sends its body.
+    /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
     /// One of the two sides speaks of a scheme that authenticates the connection, not the request.
     authenticates_connection: bool,
@@ -881,6 +881,11 @@ impl<S: Dial> Exchange<S> {
                 return Err(Failure::InterimFlood);
             }
             self.interims += 1;
+            if head.status == 100 {
+                // Now it is the client that is waited for.
+                self.expects_continue = false;
+                self.request_progress.at_ms = clock::coarse_ms();
+            }
             written.write_interim(out);
             return Ok(Answer::Interim);
         }

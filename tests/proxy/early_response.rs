@@ -163,3 +163,29 @@ fn an_answer_before_the_body_says_that_the_connection_closes() {
     assert_eq!(head.status(), 401);
     assert!(head.connection_has("close"), "else the next request would be lost: {:?}", head.raw);
 }
+
+#[test]
+fn a_refusal_is_delivered_whole_to_a_client_that_has_stopped_sending() {
+    // RFC 9112 §9.5: who reads a refusal while it sends should stop sending.
+    let origin = Origin::script(|connection| {
+        connection.head().unwrap().unwrap();
+        connection.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 70\r\n\r\n").unwrap();
+        // Takes longer than any limit on how fast a body must come, and nobody reads the body.
+        for _ in 0..7 {
+            std::thread::sleep(Duration::from_secs(1));
+            connection.send("too large ").unwrap();
+        }
+    });
+    let proxy = Setup::origin(&origin)
+        .listener("body_idle_timeout = \"1s\"")
+        .upstream("response_head_timeout = \"1s\"")
+        .start();
+    // One that no longer sends, and one whose body is stuck on its way.
+    let mut silent = proxy.client();
+    silent.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc").unwrap();
+    let stuck = proxy.client();
+    let stuck = std::thread::spawn(move || upload_and_read(stuck, UPLOAD, 100_000_000).unwrap());
+    for response in [silent.response(), stuck.join().unwrap()] {
+        assert_eq!((response.status(), response.text()), (413, "too large ".repeat(7)));
+    }
+}

@@ -28,9 +28,16 @@ impl<S: Dial> Exchange<S> {
         let request_ms = self.request_progress.at_ms;
         let uploads = !self.upload_over && !down.is_request_complete();
         // Until it is told to go on, it is the upstream that the client waits for.
-        let held_back = self.expects_continue && self.interims == 0 && self.request_bytes == 0;
-        let request_deadline = if up.is_blocked() && !self.upload_over {
+        let held_back = self.expects_continue && self.request_bytes == 0;
+        // Behind an answer that is no success neither side has to go on with the request (RFC 9112 §9.5).
+        let is_unwanted = self.phase != Phase::Head && self.status >= 300;
+        let request_deadline = if is_unwanted {
+            (u64::MAX, Failure::RequestBodyTimeout)
+        } else if up.is_blocked() && !self.upload_over {
             (due(request_ms, upstream.response_head_timeout), Failure::UpstreamStalled)
+        } else if uploads && held_back {
+            // Nobody can tell whose fault it is, so it is not the endpoint's: any client could put it there.
+            (due(request_ms, upstream.response_head_timeout), Failure::RequestBodyTimeout)
         } else if uploads {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
         } else if self.phase == Phase::Head {
@@ -48,7 +55,7 @@ impl<S: Dial> Exchange<S> {
         };
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
         // A client that does not send its body must not put the blame on the endpoint.
-        let awaits_client = uploads && !up.is_blocked();
+        let awaits_client = uploads && !is_unwanted && !up.is_blocked();
         let exchange_failure =
             if awaits_client { Failure::RequestBodyTimeout } else { Failure::RequestTimeout };
         let limits = &listener.limits;
