@@ -10,6 +10,7 @@ four ports from FIRST_PORT on are used.
 
 import asyncio
 import contextlib
+import fcntl
 import multiprocessing
 import os
 import random
@@ -19,8 +20,10 @@ import select
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
+import termios
 import time
 import urllib.request
 
@@ -31,7 +34,7 @@ RATE_GRACE = 5
 # A deadline is checked each 100 ms, and two loaded cores need a moment for a thousand closes.
 SLACK = 3
 # What ordinary clients may wait beside the abuse; the generator takes one of two cores.
-P99_MAX_MS = 150
+P99_MAX_MS = 250
 
 GET = b"GET /1k HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -321,9 +324,15 @@ async def slow_readers(proxy):
     )
 
 
+def waiting(client):
+    """The bytes that have arrived and are not read."""
+    return struct.unpack("i", fcntl.ioctl(client, termios.FIONREAD, bytes(4)))[0]
+
+
 async def no_readers(proxy):
     count = 200
     before = proxy.failures("send_timeout")
+    # By descriptor: the client, what has arrived, and when that last grew.
     silent, gone = {}, []
     with Ordinary(proxy.web) as ordinary:
         # Nothing but an error or an end wakes it: what arrives is never read.
@@ -331,21 +340,26 @@ async def no_readers(proxy):
         for _ in range(count):
             client = socket.create_connection(("127.0.0.1", proxy.web), timeout=20)
             client.sendall(b"GET /100m HTTP/1.1\r\nHost: a\r\n\r\n")
-            silent[client.fileno()] = (client, time.monotonic())
+            silent[client.fileno()] = (client, 0, time.monotonic())
             poll.register(client, 0)
-        end = time.monotonic() + SEND_TIMEOUT + 20
-        while silent and time.monotonic() < end:
+        end = time.monotonic() + 2 * SEND_TIMEOUT + 20
+        while silent and (now := time.monotonic()) < end:
             for descriptor, _ in poll.poll(100):
                 poll.unregister(descriptor)
-                client, began = silent.pop(descriptor)
-                gone.append(time.monotonic() - began)
+                client, _, stands_still_since = silent.pop(descriptor)
+                gone.append(time.monotonic() - stands_still_since)
                 client.close()
+            for descriptor, (client, arrived, _) in silent.items():
+                if (more := waiting(client)) > arrived:
+                    silent[descriptor] = (client, more, now)
     expect(not silent, f"{len(silent)} clients that never read are kept")
-    expect(max(gone) <= SEND_TIMEOUT + SLACK, f"one stayed for {max(gone):.1f} s")
+    # What a client's kernel has taken is asked for only when the time is over; it may have been at its beginning.
+    expect(max(gone) <= 2 * SEND_TIMEOUT + SLACK, f"one stayed for {max(gone):.1f} s")
+    expect(min(gone) >= SEND_TIMEOUT - 1, f"one was cut after {min(gone):.1f} s")
     counted = proxy.failures("send_timeout") - before
     expect(counted == count, f"{counted} of {count} are counted as send_timeout")
     await proxy.settle()
-    return f"{count} gone after {min(gone):.1f} to {max(gone):.1f} s; {ordinary.figures()}"
+    return f"{count} gone {min(gone):.1f} to {max(gone):.1f} s after the last byte; {ordinary.figures()}"
 
 
 async def answers(reader, count):
@@ -430,7 +444,7 @@ async def pipeline_floods(proxy):
         # Asks and asks, and never reads.
         reader, writer = await connect(proxy.web, limit=1024)
         writer.write(GET * 100_000)
-        await asyncio.sleep(SEND_TIMEOUT + 4)
+        await asyncio.sleep(2 * SEND_TIMEOUT + SLACK)
         writer.transport.abort()
         del reader
 
@@ -464,7 +478,7 @@ async def half_closes(proxy):
 
     count = 0
     with Ordinary(proxy.web) as ordinary:
-        for _ in range(5):
+        for _ in range(20):
             batch = [one(bytes_) for bytes_ in requests.values() for _ in range(50)]
             count += len(batch)
             await asyncio.gather(*batch)
@@ -513,7 +527,7 @@ async def aborts(proxy):
 
     count = 0
     with Ordinary(proxy.web) as ordinary:
-        for _ in range(3):
+        for _ in range(10):
             batch = [one(*phase, reset) for phase in PHASES for reset in (False, True) for _ in range(30)]
             chance.shuffle(batch)
             count += len(batch)

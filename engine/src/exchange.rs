@@ -25,8 +25,8 @@ use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
-    BodyFraming, Known, Method, PathError, RequestHead, ResponseHead, Span, Version, request_framing,
-    response_framing,
+    BodyFraming, Known, Method, PathError, RequestHead, ResponseHead, Span, TargetForm, Version,
+    request_framing, response_framing,
 };
 
 use self::counting::{count_connect, count_endpoint_failure};
@@ -92,6 +92,8 @@ pub(crate) struct Exchange<S: Dial> {
     body_bytes_max: u64,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
+    /// One of the two sides speaks of a scheme that authenticates the connection, not the request.
+    authenticates_connection: bool,
     request_trailers: TrailerFilter,
     response_trailers: TrailerFilter,
     client_keeps: bool,
@@ -224,6 +226,7 @@ impl<S: Dial> Exchange<S> {
             framing: BodyFraming::None,
             body_bytes_max: 0,
             expects_continue: false,
+            authenticates_connection: false,
             request_trailers: TrailerFilter::default(),
             response_trailers: TrailerFilter::default(),
             client_keeps: false,
@@ -337,9 +340,10 @@ impl<S: Dial> Exchange<S> {
         let mut buffers = core.paths.borrow_mut();
         let paths = buffers.canonicalise(head.path.bytes(bytes), &listener.rules.paths);
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
-        let verdict = self.judge(head, bytes, host, options, paths.map(|paths| paths.canonical));
         let trusted = !listener.trusted_proxies.is_empty()
             && client.ip().is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip)));
+        let canonical = paths.map(|paths| paths.canonical);
+        let verdict = self.judge(head, bytes, host, options, canonical, trusted);
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let host_policy = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
@@ -362,6 +366,7 @@ impl<S: Dial> Exchange<S> {
             forwarded: listener.forwarded,
             host_policy,
             path,
+            max_forwards: max_forwards(head, bytes),
             upgrades: route.map_or(&[], |route| &route.upgrades),
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
                 && head.fields.has_underscore(),
@@ -392,6 +397,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
+        trusted: bool,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
@@ -408,7 +414,19 @@ impl<S: Dial> Exchange<S> {
         if rules.underscore_fields == UnderscoreFields::Reject && head.fields.has_underscore() {
             return Err(Failure::UnderscoreField);
         }
+        let expects = head.version == Version::Http11 && head.fields.count(Known::Expect) > 0;
+        if expects && !is_100_continue(head, bytes) {
+            return Err(Failure::ExpectationUnsupported);
+        }
+        if head.form == TargetForm::Absolute && !trusted && is_https(head.target.bytes(bytes)) {
+            return Err(Failure::SchemeMismatch);
+        }
         let path = path.map_err(Failure::RequestPath)?;
+        if max_forwards(head, bytes) == Some(0) {
+            return Err(Failure::MaxForwards);
+        }
+        self.authenticates_connection = head.fields.count(Known::Authorization) > 0
+            && head.fields.all(Known::Authorization, bytes).any(authenticates_connection);
         self.route = self.snapshot().router.route(self.listener, host, path);
         let Some(route) = self.route.map(|route| &self.snapshot().routes[route]) else {
             return Err(Failure::NoRoute);
@@ -427,7 +445,7 @@ impl<S: Dial> Exchange<S> {
                 return Err(Failure::BodyTooLarge);
             }
             self.body_bytes_max = bytes_max;
-            self.expects_continue = head.version == Version::Http11 && head.fields.count(Known::Expect) > 0;
+            self.expects_continue = expects;
         }
         Ok(())
     }
@@ -453,7 +471,7 @@ impl<S: Dial> Exchange<S> {
         };
         let resendable = self.make_resendable(session);
         // A request that may be sent again does not need the surest look at its connection.
-        let check = if resendable && self.method.is_idempotent() { Check::Events } else { Check::Socket };
+        let check = Check::Socket;
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -633,8 +651,8 @@ impl<S: Dial> Exchange<S> {
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
-                // Bytes of a body that were handed on are gone.
-                let complete = resendable || self.request_bytes == 0;
+                // What was handed on of a body is gone, be it only its end with the trailers.
+                let complete = resendable || (self.request_bytes == 0 && !down.is_request_complete());
                 Err((failure, unanswered && complete && may_send_again(self.method, up.accepted())))
             }
         }
@@ -878,6 +896,12 @@ impl<S: Dial> Exchange<S> {
             return Ok(Answer::Switch);
         }
         self.status = head.status;
+        if head.status == 401 {
+            self.authenticates_connection |= head.fields.lines().iter().any(|field| {
+                field.name.bytes(bytes).eq_ignore_ascii_case(b"www-authenticate")
+                    && authenticates_connection(field.value.bytes(bytes))
+            });
+        }
         self.upstream_keeps =
             head.version == Version::Http11 && !options.close && upstream != BodyFraming::UntilClose;
         // A body without a length goes out in chunks, so that the client can tell its end from a truncation; an
@@ -945,8 +969,9 @@ impl<S: Dial> Exchange<S> {
         }
         match self.persistence {
             Persistence::Close if session.down.has_surplus() => Next::Linger,
-            // A client that did not ask for the close may have sent more: closing over that would reset the connection.
-            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Socket) => Next::Linger,
+            // A client that did not ask for the close may have sent more while the end of the response went out: closing
+            // over that would reset the connection.
+            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Events) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
@@ -988,4 +1013,31 @@ impl<S: Dial> Exchange<S> {
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
+}
+
+/// RFC 9110 §10.1.1: the only expectation there is. Another spelling is what one side obeys and the other does not.
+fn is_100_continue(head: &RequestHead, bytes: &[u8]) -> bool {
+    let value = head.fields.first(Known::Expect, bytes).unwrap_or_default();
+    head.fields.count(Known::Expect) == 1 && value.eq_ignore_ascii_case(b"100-continue")
+}
+
+/// RFC 9110 §7.4: what asks for https has not come by it.
+fn is_https(target: &[u8]) -> bool {
+    target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https:"))
+}
+
+/// How many more hops an OPTIONS or TRACE request may take (RFC 9110 §7.6.2).
+fn max_forwards(head: &RequestHead, bytes: &[u8]) -> Option<u32> {
+    if !matches!(head.method, Method::Options | Method::Trace) {
+        return None;
+    }
+    std::str::from_utf8(head.fields.first(Known::MaxForwards, bytes)?).ok()?.parse().ok()
+}
+
+/// NTLM and Negotiate make one connection the user's: whoever uses it next would be taken for that user.
+fn authenticates_connection(credentials: &[u8]) -> bool {
+    credentials.split(|&byte| byte == b',').any(|member| {
+        let scheme = member.trim_ascii_start().split(|&byte| byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
 }

@@ -28,6 +28,12 @@ pub(crate) enum Failure {
     UnderscoreField,
     /// The listener refuses the method.
     MethodRefused,
+    /// `Expect` is not exactly `100-continue`.
+    ExpectationUnsupported,
+    /// An https target without TLS.
+    SchemeMismatch,
+    /// `Max-Forwards` has run out: this is where the request was to end.
+    MaxForwards,
     /// A body on a request to switch protocols.
     UpgradeWithBody,
     /// The request's body is larger than the route allows.
@@ -112,6 +118,9 @@ impl Failure {
             Self::RequestNomination => (400, Reason::ConnectionNominatesProtected, Downstream),
             Self::UnderscoreField => (400, Reason::UnderscoreField, Downstream),
             Self::MethodRefused => (405, Reason::MethodRefused, Downstream),
+            Self::ExpectationUnsupported => (417, Reason::ExpectationUnsupported, Downstream),
+            Self::SchemeMismatch => (421, Reason::SchemeMismatch, Downstream),
+            Self::MaxForwards => (200, Reason::MaxForwards, Local),
             Self::UpgradeWithBody => (400, Reason::UpgradeWithBody, Downstream),
             Self::BodyTooLarge => (413, Reason::BodyTooLarge, Downstream),
             Self::BodyTooSlow => (408, Reason::BodyRate, Downstream),
@@ -168,9 +177,13 @@ impl Failure {
     pub(crate) const fn offence(self) -> Option<Offence> {
         match self {
             Self::ResponseTruncated => Some(Offence::ShortBody),
-            Self::ResponseHead(_) | Self::ResponseFraming(_) | Self::ResponseChunk(_) => {
-                Some(Offence::Malformed(self.reason()))
-            }
+            Self::ResponseHead(_)
+            | Self::ResponseFraming(_)
+            | Self::ResponseChunk(_)
+            | Self::ResponseOptions
+            | Self::InterimFlood
+            | Self::UnexpectedSwitch
+            | Self::SwitchMismatch => Some(Offence::Malformed(self.reason())),
             _ => None,
         }
     }

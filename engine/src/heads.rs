@@ -62,6 +62,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) host_policy: &'a HostPolicy,
     /// The path as it is forwarded.
     pub(crate) path: &'a [u8],
+    /// How many more hops the request may take, this one included; never 0.
+    pub(crate) max_forwards: Option<u32>,
     /// The protocols that the client may switch to, if it asks to.
     pub(crate) upgrades: &'a [Box<str>],
     /// Whether fields with `_` in their name end here.
@@ -89,6 +91,11 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         write_odd_length(out, &self.head.fields, self.bytes, self.framing);
+        if let Some(hops) = self.max_forwards {
+            out.extend_from_slice(b"Max-Forwards: ");
+            write_decimal(out, u64::from(hops.saturating_sub(1)));
+            out.extend_from_slice(b"\r\n");
+        }
         words.upgrade = self.write_upgrade(out);
         let accepts_trailers = self.accepts_trailers();
         if accepts_trailers {
@@ -217,12 +224,14 @@ impl UpstreamHead<'_> {
                     self.dropped_underscore.set(true);
                     return false;
                 }
-                !self.options.nominate(field, self.bytes) && (self.trusted || !is_origin_claim(name))
+                !self.options.nominate(field, self.bytes)
+                    && ((self.trusted && !name.contains(&b'_')) || !is_origin_claim(name))
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
             }
             Some(Known::Host) => keep_host,
+            Some(Known::MaxForwards) => self.max_forwards.is_none(),
             // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
             Some(Known::Expect) => self.head.version == Version::Http11,
             Some(Known::XForwardedFor) => self.trusted && !self.forwarded.x_forwarded,
@@ -256,7 +265,7 @@ impl UpstreamHead<'_> {
         if !self.trusted || fields.count(Known::XForwardedProto) == 0 {
             out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
         }
-        if !self.trusted || fields.count(Known::XForwardedHost) == 0 {
+        if !self.host.is_empty() && (!self.trusted || fields.count(Known::XForwardedHost) == 0) {
             write_field(out, b"X-Forwarded-Host", self.host);
         }
     }
@@ -265,7 +274,9 @@ impl UpstreamHead<'_> {
     fn write_forwarded(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Forwarded: ");
         if self.trusted {
-            for earlier in self.head.fields.all(Known::Forwarded, self.bytes) {
+            // An open quote would swallow what is added behind it.
+            let is_closed = |value: &&[u8]| value.iter().filter(|&&byte| byte == b'"').count() % 2 == 0;
+            for earlier in self.head.fields.all(Known::Forwarded, self.bytes).filter(is_closed) {
                 out.extend_from_slice(earlier);
                 out.extend_from_slice(b", ");
             }

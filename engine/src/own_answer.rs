@@ -71,7 +71,8 @@ impl OwnAnswer<'_> {
         match status {
             // RFC 9110 §15.6.4.
             503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
-            405 => self.write_allow(out),
+            // 200: an OPTIONS request that was to end here.
+            405 | 200 => self.write_allow(out),
             _ => {}
         }
         self.persistence.write(out);

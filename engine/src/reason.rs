@@ -55,6 +55,8 @@ words! {
         MethodRefused = "method_refused",
         BodyTooLarge = "body_too_large",
         UpgradeWithBody = "upgrade_with_body",
+        ExpectationUnsupported = "expectation_unsupported",
+        SchemeMismatch = "scheme_mismatch",
 
         HeadTooLarge = "head_too_large",
         RequestLineTooLong = "request_line_too_long",
@@ -126,6 +128,7 @@ words! {
         NoRoute = "no_route",
         NoEndpoint = "no_endpoint",
         DescriptorsExhausted = "descriptors_exhausted",
+        MaxForwards = "max_forwards",
         TunnelIdleTimeout = "tunnel_idle_timeout",
         DrainTimeout = "drain_timeout",
     }

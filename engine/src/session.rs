@@ -43,6 +43,9 @@ const TURN_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a closing connection is read on, so that the client can read the answer before its own bytes are refused.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same while others wait for a place.
+const LINGER_TIMEOUT_CROWDED: Duration = Duration::from_millis(500);
+
 /// See the module.
 pub(crate) struct Session<S: Dial> {
     pub(crate) core: Rc<Core<S>>,
@@ -256,7 +259,9 @@ impl<S: Dial> Session<S> {
     /// client would lose the answer that it has not read yet.
     async fn linger(&mut self) {
         self.down.finish();
-        let due_ms = due(clock::coarse_ms(), LINGER_TIMEOUT);
+        // Its place may be wanted: what a client does not read within this time it is not waiting for.
+        let timeout = if self.slot.is_crowded() { LINGER_TIMEOUT_CROWDED } else { LINGER_TIMEOUT };
+        let due_ms = due(clock::coarse_ms(), timeout);
         poll_fn(|cx| {
             loop {
                 match self.down.poll_discard(cx, self.core.lent()) {

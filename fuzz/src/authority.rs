@@ -2,9 +2,9 @@
 
 use crate::head::{Parts, Request};
 
-/// [ uri-host [ ":" port ] ], without user information; a port only behind a host.
+/// uri-host [ ":" port ], without user information; the host is not empty and has no escapes.
 pub fn is_authority(text: &[u8]) -> bool {
-    text.is_empty() || split(text).is_some()
+    split(text).is_some()
 }
 
 /// uri-host ":" port, the port from 1 to 65535.
@@ -45,7 +45,10 @@ fn split(text: &[u8]) -> Option<Option<u32>> {
         at += 1;
     } else {
         while at < text.len() && text[at] != b':' {
-            at += name_character(&text[at..])?;
+            if !is_name_character(text[at]) {
+                return None;
+            }
+            at += 1;
         }
         if at == 0 {
             return None;
@@ -62,12 +65,9 @@ fn split(text: &[u8]) -> Option<Option<u32>> {
     }
 }
 
-/// The length of an `unreserved`, `pct-encoded` or `sub-delims` without `,`.
-fn name_character(text: &[u8]) -> Option<usize> {
-    match *text.first()? {
-        b'%' => (text.get(1)?.is_ascii_hexdigit() && text.get(2)?.is_ascii_hexdigit()).then_some(3),
-        byte => (byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte)).then_some(1),
-    }
+/// `unreserved`, and `sub-delims` without `,`.
+fn is_name_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte)
 }
 
 /// RFC 3986 §3.2.2: `IPv6address`, as eight groups of which `::` stands for one or more; std's parser takes no more and no

@@ -49,9 +49,10 @@ fn declared(fields: &[Field], minor: u8) -> Option<Option<Framing>> {
     match (&lengths[..], &codings[..]) {
         ([], []) => Some(None),
         ([length], []) => {
+            // Digits alone, and no more than signed 64 bits hold.
             let is_number = matches!(length.len(), 1..=19) && length.iter().all(|byte| byte.is_ascii_digit());
-            let text = std::str::from_utf8(length).ok()?;
-            if is_number { Some(Some(Framing::Length(text.parse().ok()?))) } else { None }
+            let number: i64 = std::str::from_utf8(length).ok()?.parse().ok()?;
+            if is_number { Some(Some(Framing::Length(u64::try_from(number).ok()?))) } else { None }
         }
         ([], [coding]) => {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked") && minor == 1;

@@ -178,7 +178,7 @@ fn parts(method: &[u8], target: &[u8]) -> Parsed<Parts> {
         authority.push(target[at]);
         at += 1;
     }
-    if authority.is_empty() || !crate::authority::is_authority(&authority) {
+    if !crate::authority::is_authority(&authority) {
         return Err(Stop::Refused);
     }
     let (path, query) = path_and_query(&target[at..]);

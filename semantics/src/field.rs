@@ -6,6 +6,8 @@ use crate::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Known {
+    /// RFC 9110 §11.6.2.
+    Authorization,
     /// RFC 9110 §7.6.1.
     Connection,
     /// RFC 9110 §8.6.
@@ -22,6 +24,8 @@ pub enum Known {
     Http2Settings,
     /// Obsolete, hop-by-hop (RFC 2068 §19.7.1.1).
     KeepAlive,
+    /// RFC 9110 §7.6.2.
+    MaxForwards,
     /// Hop-by-hop (RFC 9110 §11.7.1).
     ProxyAuthenticate,
     /// Hop-by-hop (RFC 9110 §11.7.2).
@@ -50,6 +54,7 @@ const KNOWN_COUNT: usize = Known::XForwardedProto as usize + 1;
 
 /// Name in lower case, and the field.
 const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
+    (b"authorization", Known::Authorization),
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
     (b"date", Known::Date),
@@ -58,6 +63,7 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
     (b"host", Known::Host),
     (b"http2-settings", Known::Http2Settings),
     (b"keep-alive", Known::KeepAlive),
+    (b"max-forwards", Known::MaxForwards),
     (b"proxy-authenticate", Known::ProxyAuthenticate),
     (b"proxy-authorization", Known::ProxyAuthorization),
     (b"proxy-connection", Known::ProxyConnection),
@@ -88,6 +94,8 @@ impl Known {
             (9, b'f') => Self::Forwarded,
             (10, b'c') => Self::Connection,
             (10, b'k') => Self::KeepAlive,
+            (12, b'm') => Self::MaxForwards,
+            (13, b'a') => Self::Authorization,
             (14, b'c') => Self::ContentLength,
             (14, b'h') => Self::Http2Settings,
             (15, b'x') => Self::XForwardedFor,

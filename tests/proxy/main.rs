@@ -37,6 +37,7 @@ mod resend;
 mod routing;
 mod spinning;
 mod streaming;
+mod strictness;
 mod timeouts;
 mod tripwires;
 mod upgrade;

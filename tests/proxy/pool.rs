@@ -1,5 +1,7 @@
 //! Pooled upstream connections: reused, bounded, expired, and checked before they are used.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Client, Origin, Setup, eventually, ok, settles_at};
@@ -126,12 +128,15 @@ fn does_not_reuse_a_connection_with_surplus_bytes() {
 
 #[test]
 fn does_not_reuse_a_connection_on_which_bytes_came_later() {
-    let origin = Origin::script(|connection| {
+    let poisoned = Arc::new(AtomicUsize::new(0));
+    let count = poisoned.clone();
+    let origin = Origin::script(move |connection| {
         if let Ok(Some(request)) = connection.request() {
             connection.send(ok(request.head.target())).unwrap();
             // After the connection went to the pool.
             connection.silent_for(Duration::from_millis(50)).unwrap();
             connection.send(ok("POISON")).unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
             connection.wait_for_end();
         }
     });
@@ -140,7 +145,8 @@ fn does_not_reuse_a_connection_on_which_bytes_came_later() {
     for index in 0..5 {
         let target = format!("/{index}");
         assert_eq!(client.get(&target).text(), target);
-        client.expect_silence(Duration::from_millis(150));
+        eventually("the connection is poisoned", || poisoned.load(Ordering::SeqCst) == index + 1);
+        client.expect_silence(Duration::from_millis(50));
     }
     assert_eq!(origin.connections(), 5);
     eventually("it is counted", || proxy.endpoints("connections_stale_total") >= 1);

@@ -35,7 +35,7 @@ impl<S: Dial> Exchange<S> {
             (u64::MAX, Failure::RequestBodyTimeout)
         } else if up.is_blocked() && !self.upload_over {
             (due(request_ms, upstream.response_head_timeout), Failure::UpstreamStalled)
-        } else if uploads && !held_back {
+        } else if uploads {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
         } else if self.phase == Phase::Head {
             (due(request_ms, upstream.response_head_timeout), Failure::ResponseHeadTimeout)
@@ -51,16 +51,20 @@ impl<S: Dial> Exchange<S> {
             (u64::MAX, Failure::ClientStalled)
         };
         let exchange_deadline = due(self.started_ms, upstream.request_timeout);
+        // A client that does not send its body must not put the blame on the endpoint.
+        let awaits_client = uploads && !is_unwanted && !up.is_blocked();
+        let exchange_failure =
+            if awaits_client { Failure::RequestBodyTimeout } else { Failure::RequestTimeout };
         let limits = &listener.limits;
         let (body_rate_min, send_rate_min) = (limits.body_rate_min, limits.send_rate_min);
-        let awaits_body = uploads && !held_back && !is_unwanted && !up.is_blocked();
+        let awaits_body = awaits_client && !held_back;
         let body_rate_due = self.request_pace.due(awaits_body, self.request_bytes, body_rate_min);
         let taken = self.response_progress.taken;
         let send_rate_due = self.response_pace.due(down.is_blocked(), taken, send_rate_min);
         let mut first = request_deadline;
         for other in [
             response_deadline,
-            (exchange_deadline, Failure::RequestTimeout),
+            (exchange_deadline, exchange_failure),
             (body_rate_due, Failure::BodyTooSlow),
             (send_rate_due, Failure::ClientTooSlow),
         ] {

@@ -24,7 +24,11 @@ impl<S: Dial> Exchange<S> {
         // What answered before it had the whole request, or might have switched protocols, may not agree about where the
         // next request begins.
         let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
-        let reusable = self.upstream_keeps && self.request_sent && !self.upload_over && !may_switch;
+        let reusable = self.upstream_keeps
+            && self.request_sent
+            && !self.upload_over
+            && !may_switch
+            && !self.authenticates_connection;
         match leftover {
             Leftover::Idle(stream) if reusable => {
                 pool.check_in(stream, clock::coarse_ms(), upstream);

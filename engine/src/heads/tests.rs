@@ -33,6 +33,7 @@ fn send(received: &str, forwarded: ForwardedFields, trusted: bool, host_policy: 
         forwarded,
         host_policy,
         path: head.path.bytes(bytes),
+        max_forwards: None,
         upgrades: &["websocket".into()],
         drops_underscores: true,
         dropped_underscore: Cell::default(),

@@ -33,8 +33,8 @@ impl ClientKey {
     }
 }
 
-/// See the module. An entry takes 32 bytes; there are at most as many as connections open, and a shard keeps the room
-/// that it once needed.
+/// See the module. An entry takes 29 to 57 bytes of a hash map; there are at most as many as connections open, and a
+/// shard keeps the room that it once needed.
 #[derive(Debug)]
 pub(crate) struct ClientLimit {
     shards: Box<[Mutex<HashMap<ClientKey, u32>>]>,

@@ -37,6 +37,13 @@ fn whole_bodies() {
         ("§7.1.2", b"0;a\r\nA: b\r\n\r\nC: d\r\n\r\n", b"", b"A: b\r\n", 8),
         ("RFC 9110 §6.5.1", b"0\r\nContent-Length: 5\r\nA: b\r\n\r\n", b"", b"A: b\r\n", 0),
         ("RFC 9110 §6.5.1", b"0\r\ntransfer_encoding: chunked\r\n\r\n", b"", b"", 0),
+        (
+            "RFC 9110 §6.5.1",
+            b"0\r\nIf-Match: a\r\nB: c\r\nVary: *\r\nLocation: /\r\n\r\n",
+            b"",
+            b"B: c\r\n",
+            0,
+        ),
         ("RFC 9110 §6.5.1", b"0\r\nHost: b\r\nCookie: c\r\nAuthorization: d\r\n\r\n", b"", b"", 0),
     ];
     for (rule, bytes, body, trailers, left) in table {

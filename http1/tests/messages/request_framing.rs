@@ -33,6 +33,16 @@ fn content_length() {
         ("§6.3 rule 5", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5;\r\n\r\n", no(F::LengthInvalid)),
         ("§6.3 rule 5", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \xb2\r\n\r\n", no(F::LengthInvalid)),
         (
+            "§6.3 rule 6",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
+            ok("POST / [Host=a, Content-Length=9223372036854775807] length 9223372036854775807"),
+        ),
+        (
+            "§6.3 signed readers",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n",
+            no(F::LengthInvalid),
+        ),
+        (
             "§6.3 rule 5",
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n",
             no(F::LengthInvalid),

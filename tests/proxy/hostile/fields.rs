@@ -182,6 +182,10 @@ fn methods() -> Vec<Case> {
 }
 
 fn methods_refused() -> Vec<Case> {
+    let connect = |name, line: &str, body: &str| {
+        Case::new(name, format!("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n{line}\r\n\r\n{body}"))
+            .refused(400, "content_in_connect")
+    };
     let with = |name, method: &str| Case::new(name, format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
     vec![
         with("methods_refused: DELETE", "DELETE").refused(405, "method_refused"),
@@ -189,11 +193,15 @@ fn methods_refused() -> Vec<Case> {
         with("methods_refused: TRACE", "TRACE").refused(405, "method_refused"),
         with("methods_refused: purge is another method", "purge"),
         with("methods_refused: POST is not named", "POST"),
+        connect("methods_refused: CONNECT with a body", "Content-Length: 3", "abc"),
+        connect("methods_refused: CONNECT with a length", "Content-Length: 3", ""),
+        connect("methods_refused: CONNECT with a coding", "Transfer-Encoding: chunked", "0\r\n\r\n"),
     ]
 }
 
 fn expectations() -> Vec<Case> {
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let unsupported = |name, bytes: String| Case::new(name, bytes).refused(417, "expectation_unsupported");
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     vec![
         Case::new("Expect is forwarded, and its 100 comes back", head)
@@ -212,7 +220,10 @@ fn expectations() -> Vec<Case> {
         .arrives("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
         .sees(OK_CLOSE)
         .end(End::Closed),
-        Case::new("an expectation that nobody knows is the origin's to judge", get("Expect: miracles")),
+        unsupported("an expectation that nobody knows", get("Expect: miracles")),
+        unsupported("an expectation beside the one that is known", get("Expect: 100-continue, miracles")),
+        unsupported("an expectation on two lines", get("Expect: 100-continue\r\nExpect: miracles")),
+        unsupported("an expectation with a body", head.replace("100-continue", "x") + "abc"),
         Case::new("a request behind a refused expectation is not its body", head)
             .when(When::Head)
             .replies("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nDate: x\r\n\r\nno")

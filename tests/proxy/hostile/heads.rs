@@ -152,6 +152,11 @@ fn targets() -> Vec<Case> {
         becomes("an absolute target without a path gets one", "http://a", "/"),
         becomes("an absolute target with a query alone gets a path", "http://a?b", "/?b"),
         becomes("a scheme in upper case", "HTTP://A/b", "/b"),
+        // RFC 9110 §7.4: in clear text nobody has shown that this is the server of the https origin.
+        Case::new("a target of https", "GET https://a/b HTTP/1.1\r\nHost: a\r\n\r\n")
+            .refused(421, "scheme_mismatch"),
+        Case::new("a target of HTTPS", "GET HTTPS://a HTTP/1.1\r\nHost: a\r\n\r\n")
+            .refused(421, "scheme_mismatch"),
         Case::new("an asterisk for OPTIONS", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
         Case::new("an absolute OPTIONS without a path", "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n")
             .arrives("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -1,0 +1,140 @@
+//! Nothing of a limit is lost, however connections end and whatever else runs out.
+
+use super::*;
+
+/// Nothing of the limit is lost, however connections end.
+#[test]
+fn every_end_of_a_connection_gives_its_place_back() {
+    let origin = Origin::script(|connection| {
+        while let Ok(Some(request)) = connection.request() {
+            if request.head.target() == "/cut" {
+                let _ = connection.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+                return;
+            }
+            if connection.send(ok("x".repeat(100_000))).is_err() {
+                return;
+            }
+        }
+    });
+    let limits = "connections_max = 4\nclient_connections_max = 1000\nrequests_max = 3";
+    let proxy = Setup::origin(&origin).workers(4).listener(limits).start();
+    for round in 0..60 {
+        let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+        let requests = [
+            "GET / HT",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+            "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "BAD\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "",
+            "GET / HTTP/1.0\r\n\r\n",
+        ];
+        for (client, request) in clients.iter_mut().zip(requests) {
+            client.send(request).unwrap();
+        }
+        for client in clients {
+            match round % 3 {
+                0 => client.reset(),
+                1 => drop(client),
+                // Closes its side and waits for the proxy's.
+                _ => {
+                    client.half_close().unwrap();
+                    let mut client = client;
+                    client.drain().unwrap();
+                }
+            }
+        }
+    }
+    settles_at(0, || proxy.listener("connections"));
+    settles_at(0, || proxy.listener("connections_active"));
+    settles_at(0, || proxy.endpoints("requests_active"));
+    eventually("no socket waits to be closed", || process::sockets(proxy.port("web"), CLOSE_WAIT) == 0);
+    // There is room for exactly as many as ever.
+    let before = waited(&proxy);
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").status(), 200));
+    clients.iter_mut().for_each(assert_open);
+    assert_eq!(waited(&proxy), before);
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(waited(&proxy), before + 1);
+}
+
+#[test]
+fn running_out_of_descriptors_loses_no_place() {
+    let _alone = alone();
+    let origin = Origin::answering(ok("x"));
+    // More than there are descriptors for: both limits are met.
+    let setup = Setup::origin(&origin).workers(2).listener("connections_max = 80");
+    let proxy = setup.upstream("idle_connections_max = 2").launch().files(100).start();
+    for _ in 0..3 {
+        let mut crowd: Vec<Client> = (0..200).map(|_| proxy.client()).collect();
+        crowd.iter_mut().for_each(|client| client.send(client::get("/")).unwrap());
+        let start = Instant::now();
+        while !crowd.is_empty() {
+            // Whoever was answered leaves, so that the others get their turn.
+            crowd.retain_mut(|client| {
+                if client.silent_for(Duration::from_millis(5)).unwrap_or(false) {
+                    return true;
+                }
+                let status = client.response().status();
+                assert!(matches!(status, 200 | 502 | 503), "{status}");
+                false
+            });
+            assert!(start.elapsed() < DEADLINE, "{} are left", crowd.len());
+        }
+        eventually("all have left", || proxy.admin_get("/metrics").is_ok());
+        settles_at(0, || proxy.listener("connections"));
+    }
+    // As many as there are descriptors for, and not one waits.
+    let before = waited(&proxy);
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").status(), 200));
+    assert_eq!(waited(&proxy), before);
+}
+
+#[test]
+fn gauges_are_exact_after_a_storm_at_the_limit() {
+    let _alone = alone();
+    let (origin, most) = counting_origin(Duration::from_micros(200));
+    let limits = "connections_max = 6\nclient_connections_max = 30";
+    let proxy = Setup::origin(&origin).workers(4).listener(limits).start();
+    let address = proxy.address("web");
+    let until = Instant::now() + Duration::from_secs(5);
+    let answered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..24u32 {
+            let (address, answered) = (&address, &answered);
+            scope.spawn(move || {
+                let mut keep_alive = KeepAlive::new(address);
+                let mut round = number;
+                while Instant::now() < until {
+                    round += 1;
+                    match round % 5 {
+                        0 => drop(Client::try_connect(address)),
+                        1 => {
+                            if let Ok(mut client) = Client::try_connect(address) {
+                                let _ = client.send(&client::get("/")[..(round % 17) as usize]);
+                                client.reset();
+                            }
+                        }
+                        _ => {
+                            assert_eq!(keep_alive.get("/").status(), 200);
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(most.load(Ordering::SeqCst) <= 6, "{most:?} requests at once");
+    assert!(answered.load(Ordering::Relaxed) > 500, "{answered:?} answers");
+    settles_at(0, || proxy.listener("connections"));
+    settles_at(0, || proxy.listener("connections_active"));
+    // Six at once, as ever.
+    let mut clients: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    let before = waited(&proxy);
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").status(), 200));
+    clients.iter_mut().for_each(assert_open);
+    assert_eq!(waited(&proxy), before);
+}
