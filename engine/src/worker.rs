@@ -52,15 +52,21 @@ pub struct WorkerHandle {
 /// The sending end of the commands; its drop wakes the worker too.
 #[derive(Debug)]
 struct WakingSender {
-    /// `None` only while dropping.
+    /// `None`: the worker is to end.
     commands: Option<Sender<Command>>,
     wake: Wake,
 }
 
-impl Drop for WakingSender {
-    fn drop(&mut self) {
+impl WakingSender {
+    fn end(&mut self) {
         self.commands = None;
         self.wake.wake();
+    }
+}
+
+impl Drop for WakingSender {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -102,12 +108,17 @@ impl WorkerHandle {
     ///
     /// # Errors
     ///
-    /// [`Stopped`] when the worker's thread has ended.
+    /// [`Stopped`] when the worker's thread has ended, or is to end.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
         let commands = self.commands.commands.as_ref().ok_or(Stopped)?;
         commands.send(command).map_err(|_| Stopped)?;
         self.commands.wake.wake();
         Ok(())
+    }
+
+    /// Ends the worker, cutting what it still has, without waiting for its thread.
+    pub fn end(&mut self) {
+        self.commands.end();
     }
 
     /// Ends the worker, cutting what it still has, and waits for its thread.

@@ -163,6 +163,24 @@ fn nothing_is_granted_to_an_ended_worker() {
 }
 
 #[test]
+fn workers_end_beside_each_other() {
+    let mut workers = Workers::start(2, 10, DriverRequest::Auto);
+    let mut clients = [workers.busy_client(0), workers.busy_client(1)];
+    eventually("both are busy", || {
+        (0..2).all(|worker| workers.counters.of(worker).connections_active.value() == 1)
+    });
+    workers.handles.iter_mut().flatten().for_each(WorkerHandle::end);
+    for client in &mut clients {
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    // Nobody has joined them yet.
+    assert!(workers.handles[0].as_ref().unwrap().send(Command::Drain).is_err());
+}
+
+#[test]
 fn a_worker_on_io_uring_closes_what_it_had() {
     ends_cleanly_on(DriverRequest::Auto);
 }

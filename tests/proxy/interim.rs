@@ -138,15 +138,18 @@ fn a_client_waits_for_the_100_whatever_comes_before_it() {
     let origin = Origin::script(|connection| {
         connection.head().unwrap().unwrap();
         connection.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").unwrap();
-        std::thread::sleep(Duration::from_millis(2_500));
+        // Longer than a body may take to begin.
+        std::thread::sleep(Duration::from_millis(5_500));
         connection.send("HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         assert_eq!(connection.exactly(5).unwrap(), b"hello");
         connection.send(ok("done")).unwrap();
     });
-    let proxy = Setup::origin(&origin).listener("body_idle_timeout = \"1s\"").start();
+    let proxy = Setup::origin(&origin).listener("body_idle_timeout = \"8s\"").start();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").unwrap();
     assert_eq!([(); 2].map(|()| client.next_head().status()), [103, 100]);
+    // From now on it is the client that may take its time.
+    std::thread::sleep(Duration::from_millis(3_500));
     client.send("hello").unwrap();
     assert_eq!(client.response().text(), "done");
 }
