@@ -1,7 +1,8 @@
 //! What a worker knows of one listener's limits, and the permit that each of its connections holds.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::counters::{ListenerCounters, PerWorker};
@@ -21,9 +22,31 @@ pub(crate) struct Admission {
     idle: IdleList,
 }
 
+/// The admissions of one worker that a listener or a connection still has: a name that comes back finds those that are
+/// idle under it, as newcomers wait for them to make room.
+#[derive(Default)]
+pub(crate) struct Admissions(RefCell<Vec<Weak<Admission>>>);
+
+impl Admissions {
+    /// That of a listener's name, with the limits of a new snapshot.
+    pub(crate) fn of(&self, worker: usize, listener: &Listener) -> Rc<Admission> {
+        let mut known = self.0.borrow_mut();
+        known.retain(|admission| admission.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|it| it.renew(listener)) {
+            return same;
+        }
+        let new = Rc::new(Admission::new(worker, listener));
+        known.push(Rc::downgrade(&new));
+        new
+    }
+}
+
 impl Admission {
-    pub(crate) fn new(worker: usize, listener: &Listener) -> Self {
-        listener.shared_limits.total.set_max(listener.limits.connections_max);
+    fn new(worker: usize, listener: &Listener) -> Self {
+        let total = &listener.shared_limits.total;
+        total.set_max(listener.limits.connections_max);
+        // A call that came while the worker had no place for the name would keep others from being made.
+        total.take_call(worker);
         Self {
             worker,
             counters: listener.counters.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
 use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
+use crate::admission::Admissions;
 use crate::buffers::{Buffers, Scratch};
 use crate::calendar::write_http_date;
 use crate::counters::{PerWorker, WorkerCounters};
@@ -29,6 +30,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) buffers: Buffers,
     /// Its names for requests.
     pub(crate) request_ids: RequestIds,
+    /// Its admissions of connections.
+    pub(crate) admissions: Admissions,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
     /// The snapshot in force, with the worker's own state for it.
@@ -85,6 +88,7 @@ impl<S: Dial> Core<S> {
             scratch: Scratch::new(),
             buffers: Buffers::default(),
             request_ids: RequestIds::new(),
+            admissions: Admissions::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),

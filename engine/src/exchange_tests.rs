@@ -110,7 +110,7 @@ pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
 
 pub(crate) fn session_over(core: &Rc<Core<MemoryStream>>, stream: MemoryStream) -> Session<MemoryStream> {
     let local = core.local.borrow().clone();
-    let slot = Rc::new(ListenerSlot::new(0, 0, &local.snapshot().listeners[0]));
+    let slot = Rc::new(ListenerSlot::new(core, 0, &local.snapshot().listeners[0]));
     let permit = slot.admission().try_permit().expect("the first of many");
     Session::new(core, &slot, permit, Established { stream, peer: None })
 }

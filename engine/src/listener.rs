@@ -46,13 +46,13 @@ pub(crate) struct ListenerSlot<S: Dial> {
 }
 
 impl<S: Dial> ListenerSlot<S> {
-    pub(crate) fn new(worker: usize, index: usize, listener: &Listener) -> Self {
+    pub(crate) fn new(core: &Core<S>, index: usize, listener: &Listener) -> Self {
         Self {
             address: listener.address.clone(),
             index: Cell::new(index),
             removed: RefCell::default(),
             removed_since_ms: Cell::new(u64::MAX),
-            admission: RefCell::new(Rc::new(Admission::new(worker, listener))),
+            admission: RefCell::new(core.admissions.of(core.index, listener)),
             waiting: Cell::new(false),
             retrying: Cell::new(false),
             closing: Cell::new(false),
@@ -95,12 +95,12 @@ impl<S: Dial> ListenerSlot<S> {
     }
 
     /// Gives it its place in a new snapshot, and the limits and counters that belong to its name there.
-    pub(crate) fn place(&self, worker: usize, index: usize, listener: &Listener) {
+    pub(crate) fn place(&self, core: &Core<S>, index: usize, listener: &Listener) {
         self.index.set(index);
         if !self.admission().renew(listener) {
             // Renamed. What it waits for under the old name does not matter any more.
             self.stop_waiting();
-            *self.admission.borrow_mut() = Rc::new(Admission::new(worker, listener));
+            *self.admission.borrow_mut() = core.admissions.of(core.index, listener);
             self.retry();
         }
     }

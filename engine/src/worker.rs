@@ -241,7 +241,7 @@ impl Main {
         let listeners = &local.snapshot().listeners;
         self.slots.retain(|address, slot| {
             match listeners.iter().position(|listener| listener.address == *address) {
-                Some(index) => slot.place(self.core.index, index, &listeners[index]),
+                Some(index) => slot.place(&self.core, index, &listeners[index]),
                 None => slot.remove(previous.clone()),
             }
             !slot.is_removed()
@@ -262,7 +262,7 @@ impl Main {
                 return;
             }
         };
-        let slot = Rc::new(ListenerSlot::new(self.core.index, index, &snapshot.listeners[index]));
+        let slot = Rc::new(ListenerSlot::new(&self.core, index, &snapshot.listeners[index]));
         self.slots.insert(socket.address, slot.clone());
         task::spawn(&self.core, accept(self.core.clone(), slot, accepting));
     }

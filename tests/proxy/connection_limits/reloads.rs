@@ -99,3 +99,24 @@ fn a_removed_listener_and_a_drain_take_what_waits() {
         }
     }
 }
+
+#[test]
+fn a_name_that_comes_back_finds_its_idle_connections() {
+    let (origin, go) = holding_origin();
+    let setup = Setup::origin(&origin).listener("connections_max = 2");
+    let mut proxy = setup.start();
+    // It keeps the name's limits alive while there is no such name.
+    let mut busy = proxy.client();
+    busy.send(client::get("/held")).unwrap();
+    eventually("it is in flight", || origin.requests().len() == 1);
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("/").status(), 200);
+    for name in ["other", "web"] {
+        proxy.rewrite(&setup.text().replace("name = \"web\"", &format!("name = \"{name}\"")));
+        proxy.reload_and_wait();
+    }
+    assert_eq!(proxy.get("/").status(), 200, "the idle one makes room");
+    idle.expect_close();
+    go.send(()).unwrap();
+    assert_eq!(busy.response().status(), 200);
+}
