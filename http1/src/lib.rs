@@ -35,6 +35,7 @@
 //! | [`TRAILER_BYTES_MAX`] | 8 KiB | [`ChunkError::TrailersTooLarge`] |
 //! | [`TRAILER_FIELDS_MAX`] | 100 | [`ChunkError::TooManyTrailers`] |
 
+mod block;
 mod bytes;
 mod chunk_error;
 mod chunk_extension;
@@ -42,6 +43,7 @@ mod chunked;
 mod error;
 mod field_lines;
 mod limits;
+mod one_pass;
 mod request;
 mod response;
 mod scan;
@@ -54,8 +56,8 @@ pub use chunked::{
 };
 pub use error::HeadError;
 pub use limits::HeadLimits;
-pub use request::parse_request;
-pub use response::parse_response;
+pub use request::{parse_request, read_request};
+pub use response::{parse_response, read_response};
 pub use scan::HeadScanner;
 pub use trailers::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 pub use write::{
