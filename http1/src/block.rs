@@ -36,19 +36,17 @@ const BLOCK_BYTES: usize = 16;
 /// Where the first byte of a kind stands.
 #[inline(always)]
 fn find(buffer: &[u8], from: usize, kind: Kind) -> Option<usize> {
-    let mut at = from;
-    while let Some(block) = buffer.get(at..).and_then(<[u8]>::first_chunk) {
+    let mut unseen = buffer.get(from..)?;
+    while let Some((block, rest)) = unseen.split_first_chunk() {
         let found = marks(block, kind);
         if found != 0 {
-            return Some(at + found.trailing_zeros() as usize);
+            return Some(buffer.len() - unseen.len() + found.trailing_zeros() as usize);
         }
-        at += BLOCK_BYTES;
+        unseen = rest;
     }
     // Less than a block is left: the last one of the buffer holds it behind bytes that were looked at.
-    let block = buffer.last_chunk()?;
-    let left = buffer.len().checked_sub(at)?;
-    let found = marks(block, kind) >> (BLOCK_BYTES - left);
-    (found != 0).then(|| at + found.trailing_zeros() as usize)
+    let found = marks(buffer.last_chunk()?, kind) >> (BLOCK_BYTES - unseen.len());
+    (found != 0).then(|| buffer.len() - unseen.len() + found.trailing_zeros() as usize)
 }
 
 /// A bit for each byte of the kind; the lowest one is the first byte's.

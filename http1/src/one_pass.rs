@@ -19,9 +19,9 @@ pub(crate) fn read_request(buffer: &[u8], limits: &HeadLimits, out: &mut Request
         out.method = Method::Get;
         3
     } else {
-        let method = read_token(buffer, 0)?;
-        out.method = Method::from_token(buffer.get(..method.end)?);
-        method.end
+        let end = token_end(buffer, 0)?;
+        out.method = Method::from_token(buffer.get(..end)?);
+        end
     };
     if method_end == 0 || buffer.get(method_end) != Some(&b' ') {
         return None;
@@ -70,14 +70,15 @@ pub(crate) fn read_response(buffer: &[u8], limits: &HeadLimits, out: &mut Respon
     };
     let [a, b, c] = [a, b, c].map(|digit| u16::from(digit - b'0'));
     out.status = a * 100 + b * 10 + c;
-    let line_end = match rest.first() {
-        Some(b' ') => find_line_end(buffer, STATUS_END + 1)?,
-        _ => STATUS_END,
+    let line_end = match rest {
+        [b' ', ..] => text_end(buffer, STATUS_END + 1)?,
+        _ if is_line_end(buffer, STATUS_END) => STATUS_END,
+        _ => return None,
     };
-    let fields_start = line_end + CRLF.len();
-    if buffer.get(line_end..fields_start)? != CRLF || line_end > limits.request_line_bytes_max {
+    if line_end > limits.request_line_bytes_max {
         return None;
     }
+    let fields_start = line_end + CRLF.len();
     out.reason = span((REASON_START as usize).min(line_end), line_end);
 
     let fields_end = read_fields(buffer, fields_start, limits, &mut out.fields)?;
@@ -95,67 +96,78 @@ fn read_fields(buffer: &[u8], start: usize, limits: &HeadLimits, out: &mut Field
     out.clear();
     let mut line = start;
     loop {
-        let name = read_token(buffer, line)?;
-        if name.end == line {
-            return (buffer.get(line..line + CRLF.len())? == CRLF).then_some(line);
+        let mut name_end = letters_end(buffer, line)?;
+        if buffer.get(name_end) != Some(&b':') {
+            if is_line_end(buffer, line) {
+                return Some(line);
+            }
+            name_end = token_end(buffer, name_end)?;
+            // RFC 9112 §5.1: no white space between the name and the colon.
+            if buffer.get(name_end) != Some(&b':') {
+                return None;
+            }
+            if buffer.get(line..name_end)?.contains(&b'_') {
+                out.mark_underscore();
+            }
         }
-        // RFC 9112 §5.1: no white space between the name and the colon.
-        if buffer.get(name.end) != Some(&b':') {
+        if name_end == line {
             return None;
         }
-        let mut start = name.end + 1;
-        while let Some(b' ' | b'\t') = buffer.get(start) {
-            start += 1;
-        }
-        let line_end = find_line_end(buffer, start)?;
-        let next = line_end + CRLF.len();
-        if buffer.get(line_end..next)? != CRLF
-            || line_end - line > limits.field_bytes_max
-            || out.lines().len() >= limits.fields_max
-        {
+        let start = value_start(buffer, name_end + 1);
+        let line_end = text_end(buffer, start)?;
+        if line_end - line > limits.field_bytes_max || out.lines().len() >= limits.fields_max {
             return None;
         }
-        let value = buffer.get(start..line_end)?;
-        let mut end = line_end;
-        // RFC 9112 §5.1: white space around a value is not part of it.
-        if let Some(b' ' | b'\t') = value.last() {
-            end = start + value.trim_ascii_end().len();
-        }
-        let known = Known::from_name(buffer.get(line..name.end)?);
-        if name.has_underscore {
-            out.mark_underscore();
-        }
-        out.push(span(line, name.end), span(start, end), known);
-        line = next;
+        let known = Known::from_name(buffer.get(line..name_end)?);
+        let end = value_end(buffer, start, line_end);
+        out.push(span(line, name_end), span(start, end), known);
+        line = line_end + CRLF.len();
     }
 }
 
-/// A token, possibly empty.
-struct Token {
-    end: usize,
-    has_underscore: bool,
+/// Where the token ends that goes on at `start`; `None`: the buffer ends before it does.
+#[cold]
+fn token_end(buffer: &[u8], start: usize) -> Option<usize> {
+    let rest = buffer.get(start..)?;
+    Some(start + rest.iter().position(|&byte| !is_token_byte(byte))?)
 }
 
-/// Reads the token at `start`; `None`: the buffer ends before it does.
-#[inline(always)]
-fn read_token(buffer: &[u8], start: usize) -> Option<Token> {
-    let end = letters_end(buffer, start)?;
-    if matches!(buffer.get(end), Some(b':' | b' ' | b'\r')) {
-        return Some(Token { end, has_underscore: false });
+/// RFC 9112 §5.1: white space around a value is not part of it.
+#[inline]
+fn value_start(buffer: &[u8], after_colon: usize) -> usize {
+    let is_space = |at| matches!(buffer.get(at), Some(b' ' | b'\t'));
+    let mut start = after_colon + usize::from(buffer.get(after_colon) == Some(&b' '));
+    while is_space(start) {
+        start += 1;
     }
-    let rest = buffer.get(end..)?;
-    let length = rest.iter().position(|&byte| !is_token_byte(byte))?;
-    Some(Token { end: end + length, has_underscore: rest.get(..length)?.contains(&b'_') })
+    start
 }
 
-/// Where the text ends that starts at `start`: at its first control byte but HTAB.
-#[inline(always)]
-fn find_line_end(buffer: &[u8], start: usize) -> Option<usize> {
+/// As [`value_start`]; the line ends at `line_end`.
+#[inline]
+fn value_end(buffer: &[u8], start: usize, line_end: usize) -> usize {
+    match buffer.get(start..line_end) {
+        Some(value @ [.., b' ' | b'\t']) => start + value.trim_ascii_end().len(),
+        _ => line_end,
+    }
+}
+
+/// Where the text that starts at `start` ends with its line; `None`: with a control byte, or not in this buffer.
+#[inline]
+fn text_end(buffer: &[u8], start: usize) -> Option<usize> {
     let mut end = find_control(buffer, start)?;
-    while buffer.get(end) == Some(&b'\t') {
+    while !is_line_end(buffer, end) {
+        if buffer.get(end) != Some(&b'\t') {
+            return None;
+        }
         end = find_control(buffer, end + 1)?;
     }
     Some(end)
+}
+
+#[inline]
+fn is_line_end(buffer: &[u8], at: usize) -> bool {
+    buffer.get(at..at + CRLF.len()) == Some(CRLF)
 }
 
 /// A span of a buffer that [`bounded`] gave.
