@@ -470,8 +470,6 @@ impl<S: Dial> Exchange<S> {
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
-        // A request that may be sent again does not need the surest look at its connection.
-        let check = Check::Socket;
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -498,7 +496,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream, check);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
