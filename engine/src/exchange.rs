@@ -266,6 +266,11 @@ impl<S: Dial> Exchange<S> {
         &self.snapshot().listeners[self.listener]
     }
 
+    /// Its index in the snapshot.
+    pub(crate) fn listener_index(&self) -> usize {
+        self.listener
+    }
+
     /// The snapshot that the exchange began with.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         self.local.snapshot()
@@ -1006,8 +1011,9 @@ impl<S: Dial> Exchange<S> {
         session.count_moved();
         if self.snapshot().access_log {
             let request_id = session.core.request_ids.text(self.number);
-            let record = Record { exchange: self, client: &session.client, request_id };
-            session.core.log_record(|line| record.write(line));
+            let names = self.local.log_names();
+            let record = Record { exchange: self, names, client: &session.client, request_id };
+            session.core.log_record(|line, time| record.write(line, time));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
