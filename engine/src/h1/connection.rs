@@ -16,6 +16,9 @@ use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError}
 /// keep the core for longer than it takes to move so much: about 50 µs, and 2 ms if it comes in chunks of one byte.
 const BURST_BYTES_MAX: u64 = 256 * 1024;
 
+/// Reads the head that the bytes start with, and says where it ends if it is whole.
+type ReadHead<'a> = dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError> + 'a;
+
 /// See the module.
 pub(super) struct Connection<S> {
     pub(super) stream: S,
@@ -55,7 +58,7 @@ impl<S: ByteStream> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         lent: Lent<'_>,
-        read: &mut dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError>,
+        read: &mut ReadHead<'_>,
     ) -> Poll<Result<(), ReceiveError>> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
