@@ -21,6 +21,7 @@ mod admin;
 mod changes;
 pub mod config;
 pub mod demo;
+mod descriptors;
 mod error_pages;
 mod events;
 #[cfg(test)]

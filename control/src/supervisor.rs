@@ -25,6 +25,7 @@ use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
 
 use crate::admin::AdminServer;
 use crate::config::{Config, DriverChoice, LogTarget};
+use crate::descriptors;
 use crate::events::Events;
 use crate::listen::Listeners;
 use crate::log;
@@ -117,6 +118,7 @@ impl Supervisor {
         let listeners = Listeners::new(workers);
         listeners.wait_until_free(reload::addresses(&config)).await;
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
+        descriptors::make_room(&config, &event_receiver);
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
         let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink)?;

@@ -62,3 +62,14 @@ fn gives_descriptors_back() {
     }
     eventually("as many as before", || process::descriptors(proxy.pid()) <= before + 1);
 }
+
+#[test]
+fn has_room_for_its_connections_before_they_come() {
+    let origin = Origin::answering(ok("x"));
+    // As many as there may be, or two for each connection that may be open.
+    for (limits, files, expected) in [("", 5_000, 5_000), ("connections_max = 700", 5_000, 1_400)] {
+        let proxy = Setup::origin(&origin).workers(2).listener(limits).launch().files(files).start();
+        let slots = process::descriptor_slots(proxy.pid());
+        assert!((expected..=2 * expected).contains(&slots), "{slots} for {limits}");
+    }
+}

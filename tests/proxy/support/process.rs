@@ -11,9 +11,14 @@ pub(crate) const CLOSE_WAIT: &str = "08";
 
 /// Resident memory.
 pub(crate) fn rss_bytes(pid: u32) -> u64 {
+    status(pid, "VmRSS:") * 1024
+}
+
+/// The number of that line of /proc/PID/status.
+fn status(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    let line = status.lines().find(|line| line.starts_with(name)).expect("every process has it");
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// The names of the threads.
@@ -45,6 +50,11 @@ pub(crate) fn cpu_share(pid: u32, time: Duration) -> f64 {
 /// Open descriptors.
 pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// For how many descriptors the kernel has room without making the process's table larger.
+pub(crate) fn descriptor_slots(pid: u32) -> u64 {
+    status(pid, "FDSize:")
 }
 
 /// How many TCP sockets of this network namespace have that local or remote port and that state.
