@@ -371,6 +371,31 @@ fn the_tests_that_the_threat_model_names_exist() {
 }
 
 #[test]
+fn everything_that_threads_share_is_in_the_page_on_scaling() {
+    let words = [
+        "Atomic",
+        "Mutex",
+        "RwLock",
+        "OnceLock",
+        "LazyLock",
+        "bounded(",
+        "channel::<",
+        "channel()",
+        "eventfd(",
+    ];
+    let page = sources(&["scaling.md"]).remove(0).text;
+    let sharing = |source: &Source| {
+        let is_ours = source.path.starts_with("engine/src") || source.path.starts_with("control/src");
+        let is_test = source.is_test() || source.name().ends_with("_tests.rs");
+        is_ours && !is_test && !source.lines_with(&words).is_empty()
+    };
+    let files: Vec<_> = rust().into_iter().filter(sharing).map(|source| source.name()).collect();
+    assert!(files.len() > 8, "{files:?}");
+    let missing: Vec<_> = files.into_iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert_none("files with something shared that docs/scaling.md does not name", &missing);
+}
+
+#[test]
 fn rules_are_cited_from_the_current_rfcs() {
     let mut wrong = Vec::new();
     for source in sources(&[".rs", ".md"]) {
