@@ -9,7 +9,9 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
+use corelane_http1::{
+    write_decimal, write_field, write_fields, write_origin_form_line, write_request_line, write_status_line,
+};
 use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
@@ -139,17 +141,12 @@ impl UpstreamHead<'_> {
         } else {
             // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
             let query = self.head.query.map(|query| query.bytes(self.bytes));
-            let mut target = match self.path {
+            let path = match self.path {
                 b"" if query.is_none() && self.head.method == Method::Options => b"*",
                 b"" => b"/",
                 path => path,
-            }
-            .to_vec();
-            if let Some(query) = query {
-                target.push(b'?');
-                target.extend_from_slice(query);
-            }
-            write_request_line(out, method, &target);
+            };
+            write_origin_form_line(out, method, path, query);
         }
         let target_start = start + method.len() + 1;
         HeadWords {

@@ -60,5 +60,5 @@ pub use scan::HeadScanner;
 pub use trailers::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 pub use write::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, LAST_CHUNK, chunk_header, reason_phrase, write_decimal, write_field,
-    write_fields, write_request_line, write_status_line,
+    write_fields, write_origin_form_line, write_request_line, write_status_line,
 };

@@ -63,6 +63,23 @@ pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
+/// The same with a target in origin-form, whose parts come from two places.
+pub fn write_origin_form_line(out: &mut Vec<u8>, method: &[u8], path: &[u8], query: Option<&[u8]>) {
+    let Some(query) = query else { return write_request_line(out, method, path) };
+    debug_assert!(is_token(method), "a method that is no token");
+    debug_assert!(
+        path.iter().chain(query).all(u8::is_ascii_graphic) && path.starts_with(b"/"),
+        "a target that would end early"
+    );
+    out.reserve(method.len() + path.len() + query.len() + 13);
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(path);
+    out.push(b'?');
+    out.extend_from_slice(query);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
 /// Writes a status line with the version HTTP/1.1. `status` has three digits; `reason` may be empty.
 pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     debug_assert!((100..=999).contains(&status), "a status without three digits");
