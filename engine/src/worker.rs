@@ -40,6 +40,9 @@ pub struct WorkerConfig {
     pub events: EventSender,
     /// To the log writer; absent: no access log.
     pub log: Option<LogSink>,
+    /// Makes the allocator give memory back to the system that the calling thread has freed. Called when a burst of
+    /// connections or requests is over.
+    pub trim: fn(),
 }
 
 /// A running worker. Dropping it ends the worker, cutting what it still has.
@@ -142,6 +145,7 @@ fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Re
             events: config.events,
             log: config.log,
             ticker: ticker.descriptor(),
+            trim: config.trim,
         }));
         let mut main = Main {
             core,
@@ -195,7 +199,7 @@ impl Main {
         if self.core.cutting.get() {
             return self.poll_end(cx);
         }
-        let done = self.core.connections.get() == 0 && self.core.accepting.get() == 0;
+        let done = self.core.footprint.connections() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
             self.drained = true;
             self.core.flush_log();

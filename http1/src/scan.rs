@@ -82,6 +82,11 @@ impl HeadScanner {
         self.start
     }
 
+    /// Begins with the next head.
+    pub fn restart(&mut self) {
+        *self = Self { leading_line: self.leading_line, ..Self::default() };
+    }
+
     /// How long the line that is being scanned may be, without its CRLF.
     fn line_bytes_max(&self, limits: &HeadLimits) -> usize {
         if self.line_start == self.start { limits.request_line_bytes_max } else { limits.field_bytes_max }

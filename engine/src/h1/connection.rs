@@ -24,8 +24,6 @@ pub(super) struct Connection<S> {
     pub(super) reader: BodyReader,
     /// Where the head in progress stands.
     scanner: HeadScanner,
-    /// How the next head begins.
-    fresh_scanner: HeadScanner,
     /// The last receive filled its buffer: more is likely there.
     more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
@@ -42,7 +40,6 @@ impl<S: ByteStream> Connection<S> {
             outbox: Outbox::default(),
             reader: BodyReader::Done,
             scanner,
-            fresh_scanner: scanner,
             more_likely: false,
             burst_start: 0,
             reported: Moved::default(),
@@ -64,7 +61,8 @@ impl<S: ByteStream> Connection<S> {
                 if !self.inbox.is_empty() {
                     let bytes = self.inbox.bytes(scratch);
                     if let Some(end) = self.scanner.scan(bytes, limits)? {
-                        let start = std::mem::replace(&mut self.scanner, self.fresh_scanner).start();
+                        let start = self.scanner.start();
+                        self.scanner.restart();
                         let accepted = accept(&bytes[start..end]);
                         self.inbox.consume(end);
                         return Poll::Ready(accepted);
