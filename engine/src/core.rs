@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
-use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
+use crate::access_log::{BATCH_BYTES, LogBatch, LogSink, RECORD_BYTES};
 use crate::admission::Admissions;
 use crate::buffers::{Buffers, Scratch};
-use crate::calendar::write_http_date;
+use crate::calendar::{write_http_date, write_rfc3339};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
@@ -63,6 +63,7 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) events: EventSender,
     counters: PerWorker<WorkerCounters>,
     log: RefCell<LogBatch>,
+    log_time: RefCell<LogTime>,
     log_sink: Option<LogSink>,
     date: RefCell<HttpDate>,
     ticker: RawFd,
@@ -73,6 +74,13 @@ pub(crate) struct Core<S: Dial> {
 #[derive(Default)]
 struct HttpDate {
     unix_seconds: u64,
+    text: Vec<u8>,
+}
+
+/// The time of records (RFC 3339): when the events were dispatched that the worker acts on.
+#[derive(Default)]
+struct LogTime {
+    turn: u32,
     text: Vec<u8>,
 }
 
@@ -111,6 +119,7 @@ impl<S: Dial> Core<S> {
             events: parts.events,
             counters: parts.counters,
             log: RefCell::default(),
+            log_time: RefCell::default(),
             log_sink: parts.log,
             date: RefCell::default(),
             ticker: parts.ticker,
@@ -150,16 +159,23 @@ impl<S: Dial> Core<S> {
         use_date(&date.text)
     }
 
-    /// Lets `write` append a record to the access log.
-    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Lets `write` append a record to the access log; it is lent the time.
+    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
         if self.log_sink.is_none() {
             return;
         }
         let mut batch = self.log.borrow_mut();
         if batch.bytes.capacity() < BATCH_BYTES {
-            batch.bytes.reserve(BATCH_BYTES);
+            // With room for the record that fills it.
+            batch.bytes.reserve(BATCH_BYTES + RECORD_BYTES);
         }
-        write(&mut batch.bytes);
+        let mut time = self.log_time.borrow_mut();
+        if time.turn != clock::turn() || time.text.is_empty() {
+            time.turn = clock::turn();
+            time.text.clear();
+            write_rfc3339(&mut time.text, clock::unix_coarse_ns());
+        }
+        write(&mut batch.bytes, &time.text);
         batch.records += 1;
         self.keep_ticking();
         if batch.bytes.len() >= BATCH_BYTES {
