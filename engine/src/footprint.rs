@@ -13,8 +13,9 @@ const WAITING_MAX: usize = 1024;
 const CONNECTION_WEIGHT: usize = 1;
 const EXCHANGE_WEIGHT: usize = 3;
 
-/// Less than this is not worth giving back: 512 KiB.
-const SLACK_WEIGHT: usize = 1024;
+/// Less than this is given back only when no exchange is left: 64 KiB. Freed memory can be many times what was freed last,
+/// because an allocator gives back pages, of which each may have been kept by one exchange.
+const SLACK_WEIGHT: usize = 128;
 
 /// How long after memory was given back it is not looked at again: a worker whose load goes up and down keeps what it
 /// needs at the next peak.
@@ -80,7 +81,8 @@ impl Footprint {
     pub(crate) fn take_slack(&self, now_ms: u64, is_last: bool) -> bool {
         let slack = self.most.get().saturating_sub(self.held());
         let is_early = now_ms < self.trimmed_ms.get() + TRIM_INTERVAL_MS && !is_last;
-        if slack < SLACK_WEIGHT || is_early {
+        let is_worth_it = slack >= SLACK_WEIGHT || (slack > 0 && self.exchanges.get() == 0);
+        if is_early || !is_worth_it {
             return false;
         }
         self.most.set(self.held());
@@ -109,18 +111,20 @@ mod tests {
             footprint.add_exchange();
         }
         assert!(!footprint.take_slack(5_000, false), "all is in use");
-        (0..300).for_each(|_| footprint.remove_exchange());
+        (0..30).for_each(|_| footprint.remove_exchange());
         assert!(!footprint.take_slack(5_000, false), "not worth it");
-        (0..700).for_each(|_| footprint.remove_exchange());
+        (0..940).for_each(|_| footprint.remove_exchange());
         assert!(footprint.take_slack(5_000, false));
         assert!(!footprint.take_slack(9_000, true), "nothing was freed since");
+        (0..30).for_each(|_| footprint.remove_exchange());
+        assert!(footprint.take_slack(9_000, false), "the last one may keep a page");
         (0..1000).for_each(|_| footprint.add_exchange());
         (0..1000).for_each(|_| footprint.remove_exchange());
-        assert!(!footprint.take_slack(5_900, false), "too early");
-        assert!(footprint.take_slack(6_000, false));
+        assert!(!footprint.take_slack(9_900, false), "too early");
+        assert!(footprint.take_slack(10_000, false));
         (0..1000).for_each(|_| footprint.add_exchange());
         (0..1000).for_each(|_| footprint.remove_exchange());
-        assert!(footprint.take_slack(6_100, true), "or never");
+        assert!(footprint.take_slack(10_100, true), "or never");
     }
 
     #[test]
