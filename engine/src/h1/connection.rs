@@ -27,8 +27,6 @@ pub(super) struct Connection<S> {
     pub(super) reader: BodyReader,
     /// Where the head in progress stands.
     scanner: HeadScanner,
-    /// How the next head begins.
-    fresh_scanner: HeadScanner,
     /// The last receive filled its buffer: more is likely there.
     more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
@@ -45,7 +43,6 @@ impl<S: ByteStream> Connection<S> {
             outbox: Outbox::default(),
             reader: BodyReader::Done,
             scanner,
-            fresh_scanner: scanner,
             more_likely: false,
             burst_start: 0,
             reported: Moved::default(),
@@ -66,7 +63,7 @@ impl<S: ByteStream> Connection<S> {
                 if !self.inbox.is_empty()
                     && let Some(end) = read(&mut self.scanner, self.inbox.bytes(scratch))?
                 {
-                    self.scanner = self.fresh_scanner;
+                    self.scanner.restart();
                     self.inbox.consume(end);
                     return Poll::Ready(Ok(()));
                 }
