@@ -6,7 +6,6 @@ machine changes within seconds: what is compared is then a second apart and not 
 while the load goes on, so that neither start nor end is in it.
 """
 
-import dataclasses
 import mmap
 import statistics
 import struct
@@ -24,9 +23,12 @@ COUNTED_SECONDS = 0.08
 COUNTERS = 3
 
 # What a round may have, to count. Steal: of both cores' time. Foreign: of a core's time, used by somebody else. Waited:
-# of the proxy's slice, ready but not running. Speed: the slowest to the fastest moment of the round. Guesses, but all are
-# reported.
-STEAL_MAX, FOREIGN_MAX, WAITED_MAX, SPEED_MAX = 0.02, 0.06, 0.02, 1.12
+# of the proxy's slice, ready but not running. All of them guesses, and all reported.
+STEAL_MAX, FOREIGN_MAX, WAITED_MAX = 0.02, 0.10, 0.10
+# The slowest to the fastest moment of a round, for messages on one core; and for cache lines between the two.
+SPEED_MAX, DISTANCE_MAX = 1.2, 1.5
+# ns of a cache line to the other core and back, within a shared cache: 50 on the machine of development, 500 without.
+NEAR_MAX = 150
 # A proxy's core is the bottleneck when it is used at least so much.
 SATURATED = 0.95
 
@@ -42,7 +44,7 @@ class Slice:
     core: float
     load_core: float
     waited: float
-    speed: float
+    speed: tuple
     counted: dict
 
     @property
@@ -52,24 +54,36 @@ class Slice:
 
 @dataclass
 class Round:
+    """One slice of each. `speeds`: of the machine, before, between and after them."""
+
     slices: list
     steal: float
     foreign: float
     speeds: list
 
+    def is_even(self):
+        """Whether the machine was the same for all of them: otherwise nothing compares."""
+        of_messages, of_lines = zip(*self.speeds)
+        is_fast = max(of_messages) <= SPEED_MAX * min(of_messages)
+        return is_fast and max(of_lines) <= DISTANCE_MAX * min(of_lines)
+
     def complaints(self):
         """Why the round does not count; none if it does."""
-        found = []
-        if self.steal > STEAL_MAX:
-            found.append("steal")
-        if self.foreign > FOREIGN_MAX or any(it.waited > WAITED_MAX for it in self.slices):
-            found.append("other load")
-        if max(self.speeds) / min(self.speeds) > SPEED_MAX:
-            found.append("speed changed")
-        return found
+        found = [] if self.is_even() else ["machine changed"]
+        found += ["steal"] if self.steal > STEAL_MAX else []
+        is_alone = self.foreign <= FOREIGN_MAX and all(it.waited <= WAITED_MAX for it in self.slices)
+        return found + ([] if is_alone else ["other load"])
+
+    def state(self):
+        """Where the machine's cores were."""
+        return "near" if self.speeds[0][1] <= NEAR_MAX else "far"
 
     def of(self, proxy):
         return next((it for it in self.slices if it.proxy == proxy), None)
+
+
+# Below this many rounds a median says nothing.
+ROUNDS_MIN = 3
 
 
 @dataclass
@@ -80,30 +94,43 @@ class Result:
     proxies: list
     rounds: list
     user: dict
-    softirq: dict
-    extra: dict = dataclasses.field(default_factory=dict)
+    softirq: float
 
-    def kept(self):
-        return [it for it in self.rounds if not it.complaints()]
-
-    def counted_rounds(self):
-        """Those that count; all, where too few do."""
-        kept = self.kept()
-        return kept if self.is_quiet() else self.rounds
+    def kept(self, state=None):
+        """The rounds that count, in one state of the machine or in all."""
+        return [it for it in self.rounds if not it.complaints() and state in (None, it.state())]
 
     def is_quiet(self):
-        return len(self.kept()) >= min(3, len(self.rounds))
+        return any(len(self.kept(state)) >= min(ROUNDS_MIN, len(self.rounds)) for state in STATES)
 
-    def values(self, proxy, of):
+    def counting(self, state):
+        """The rounds that count; where too few do, all in which the machine at least did not change."""
+        if self.is_quiet():
+            return self.kept(state)
+        return [it for it in self.rounds if it.is_even() and it.state() == state]
+
+    def states(self):
+        """Those with enough rounds, the better one first."""
+        enough = min(ROUNDS_MIN, len(self.rounds))
+        return [state for state in STATES if len(self.counting(state)) >= enough]
+
+    def state(self):
+        """Of which the figures are: cores that share a cache, as neighbours do on a real machine, if there were any."""
+        return (self.states() or [max(STATES, key=lambda state: len(self.counting(state)))])[0]
+
+    def values(self, proxy, of, state=None):
         """A figure of a proxy, of each round that counts."""
-        found = [of(it.of(proxy)) for it in self.counted_rounds() if it.of(proxy)]
+        found = [of(it.of(proxy)) for it in self.counting(state or self.state()) if it.of(proxy)]
         return [value for value in found if value is not None]
 
-    def ratios(self, proxy, base, of):
+    def ratios(self, proxy, base, of, state=None):
         """The same as a ratio to another proxy, within the round."""
-        pairs = [(it.of(proxy), it.of(base)) for it in self.counted_rounds()]
+        pairs = [(it.of(proxy), it.of(base)) for it in self.counting(state or self.state())]
         pairs = [(of(a), of(b)) for a, b in pairs if a and b]
         return [a / b for a, b in pairs if a is not None and b]
+
+
+STATES = ("near", "far")
 
 
 def cpu_us(it):
@@ -136,13 +163,15 @@ def quartiles(values):
 
 
 class Speed:
-    """How fast the proxies' core is at the moment."""
+    """What the machine is like at the moment."""
 
     def __init__(self, floor, folder):
-        self.process = Process([floor, "speed"], PROXY_CORE, folder / "speed.log", is_dialogue=True)
+        command = [floor, "speed", "--core", PROXY_CORE, "--other-core", LOAD_CORE]
+        self.process = Process(command, PROXY_CORE, folder / "speed.log", is_dialogue=True)
 
-    def ns(self):
-        return int(self.process.ask("now"))
+    def now(self):
+        """ns: of a message on the proxies' core, of a cache line to the load's core and back."""
+        return tuple(int(word) for word in self.process.ask("now").split())
 
     def stop(self):
         self.process.stop()
@@ -218,7 +247,7 @@ class Bench:
             cpu / took / 1e9,
             load_cpu / took / 1e9,
             waited / took / 1e9,
-            self.speed.ns(),
+            self.speed.now(),
             counted_events,
         )
 
@@ -240,7 +269,7 @@ class Bench:
         shift = number % len(self.running)
         order = list(range(len(self.running)))
         order = order[shift:] + order[:shift]
-        speeds = [self.speed.ns()]
+        speeds = [self.speed.now()]
         start, ours, cores = time.monotonic(), self.ours(), (core_ticks(PROXY_CORE), core_ticks(LOAD_CORE))
         slices = []
         for index in order:
@@ -274,15 +303,14 @@ def run_rounds(bench, workload, rounds, seconds, rounds_max, say):
     # The first one opens the connections.
     bench.round(0, 0.1, set())
     softirq = core_ticks(PROXY_CORE)
-    while sum(1 for it in done if not it.complaints()) < rounds and len(done) < rounds_max:
+    result = Result(workload.name, [it.name for it in bench.running], done, {}, 0.0)
+    while max(len(result.kept(state)) for state in STATES) < rounds and len(done) < rounds_max:
         done.append(bench.round(len(done), seconds, scraped))
         say(workload, done[-1], len(done))
     after = core_ticks(PROXY_CORE)
     busy = max(1, after["busy"] - softirq["busy"])
-    user = {}
     for it in bench.running:
-        before, now = ticks[it.name], it.process.ticks()
-        both = [b - a for a, b in zip(before, now)]
-        user[it.name] = both[0] / sum(both) if sum(both) else None
-    names = [it.name for it in bench.running]
-    return Result(workload.name, names, done, user, {"all": (after["softirq"] - softirq["softirq"]) / busy})
+        both = [after - before for before, after in zip(ticks[it.name], it.process.ticks())]
+        result.user[it.name] = both[0] / sum(both) if sum(both) else None
+    result.softirq = (after["softirq"] - softirq["softirq"]) / busy
+    return result

@@ -30,7 +30,7 @@ corelane-floor hold --connections N --port P --request FILE
                                                   one request on each connection, then holds them until stdin ends
 corelane-floor slow --connections N --port P --request FILE --rate BYTES
                                                   reads that many bytes a second on each, until stdin ends
-corelane-floor speed                              for each line on stdin, how many ns a fixed piece of work took";
+corelane-floor speed --core N --other-core N      for each line on stdin: ns of a message on one core, of a cache line between two";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::of_process();
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Some("load") => load::run(&mut arguments),
         Some("hold") => hold::run(&mut arguments),
         Some("slow") => hold::run_slow(&mut arguments),
-        Some("speed") => speed::run(),
+        Some("speed") => speed::run(&mut arguments),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

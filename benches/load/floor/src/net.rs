@@ -161,3 +161,14 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<TcpStream> {
     // SAFETY: a new descriptor that nobody else owns.
     Ok(unsafe { TcpStream::from_raw_fd(fd) })
 }
+
+/// Binds the calling thread to a core.
+pub(crate) fn pin(core: usize) -> io::Result<()> {
+    // SAFETY: an empty set is all zeros.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is as large as CPU_SETSIZE says, and larger than any core's number here.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: a set of that size, which lives until the call returns.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) })?;
+    Ok(())
+}
