@@ -11,7 +11,7 @@ import statistics
 import struct
 import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .counters import Counters
 from .processes import LOAD_CORE, PROXY_CORE, TICKS, Process, core_ticks
@@ -46,6 +46,8 @@ class Slice:
     waited: float
     speed: tuple
     counted: dict
+    # µs, where every request was timed.
+    latency: dict = field(default_factory=dict)
 
     @property
     def rate(self):
@@ -224,13 +226,13 @@ class Bench:
         self.load.go(index)
         time.sleep(WARM_SECONDS)
         waited = process.waited_ns()
-        load_cpu = self.load.process.cpu_ns() + self.origin.cpu_ns()
+        load_cpu = self.load_ns()
         cpu, (requests, errors), start = process.cpu_ns(), self.load.done(index), time.monotonic()
         if scrape:
             urllib.request.urlopen(f"http://127.0.0.1:{proxy.admin}/metrics", timeout=5).read()
         time.sleep(max(0.0, seconds - (time.monotonic() - start)))
         cpu, (requests_after, errors_after), took = process.cpu_ns() - cpu, self.load.done(index), time.monotonic() - start
-        load_cpu = self.load.process.cpu_ns() + self.origin.cpu_ns() - load_cpu
+        load_cpu = self.load_ns() - load_cpu
         waited = process.waited_ns() - waited
         counted_events = self.count(index, proxy)
         self.load.halt()
@@ -286,8 +288,11 @@ class Bench:
     def ours(self):
         """The time that our processes used of each core, in ns."""
         of_proxies = sum(it.process.cpu_ns() for it in self.running) + self.speed.process.cpu_ns()
-        of_load = self.load.process.cpu_ns() + self.origin.cpu_ns() + time.process_time_ns()
-        return of_proxies, of_load
+        return of_proxies, self.load_ns() + time.process_time_ns()
+
+    def load_ns(self):
+        """The time that load and origin used so far."""
+        return self.load.process.cpu_ns() + self.origin.cpu_ns()
 
     def close(self):
         for counters in self.counters.values():

@@ -2,7 +2,7 @@
 
 import datetime
 
-from . import measure
+from . import measure, plot, targets
 from .measure import ROUNDS_MIN, SATURATED, STATES, median, quartiles
 from .proxies import PROXIES
 from .workloads import WORKLOADS
@@ -36,10 +36,6 @@ def rounds_of(result):
     if not result.is_quiet():
         text += "; **too few were quiet: the figures are of all rounds in which the machine did not change**"
     return text
-
-
-def per_state(result, state, of):
-    return median(result.values(of[0], of[1], state)) if state in result.states() else None
 
 
 def workload_table(result):
@@ -79,6 +75,39 @@ def workload_table(result):
     return lines
 
 
+def paced_table(rate_of, result):
+    """A row for each proxy at a fixed rate: latency beside cost."""
+    rows = []
+    for name in result.proxies:
+        times = [median(result.values(name, lambda it, of=of: it.latency.get(of))) for of in ("p50", "p99", "p99.9")]
+        tail = ratio(result.ratios("corelane", name, lambda it: it.latency.get("p99")))
+        rows.append([
+            name,
+            number(median(result.values(name, measure.rate)), 0),
+            *(number(value, 0) for value in times),
+            number(median(result.values(name, measure.cpu_us))),
+            ratio(result.ratios("corelane", name, measure.cpu_us)),
+            tail,
+            f"{(median(result.values(name, lambda it: it.core)) or 0) * 100:.0f} %",
+        ])
+    head = ["proxy", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "CPU, corelane ÷ it", "p99, corelane ÷ it", "core"]
+    lines = [f"### {result.workload}: {rate_of:.0f} requests/s asked for", "", *table(head, rows)]
+    return [*lines, f"Figures with the cores {result.state()}. {rounds_of(result)}.", ""]
+
+
+def memory_table(name, memories):
+    rows = []
+    for it in memories:
+        per = it.per_connection
+        row = [it.proxy, number(per / 1024), number(it.during / 1048576), number(it.pss / 1048576), number(it.peak / 1048576)]
+        row.append(number(it.cpu_ms_per_second, 1) if it.cpu_ms_per_second else str(it.closed))
+        rows.append(row)
+    last = "CPU ms a second" if name.startswith("slow") else "closed by the proxy"
+    head = ["proxy", "KiB a connection", "its own MiB", "PSS MiB", "peak RSS MiB", last]
+    about = f"user memory of {memories[0].connections} connections"
+    return [f"### {name}: {about}", "", *table(head, rows)]
+
+
 def overview(results):
     """CPU µs a request of every proxy under every workload."""
     names = [name for name in PROXIES if any(name in result.proxies for result in results)]
@@ -116,3 +145,79 @@ def heading(facts):
         *([f"- {facts['note']}"] if facts["note"] else []),
         "",
     ]
+
+
+def targets_section(session):
+    found = targets.rows(session.results, session.memories)
+    head = ["measure, of corelane", "target", "cores near", "cores far", "reached"]
+    return ["## Targets", "", *table(head, found), TARGETS_NOTE, ""] if found else []
+
+
+TARGETS_NOTE = (
+    "Medians of ratios within the round. \"Near\" and \"far\": whether the proxies' core and the load's core shared a cache "
+    "(README.md); near counts where it was met often enough, else far. Allocations per request are shown by a test of the "
+    "engine, not here."
+)
+
+
+def before_section(session):
+    """What a change did: the ratio to the binary of --before under each workload."""
+    rows = []
+    for result in session.results:
+        if "before" not in result.proxies:
+            continue
+        row = [result.workload]
+        for state in STATES:
+            row.append(ratio(result.ratios("corelane", "before", measure.cpu_us, state)))
+        row.append(ratio(result.ratios("corelane", "before", measure.rate)))
+        row += [ratio(result.ratios("corelane", "before", measure.counted(f"instructions_{part}"))) for part in ("user", "kernel")]
+        row.append(ratio(result.ratios("corelane", "before", measure.counted("cycles"))))
+        rows.append(row)
+    head = ["corelane ÷ before", "CPU, near", "CPU, far", "requests/s", "instructions, user", "kernel", "cycles"]
+    return ["## Against the binary of --before", "", *table(head, rows)] if rows else []
+
+
+def summary(session):
+    """What is printed at the end, and what RESULTS.md begins with."""
+    lines = [*targets_section(session), *before_section(session), "## CPU per request", ""]
+    lines += overview(session.results) if session.results else []
+    for result in session.results:
+        is_paced = WORKLOADS[result.workload].kind == "rate"
+        lines += paced_table(session.saturation / 3, result) if is_paced else workload_table(result)
+    for rate, result in session.rates:
+        lines += paced_table(rate, result)
+    for name, memories in session.memories.items():
+        lines += memory_table(name, memories)
+    return lines
+
+
+def write(session, facts, folder):
+    """RESULTS.md and the plots that there are figures for."""
+    facts = {**facts, "note": "; ".join([facts["note"], *session.notes]).strip("; ")}
+    groups = []
+    for result in session.results:
+        values = [(name, PROXIES[name].family, median(result.values(name, measure.cpu_us))) for name in result.proxies]
+        values = [value for value in values if value[2] is not None]
+        if values:
+            groups.append((f"{result.workload} (cores {result.state()})", values))
+    plots = []
+    if groups:
+        (folder / "cpu.svg").write_text(plot.bars("CPU µs per request", groups))
+        plots.append("![CPU per request](cpu.svg)")
+    if session.rates:
+        series = []
+        for name in session.rates[0][1].proxies:
+            points = [(median(it.values(name, measure.rate)), median(it.values(name, p99))) for _, it in session.rates]
+            points = [point for point in points if None not in point]
+            if points:
+                series.append((name, PROXIES[name].family, points))
+        (folder / "p99.svg").write_text(plot.lines("p99 against rate, GET 1 KiB", "requests/s", "p99, µs", series))
+        plots.append("![p99 against rate](p99.svg)")
+    lines = [*heading(facts), *targets_section(session), *plots, ""]
+    lines += summary(session)[len(targets_section(session)):]
+    lines += ["## Rounds", "", "CPU µs a request of each, and what the machine was like.", "", *details(session.results)]
+    (folder / "RESULTS.md").write_text("\n".join(lines))
+
+
+def p99(it):
+    return it.latency.get("p99")

@@ -1,6 +1,5 @@
 """What the bench needs from elsewhere: Debian packages, the release build, the helper crate, Envoy and Pingora on demand."""
 
-import json
 import os
 import platform
 import re
@@ -117,7 +116,3 @@ def machine():
     text = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", text)
     return f"{os.cpu_count()} × {model[1] if model else platform.machine()}, Linux {platform.release()}"
-
-
-def dump(path, what):
-    Path(path).write_text(json.dumps(what, indent=1))

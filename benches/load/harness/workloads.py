@@ -55,7 +55,7 @@ WORKLOADS = {
         Workload("metrics", "GET of 1 KiB, scraped every second", only=("corelane", "corelane-scraped"), seconds=1.0),
         Workload("fixed-rate", "GET of 1 KiB at a third of nginx's saturation", kind="rate"),
         Workload("rates", "GET of 1 KiB at several rates, for the plot", kind="rates"),
-        Workload("idle-10k", "GET of 1 KiB beside 10 000 idle connections", kind="idle"),
+        Workload("idle-10k", "GET of 1 KiB beside 10 000 idle connections", kind="idle", has_relays=False),
         Workload("slow-readers-64", "64 clients that read 16 MiB slowly", "/get-16m", 0, 16 << 20, kind="slow"),
     )
 }
