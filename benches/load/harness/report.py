@@ -207,8 +207,9 @@ def write(session, facts, folder):
     if session.rates:
         series = []
         for name in session.rates[0][1].proxies:
-            points = [(median(it.values(name, measure.rate)), median(it.values(name, p99))) for _, it in session.rates]
-            points = [point for point in points if None not in point]
+            points = [(asked, median(it.values(name, measure.rate)), median(it.values(name, p99))) for asked, it in session.rates]
+            # One that does not keep up has a queue and no latency.
+            points = [(rate, tail) for asked, rate, tail in points if tail and rate > KEEPS_UP * asked]
             if points:
                 series.append((name, PROXIES[name].family, points))
         (folder / "p99.svg").write_text(plot.lines("p99 against rate, GET 1 KiB", "requests/s", "p99, µs", series))
@@ -217,6 +218,10 @@ def write(session, facts, folder):
     lines += summary(session)[len(targets_section(session)):]
     lines += ["## Rounds", "", "CPU µs a request of each, and what the machine was like.", "", *details(session.results)]
     (folder / "RESULTS.md").write_text("\n".join(lines))
+
+
+# Of the rate asked for.
+KEEPS_UP = 0.98
 
 
 def p99(it):

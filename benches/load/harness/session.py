@@ -8,7 +8,7 @@ from .workloads import WORKLOADS
 
 # Of nginx's saturated rate. The first is the target's, the others are for the plot.
 FIXED_SHARE = 1 / 3
-PLOT_SHARES = (0.1, 0.2, 1 / 3, 0.5, 0.65, 0.8)
+PLOT_SHARES = (0.1, 0.2, 1 / 3, 0.45, 0.6, 0.75)
 PLOT_ROUNDS = 4
 PLOTTED = ("corelane", "before", "nginx-64k", "haproxy-64k", "relay-epoll", "pingora", "envoy")
 # Seconds of a slice at a fixed rate: enough requests for a p99.9.
@@ -32,8 +32,15 @@ class Session:
         self.up.stop_all()
 
     def run(self, workload):
-        kinds = {"slices": self.slices, "rate": self.rate, "rates": self.all_rates, "idle": self.idle, "slow": self.slow}
         part = taking_part(workload, self.names)
+        kinds = {
+            "slices": self.slices,
+            "wrk": self.wrk,
+            "rate": self.rate,
+            "rates": self.all_rates,
+            "idle": self.idle,
+            "slow": self.slow,
+        }
         if part:
             kinds[workload.kind](workload, part)
 
@@ -58,22 +65,27 @@ class Session:
         result = self.closed_loop(workload, self.long_lived(workload, part), self.rounds)
         self.results.append(result)
 
+    def wrk(self, workload, part):
+        bench = latency.WrkBench(self.long_lived(workload, part), self.up.origin, workload, self.speed)
+        self.results.append(measure.run_rounds(bench, workload, self.rounds, self.seconds, 2 * self.rounds, say))
+
     def saturated_rate(self):
-        """Requests a second of nginx, 1 KiB: of this run's workload, or measured now."""
+        """Requests a second of nginx, 1 KiB: of this run's workload, or measured now. The least of the machine's states, so
+        that a share of it is below saturation in all of them."""
         if self.saturation is None:
-            found = [result for result in self.results if result.workload == "get-1k"]
-            found = found[0] if found and best(found[0], "nginx", measure.rate, False, found[0].state()) else None
-            if found is None:
+            found = next((result for result in self.results if result.workload == "get-1k"), None)
+            if found is None or not any(PROXIES[name].family == "nginx" for name in found.proxies):
                 workload = WORKLOADS["get-1k"]
                 found = self.closed_loop(workload, self.long_lived(workload, ["nginx-64k"]), 3)
-            name = best(found, "nginx", measure.rate, False, found.state())
-            self.saturation = median(found.values(name, measure.rate))
+            states = found.states() or [found.state()]
+            names = [best(found, "nginx", measure.rate, False, state) for state in states]
+            self.saturation = min(median(found.values(name, measure.rate, of)) for name, of in zip(names, states))
         return self.saturation
 
     def paced(self, workload, part, share, rounds):
         rate = self.saturated_rate() * share
         running = self.long_lived(workload, part)
-        bench = latency.PacedBench(running, self.up.origin, workload, self.speed, self.has_counters, rate, self.folder)
+        bench = latency.PacedBench(running, self.up.origin, workload, self.speed, rate, self.folder)
         try:
             return rate, measure.run_rounds(bench, workload, rounds, PACED_SECONDS, 2 * rounds, say)
         finally:

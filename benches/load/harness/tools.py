@@ -15,6 +15,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # program -> Debian package
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc"}
 
+# And for what is only built on demand: zlib-ng, which pingora links.
+EXTRA_PACKAGES = {"pingora": {"cmake": "cmake"}, "envoy": {}}
+
 
 def which(program):
     """Debian keeps servers where only root's PATH looks, rustup its programs in the home directory."""
@@ -29,9 +32,12 @@ def find(program):
     return path
 
 
-def install_missing(may_install):
+def install_missing(proxies, may_install):
     """Installs what is missing by its Debian package name."""
-    missing = sorted({package for program, package in PACKAGES.items() if which(program) is None})
+    needed = dict(PACKAGES)
+    for name in proxies:
+        needed.update(EXTRA_PACKAGES.get(name, {}))
+    missing = sorted({package for program, package in needed.items() if which(program) is None})
     if not missing:
         return
     print(f"== missing: {' '.join(missing)}", flush=True)
@@ -97,8 +103,10 @@ def versions(names, built):
     if "pingora" in names:
         found.append(f"pingora {locked_version(HERE / 'pingora' / 'Cargo.lock', 'pingora')}")
     if "envoy" in names:
-        found.append("envoy " + first_line([built["envoy"], "--version"]).split("version: ")[-1])
+        # hash/version/...
+        found.append("envoy " + first_line([built["envoy"], "--version"]).split("version: ")[-1].split("/")[1])
     found.append(first_line([find("h2load"), "--version"]))
+    found.append(first_line([find("wrk"), "-v"]).split(" [")[0])
     return found
 
 

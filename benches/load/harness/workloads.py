@@ -10,7 +10,7 @@ CONNECTIONS = 64
 
 @dataclass
 class Workload:
-    """`kind`: slices (closed loop), rate (h2load), rates, idle, slow. `only`: the proxies that take part, if not all."""
+    """`kind`: slices (closed loop), wrk, rate (h2load), rates, idle, slow. `only`: the proxies that take part, if not all."""
 
     name: str
     about: str
@@ -53,6 +53,7 @@ WORKLOADS = {
         Workload("new-connection", "GET of 1 KiB, a connection each", closes=True, has_relays=False),
         Workload("access-log", "GET of 1 KiB, access log on", only=("corelane", "corelane-log")),
         Workload("metrics", "GET of 1 KiB, scraped every second", only=("corelane", "corelane-scraped"), seconds=1.0),
+        Workload("wrk", "GET of 1 KiB, asked for by wrk instead of our own load", kind="wrk", seconds=1.0),
         Workload("fixed-rate", "GET of 1 KiB at a third of nginx's saturation", kind="rate"),
         Workload("rates", "GET of 1 KiB at several rates, for the plot", kind="rates"),
         Workload("idle-10k", "GET of 1 KiB beside 10 000 idle connections", kind="idle", has_relays=False),

@@ -40,10 +40,13 @@ impl Counters {
         file.set_len(bytes as u64)?;
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses.
-        let at = unsafe {
-            libc::mmap(std::ptr::null_mut(), bytes, rights, libc::MAP_SHARED, file.as_raw_fd(), 0)
-        };
-        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { base: at.cast(), targets }) }
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, rights, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self { base: at.cast(), targets })
+        }
     }
 
     fn add(&self, target: usize, which: Counter, count: usize) {

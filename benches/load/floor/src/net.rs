@@ -81,9 +81,8 @@ pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
 pub(crate) fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no address is asked for.
-    let fd = unsafe {
-        libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags)
-    };
+    let fd =
+        unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     match or_would_block(fd as isize)? {
         None => Ok(None),
         // SAFETY: a new descriptor that nobody else owns.

@@ -83,7 +83,7 @@ impl Pair {
     /// Moves what an event allows to move; whether the pair lives on.
     fn is_open_after(&mut self, event: Event, scratch: &mut [u8]) -> io::Result<bool> {
         let [client, origin] = &mut self.sides;
-        let (this, other) = if event.token % 2 == 0 { (client, origin) } else { (origin, client) };
+        let (this, other) = if event.token.is_multiple_of(2) { (client, origin) } else { (origin, client) };
         let mut ended = false;
         if !this.unsent.is_empty() && this.flush()? {
             ended |= relay(other, this, scratch, true)?;

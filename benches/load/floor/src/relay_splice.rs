@@ -82,7 +82,7 @@ impl Pair {
     /// Moves what an event allows to move; whether the pair lives on.
     fn is_open_after(&mut self, event: Event) -> io::Result<bool> {
         let [client, origin] = &mut self.sides;
-        let (this, other) = if event.token % 2 == 0 { (client, origin) } else { (origin, client) };
+        let (this, other) = if event.token.is_multiple_of(2) { (client, origin) } else { (origin, client) };
         let mut ended = false;
         if this.in_pipe > 0 && this.flush()? {
             ended |= relay(other, this, true)?;
