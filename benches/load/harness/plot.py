@@ -69,6 +69,13 @@ def bars(title, groups):
     return document(20 + columns * column, max(at) + 8, parts)
 
 
+def ticks(most):
+    """Round numbers from 0 on, at most eight."""
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(step for step in (power / 10, power / 5, power / 2, power, 2 * power) if most / step < 8)
+    return [step * index for index in range(int(most / step) + 1)]
+
+
 def lines(title, x_name, y_name, series):
     """`series`: (label, family, [(x, y)]); the upward axis is logarithmic."""
     width, height, left, right, top, bottom = 772, 420, 70, 130, 56, 52
@@ -92,8 +99,7 @@ def lines(title, x_name, y_name, series):
             _, y = place(0, value)
             parts.append(f'<line class="line" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(text(left - 8, y + 4, f"{value:g}", "soft", "end"))
-    for step in range(0, 6):
-        value = x_most / 5 * step
+    for value in ticks(x_most):
         x, y = place(value, 10.0**low)
         parts.append(text(x, y + 20, f"{value / 1000:.0f} k", "soft", "middle"))
     parts.append(text((left + width - right) / 2, height - 10, x_name, "soft", "middle"))

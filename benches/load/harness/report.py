@@ -3,7 +3,7 @@
 import datetime
 
 from . import measure, plot, targets
-from .measure import ROUNDS_MIN, SATURATED, STATES, median, quartiles
+from .measure import SATURATED, STATES, median, quartiles
 from .proxies import PROXIES
 from .workloads import WORKLOADS
 
