@@ -29,7 +29,8 @@ impl Buffers {
         self.free.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps so many of those that are free.
+    /// Keeps so many of those that are free. Few that are kept can be costly: what an allocator gives back are pages, and
+    /// each buffer may keep one.
     pub(crate) fn shrink_to(&self, count: usize) {
         let mut free = self.free.borrow_mut();
         free.truncate(count);

@@ -21,9 +21,6 @@ use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
 
-/// Free buffers that a worker keeps when a burst is over, beside one for each exchange.
-const BUFFERS_KEPT_MIN: usize = 64;
-
 /// The worker.
 pub(crate) struct Core<S: Dial> {
     /// Which worker.
@@ -212,7 +209,7 @@ impl<S: Dial> Core<S> {
         let no_idle = self.local.borrow().sweep(now_ms);
         let is_last = no_deadlines && no_idle;
         if self.footprint.take_slack(now_ms, is_last) {
-            self.buffers.shrink_to(BUFFERS_KEPT_MIN + self.footprint.exchanges());
+            self.buffers.shrink_to(self.footprint.exchanges());
             (self.trim)();
         }
         if is_last {
