@@ -415,7 +415,14 @@ mod tests {
         fn of(listener: &Listener) -> Self {
             let (events, _receiver) = event_channel().unwrap();
             let counters = PerWorker::new(1);
-            let core = Rc::new(Core::new(CoreParts { index: 0, counters, events, log: None, ticker: -1 }));
+            let core = Rc::new(Core::new(CoreParts {
+                index: 0,
+                counters,
+                events,
+                log: None,
+                ticker: -1,
+                trim: || {},
+            }));
             let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());
             core.local.replace(Rc::new(local));
             let slot = Rc::new(ListenerSlot::new(&core, 0, listener));

@@ -1,7 +1,5 @@
 //! The access log's record of one exchange: a JSON object on one line.
 
-use std::net::IpAddr;
-
 use corelane_http1::write_decimal;
 use corelane_semantics::Span;
 
@@ -65,7 +63,7 @@ impl<S: Dial> Record<'_, S> {
         out.extend_from_slice(b"\",\"request_id\":\"");
         out.extend_from_slice(&self.request_id);
         out.extend_from_slice(b"\",\"client\":\"");
-        self.write_client(out);
+        out.extend_from_slice(self.client.text_with_port());
         out.push(b'"');
         self.write_names(out);
         // The words are in the head that was written; a head that could not be parsed has none.
@@ -100,23 +98,6 @@ impl<S: Dial> Record<'_, S> {
         let duration_ns = clock::monotonic_ns().saturating_sub(exchange.started_ns);
         number(out, b",\"duration_us\":", duration_ns / 1000);
         out.extend_from_slice(b"}\n");
-    }
-
-    fn write_client(&self, out: &mut Vec<u8>) {
-        let Some(address) = self.client.address else {
-            out.extend_from_slice(self.client.text());
-            return;
-        };
-        let brackets = matches!(address.ip(), IpAddr::V6(_));
-        if brackets {
-            out.push(b'[');
-        }
-        out.extend_from_slice(self.client.text());
-        if brackets {
-            out.push(b']');
-        }
-        out.push(b':');
-        write_decimal(out, u64::from(address.port()));
     }
 
     fn write_names(&self, out: &mut Vec<u8>) {
