@@ -15,7 +15,7 @@ use crate::calendar::write_http_date;
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
-use crate::io::{Dial, clock, set_ticker};
+use crate::io::{Dial, Pipes, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
@@ -28,6 +28,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) scratch: Scratch,
     /// Its free list.
     pub(crate) buffers: Buffers,
+    /// Its pipes.
+    pub(crate) pipes: Pipes,
     /// Its names for requests.
     pub(crate) request_ids: RequestIds,
     /// Its admissions of connections.
@@ -87,6 +89,7 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
+            pipes: Pipes::new(parts.counters.clone(), parts.index),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
@@ -122,7 +125,7 @@ impl<S: Dial> Core<S> {
 
     /// What every step needs.
     pub(crate) fn lent(&self) -> Lent<'_> {
-        Lent { scratch: &self.scratch, buffers: &self.buffers }
+        Lent { scratch: &self.scratch, buffers: &self.buffers, pipes: Some(&self.pipes) }
     }
 
     /// The worker's own counters.

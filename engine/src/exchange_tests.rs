@@ -2,6 +2,7 @@
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
 mod instructions;
+mod splice;
 mod tunnel;
 
 use std::cell::Cell;
