@@ -22,7 +22,7 @@ use std::io::IoSlice;
 use std::task::{Context, Poll};
 
 pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
-pub(crate) use pipe::{Pipe, Pipes};
+pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;
