@@ -117,7 +117,9 @@ class Proxy:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) * 1024
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        # Each worker has a table of its own.
+        threads = f"/proc/{self.process.pid}/task"
+        return max(len(os.listdir(f"{threads}/{thread}/fd")) for thread in os.listdir(threads))
 
     def cpu_seconds(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:

@@ -75,10 +75,12 @@ fn process(page: &mut Page, status: &Status) {
     if let Some(bytes) = resident_bytes() {
         page.gauge("process_resident_memory_bytes", "Resident memory.", bytes);
     }
-    if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
-        // Reading the directory holds one more open.
-        let open = descriptors.count().saturating_sub(1);
-        page.gauge("process_open_fds", "Open file descriptors.", open);
+    if let Some(open) = open_descriptors() {
+        page.gauge(
+            "process_open_fds",
+            "Open file descriptors of the worker, or of the others, with the most.",
+            open,
+        );
     }
 }
 
@@ -95,6 +97,14 @@ fn workers(page: &mut Page, counters: &PerWorker<WorkerCounters>) {
         let samples = samples.map(|(worker, values)| (labels(&[("worker", &worker)]), values[index]));
         page.metric("corelane_worker", metric, samples);
     }
+}
+
+/// The most in one table: each worker has one of its own, and the limit holds for each.
+fn open_descriptors() -> Option<usize> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?;
+    let tables = threads.filter_map(|thread| std::fs::read_dir(thread.ok()?.path().join("fd")).ok());
+    // Reading the directory holds two more open, here.
+    tables.map(Iterator::count).max()
 }
 
 /// VmRSS of /proc/self/status.

@@ -69,9 +69,9 @@ impl Admission {
         self.counters.of(self.worker)
     }
 
-    /// Whether a worker waits for a connection to end.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.limits.total.is_awaited()
+    /// Whether connections wait for others to end, on any worker.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.limits.total.is_crowded()
     }
 
     /// A permit for one connection, if one is free.
@@ -114,6 +114,16 @@ impl Admission {
             self.limits.total.end_queue(self.worker);
             Permit::new(self)
         })
+    }
+
+    /// Connections are to be left in a queue.
+    pub(crate) fn begin_crowd(&self) {
+        self.limits.total.begin_crowd();
+    }
+
+    /// That queue was found empty, or is none of the worker's any more.
+    pub(crate) fn end_crowd(&self) {
+        self.limits.total.end_crowd();
     }
 
     /// Does not wait any more.

@@ -11,7 +11,7 @@ use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
 use crate::admission::Admissions;
 use crate::buffers::{Buffers, Scratch};
-use crate::calendar::write_http_date;
+use crate::calendar::{write_http_date, write_rfc3339};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
@@ -61,6 +61,7 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) events: EventSender,
     counters: PerWorker<WorkerCounters>,
     log: RefCell<LogBatch>,
+    log_time: RefCell<LogTime>,
     log_sink: Option<LogSink>,
     date: RefCell<HttpDate>,
     ticker: RawFd,
@@ -73,6 +74,13 @@ struct HttpDate {
     text: Vec<u8>,
 }
 
+/// The time of records (RFC 3339): when the events were dispatched that the worker acts on.
+#[derive(Default)]
+struct LogTime {
+    turn: u32,
+    text: Vec<u8>,
+}
+
 /// What a worker is made of.
 pub(crate) struct CoreParts {
     pub(crate) index: usize,
@@ -81,6 +89,8 @@ pub(crate) struct CoreParts {
     pub(crate) log: Option<LogSink>,
     /// The descriptor of the worker's ticker.
     pub(crate) ticker: RawFd,
+    /// How many workers its table of descriptors is shared by, itself included.
+    pub(crate) table_workers: usize,
 }
 
 impl<S: Dial> Core<S> {
@@ -89,7 +99,7 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
-            pipes: Pipes::new(parts.counters.clone(), parts.index),
+            pipes: Pipes::new(parts.counters.clone(), parts.index, parts.table_workers),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
@@ -107,6 +117,7 @@ impl<S: Dial> Core<S> {
             events: parts.events,
             counters: parts.counters,
             log: RefCell::default(),
+            log_time: RefCell::default(),
             log_sink: parts.log,
             date: RefCell::default(),
             ticker: parts.ticker,
@@ -145,8 +156,8 @@ impl<S: Dial> Core<S> {
         use_date(&date.text)
     }
 
-    /// Lets `write` append a record to the access log.
-    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Lets `write` append a record to the access log; it is lent the time.
+    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
         if self.log_sink.is_none() {
             return;
         }
@@ -154,7 +165,13 @@ impl<S: Dial> Core<S> {
         if batch.bytes.capacity() < BATCH_BYTES {
             batch.bytes.reserve(BATCH_BYTES);
         }
-        write(&mut batch.bytes);
+        let mut time = self.log_time.borrow_mut();
+        if time.turn != clock::turn() || time.text.is_empty() {
+            time.turn = clock::turn();
+            time.text.clear();
+            write_rfc3339(&mut time.text, clock::unix_coarse_ns());
+        }
+        write(&mut batch.bytes, &time.text);
         batch.records += 1;
         self.keep_ticking();
         if batch.bytes.len() >= BATCH_BYTES {

@@ -42,6 +42,12 @@ impl EventSender {
     }
 }
 
+impl AsRawFd for EventSender {
+    fn as_raw_fd(&self) -> RawFd {
+        self.wake.descriptor()
+    }
+}
+
 impl EventReceiver {
     /// The next event, if one waits.
     #[must_use]

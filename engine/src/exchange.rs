@@ -266,6 +266,11 @@ impl<S: Dial> Exchange<S> {
         &self.snapshot().listeners[self.listener]
     }
 
+    /// Its index in the snapshot.
+    pub(crate) fn listener_index(&self) -> usize {
+        self.listener
+    }
+
     /// The snapshot that the exchange began with.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         self.local.snapshot()
@@ -470,8 +475,6 @@ impl<S: Dial> Exchange<S> {
             ..HeadLimits::default()
         };
         let resendable = self.make_resendable(session);
-        // A request that may be sent again does not need the surest look at its connection.
-        let check = Check::Socket;
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -498,7 +501,7 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream, check);
+            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 let stream = match pooled.take() {
@@ -1008,8 +1011,9 @@ impl<S: Dial> Exchange<S> {
         session.count_moved();
         if self.snapshot().access_log {
             let request_id = session.core.request_ids.text(self.number);
-            let record = Record { exchange: self, client: &session.client, request_id };
-            session.core.log_record(|line| record.write(line));
+            let names = self.local.log_names();
+            let record = Record { exchange: self, names, client: &session.client, request_id };
+            session.core.log_record(|line, time| record.write(line, time));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }

@@ -103,6 +103,7 @@ pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
         log: None,
         // No descriptor: deadlines are far away here.
         ticker: -1,
+        table_workers: 1,
     }));
     let local = Local::new(Arc::new(snapshot()), &Local::empty(0), 0, events);
     core.local.replace(Rc::new(local));

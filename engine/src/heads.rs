@@ -9,7 +9,10 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use corelane_http1::{write_decimal, write_field, write_fields, write_request_line, write_status_line};
+use corelane_http1::{
+    write_decimal, write_field, write_lines, write_request_line, write_request_line_in_parts,
+    write_status_line,
+};
 use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
@@ -85,8 +88,7 @@ pub(crate) struct HeadWords {
 impl UpstreamHead<'_> {
     /// Writes the head, ready to be sent.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> HeadWords {
-        let mut words = self.write_request_line(out);
-        words.host = self.write_received_fields(out);
+        let mut words = self.write_received(out);
         if self.framing == BodyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -125,31 +127,54 @@ impl UpstreamHead<'_> {
         words
     }
 
-    fn write_request_line(&self, out: &mut Vec<u8>) -> HeadWords {
-        let method = self.head.method_token.bytes(self.bytes);
-        let start = out.len();
-        let received = self.head.target.bytes(self.bytes);
-        let as_received = match self.head.form {
+    /// Writes the request line and the lines that go on.
+    fn write_received(&self, out: &mut Vec<u8>) -> HeadWords {
+        let head = self.head;
+        let keep_host = *self.host_policy == HostPolicy::Preserve && head.fields.count(Known::Host) == 1;
+        let keep_target = match head.form {
             TargetForm::Authority | TargetForm::Asterisk => true,
-            TargetForm::Origin => self.path == self.head.path.bytes(self.bytes),
+            TargetForm::Origin => self.path == head.path.bytes(self.bytes),
             TargetForm::Absolute => false,
         };
-        if as_received {
-            write_request_line(out, method, received);
+        let start = out.len();
+        let (lines_start, mut words) = if keep_host && keep_target && head.version == Version::Http11 {
+            // Nothing stands between the request line as it came and the fields: one piece with them.
+            let moved = |span: Span| Span::new(start + span.start as usize, start + span.end as usize);
+            let (method, target) = (moved(head.method_token), moved(head.target));
+            (0, HeadWords { method, target, ..HeadWords::default() })
+        } else {
+            let mut words = self.write_request_line(out, keep_target);
+            if !keep_host {
+                words.host = self.write_host(out);
+            }
+            (head.fields_start, words)
+        };
+        let lines = Span { start: lines_start, end: head.fields_end };
+        write_lines(out, self.bytes, lines, &head.fields, |field, place| {
+            let keep = self.keeps(field, keep_host);
+            if keep && field.known == Some(Known::Host) {
+                let start = place + (field.value.start - field.name.start) as usize;
+                words.host = Span::new(start, start + field.value.len());
+            }
+            keep
+        });
+        words
+    }
+
+    fn write_request_line(&self, out: &mut Vec<u8>, keep_target: bool) -> HeadWords {
+        let method = self.head.method_token.bytes(self.bytes);
+        let start = out.len();
+        if keep_target {
+            write_request_line(out, method, self.head.target.bytes(self.bytes));
         } else {
             // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
             let query = self.head.query.map(|query| query.bytes(self.bytes));
-            let mut target = match self.path {
+            let path = match self.path {
                 b"" if query.is_none() && self.head.method == Method::Options => b"*",
                 b"" => b"/",
                 path => path,
-            }
-            .to_vec();
-            if let Some(query) = query {
-                target.push(b'?');
-                target.extend_from_slice(query);
-            }
-            write_request_line(out, method, &target);
+            };
+            write_request_line_in_parts(out, method, path, query);
         }
         let target_start = start + method.len() + 1;
         HeadWords {
@@ -158,6 +183,16 @@ impl UpstreamHead<'_> {
             target: Span::new(target_start, out.len() - 11),
             ..HeadWords::default()
         }
+    }
+
+    /// Writes a Host field, and returns where its value stands. RFC 9110 §7.2: one that was not there comes first.
+    fn write_host(&self, out: &mut Vec<u8>) -> Span {
+        let value = match self.host_policy {
+            HostPolicy::Preserve => self.host,
+            HostPolicy::Set(value) => value.as_bytes(),
+        };
+        write_field(out, b"Host", value);
+        Span::new(out.len() - 2 - value.len(), out.len() - 2)
     }
 
     /// Writes the `Upgrade` field with those of the client's protocols that are allowed, and returns where its value
@@ -181,39 +216,6 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(b"\r\n");
         }
         value
-    }
-
-    /// Copies the lines that go on, and returns where the host stands.
-    fn write_received_fields(&self, out: &mut Vec<u8>) -> Span {
-        let fields = &self.head.fields;
-        let keep_host = *self.host_policy == HostPolicy::Preserve && fields.count(Known::Host) == 1;
-        let mut host = Span::default();
-        if !keep_host {
-            // RFC 9110 §7.2: a Host field that was not there comes first.
-            let value = match self.host_policy {
-                HostPolicy::Preserve => self.host,
-                HostPolicy::Set(value) => value.as_bytes(),
-            };
-            write_field(out, b"Host", value);
-            host = Span::new(out.len() - 2 - value.len(), out.len() - 2);
-        }
-        let written = out.len();
-        // Bytes of lines left out so far, and where the one begins that is being left out: the Host line's place.
-        let (mut dropped, mut dropping) = (self.head.fields_start, None);
-        write_fields(out, self.bytes, fields, self.head.fields_end, |field| {
-            if let Some(start) = dropping.take() {
-                dropped += field.name.start - start;
-            }
-            let keep = self.keeps(field, keep_host);
-            if !keep {
-                dropping = Some(field.name.start);
-            } else if field.known == Some(Known::Host) {
-                let start = written + (field.value.start - dropped) as usize;
-                host = Span::new(start, start + field.value.len());
-            }
-            keep
-        });
-        host
     }
 
     fn keeps(&self, field: &Field, keep_host: bool) -> bool {
@@ -243,7 +245,7 @@ impl UpstreamHead<'_> {
 
     /// RFC 9110 §10.1.4: TE speaks of the next hop only, so it is said anew.
     fn accepts_trailers(&self) -> bool {
-        self.head.fields.count(Known::Te) > 0
+        self.head.fields.has(Known::Te)
             && self
                 .head
                 .fields
@@ -262,10 +264,10 @@ impl UpstreamHead<'_> {
         }
         out.extend_from_slice(self.client.text());
         out.extend_from_slice(b"\r\n");
-        if !self.trusted || fields.count(Known::XForwardedProto) == 0 {
+        if !self.trusted || !fields.has(Known::XForwardedProto) {
             out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
         }
-        if !self.host.is_empty() && (!self.trusted || fields.count(Known::XForwardedHost) == 0) {
+        if !self.host.is_empty() && (!self.trusted || !fields.has(Known::XForwardedHost)) {
             write_field(out, b"X-Forwarded-Host", self.host);
         }
     }
@@ -319,7 +321,7 @@ fn write_odd_length(out: &mut Vec<u8>, fields: &Fields, bytes: &[u8], framing: B
 
 /// Whether a client asks to switch protocols in a way that can be granted.
 pub(crate) fn wants_upgrade(head: &RequestHead, options: &ConnectionOptions) -> bool {
-    options.upgrade && head.version == Version::Http11 && head.fields.count(Known::Upgrade) > 0
+    options.upgrade && head.version == Version::Http11 && head.fields.has(Known::Upgrade)
 }
 
 /// Those of the protocols in `Upgrade` that are allowed.
@@ -386,7 +388,7 @@ impl DownstreamHead<'_> {
         }
         write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
-        if self.head.fields.count(Known::Date) == 0 {
+        if !self.head.fields.has(Known::Date) {
             out.extend_from_slice(b"Date: ");
             out.extend_from_slice(self.date);
             out.extend_from_slice(b"\r\n");
@@ -410,14 +412,26 @@ impl DownstreamHead<'_> {
     }
 
     fn write_start(&self, out: &mut Vec<u8>, keep_length: bool) {
-        write_status_line(out, self.head.status, self.head.reason.bytes(self.bytes));
-        write_fields(out, self.bytes, &self.head.fields, self.head.fields_end, |field| match field.known {
+        let head = self.head;
+        // RFC 9112 §4: the SP behind the code, which some servers leave out, stands there even without a reason.
+        let keep_line = head.version == Version::Http11 && self.bytes.get(STATUS_END) == Some(&b' ');
+        let lines_start = if keep_line {
+            0
+        } else {
+            write_status_line(out, head.status, head.reason.bytes(self.bytes));
+            head.fields_start
+        };
+        let lines = Span { start: lines_start, end: head.fields_end };
+        write_lines(out, self.bytes, lines, &head.fields, |field, _| match field.known {
             None => !self.options.nominate(field, self.bytes),
             Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
             Some(known) => !known.is_hop_by_hop(),
         });
     }
 }
+
+/// `HTTP/1.1 200`
+const STATUS_END: usize = 12;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ pub(crate) struct ListenerSlot<S: Dial> {
     admission: RefCell<Rc<Admission>>,
     /// Connections are left in the queue until one has ended.
     waiting: Cell<bool>,
+    /// That was so, and the queue has not been found empty since; the admission counts it.
+    crowded: Cell<bool>,
     /// The queue is to be looked at although no event has come.
     retrying: Cell<bool>,
     closing: Cell<bool>,
@@ -54,6 +56,7 @@ impl<S: Dial> ListenerSlot<S> {
             removed_since_ms: Cell::new(u64::MAX),
             admission: RefCell::new(core.admissions.of(core.index, listener)),
             waiting: Cell::new(false),
+            crowded: Cell::new(false),
             retrying: Cell::new(false),
             closing: Cell::new(false),
             accepting: RefCell::default(),
@@ -69,6 +72,7 @@ impl<S: Dial> ListenerSlot<S> {
             removed_since_ms: Cell::new(self.removed_since_ms.get()),
             admission: RefCell::new(self.admission()),
             waiting: Cell::new(false),
+            crowded: Cell::new(false),
             retrying: Cell::new(false),
             closing: Cell::new(true),
             accepting: RefCell::default(),
@@ -112,7 +116,7 @@ impl<S: Dial> ListenerSlot<S> {
 
     /// Whether connections wait for one to end, on any worker: then each response is the last one of its connection.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.admission.borrow().is_awaited()
+        self.admission.borrow().is_crowded()
     }
 
     /// Another worker has woken this one, maybe for this listener: a permit was granted, or idle connections are to make
@@ -146,8 +150,24 @@ impl<S: Dial> ListenerSlot<S> {
 
     /// Does not wait for a permit any more; one that was granted goes to another worker.
     fn stop_waiting(&self) {
+        self.end_crowd();
+        // Another slot of this worker may wait under the same name.
         if self.waiting.replace(false) {
             self.admission().stop_waiting();
+        }
+    }
+
+    /// Connections are to be left in the queue.
+    fn begin_crowd(&self) {
+        if !self.crowded.replace(true) {
+            self.admission().begin_crowd();
+        }
+    }
+
+    /// None is, or it does not matter any more.
+    fn end_crowd(&self) {
+        if self.crowded.replace(false) {
+            self.admission().end_crowd();
         }
     }
 
@@ -202,6 +222,20 @@ impl<S: Dial> ListenerSlot<S> {
         socket.poll_ready(cx).map(|()| None)
     }
 
+    /// After a batch: whether connections are still left in the queue, if some were.
+    fn learn(&self, batch: Batch, socket: &ListenerSocket) {
+        let is_left = match batch {
+            Batch::Limited => true,
+            // The next batch tells, and comes for certain if nobody else takes from this queue.
+            Batch::Full => self.crowded.get() && !self.is_shared() && socket.has_waiting(),
+            // Nobody knows how long descriptors will be missing: no connection would be kept meanwhile.
+            Batch::Empty | Batch::Exhausted => false,
+        };
+        if !is_left {
+            self.end_crowd();
+        }
+    }
+
     /// A permit for the next connection in the queue. Without one it waits there.
     fn permit(&self, core: &Core<S>, socket: &ListenerSocket) -> Result<Permit, Batch> {
         let admission = self.admission();
@@ -219,6 +253,8 @@ impl<S: Dial> ListenerSlot<S> {
         if self.is_shared() && !admission.begin_queue() {
             return Err(Batch::Empty);
         }
+        // Before others are called to make room: what they answer from then on is the last response of its connection.
+        self.begin_crowd();
         admission.wait(&core.deadlines).ok_or_else(|| {
             self.waiting.set(true);
             Batch::Limited
@@ -242,6 +278,7 @@ pub(crate) async fn accept(
         if closing {
             break;
         }
+        slot.learn(batch, &socket);
         if batch == Batch::Full {
             socket.rearm();
         }
@@ -336,4 +373,178 @@ fn is_connections_own(error: &io::Error) -> bool {
 /// Whether descriptors or memory have run out, ours or the machine's.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::core::CoreParts;
+    use crate::counters::PerWorker;
+    use crate::driver::{Driver, block_on};
+    use crate::event::event_channel;
+    use crate::exchange_tests::snapshot;
+    use crate::io::readiness;
+    use crate::limits::{Peers, SharedLimits};
+
+    /// A listener with room for one connection, under a name of its own.
+    fn named(name: &str) -> Listener {
+        let mut listener = snapshot().listeners.remove(0);
+        listener.name = name.into();
+        listener.shared_limits = SharedLimits::new(&Peers::new(1).unwrap()).into();
+        listener.limits.connections_max = 1;
+        listener
+    }
+
+    fn is_crowded(listener: &Listener) -> bool {
+        listener.shared_limits.total.is_crowded()
+    }
+
+    /// One worker's listener on a port of its own.
+    struct Queue {
+        core: Rc<Core<Socket>>,
+        slot: Rc<ListenerSlot<Socket>>,
+        socket: ListenerSocket,
+        port: TcpListener,
+        clients: Vec<TcpStream>,
+    }
+
+    impl Queue {
+        fn of(listener: &Listener) -> Self {
+            let (events, _receiver) = event_channel().unwrap();
+            let counters = PerWorker::new(1);
+            let core = Rc::new(Core::new(CoreParts {
+                index: 0,
+                counters,
+                events,
+                log: None,
+                ticker: -1,
+                table_workers: 1,
+            }));
+            let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());
+            core.local.replace(Rc::new(local));
+            let slot = Rc::new(ListenerSlot::new(&core, 0, listener));
+            let port = TcpListener::bind("127.0.0.1:0").unwrap();
+            port.set_nonblocking(true).unwrap();
+            let socket = ListenerSocket::new(OwnedFd::from(port.try_clone().unwrap())).unwrap();
+            Self { core, slot, socket, port, clients: Vec::new() }
+        }
+
+        /// So many clients come; none of them sends anything.
+        fn come(&mut self, clients: usize) {
+            let address = self.port.local_addr().unwrap();
+            self.clients.extend((0..clients).map(|_| TcpStream::connect(address).unwrap()));
+        }
+
+        /// What the accepting task does when it is woken. Returns how its batch ended; `None`: it goes on waiting.
+        async fn accept(&mut self) -> Option<Batch> {
+            let (slot, socket) = (&self.slot, &mut self.socket);
+            let ready = poll_fn(|cx| match slot.poll_accepting(cx, socket) {
+                Poll::Ready(granted) => Poll::Ready(Some(granted)),
+                // Epoll is not asked here: without an event it looks at its queue all the same.
+                Poll::Pending => Poll::Ready((!slot.waiting.get()).then_some(None)),
+            });
+            let granted = ready.await?;
+            let batch = accept_batch(&self.core, &self.slot, &self.socket, ACCEPT_BATCH, granted);
+            self.slot.learn(batch, &self.socket);
+            Some(batch)
+        }
+    }
+
+    /// Runs `test` where sockets can be made.
+    fn on_a_worker<F: Future>(test: F) {
+        block_on(Driver::Epoll, async {
+            let _closing = readiness::install().unwrap();
+            test.await;
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_crowd_lasts_until_the_queue_is_found_empty() {
+        on_a_worker(async {
+            let web = named("web");
+            let mut queue = Queue::of(&web);
+            let held = queue.slot.admission().try_permit();
+            assert_eq!(queue.accept().await, Some(Batch::Empty));
+            assert!(!is_crowded(&web), "nobody waits");
+            queue.come(2);
+            assert_eq!(queue.accept().await, Some(Batch::Limited));
+            assert_eq!((queue.accept().await, is_crowded(&web)), (None, true));
+            drop(held);
+            assert!(queue.slot.admission().is_granted() && is_crowded(&web), "nobody waits for a moment");
+            assert_eq!(queue.accept().await, Some(Batch::Limited));
+            assert!(is_crowded(&web), "one is left");
+            web.shared_limits.total.set_max(3);
+            assert!(is_crowded(&web), "it may not be the last one");
+            assert_eq!((queue.accept().await, is_crowded(&web)), (Some(Batch::Empty), false));
+            // And all over again.
+            queue.come(2);
+            assert_eq!((queue.accept().await, is_crowded(&web)), (Some(Batch::Limited), true));
+        });
+    }
+
+    #[test]
+    fn a_crowd_ends_with_a_full_batch_that_leaves_nobody() {
+        on_a_worker(async {
+            let web = named("web");
+            let mut queue = Queue::of(&web);
+            let held = queue.slot.admission().try_permit();
+            queue.come(ACCEPT_BATCH + 1);
+            assert_eq!(queue.accept().await, Some(Batch::Limited));
+            drop(held);
+            web.shared_limits.total.set_max(100);
+            assert_eq!((queue.accept().await, is_crowded(&web)), (Some(Batch::Full), true));
+            queue.come(ACCEPT_BATCH - 1);
+            assert_eq!((queue.accept().await, is_crowded(&web)), (Some(Batch::Full), false));
+        });
+    }
+
+    #[test]
+    fn a_crowd_ends_with_what_it_waited_for() {
+        let ends: [fn(&Queue, &Listener); 4] = [
+            |queue, other| queue.slot.place(&queue.core, 0, other),
+            |queue, _| queue.slot.remove(queue.core.local.borrow().clone()),
+            |queue, _| queue.slot.close(),
+            |queue, _| queue.slot.abandon(),
+        ];
+        on_a_worker(async {
+            // While it waits, and when a permit has been granted.
+            for (end, is_granted) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+                let [web, other] = [named("web"), named("other")];
+                let mut queue = Queue::of(&web);
+                let mut held = queue.slot.admission().try_permit();
+                queue.come(1);
+                assert_eq!(queue.accept().await, Some(Batch::Limited));
+                queue.slot.place(&queue.core, 0, &web);
+                assert!(is_crowded(&web), "a reload that changes nothing");
+                held.take_if(|_| is_granted);
+                end(&queue, &other);
+                assert!(!is_crowded(&web) && !is_crowded(&other));
+                // The end of an end counts nothing twice.
+                queue.slot.abandon();
+                assert!(!is_crowded(&web) && !is_crowded(&other));
+            }
+        });
+    }
+
+    #[test]
+    fn a_name_that_moves_to_another_queue_begins_a_crowd_there() {
+        on_a_worker(async {
+            let web = named("web");
+            let mut queues = [Queue::of(&web), Queue::of(&web)];
+            let _held = queues[0].slot.admission().try_permit();
+            queues.iter_mut().for_each(|queue| queue.come(1));
+            assert_eq!(queues[0].accept().await, Some(Batch::Limited));
+            queues[0].slot.close();
+            assert!(!is_crowded(&web));
+            assert_eq!(queues[1].accept().await, Some(Batch::Limited));
+            queues[0].slot.abandon();
+            assert!(is_crowded(&web), "the other one's does not end with it");
+            queues[1].slot.abandon();
+            assert!(!is_crowded(&web));
+        });
+    }
 }

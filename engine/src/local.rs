@@ -10,6 +10,7 @@ use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::Dial;
 use crate::pool::{Place, Pool};
+use crate::record::LogNames;
 use crate::snapshot::{Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
@@ -17,6 +18,7 @@ use crate::snapshot::{Endpoint, Listener, RequestRules, Route, Snapshot, Upstrea
 pub(crate) struct Local<S> {
     snapshot: Arc<Snapshot>,
     upstreams: Vec<LocalUpstream<S>>,
+    log_names: LogNames,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
     retire: Option<EventSender>,
@@ -31,7 +33,13 @@ pub(crate) struct LocalUpstream<S> {
 impl<S: Dial> Local<S> {
     /// Before the first snapshot.
     pub(crate) fn empty(worker: usize) -> Self {
-        Self { snapshot: Arc::default(), upstreams: Vec::new(), worker, retire: None }
+        Self {
+            snapshot: Arc::default(),
+            upstreams: Vec::new(),
+            log_names: LogNames::default(),
+            worker,
+            retire: None,
+        }
     }
 
     /// The state for a new snapshot: what did not change is taken over from `previous`.
@@ -50,7 +58,8 @@ impl<S: Dial> Local<S> {
                 LocalUpstream::new(upstream, previous.upstream_of(upstream), worker, place)
             })
             .collect();
-        Self { snapshot, upstreams, worker, retire: Some(events) }
+        let log_names = LogNames::new(&snapshot);
+        Self { snapshot, upstreams, log_names, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -75,12 +84,19 @@ impl<S: Dial> Local<S> {
             access_log: snapshot.access_log,
             ..Snapshot::default()
         };
-        Self { snapshot: Arc::new(snapshot), upstreams: Vec::new(), worker: whole.worker, retire: None }
+        let log_names = LogNames::new(&snapshot);
+        let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
+        Self { snapshot, upstreams: Vec::new(), log_names, worker, retire: None }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// What the access log calls the snapshot's parts.
+    pub(crate) fn log_names(&self) -> &LogNames {
+        &self.log_names
     }
 
     /// Which worker this is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::Event;
 use crate::counters::{EndpointCounters, PerWorker};
 use crate::event::EventSender;
-use crate::io::{ByteStream, Check, IdleState};
+use crate::io::{ByteStream, Check, IdleState, clock};
 use crate::reputation::{Offence, Reputation};
 use crate::snapshot::Upstream;
 use crate::tripwire::Tripwire;
@@ -27,6 +27,8 @@ pub(crate) struct Pool<S> {
 struct Idle<S> {
     stream: S,
     since_ms: u64,
+    /// The turn that it came in ([`clock::turn`]).
+    since_turn: u32,
 }
 
 /// Whose connections they are.
@@ -46,13 +48,16 @@ impl<S: ByteStream> Pool<S> {
     }
 
     /// An idle connection that is open and silent; others are closed on the way.
-    pub(crate) fn check_out(&self, now_ms: u64, upstream: &Upstream, check: Check) -> Option<S> {
+    pub(crate) fn check_out(&self, now_ms: u64, upstream: &Upstream) -> Option<S> {
         loop {
             let mut idle = self.idle.borrow_mut().pop_back()?;
             self.counters().idle.decrement();
             if is_expired(idle.since_ms, now_ms, upstream.idle_timeout) {
                 continue;
             }
+            // Events have been taken since it came in, or else the socket is asked: what followed the response would answer
+            // somebody else's request.
+            let check = if idle.since_turn == clock::turn() { Check::Socket } else { Check::Events };
             match idle.stream.look(check) {
                 IdleState::Silent => return Some(idle.stream),
                 unfit => self.dismiss(unfit, now_ms, upstream),
@@ -72,7 +77,7 @@ impl<S: ByteStream> Pool<S> {
             }
             self.counters().idle.decrement();
         }
-        idle.push_back(Idle { stream, since_ms: now_ms });
+        idle.push_back(Idle { stream, since_ms: now_ms, since_turn: clock::turn() });
         self.counters().idle.increment();
     }
 
@@ -212,7 +217,7 @@ mod tests {
             far.try_send(&[IoSlice::new(b"HTTP/1.1 200 OK\r\n")]).unwrap();
             // Found at check-out and by the sweep alike.
             if strike % 2 == 0 {
-                assert!(pool.check_out(0, &upstream, Check::Socket).is_none());
+                assert!(pool.check_out(0, &upstream).is_none());
             } else {
                 pool.sweep(0, &upstream);
             }
@@ -228,12 +233,12 @@ mod tests {
 
         let end_ms = u64::try_from(quarantine.time.as_millis()).unwrap();
         let _far = keep(&pool, &upstream, end_ms - 1);
-        assert!(pool.check_out(end_ms - 1, &upstream, Check::Socket).is_none(), "nothing is kept");
+        assert!(pool.check_out(end_ms - 1, &upstream).is_none(), "nothing is kept");
         assert!(!pool.sweep(end_ms - 1, &upstream), "the worker goes on ticking");
         assert!(pool.sweep(end_ms, &upstream));
         assert_eq!(pool.counters().reuse_suspended.value(), 0);
         let _far = keep(&pool, &upstream, end_ms);
-        assert!(pool.check_out(end_ms, &upstream, Check::Socket).is_some());
+        assert!(pool.check_out(end_ms, &upstream).is_some());
         assert_eq!(pool.counters().idle.value(), 0);
     }
 
@@ -246,7 +251,7 @@ mod tests {
             pool.strike(Offence::Surplus, 0, &upstream);
         }
         assert_eq!(pool.counters().idle.value(), 0);
-        assert!(pool.check_out(0, &upstream, Check::Events).is_none());
+        assert!(pool.check_out(0, &upstream).is_none());
         let counters = pool.place.counters.clone();
         drop(pool);
         assert_eq!(counters.of(0).reuse_suspended.value(), 0, "the gauge goes with the pool");
@@ -263,7 +268,7 @@ mod tests {
                 // A notice before the close, as some servers send.
                 _ => drop(far.try_send(&[IoSlice::new(b"HTTP/1.1 408 Request Timeout\r\n\r\n")])),
             }
-            assert!(pool.check_out(0, &upstream, Check::Socket).is_none());
+            assert!(pool.check_out(0, &upstream).is_none());
         }
         assert_eq!(suspicious(&pool), [("unsolicited_timeout", 6)]);
         assert_eq!(pool.counters().stale.value(), 20);

@@ -4,40 +4,67 @@ use std::net::IpAddr;
 
 use corelane_http1::write_decimal;
 
-use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::reason::Word;
 use crate::request_id::REQUEST_ID_DIGITS;
+use crate::snapshot::Snapshot;
 use crate::tripwire::Tripwires;
+
+/// What records say of a snapshot's parts, as it stands in them; empty without an access log.
+#[derive(Default)]
+pub(crate) struct LogNames {
+    /// `,"listener":"..."`
+    listeners: Vec<Box<[u8]>>,
+    /// `,"route":"...","upstream":"..."`
+    routes: Vec<Box<[u8]>>,
+    /// `,"endpoint":"..."`, by upstream.
+    endpoints: Vec<Vec<Box<[u8]>>>,
+}
+
+impl LogNames {
+    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+        if !snapshot.access_log {
+            return Self::default();
+        }
+        let text = |pairs: &[(&str, &str)]| {
+            let mut out = Vec::new();
+            pairs.iter().for_each(|(name, value)| string(&mut out, name, value.as_bytes()));
+            out.into_boxed_slice()
+        };
+        Self {
+            listeners: snapshot.listeners.iter().map(|it| text(&[("listener", &it.name)])).collect(),
+            routes: (snapshot.routes.iter())
+                .map(|it| text(&[("route", &it.name), ("upstream", &snapshot.upstreams[it.upstream].name)]))
+                .collect(),
+            endpoints: (snapshot.upstreams.iter())
+                .map(|it| it.endpoints.iter().map(|it| text(&[("endpoint", &it.label)])).collect())
+                .collect(),
+        }
+    }
+}
 
 /// Writes one exchange.
 pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
+    pub(crate) names: &'a LogNames,
     pub(crate) client: &'a ClientAddress,
     pub(crate) request_id: [u8; REQUEST_ID_DIGITS],
 }
 
 impl<S: Dial> Record<'_, S> {
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// `time` is the current time (RFC 3339).
+    pub(crate) fn write(&self, out: &mut Vec<u8>, time: &[u8]) {
         let exchange = self.exchange;
-        let snapshot = exchange.snapshot();
         out.extend_from_slice(b"{\"time\":\"");
-        write_rfc3339(out, clock::unix_coarse_ns());
+        out.extend_from_slice(time);
         out.extend_from_slice(b"\",\"request_id\":\"");
         out.extend_from_slice(&self.request_id);
         out.extend_from_slice(b"\",\"client\":\"");
         self.write_client(out);
         out.push(b'"');
-        string(out, "listener", exchange.listener().name.as_bytes());
-        let route = exchange.route.map(|route| &snapshot.routes[route]);
-        let upstream = route.map(|route| &snapshot.upstreams[route.upstream]);
-        let endpoint =
-            upstream.zip(exchange.endpoint).map(|(upstream, index)| &upstream.endpoints[index].label);
-        optional_string(out, "route", route.map(|route| route.name.as_bytes()));
-        optional_string(out, "upstream", upstream.map(|upstream| upstream.name.as_bytes()));
-        optional_string(out, "endpoint", endpoint.map(|label| label.as_bytes()));
+        self.write_names(out);
         // The words are in the head that was written; a head that could not be parsed has none.
         let word = |span: corelane_semantics::Span| (!span.is_empty()).then(|| span.bytes(&exchange.head));
         optional_string(out, "method", word(exchange.words.method));
@@ -46,16 +73,29 @@ impl<S: Dial> Record<'_, S> {
         optional_string(out, "path", path);
         optional_string(out, "query", query);
         number(out, "status", u64::from(exchange.status));
-        optional_string(out, "reason", exchange.failure.map(|failure| failure.reason().name().as_bytes()));
-        write_suspicious(out, exchange.tripwires);
+        if exchange.failure.is_none() && exchange.tripwires.is_empty() {
+            out.extend_from_slice(b",\"reason\":null,\"suspicious\":null");
+        } else {
+            optional_string(
+                out,
+                "reason",
+                exchange.failure.map(|failure| failure.reason().name().as_bytes()),
+            );
+            write_suspicious(out, exchange.tripwires);
+        }
         number(out, "request_bytes", exchange.request_bytes);
         number(out, "response_bytes", exchange.response_bytes);
         number(out, "attempts", u64::from(exchange.attempts));
-        out.extend_from_slice(if exchange.reused { b",\"reused\":true" } else { b",\"reused\":false" });
-        optional_microseconds(out, "connect_us", exchange.connect_ns);
+        match (exchange.reused, exchange.connect_ns) {
+            (true, None) => out.extend_from_slice(b",\"reused\":true,\"connect_us\":null"),
+            (reused, connect_ns) => {
+                out.extend_from_slice(if reused { b",\"reused\":true" } else { b",\"reused\":false" });
+                optional_microseconds(out, "connect_us", connect_ns);
+            }
+        }
         optional_microseconds(out, "response_head_us", exchange.response_head_ns);
         let duration_ns = clock::monotonic_ns().saturating_sub(exchange.started_ns);
-        optional_microseconds(out, "duration_us", Some(duration_ns));
+        number(out, "duration_us", duration_ns / 1000);
         out.extend_from_slice(b"}\n");
     }
 
@@ -74,6 +114,23 @@ impl<S: Dial> Record<'_, S> {
         }
         out.push(b':');
         write_decimal(out, u64::from(address.port()));
+    }
+
+    fn write_names(&self, out: &mut Vec<u8>) {
+        let exchange = self.exchange;
+        out.extend_from_slice(&self.names.listeners[exchange.listener_index()]);
+        let Some(route) = exchange.route else {
+            out.extend_from_slice(b",\"route\":null,\"upstream\":null,\"endpoint\":null");
+            return;
+        };
+        out.extend_from_slice(&self.names.routes[route]);
+        match exchange.endpoint {
+            None => out.extend_from_slice(b",\"endpoint\":null"),
+            Some(endpoint) => {
+                let upstream = exchange.snapshot().routes[route].upstream;
+                out.extend_from_slice(&self.names.endpoints[upstream][endpoint]);
+            }
+        }
     }
 }
 
@@ -100,12 +157,14 @@ fn split_target(target: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
     }
 }
 
+#[inline]
 fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
+#[inline]
 fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     key(out, name);
     out.push(b'"');
@@ -113,6 +172,7 @@ fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'"');
 }
 
+#[inline]
 fn optional_string(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
     match value {
         Some(value) => string(out, name, value),
@@ -123,11 +183,13 @@ fn optional_string(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
     }
 }
 
+#[inline]
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     write_decimal(out, value);
 }
 
+#[inline]
 fn optional_microseconds(out: &mut Vec<u8>, name: &str, ns: Option<u64>) {
     match ns {
         Some(ns) => number(out, name, ns / 1000),
@@ -136,7 +198,19 @@ fn optional_microseconds(out: &mut Vec<u8>, name: &str, ns: Option<u64>) {
 }
 
 /// RFC 8259 §7. Bytes beyond ASCII are taken for ISO 8859-1, so that every record is valid UTF-8 and no byte is lost.
+#[inline]
 fn escape(out: &mut Vec<u8>, value: &[u8]) {
+    let is_odd = |byte: u8| !matches!(byte, 0x20..=0x7e) | (byte == b'"') | (byte == b'\\');
+    // Looks at every byte, which is cheaper than looking for the first odd one.
+    if !value.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
+        out.extend_from_slice(value);
+        return;
+    }
+    escape_odd(out, value);
+}
+
+#[cold]
+fn escape_odd(out: &mut Vec<u8>, value: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in value {
         match byte {

@@ -36,18 +36,29 @@ impl RequestIds {
 
     /// The id of a number, in lower case.
     pub(crate) fn text(&self, number: u64) -> [u8; REQUEST_ID_DIGITS] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         // Each half is a permutation of the numbers, chosen by two keys: within a worker, ids cannot collide.
         let [one, two, three, four] = self.keys;
         let halves = [mix(mix(number ^ one) ^ two), mix(mix(number ^ three) ^ four)];
         let mut text = [0; REQUEST_ID_DIGITS];
         let bytes = halves.iter().flat_map(|half| half.to_be_bytes());
         for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            pair.copy_from_slice(&PAIRS[usize::from(byte)]);
         }
         text
     }
 }
+
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The finaliser of splitmix64: a permutation in which every bit depends on every other.
 fn mix(mut bits: u64) -> u64 {

@@ -3,20 +3,25 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
 use crate::access_log::LogSink;
-use crate::command::{Command, Event, ListenSocket};
+use crate::command::{Command, Event};
 use crate::core::{Core, CoreParts};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::driver::{Driver, block_on};
 use crate::event::EventSender;
-use crate::io::{ListenerSocket, Socket, Ticker, Wake, WakeListener, clock, readiness};
+use crate::io::{
+    DescriptorReceiver, DescriptorSender, ListenerSocket, Socket, Ticker, Wake, WakeListener, clock,
+    descriptor_channel, readiness, separate,
+};
 use crate::limits::Peers;
 use crate::listener::{ListenerSlot, accept};
 use crate::local::Local;
@@ -46,14 +51,26 @@ pub struct WorkerConfig {
 #[derive(Debug)]
 pub struct WorkerHandle {
     commands: WakingSender,
+    /// The descriptors of commands go this way: the worker has a table of its own.
+    sockets: DescriptorSender,
     thread: JoinHandle<()>,
+}
+
+/// A command as it reaches the worker.
+enum Order {
+    Apply {
+        snapshot: Arc<Snapshot>,
+        /// What the sockets that were sent listen on, or why they could not be sent.
+        addresses: io::Result<Vec<Address>>,
+    },
+    Drain,
 }
 
 /// The sending end of the commands; its drop wakes the worker too.
 #[derive(Debug)]
 struct WakingSender {
     /// `None`: the worker is to end.
-    commands: Option<Sender<Command>>,
+    commands: Option<Sender<Order>>,
     wake: Wake,
 }
 
@@ -90,9 +107,10 @@ pub fn spawn(config: WorkerConfig) -> io::Result<WorkerHandle> {
     let (sender, commands) = unbounded();
     let wake = config.peers.of(config.index).clone();
     let woken = wake.clone();
+    let (sockets, received) = descriptor_channel()?;
     let thread = std::thread::Builder::new().name(format!("worker-{}", config.index)).spawn(move || {
         let (index, events) = (config.index, config.events.clone());
-        let reason = match catch_unwind(AssertUnwindSafe(|| run(config, commands, &woken))) {
+        let reason = match catch_unwind(AssertUnwindSafe(|| run(config, commands, received, &woken))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             // The panic hook has said where.
@@ -100,7 +118,7 @@ pub fn spawn(config: WorkerConfig) -> io::Result<WorkerHandle> {
         };
         events.send(Event::Failed { worker: index, reason });
     })?;
-    Ok(WorkerHandle { commands: WakingSender { commands: Some(sender), wake }, thread })
+    Ok(WorkerHandle { commands: WakingSender { commands: Some(sender), wake }, sockets, thread })
 }
 
 impl WorkerHandle {
@@ -111,7 +129,15 @@ impl WorkerHandle {
     /// [`Stopped`] when the worker's thread has ended, or is to end.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
         let commands = self.commands.commands.as_ref().ok_or(Stopped)?;
-        commands.send(command).map_err(|_| Stopped)?;
+        let order = match command {
+            Command::Apply { snapshot, sockets } => {
+                let (addresses, descriptors): (Vec<_>, Vec<_>) =
+                    sockets.into_iter().map(|socket| (socket.address, socket.fd)).unzip();
+                Order::Apply { snapshot, addresses: self.sockets.send(descriptors).map(|()| addresses) }
+            }
+            Command::Drain => Order::Drain,
+        };
+        commands.send(order).map_err(|_| Stopped)?;
         self.commands.wake.wake();
         Ok(())
     }
@@ -129,10 +155,19 @@ impl WorkerHandle {
     }
 }
 
-fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Result<()> {
+fn run(
+    config: WorkerConfig,
+    commands: Receiver<Order>,
+    sockets: DescriptorReceiver,
+    wake: &Wake,
+) -> io::Result<()> {
     if let Some(id) = config.core {
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
+    // All that this thread has of the table that the process began with. Where the kernel refuses, it stays in that one.
+    let kept = config.peers.descriptors().chain([config.events.as_raw_fd(), sockets.as_raw_fd()]);
+    let is_separate = separate(&kept.collect::<Vec<_>>()).is_ok();
+    let table_workers = if is_separate { 1 } else { config.counters.iter().count() };
     block_on(config.driver, async move {
         let _closing = readiness::install()?;
         let ticker = Ticker::new()?;
@@ -142,12 +177,14 @@ fn run(config: WorkerConfig, commands: Receiver<Command>, wake: &Wake) -> io::Re
             events: config.events,
             log: config.log,
             ticker: ticker.descriptor(),
+            table_workers,
         }));
         let mut main = Main {
             core,
             ticker,
             woken: WakeListener::new(wake)?,
             commands,
+            sockets,
             slots: HashMap::new(),
             drained: false,
         };
@@ -162,7 +199,8 @@ struct Main {
     core: Rc<Core<Socket>>,
     ticker: Ticker,
     woken: WakeListener,
-    commands: Receiver<Command>,
+    commands: Receiver<Order>,
+    sockets: DescriptorReceiver,
     slots: HashMap<Address, Rc<ListenerSlot<Socket>>>,
     drained: bool,
 }
@@ -222,21 +260,26 @@ impl Main {
         Poll::Ready(())
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Apply { snapshot, sockets } => self.apply(snapshot, sockets),
-            Command::Drain => self.drain(),
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Apply { snapshot, addresses } => self.apply(snapshot, addresses),
+            Order::Drain => self.drain(),
         }
     }
 
-    fn apply(&mut self, snapshot: std::sync::Arc<Snapshot>, sockets: Vec<ListenSocket>) {
+    fn apply(&mut self, snapshot: Arc<Snapshot>, addresses: io::Result<Vec<Address>>) {
         let serial = snapshot.serial;
         let local =
             Local::new(snapshot, &self.core.local.borrow(), self.core.index, self.core.events.clone());
         let local = Rc::new(local);
         let previous = self.core.local.replace(local.clone());
-        for socket in sockets {
-            self.listen(socket, local.snapshot());
+        match addresses.and_then(|addresses| self.receive(addresses)) {
+            Ok(sockets) => {
+                for (address, socket) in sockets {
+                    self.listen(address, socket, local.snapshot());
+                }
+            }
+            Err(error) => self.fail(format!("cannot take over listening sockets: {error}")),
         }
         let listeners = &local.snapshot().listeners;
         self.slots.retain(|address, slot| {
@@ -251,19 +294,27 @@ impl Main {
         self.core.events.send(Event::Applied { worker: self.core.index, serial });
     }
 
-    fn listen(&mut self, socket: ListenSocket, snapshot: &Snapshot) {
-        let same_address = |listener: &Listener| listener.address == socket.address;
+    fn receive(&self, addresses: Vec<Address>) -> io::Result<Vec<(Address, OwnedFd)>> {
+        let sockets = self.sockets.receive(addresses.len())?;
+        if sockets.len() < addresses.len() {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        Ok(addresses.into_iter().zip(sockets).collect())
+    }
+
+    fn fail(&self, reason: String) {
+        self.core.events.send(Event::Failed { worker: self.core.index, reason });
+    }
+
+    fn listen(&mut self, address: Address, socket: OwnedFd, snapshot: &Snapshot) {
+        let same_address = |listener: &Listener| listener.address == address;
         let Some(index) = snapshot.listeners.iter().position(same_address) else { return };
-        let accepting = match ListenerSocket::new(socket.fd) {
+        let accepting = match ListenerSocket::new(socket) {
             Ok(accepting) => accepting,
-            Err(error) => {
-                let reason = format!("cannot listen on {}: {error}", socket.address);
-                self.core.events.send(Event::Failed { worker: self.core.index, reason });
-                return;
-            }
+            Err(error) => return self.fail(format!("cannot listen on {address}: {error}")),
         };
         let slot = Rc::new(ListenerSlot::new(&self.core, index, &snapshot.listeners[index]));
-        self.slots.insert(socket.address, slot.clone());
+        self.slots.insert(address, slot.clone());
         task::spawn(&self.core, accept(self.core.clone(), slot, accepting));
     }
 

@@ -35,6 +35,7 @@
 //! | [`TRAILER_BYTES_MAX`] | 8 KiB | [`ChunkError::TrailersTooLarge`] |
 //! | [`TRAILER_FIELDS_MAX`] | 100 | [`ChunkError::TooManyTrailers`] |
 
+mod block;
 mod bytes;
 mod chunk_error;
 mod chunk_extension;
@@ -42,6 +43,7 @@ mod chunked;
 mod error;
 mod field_lines;
 mod limits;
+mod one_pass;
 mod request;
 mod response;
 mod scan;
@@ -54,11 +56,11 @@ pub use chunked::{
 };
 pub use error::HeadError;
 pub use limits::HeadLimits;
-pub use request::parse_request;
-pub use response::parse_response;
+pub use request::{parse_request, read_request};
+pub use response::{parse_response, read_response};
 pub use scan::HeadScanner;
 pub use trailers::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 pub use write::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, LAST_CHUNK, chunk_header, reason_phrase, write_decimal, write_field,
-    write_fields, write_request_line, write_status_line,
+    write_fields, write_lines, write_request_line, write_request_line_in_parts, write_status_line,
 };

@@ -1,12 +1,41 @@
 //! Request heads (RFC 9112 §3): one complete head into spans.
 //!
-//! httparse splits the head into tokens; what it tolerates and RFC 9112 lets a server refuse is refused here.
+//! A head that is whole and breaks no rule is read in one pass (`one_pass.rs`). Any other is judged here: httparse splits
+//! it into tokens; what it tolerates and RFC 9112 lets a server refuse is refused.
+
+use std::ops::Range;
 
 use corelane_semantics::{Method, RequestHead, Span, TargetForm, Version, is_authority};
 
 use crate::bytes::is_token;
 use crate::field_lines::{Slot, classify, collect_fields, with_slots};
-use crate::{HeadError, HeadLimits};
+use crate::one_pass;
+use crate::{HeadError, HeadLimits, HeadScanner};
+
+/// Reads the head that `buffer` starts with, as [`HeadScanner::scan`] and [`parse_request`] do one after the other: the
+/// scanner keeps what a call has seen of a head that is not whole. Returns where the head stands; spans are relative to
+/// its start. `None`: more bytes are needed.
+///
+/// # Errors
+///
+/// [`HeadError`]; the caller answers it and closes the connection.
+pub fn read_request(
+    scanner: &mut HeadScanner,
+    buffer: &[u8],
+    limits: &HeadLimits,
+    out: &mut RequestHead,
+) -> Result<Option<Range<usize>>, HeadError> {
+    // Only bytes that were not seen before: a head that comes byte by byte is looked at once more, not each time.
+    if scanner.is_new()
+        && let Some(end) = one_pass::read_request(buffer, limits, out)
+    {
+        return Ok(Some(0..end));
+    }
+    let Some(end) = scanner.scan(buffer, limits)? else { return Ok(None) };
+    let place = scanner.start()..end;
+    parse_request(&buffer[place.clone()], limits, out)?;
+    Ok(Some(place))
+}
 
 /// Parses one complete head: exactly the bytes from `HeadScanner::start` to the end that `HeadScanner::scan` found. Spans
 /// are relative to `head`. `out` is cleared first and its memory reused; after an error its content means nothing.
@@ -15,6 +44,18 @@ use crate::{HeadError, HeadLimits};
 ///
 /// [`HeadError`]; the caller answers it and closes the connection.
 pub fn parse_request(head: &[u8], limits: &HeadLimits, out: &mut RequestHead) -> Result<(), HeadError> {
+    if one_pass::read_request(head, limits, out) == Some(head.len()) {
+        return Ok(());
+    }
+    judge_request(head, limits, out)
+}
+
+/// As [`parse_request`], with the rule that is broken.
+pub(crate) fn judge_request(
+    head: &[u8],
+    limits: &HeadLimits,
+    out: &mut RequestHead,
+) -> Result<(), HeadError> {
     out.fields.clear();
     // Spans have 32 bits, whatever the configuration allows.
     if head.len() > limits.head_bytes_max.min(u32::MAX as usize) {
@@ -48,7 +89,7 @@ fn tokenise<'a>(head: &'a [u8], slots: &mut [Slot<'a>], out: &mut RequestHead) -
 }
 
 /// Finds the form and the parts of the target (RFC 9112 §3.2).
-fn split_target(head: &[u8], span: Span, out: &mut RequestHead) -> Result<(), HeadError> {
+pub(crate) fn split_target(head: &[u8], span: Span, out: &mut RequestHead) -> Result<(), HeadError> {
     let target = span.bytes(head);
     if !is_target_text(target) {
         return Err(HeadError::TargetInvalid);

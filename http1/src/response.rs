@@ -1,10 +1,35 @@
-//! Response heads (RFC 9112 §4): one complete head into spans.
+//! Response heads (RFC 9112 §4): one complete head into spans, in two ways as a request's (`request.rs`).
+
+use std::ops::Range;
 
 use corelane_semantics::{ResponseHead, Span, Version};
 
 use crate::field_lines::{Slot, check_text, classify, collect_fields, with_slots};
+use crate::one_pass;
 use crate::request::check_version;
-use crate::{HeadError, HeadLimits};
+use crate::{HeadError, HeadLimits, HeadScanner};
+
+/// As [`read_request`](crate::read_request), for a response; the scanner is one for responses.
+///
+/// # Errors
+///
+/// [`HeadError`]; the caller answers 502 and closes the upstream connection.
+pub fn read_response(
+    scanner: &mut HeadScanner,
+    buffer: &[u8],
+    limits: &HeadLimits,
+    out: &mut ResponseHead,
+) -> Result<Option<Range<usize>>, HeadError> {
+    if scanner.is_new()
+        && let Some(end) = one_pass::read_response(buffer, limits, out)
+    {
+        return Ok(Some(0..end));
+    }
+    let Some(end) = scanner.scan(buffer, limits)? else { return Ok(None) };
+    let place = scanner.start()..end;
+    parse_response(&buffer[place.clone()], limits, out)?;
+    Ok(Some(place))
+}
 
 /// Parses one complete head: exactly the bytes from `HeadScanner::start` to the end that `HeadScanner::scan` found. Spans
 /// are relative to `head`. `out` is cleared first and its memory reused; after an error its content means nothing.
@@ -13,6 +38,18 @@ use crate::{HeadError, HeadLimits};
 ///
 /// [`HeadError`]; the caller answers 502 and closes the upstream connection.
 pub fn parse_response(head: &[u8], limits: &HeadLimits, out: &mut ResponseHead) -> Result<(), HeadError> {
+    if one_pass::read_response(head, limits, out) == Some(head.len()) {
+        return Ok(());
+    }
+    judge_response(head, limits, out)
+}
+
+/// As [`parse_response`], with the rule that is broken.
+pub(crate) fn judge_response(
+    head: &[u8],
+    limits: &HeadLimits,
+    out: &mut ResponseHead,
+) -> Result<(), HeadError> {
     out.fields.clear();
     // Spans have 32 bits, whatever the configuration allows.
     if head.len() > limits.head_bytes_max.min(u32::MAX as usize) {
@@ -72,7 +109,7 @@ fn check_status_line(line: &[u8]) -> Result<(), HeadError> {
 }
 
 /// Where the reason phrase starts: after `HTTP/1.1 200 `.
-const REASON_START: u32 = 13;
+pub(crate) const REASON_START: u32 = 13;
 
 #[cfg(test)]
 mod tests {

@@ -82,6 +82,11 @@ impl HeadScanner {
         self.start
     }
 
+    /// Whether it has seen no byte that it will not look at again.
+    pub(crate) fn is_new(&self) -> bool {
+        self.scanned == 0
+    }
+
     /// How long the line that is being scanned may be, without its CRLF.
     fn line_bytes_max(&self, limits: &HeadLimits) -> usize {
         if self.line_start == self.start { limits.request_line_bytes_max } else { limits.field_bytes_max }

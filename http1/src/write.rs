@@ -3,7 +3,7 @@
 //! Nothing here checks its input for line ends in release builds: names and values come from a parsed head or from the
 //! proxy's own validated configuration.
 
-use corelane_semantics::{Field, Fields};
+use corelane_semantics::{Field, Fields, Span};
 
 use crate::bytes::{is_token, is_value_byte};
 
@@ -16,26 +16,41 @@ pub fn write_fields(
     fields_end: u32,
     mut keep: impl FnMut(&Field) -> bool,
 ) {
+    let start = fields.lines().first().map_or(fields_end, |field| field.name.start);
+    write_lines(out, head, Span { start, end: fields_end }, fields, |field, _| keep(field));
+}
+
+/// As [`write_fields`], for the lines that end where the last field line does and start with it or before: a start line
+/// that goes on as it came is one run with the fields behind it. `keep` gets where a line will start in `out` as well.
+#[inline]
+pub fn write_lines(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    lines: Span,
+    fields: &Fields,
+    mut keep: impl FnMut(&Field, usize) -> bool,
+) {
     // A line starts where its name starts and ends where the next one starts; lines follow each other without a gap. So a
     // run of kept lines is one piece of the head.
-    let mut run_start = None;
-    for field in fields.lines() {
+    let mut run_start = lines.start;
+    let fields = fields.lines();
+    for (index, field) in fields.iter().enumerate() {
         let line_start = field.name.start;
-        if keep(field) {
-            run_start.get_or_insert(line_start);
-        } else if let Some(start) = run_start.take() {
-            copy_run(out, head, start, line_start);
+        let place = out.len() + (line_start - run_start) as usize;
+        if !keep(field, place) {
+            copy_run(out, head, run_start, line_start);
+            run_start = fields.get(index + 1).map_or(lines.end, |next| next.name.start);
         }
     }
-    if let Some(start) = run_start {
-        copy_run(out, head, start, fields_end);
-    }
+    copy_run(out, head, run_start, lines.end);
 }
 
 fn copy_run(out: &mut Vec<u8>, head: &[u8], start: u32, end: u32) {
-    let run = head.get(start as usize..end as usize);
-    debug_assert!(run.is_some_and(|run| run.ends_with(b"\r\n")), "the spans are not of this head");
-    out.extend_from_slice(run.unwrap_or_default());
+    if start < end {
+        let run = head.get(start as usize..end as usize);
+        debug_assert!(run.is_some_and(|run| run.ends_with(b"\r\n")), "the spans are not of this head");
+        out.extend_from_slice(run.unwrap_or_default());
+    }
 }
 
 /// Writes `name: value CRLF`.
@@ -51,15 +66,24 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// Writes a request line with the version HTTP/1.1: a proxy sends its own version (RFC 9110 §6.2).
 pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
+    write_request_line_in_parts(out, method, target, None);
+}
+
+/// As [`write_request_line`], for a target of a path and a query that may stand in different places.
+pub fn write_request_line_in_parts(out: &mut Vec<u8>, method: &[u8], path: &[u8], query: Option<&[u8]>) {
     debug_assert!(is_token(method), "a method that is no token");
     debug_assert!(
-        !target.is_empty() && target.iter().all(u8::is_ascii_graphic),
+        !path.is_empty() && path.iter().chain(query.unwrap_or_default()).all(u8::is_ascii_graphic),
         "a target that would end early"
     );
-    out.reserve(method.len() + target.len() + 12);
+    out.reserve(method.len() + path.len() + query.map_or(0, <[u8]>::len) + 13);
     out.extend_from_slice(method);
     out.push(b' ');
-    out.extend_from_slice(target);
+    out.extend_from_slice(path);
+    if let Some(query) = query {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 

@@ -1,6 +1,6 @@
 //! Fields (RFC 9110 §5): names and values as spans, and the few that a proxy must know by name.
 
-use crate::Span;
+use crate::{Span, is_word};
 
 /// The fields that the proxy itself acts on. All others are carried unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,36 +78,41 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
 ];
 
 impl Known {
-    /// The field of a name, without regard to case (RFC 9110 §5.1). The name must be a token (RFC 9110 §5.6.2).
+    /// The field of a name, without regard to case (RFC 9110 §5.1).
+    #[inline]
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         // Length and first letter leave one candidate: most names are told apart without a comparison.
-        let first = name.first()? | 0x20;
-        let candidate = match (name.len(), first) {
-            (2, b't') => Self::Te,
-            (3, b'v') => Self::Via,
-            (4, b'h') => Self::Host,
-            (4, b'd') => Self::Date,
-            (6, b'e') => Self::Expect,
-            (7, b't') => Self::Trailer,
-            (7, b'u') => Self::Upgrade,
-            (9, b'f') => Self::Forwarded,
-            (10, b'c') => Self::Connection,
-            (10, b'k') => Self::KeepAlive,
-            (12, b'm') => Self::MaxForwards,
-            (13, b'a') => Self::Authorization,
-            (14, b'c') => Self::ContentLength,
-            (14, b'h') => Self::Http2Settings,
-            (15, b'x') => Self::XForwardedFor,
-            (16, b'x') => Self::XForwardedHost,
-            (16, b'p') => Self::ProxyConnection,
-            (17, b't') => Self::TransferEncoding,
-            (17, b'x') => Self::XForwardedProto,
-            (18, b'p') => Self::ProxyAuthenticate,
-            (19, b'p') => Self::ProxyAuthorization,
-            _ => return None,
-        };
-        is_same_token(name, candidate.name()).then_some(candidate)
+        match (name.len(), name.first()? | 0x20) {
+            (2, b't') => Self::if_named(Self::Te, name, b"te"),
+            (3, b'v') => Self::if_named(Self::Via, name, b"via"),
+            (4, b'h') => Self::if_named(Self::Host, name, b"host"),
+            (4, b'd') => Self::if_named(Self::Date, name, b"date"),
+            (6, b'e') => Self::if_named(Self::Expect, name, b"expect"),
+            (7, b't') => Self::if_named(Self::Trailer, name, b"trailer"),
+            (7, b'u') => Self::if_named(Self::Upgrade, name, b"upgrade"),
+            (9, b'f') => Self::if_named(Self::Forwarded, name, b"forwarded"),
+            (10, b'c') => Self::if_named(Self::Connection, name, b"connection"),
+            (10, b'k') => Self::if_named(Self::KeepAlive, name, b"keep-alive"),
+            (12, b'm') => Self::if_named(Self::MaxForwards, name, b"max-forwards"),
+            (13, b'a') => Self::if_named(Self::Authorization, name, b"authorization"),
+            (14, b'c') => Self::if_named(Self::ContentLength, name, b"content-length"),
+            (14, b'h') => Self::if_named(Self::Http2Settings, name, b"http2-settings"),
+            (15, b'x') => Self::if_named(Self::XForwardedFor, name, b"x-forwarded-for"),
+            (16, b'x') => Self::if_named(Self::XForwardedHost, name, b"x-forwarded-host"),
+            (16, b'p') => Self::if_named(Self::ProxyConnection, name, b"proxy-connection"),
+            (17, b't') => Self::if_named(Self::TransferEncoding, name, b"transfer-encoding"),
+            (17, b'x') => Self::if_named(Self::XForwardedProto, name, b"x-forwarded-proto"),
+            (18, b'p') => Self::if_named(Self::ProxyAuthenticate, name, b"proxy-authenticate"),
+            (19, b'p') => Self::if_named(Self::ProxyAuthorization, name, b"proxy-authorization"),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn if_named<const N: usize>(self, name: &[u8], lower: &[u8; N]) -> Option<Self> {
+        debug_assert_eq!(self.name(), lower, "the name of another field");
+        is_word(name, lower).then_some(self)
     }
 
     /// The name in lower case.
@@ -135,18 +140,6 @@ impl Known {
     }
 }
 
-/// Whether two tokens of one length are the same without regard to case; `lower` is in lower case. Eight bytes at a time: of
-/// the bytes that tokens have, setting 0x20 changes letters, and makes nothing else equal to what a known name has.
-fn is_same_token(name: &[u8], lower: &[u8]) -> bool {
-    const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
-    let (words, rest) = name.as_chunks::<8>();
-    let (lower_words, lower_rest) = lower.as_chunks::<8>();
-    let is_same =
-        |(&word, &lower): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(word) | CASE == u64::from_ne_bytes(lower);
-    words.iter().zip(lower_words).all(is_same)
-        && rest.iter().zip(lower_rest).all(|(&byte, &lower)| byte | 0x20 == lower)
-}
-
 /// One field line.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
@@ -164,9 +157,11 @@ pub struct Field {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     lines: Vec<Field>,
-    /// For each known field how often it occurs.
+    /// A bit for each known field that occurs.
+    present: u32,
+    /// For each known field that occurs how often it does.
     counts: [u16; KNOWN_COUNT],
-    /// For each known field where it occurs first; meaningless when its count is 0.
+    /// For each known field that occurs where it does first.
     first: [u16; KNOWN_COUNT],
     has_underscore: bool,
 }
@@ -175,18 +170,22 @@ impl Fields {
     /// Forgets all lines and keeps the memory.
     pub fn clear(&mut self) {
         self.lines.clear();
-        self.counts = [0; KNOWN_COUNT];
+        self.present = 0;
         self.has_underscore = false;
     }
 
     /// Adds a line. More than 65 535 lines are not counted by name; parsers bound them far below.
+    #[inline]
     pub fn push(&mut self, name: Span, value: Span, known: Option<Known>) {
         if let Some(known) = known {
             let slot = known as usize;
-            if self.counts[slot] == 0 {
+            if self.has(known) {
+                self.counts[slot] = self.counts[slot].saturating_add(1);
+            } else {
+                self.present |= 1 << slot;
+                self.counts[slot] = 1;
                 self.first[slot] = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
             }
-            self.counts[slot] = self.counts[slot].saturating_add(1);
         }
         self.lines.push(Field { name, value, known });
     }
@@ -208,16 +207,24 @@ impl Fields {
         &self.lines
     }
 
+    /// Whether any line has this name.
+    #[inline]
+    #[must_use]
+    pub fn has(&self, known: Known) -> bool {
+        self.present & 1 << known as u32 != 0
+    }
+
     /// How many lines have this name.
+    #[inline]
     #[must_use]
     pub fn count(&self, known: Known) -> usize {
-        usize::from(self.counts[known as usize])
+        if self.has(known) { usize::from(self.counts[known as usize]) } else { 0 }
     }
 
     /// The value of the first line with this name.
     #[must_use]
     pub fn first<'a>(&self, known: Known, buffer: &'a [u8]) -> Option<&'a [u8]> {
-        if self.counts[known as usize] == 0 {
+        if !self.has(known) {
             return None;
         }
         self.lines.get(usize::from(self.first[known as usize])).map(|field| field.value.bytes(buffer))
@@ -225,11 +232,7 @@ impl Fields {
 
     /// The values of all lines with this name, in order.
     pub fn all<'a>(&'a self, known: Known, buffer: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let from = if self.counts[known as usize] == 0 {
-            self.lines.len()
-        } else {
-            usize::from(self.first[known as usize])
-        };
+        let from = if self.has(known) { usize::from(self.first[known as usize]) } else { self.lines.len() };
         self.lines
             .get(from..)
             .unwrap_or_default()
@@ -272,10 +275,10 @@ mod tests {
             assert!(!name.contains(&b'_'), "parsers look for `_` in other names only");
         }
         assert_eq!(Known::from_name(b"x-other"), None);
-        // Whatever byte of a token stands in a place, only the letter itself is taken for it.
+        // Whatever byte stands in a place, only the letter itself is taken for it.
         for (name, known) in &KNOWN_NAMES {
             for place in 0..name.len() {
-                for byte in (0x21..0x7f).filter(|byte| !b"\"(),/:;<=>?@[\\]{}".contains(byte)) {
+                for byte in 0..=u8::MAX {
                     let mut other = name.to_vec();
                     other[place] = byte;
                     let is_same = byte.eq_ignore_ascii_case(&name[place]);

@@ -17,6 +17,7 @@
 //! - Rules 3 to 5 are errors also in a response that ends with its head by rule 1, but for a 1xx: whoever reads it without
 //!   the request at hand would be misled.
 
+use crate::head::number;
 use crate::{Fields, Known, Method, RequestHead, ResponseHead, Version};
 
 /// How the end of a body is found.
@@ -86,7 +87,7 @@ pub fn response_framing(
     match (head.status, method) {
         // Rule 1. RFC 9112 §6.1: a server must not send Transfer-Encoding there. What follows one is either a chunked body
         // that a careless peer skips, or the next response.
-        (100..=199, _) if head.fields.count(Known::TransferEncoding) > 0 => {
+        (100..=199, _) if head.fields.has(Known::TransferEncoding) => {
             Err(FramingError::TransferEncodingInInterim)
         }
         (100..=199, _) => Ok(BodyFraming::None),
@@ -103,11 +104,10 @@ pub fn response_framing(
 
 /// What Content-Length and Transfer-Encoding say, if anything.
 fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<BodyFraming>, FramingError> {
-    let lengths = fields.count(Known::ContentLength);
     // Rule 3: such a message "ought to be handled as an error".
     // Rule 4: chunked must be the final coding; no other is implemented, so it is the only one.
-    if fields.count(Known::TransferEncoding) > 0 {
-        if lengths > 0 {
+    if fields.has(Known::TransferEncoding) {
+        if fields.has(Known::ContentLength) {
             return Err(FramingError::LengthWithTransferEncoding);
         }
         if version == Version::Http10 {
@@ -121,7 +121,7 @@ fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<B
     }
     // Rule 5: an invalid Content-Length is unrecoverable; so is a repeated one here.
     // Rule 6: a valid one is the length.
-    match lengths {
+    match fields.count(Known::ContentLength) {
         0 => Ok(None),
         1 => {
             let value = fields.first(Known::ContentLength, buffer).unwrap_or_default();
@@ -132,16 +132,13 @@ fn declared(fields: &Fields, version: Version, buffer: &[u8]) -> Result<Option<B
 }
 
 fn parse_length(value: &[u8]) -> Result<u64, FramingError> {
-    if value.contains(&b',') {
-        return Err(FramingError::LengthRepeated);
-    }
     // 19 digits always fit in 64 bits.
-    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(FramingError::LengthInvalid);
+    match if matches!(value.len(), 1..=19) { number(value) } else { None } {
+        // Many readers have signed 64 bits.
+        Some(length) if length <= i64::MAX as u64 => Ok(length),
+        _ if value.contains(&b',') => Err(FramingError::LengthRepeated),
+        _ => Err(FramingError::LengthInvalid),
     }
-    let length = value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0'));
-    // Many readers have signed 64 bits.
-    if length > i64::MAX as u64 { Err(FramingError::LengthInvalid) } else { Ok(length) }
 }
 
 #[cfg(test)]

@@ -133,8 +133,9 @@ pub fn is_authority(value: &[u8]) -> bool {
             None => return false,
         },
         None => {
-            let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            (is_name(&value[..colon]) && colon > 0, &value[colon..])
+            let end = value.iter().position(|&byte| !IS_NAME_BYTE[usize::from(byte)]);
+            let (name, port) = value.split_at(end.unwrap_or(value.len()));
+            (!name.is_empty(), port)
         }
     };
     is_host && is_port(port)
@@ -144,13 +145,8 @@ fn is_ipv6(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `reg-name` without `,`: a list of hosts is none; and without escapes: a server that decodes them would see another host
-/// than the routes did. An IPv4 address is one of these.
-fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|&byte| IS_NAME_BYTE[usize::from(byte)])
-}
-
-/// What a name consists of: `unreserved` and `sub-delims` of RFC 3986 §2, without `,`.
+/// What a name consists of, an IPv4 address too: `unreserved` and `sub-delims` of RFC 3986 §2, without `,`: a list of hosts
+/// is none; and without escapes: a server that decodes them would see another host than the routes did.
 const IS_NAME_BYTE: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0u8;
@@ -182,13 +178,19 @@ fn is_port(text: &[u8]) -> bool {
     match text.split_first() {
         None => true,
         Some((b':', digits)) => {
-            let number = |digits: &[u8]| digits.iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
-            digits.len() <= 5
-                && digits.iter().all(u8::is_ascii_digit)
-                && number(digits) <= u32::from(u16::MAX)
+            digits.len() <= 5 && number(digits).is_some_and(|port| port <= u64::from(u16::MAX))
         }
         Some(_) => false,
     }
+}
+
+/// What digits say, 0 if there are none; at most 19 fit. `None` if there is anything else.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    debug_assert!(digits.len() <= 19, "more digits than fit");
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit <= 9).then(|| number * 10 + u64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod head;
 mod method;
 mod path;
 mod span;
+mod word;
 
 pub use accept::{WEIGHT_MAX, accept_weight};
 pub use canonical_path::{PathBuffers, Paths};
@@ -20,3 +21,4 @@ pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, is_aut
 pub use method::{Method, MethodSet};
 pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;
+pub use word::is_word;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::message::pattern;
+use crate::support::process::tables;
 use crate::support::{DEADLINE, Launch, Load, Origin, Proxy, Setup, client, eventually, ok};
 
 fn origin() -> Origin {
@@ -46,7 +47,7 @@ fn exercise(mut proxy: Proxy, origin: &Origin) {
 
 /// Whether the process holds an io_uring.
 fn has_ring(proxy: &Proxy) -> bool {
-    let links = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid())).unwrap();
+    let links = tables(proxy.pid()).flat_map(|table| std::fs::read_dir(table).unwrap());
     links
         .filter_map(|link| std::fs::read_link(link.unwrap().path()).ok())
         .any(|target| target.to_string_lossy().contains("io_uring"))

@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use corelane_http1::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkEvent, ChunkedDecoder, HeadLimits, HeadScanner, LAST_CHUNK,
-    chunk_header, parse_request, parse_response,
+    chunk_header, read_request, read_response,
 };
 use corelane_semantics::{RequestHead, ResponseHead};
 
@@ -30,6 +30,21 @@ Referer: https://www.example.org/app/index.html\r\n\
 Cookie: session=3c8a1f0e9b7d4e5fa6b2c1d0e9f8a7b6; theme=dark\r\n\
 X-Forwarded-For: 203.0.113.7\r\n\
 If-None-Match: \"5f3c-61a2b3c4d5e6f\"\r\n\
+\r\n";
+
+/// One field, as wrk sends it.
+const REQUEST_SMALL: &str = "GET /1k HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n\r\n";
+
+/// What nginx answers it with.
+const RESPONSE_NGINX: &str = "HTTP/1.1 200 OK\r\n\
+Server: nginx/1.22.1\r\n\
+Date: Tue, 11 Jun 2024 10:20:30 GMT\r\n\
+Content-Type: application/octet-stream\r\n\
+Content-Length: 1024\r\n\
+Last-Modified: Mon, 10 Jun 2024 08:00:00 GMT\r\n\
+Connection: keep-alive\r\n\
+ETag: \"6666b1c0-400\"\r\n\
+Accept-Ranges: bytes\r\n\
 \r\n";
 
 /// The head of a response of 1 KiB.
@@ -74,13 +89,22 @@ fn in_chunks(data: &[u8]) -> Vec<u8> {
 #[test]
 #[ignore = "a measurement: benches/instructions runs it under callgrind"]
 fn request_head() {
+    read_requests(REQUEST);
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn request_head_small() {
+    read_requests(REQUEST_SMALL);
+}
+
+fn read_requests(request: &str) {
     let (limits, mut head) = (HeadLimits::default(), RequestHead::default());
     for _ in 0..rounds() {
         measured(&mut || {
-            let bytes = black_box(REQUEST.as_bytes());
+            let bytes = black_box(request.as_bytes());
             let mut scanner = HeadScanner::new();
-            let end = scanner.scan(bytes, &limits).unwrap().unwrap();
-            parse_request(&bytes[scanner.start()..end], &limits, &mut head).unwrap();
+            read_request(&mut scanner, bytes, &limits, &mut head).unwrap().unwrap();
             black_box(&head);
         });
     }
@@ -93,9 +117,8 @@ fn response_head() {
     for _ in 0..rounds() {
         measured(&mut || {
             let bytes = black_box(RESPONSE.as_bytes());
-            let mut scanner = HeadScanner::new();
-            let end = scanner.scan(bytes, &limits).unwrap().unwrap();
-            parse_response(&bytes[scanner.start()..end], &limits, &mut head).unwrap();
+            let mut scanner = HeadScanner::for_response();
+            read_response(&mut scanner, bytes, &limits, &mut head).unwrap().unwrap();
             black_box(&head);
         });
         assert_eq!(head.status, 200);
@@ -147,6 +170,14 @@ fn streams() {
 fn exchange_get() {
     let request = Message { head: REQUEST.into(), body: vec![], chunked: false };
     let response = Message { head: RESPONSE.into(), body: vec![b'x'; 1024], chunked: false };
+    exchanges(&request, &response);
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_small() {
+    let request = Message { head: REQUEST_SMALL.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
     exchanges(&request, &response);
 }
 

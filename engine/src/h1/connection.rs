@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use corelane_http1::{HeadLimits, HeadScanner};
+use corelane_http1::HeadScanner;
 
 use super::body::{BodyReader, BodyWriter};
 use super::inbox::{Fill, Inbox};
@@ -49,26 +49,23 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
-    /// Receives until a head is complete and lends its bytes to `accept`; then the head is used up, and what follows
-    /// it is still in the scratch buffer.
+    /// Receives until `read` finds a complete head in the bytes that are there, and says where it ends; then the head is
+    /// used up, and what follows it is still in the scratch buffer.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         lent: Lent<'_>,
-        limits: &HeadLimits,
-        accept: &mut dyn FnMut(&[u8]) -> Result<(), ReceiveError>,
+        read: &mut dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError>,
     ) -> Poll<Result<(), ReceiveError>> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
             loop {
-                if !self.inbox.is_empty() {
-                    let bytes = self.inbox.bytes(scratch);
-                    if let Some(end) = self.scanner.scan(bytes, limits)? {
-                        let start = std::mem::replace(&mut self.scanner, self.fresh_scanner).start();
-                        let accepted = accept(&bytes[start..end]);
-                        self.inbox.consume(end);
-                        return Poll::Ready(accepted);
-                    }
+                if !self.inbox.is_empty()
+                    && let Some(end) = read(&mut self.scanner, self.inbox.bytes(scratch))?
+                {
+                    self.scanner = self.fresh_scanner;
+                    self.inbox.consume(end);
+                    return Poll::Ready(Ok(()));
                 }
                 match self.poll_fill(cx, scratch, RECV_BYTES_MAX) {
                     Poll::Pending => {

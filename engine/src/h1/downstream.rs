@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_http1::{HeadLimits, HeadScanner, parse_request};
+use corelane_http1::{HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
 
 use super::body::{BodyReader, BodyWriter};
@@ -62,10 +62,10 @@ impl<S: ByteStream> H1Downstream<S> {
         head: &mut RequestHead,
         accept: &mut dyn FnMut(&RequestHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
-        self.connection.poll_head(cx, lent, limits, &mut |bytes| {
-            parse_request(bytes, limits, head)?;
-            accept(head, bytes);
-            Ok(())
+        self.connection.poll_head(cx, lent, &mut |scanner, bytes| {
+            let Some(place) = read_request(scanner, bytes, limits, head)? else { return Ok(None) };
+            accept(head, &bytes[place.clone()]);
+            Ok(Some(place.end))
         })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_http1::{HeadLimits, HeadScanner, parse_response};
+use corelane_http1::{HeadLimits, HeadScanner, read_response};
 use corelane_semantics::{BodyFraming, ResponseHead};
 
 use super::body::{BodyReader, BodyWriter};
@@ -81,10 +81,10 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         accept: &mut dyn FnMut(&ResponseHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
         let limits = self.limits;
-        self.connection.poll_head(cx, lent, &limits, &mut |bytes| {
-            parse_response(bytes, &limits, head)?;
-            accept(head, bytes);
-            Ok(())
+        self.connection.poll_head(cx, lent, &mut |scanner, bytes| {
+            let Some(place) = read_response(scanner, bytes, &limits, head)? else { return Ok(None) };
+            accept(head, &bytes[place.clone()]);
+            Ok(Some(place.end))
         })
     }
 

@@ -1,6 +1,6 @@
 //! What the `Connection` fields of a message say (RFC 9110 §7.6.1).
 
-use corelane_semantics::{Field, Fields, Known, Span};
+use corelane_semantics::{Field, Fields, Known, Span, is_word};
 
 /// Members of the lists in `Connection` fields at most, empty ones counted: each is compared with each field name.
 pub(crate) const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -18,39 +18,50 @@ pub(crate) struct ConnectionOptions {
     pub(crate) excess: bool,
     /// A field is named that cannot be a hop's own: framing, routing, authentication or the client's address rest on it.
     pub(crate) protected: bool,
-    /// The other fields that are named.
-    nominated: [Span; CONNECTION_OPTIONS_MAX],
+    /// The other fields that are named; not there, and so not written, for most messages.
+    nominated: Option<[Span; CONNECTION_OPTIONS_MAX]>,
     nominated_count: usize,
 }
 
 /// Reads the `Connection` fields.
 pub(crate) fn connection_options(fields: &Fields, bytes: &[u8]) -> ConnectionOptions {
     let mut options = ConnectionOptions::default();
-    if fields.count(Known::Connection) == 0 {
-        return options;
+    // What most messages say.
+    match fields.first(Known::Connection, bytes) {
+        None => return options,
+        Some(value) if fields.count(Known::Connection) == 1 && is_word(value, b"keep-alive") => {
+            options.keep_alive = true;
+            return options;
+        }
+        Some(_) => {}
     }
+    read_options(fields, bytes, &mut options);
+    options
+}
+
+fn read_options(fields: &Fields, bytes: &[u8], options: &mut ConnectionOptions) {
     let members = fields.all(Known::Connection, bytes).flat_map(|value| value.split(|&byte| byte == b','));
     for (index, member) in members.enumerate() {
         if index == CONNECTION_OPTIONS_MAX {
             options.excess = true;
             options.nominated_count = 0;
-            break;
+            return;
         }
         let option = member.trim_ascii();
-        if option.eq_ignore_ascii_case(b"close") {
+        if is_word(option, b"close") {
             options.close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+        } else if is_word(option, b"keep-alive") {
             options.keep_alive = true;
-        } else if option.eq_ignore_ascii_case(b"upgrade") {
+        } else if is_word(option, b"upgrade") {
             options.upgrade = true;
         } else if is_protected(option) {
             options.protected = true;
         } else if !option.is_empty() {
-            options.nominated[options.nominated_count] = Span::of(bytes, option);
+            let nominated = options.nominated.get_or_insert([Span::default(); CONNECTION_OPTIONS_MAX]);
+            nominated[options.nominated_count] = Span::of(bytes, option);
             options.nominated_count += 1;
         }
     }
-    options
 }
 
 impl ConnectionOptions {
@@ -66,7 +77,9 @@ impl ConnectionOptions {
 
     /// The names of the fields that end here.
     pub(crate) fn nominated<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.nominated[..self.nominated_count].iter().map(|option| option.bytes(bytes))
+        let nominated =
+            self.nominated.as_ref().map_or(&[][..], |nominated| &nominated[..self.nominated_count]);
+        nominated.iter().map(|option| option.bytes(bytes))
     }
 }
 

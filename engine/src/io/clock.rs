@@ -6,10 +6,12 @@ use super::syscall;
 
 thread_local! {
     static NOW_MS: Cell<u64> = const { Cell::new(0) };
+    static TURN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Reads the time for [`coarse_ms`]. Everything that a worker does follows from a dispatch of events, which calls this.
 pub(super) fn refresh() {
+    TURN.set(TURN.get().wrapping_add(1));
     NOW_MS.set(syscall::clock_ns(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000);
 }
 
@@ -22,6 +24,11 @@ pub(crate) fn coarse_ms() -> u64 {
     }
     refresh();
     NOW_MS.get()
+}
+
+/// Which dispatch of events that was: it differs between any two that follow each other.
+pub(crate) fn turn() -> u32 {
+    TURN.get()
 }
 
 /// Monotonic nanoseconds: for durations in the access log.

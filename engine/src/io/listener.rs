@@ -45,7 +45,7 @@ impl ListenerSocket {
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         // Accepted sockets inherit it: one call here instead of one a connection.
         syscall::set_nodelay(fd.as_raw_fd());
-        Ok(Self { pollable: Pollable::new(fd)? })
+        Ok(Self { pollable: Pollable::of_shared(fd)? })
     }
 
     /// Waits until a connection waits.

@@ -6,6 +6,7 @@
 //! standing while something else is done costs nothing; that is how a client that goes away is noticed.
 
 pub(crate) mod clock;
+mod descriptors;
 mod listener;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::io;
 use std::io::IoSlice;
 use std::task::{Context, Poll};
 
+pub(crate) use descriptors::{DescriptorReceiver, DescriptorSender, descriptor_channel, separate};
 pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
 pub(crate) use socket::Socket;

@@ -28,7 +28,7 @@ pub(crate) const PIPES_MAX: usize = 256;
 /// Empty ones that are kept.
 const IDLE_PIPES_MAX: usize = 32;
 
-/// Of the descriptors that the process may have, the pipes of all workers take at most one in so many.
+/// Of the descriptors that its table may have, a worker's pipes take at most one in so many.
 const DESCRIPTORS_SHARE: usize = 8;
 
 /// How long none is opened after one could not be.
@@ -58,8 +58,9 @@ struct Ends {
 }
 
 impl Pipes {
-    pub(crate) fn new(counters: PerWorker<WorkerCounters>, worker: usize) -> Self {
-        let share = syscall::descriptors_max() / DESCRIPTORS_SHARE / counters.iter().count().max(1);
+    /// For a worker whose table of descriptors so many workers share.
+    pub(crate) fn new(counters: PerWorker<WorkerCounters>, worker: usize, table_workers: usize) -> Self {
+        let share = syscall::descriptors_max() / DESCRIPTORS_SHARE / table_workers.max(1);
         Self(Rc::new(Store {
             idle: RefCell::default(),
             open: Cell::default(),
@@ -225,7 +226,7 @@ mod tests {
 
     fn pipes() -> (Pipes, PerWorker<WorkerCounters>) {
         let counters = PerWorker::new(1);
-        (Pipes::new(counters.clone(), 0), counters)
+        (Pipes::new(counters.clone(), 0, 1), counters)
     }
 
     /// Two ends of a connection; the first one does not block.

@@ -12,7 +12,8 @@
 //! The rule of edge-triggering: wait only after an attempt that would block, or that moved less than it could have.
 //! Whoever stops earlier asks for a new event ([`Pollable::rearm`]).
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -61,19 +62,60 @@ pub(crate) fn install() -> io::Result<Closing> {
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
     let closing = Closing(set.clone());
-    drop(monoio::spawn(async move {
-        loop {
-            // The ring's poll says only that there are events; an error of it is followed by none.
-            let _ = handle.readable(false).await;
-            set.dispatch();
-        }
-    }));
+    let turns = Rc::new(Turns { set, handle, next: Cell::new(0), wakers: RefCell::default() });
+    for place in 0..PLACES {
+        drop(monoio::spawn(turns.clone().take(place)));
+    }
     Ok(closing)
 }
 
+/// Dispatches events for ever, in turns: after a turn the tasks that it woke run first, and then the set is asked directly.
+/// Only when nothing has come is it waited for in the ring: while there is work, that would cost more than it tells.
+///
+/// There are two tasks for it, because the runtime runs a task that wakes itself before all others: each wakes the other,
+/// which then runs behind those that it woke before.
+struct Turns {
+    set: Rc<Set>,
+    handle: TcpStream,
+    /// Whose turn it is.
+    next: Cell<usize>,
+    wakers: RefCell<[Option<Waker>; PLACES]>,
+}
+
+const PLACES: usize = 2;
+
+impl Turns {
+    async fn take(self: Rc<Self>, place: usize) {
+        loop {
+            poll_fn(|cx| {
+                if self.next.get() == place {
+                    return Poll::Ready(());
+                }
+                let waker = &mut self.wakers.borrow_mut()[place];
+                if waker.is_none() {
+                    *waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            })
+            .await;
+            while self.set.dispatch() == 0 {
+                // The ring's poll says only that there are events; an error of it is followed by none.
+                let _ = self.handle.readable(false).await;
+            }
+            let next = (place + 1) % PLACES;
+            self.next.set(next);
+            if let Some(waker) = &self.wakers.borrow()[next] {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
 impl Set {
-    fn dispatch(&self) {
+    /// Returns how many events there were.
+    fn dispatch(&self) -> usize {
         clock::refresh();
+        let mut dispatched = 0;
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         loop {
             let count = syscall::epoll_take(self.epoll.as_raw_fd(), &mut events);
@@ -85,8 +127,9 @@ impl Set {
                     entry.notice(flags_of(event.events));
                 }
             }
+            dispatched += count;
             if count < EVENTS_MAX {
-                return;
+                return dispatched;
             }
         }
     }
@@ -147,6 +190,8 @@ pub(super) struct Pollable {
     /// Owned by the set's entry.
     raw: RawFd,
     key: Key,
+    /// Nobody else holds the same file open, so that closing takes it out of the set.
+    is_sole: bool,
 }
 
 thread_local! {
@@ -163,9 +208,16 @@ impl Pollable {
         let entry = Entry { fd, generation, flags: 0, awaited: 0, waker: None };
         let index = set.entries.borrow_mut().insert(entry);
         let key = Key { index: u32::try_from(index).expect("fewer than 2^32 descriptors"), generation };
-        let pollable = Self { set, raw, key };
+        let pollable = Self { set, raw, key, is_sole: true };
         syscall::epoll_add(pollable.set.epoll.as_raw_fd(), raw, key.to_bits())?;
         Ok(pollable)
+    }
+
+    /// The same for a duplicate of what others hold too.
+    pub(super) fn of_shared(fd: OwnedFd) -> io::Result<Self> {
+        let mut shared = Self::new(fd)?;
+        shared.is_sole = false;
+        Ok(shared)
     }
 
     pub(super) fn raw(&self) -> RawFd {
@@ -220,8 +272,9 @@ impl Drop for Pollable {
         }
         let entry = entries.remove(self.key.index as usize);
         drop(entries);
-        // Other processes or threads may hold the same file open, and then closing does not take it out of the set.
-        syscall::epoll_remove(self.set.epoll.as_raw_fd(), self.raw);
+        if !self.is_sole {
+            syscall::epoll_remove(self.set.epoll.as_raw_fd(), self.raw);
+        }
         // Its waker may be the last that holds a task, and that task's end may come here again: no borrow is held.
         drop(entry);
     }

@@ -287,3 +287,103 @@ pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
+
+/// close_range(2) from `first` up, in a descriptor table that is this thread's own from now on. The caller sees to it that
+/// nothing on this thread owns one of them.
+pub(super) fn separate_descriptors(first: u32) -> io::Result<()> {
+    // SAFETY: takes no memory. What it closes is open in the table that the thread leaves, for those who own it.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    check_size(done).map(drop)
+}
+
+/// close_range(2) in a table that [`separate_descriptors`] made.
+pub(super) fn close_descriptors(first: u32, last: u32) {
+    // SAFETY: takes no memory; as above.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// Two connected Unix sockets that keep messages apart.
+pub(super) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut pair = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes two descriptors to `pair`.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    // SAFETY: socketpair has just made these descriptors and nobody else has them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) })
+}
+
+/// Room for the control message of SCM_RIGHTS, aligned as its header wants it.
+#[repr(C, align(8))]
+struct Rights([u8; 512]);
+
+/// A message of one byte, of which descriptors can be a part; the kernel wants a byte with them.
+struct RightsMessage {
+    rights: Rights,
+    byte: [u8; 1],
+}
+
+impl RightsMessage {
+    fn new() -> Self {
+        Self { rights: Rights([0; 512]), byte: [0] }
+    }
+
+    /// Lends the message, with room for so many descriptors, to one system call.
+    fn with<R>(&mut self, descriptors: usize, call: impl FnOnce(&mut libc::msghdr) -> R) -> R {
+        let bytes = u32::try_from(descriptors * size_of::<RawFd>()).expect("a few descriptors");
+        // SAFETY: computes a size.
+        let length = unsafe { libc::CMSG_SPACE(bytes) } as usize;
+        assert!(length <= self.rights.0.len(), "too many descriptors for one message");
+        let mut slice = libc::iovec { iov_base: self.byte.as_mut_ptr().cast(), iov_len: self.byte.len() };
+        // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+        let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        message.msg_iov = &raw mut slice;
+        message.msg_iovlen = 1;
+        message.msg_control = self.rights.0.as_mut_ptr().cast();
+        message.msg_controllen = length;
+        call(&mut message)
+    }
+}
+
+/// sendmsg(2) with SCM_RIGHTS: at most 64.
+pub(super) fn send_descriptors(socket: BorrowedFd<'_>, descriptors: &[OwnedFd]) -> io::Result<()> {
+    let bytes = u32::try_from(size_of_val(descriptors)).expect("a few descriptors");
+    RightsMessage::new().with(descriptors.len(), |message| {
+        // SAFETY: `with` made room for a header and so many descriptors, aligned and zeroed.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(bytes) as usize;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (index, descriptor) in descriptors.iter().enumerate() {
+                data.add(index).write_unaligned(descriptor.as_raw_fd());
+            }
+        }
+        // SAFETY: what `message` names lives for the call.
+        check_size(unsafe { libc::sendmsg(socket.as_raw_fd(), message, libc::MSG_NOSIGNAL) as libc::c_long })
+            .map(drop)
+    })
+}
+
+/// recvmsg(2) of what [`send_descriptors`] sent, without blocking.
+pub(super) fn receive_descriptors(socket: BorrowedFd<'_>, out: &mut Vec<OwnedFd>) -> io::Result<()> {
+    RightsMessage::new().with(super::descriptors::MESSAGE_DESCRIPTORS_MAX, |message| {
+        let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+        // SAFETY: the kernel writes to what `message` names, which lives for the call.
+        check_size(unsafe { libc::recvmsg(socket.as_raw_fd(), message, flags) as libc::c_long })?;
+        // SAFETY: the kernel has set the length of what it wrote, and each header in it is whole.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(message);
+            if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
+                return Ok(());
+            }
+            let bytes = (*header).cmsg_len - libc::CMSG_LEN(0) as usize;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for index in 0..bytes / size_of::<RawFd>() {
+                // The kernel has just made it for us.
+                out.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+            }
+        }
+        Ok(())
+    })
+}

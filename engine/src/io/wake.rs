@@ -46,7 +46,7 @@ pub(crate) struct WakeListener(Pollable);
 impl WakeListener {
     /// Must be made on the worker's thread.
     pub(crate) fn new(wake: &Wake) -> io::Result<Self> {
-        Ok(Self(Pollable::new(wake.0.try_clone()?)?))
+        Ok(Self(Pollable::of_shared(wake.0.try_clone()?)?))
     }
 
     /// Waits for [`Wake::wake`] and acknowledges it.

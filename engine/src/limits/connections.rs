@@ -57,6 +57,8 @@ struct Seldom {
     max: AtomicUsize,
     /// At least the workers in Waiting; more only for the length of a transition.
     waiters: AtomicUsize,
+    /// Queues that connections were left in, and that were not found empty since.
+    crowded: AtomicUsize,
     /// Connections that were told to close for those who wait, and have not ended.
     yielding: AtomicUsize,
     /// The worker that waits for all of them where they take from one queue, plus one.
@@ -126,9 +128,21 @@ impl ConnectionLimit {
         self.serve_waiters();
     }
 
-    /// Whether a worker waits for a connection to end. May be a moment behind.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.seldom.0.waiters.load(Relaxed) > 0
+    /// Whether connections wait for others to end. May be a moment behind. Stays true while a worker that was granted a
+    /// permit is about to find out whether more wait: nobody is in Waiting then.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.seldom.0.crowded.load(Relaxed) > 0
+    }
+
+    /// A worker is to leave connections in a queue. It calls [`Self::end_crowd`] once after.
+    pub(crate) fn begin_crowd(&self) {
+        self.seldom.0.crowded.fetch_add(1, Relaxed);
+    }
+
+    /// It has found that queue empty, or does not wait any more.
+    pub(crate) fn end_crowd(&self) {
+        let before = self.seldom.0.crowded.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "each crowd ends once");
     }
 
     /// Makes the worker the one that waits for all of them, where they take from one queue. False when another one is:
@@ -294,7 +308,14 @@ impl ConnectionLimit {
             return self.seldom.0.waiters.load(SeqCst) > 0;
         }
         // Not ordered with anything: whoever begins to wait now calls this worker.
-        self.is_awaited()
+        self.seldom.0.waiters.load(Relaxed) > 0
+    }
+}
+
+#[cfg(test)]
+impl ConnectionLimit {
+    fn is_awaited(&self) -> bool {
+        self.seldom.0.waiters.load(SeqCst) > 0
     }
 }
 

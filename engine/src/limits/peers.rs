@@ -1,6 +1,7 @@
 //! How workers wake each other: an eventfd for each, the same that the control thread wakes them by.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::io::Wake;
@@ -23,6 +24,11 @@ impl Peers {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.0.len()
+    }
+
+    /// What a worker needs to wake the others.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.0.iter().map(Wake::descriptor)
     }
 
     /// The eventfd of a worker.

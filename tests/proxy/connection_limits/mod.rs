@@ -47,17 +47,21 @@ fn counting_origin(time: Duration) -> (Origin, Arc<AtomicUsize>) {
 struct KeepAlive {
     address: String,
     client: Option<Client>,
+    /// Requests on a connection that had stayed open and ended without an answer to them.
+    met_closings: usize,
 }
 
 impl KeepAlive {
     fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), client: None }
+        Self { address: address.to_owned(), client: None, met_closings: 0 }
     }
 
     fn get(&mut self, target: &str) -> Response {
         let start = Instant::now();
         loop {
-            let mut client = self.client.take().unwrap_or_else(|| Client::connect(&self.address));
+            let kept = self.client.take();
+            let was_kept = kept.is_some();
+            let mut client = kept.unwrap_or_else(|| Client::connect(&self.address));
             let sent = client.send(client::get(target));
             match sent.and_then(|()| client.try_response(true)) {
                 Ok(response) => {
@@ -66,7 +70,10 @@ impl KeepAlive {
                     }
                     return response;
                 }
-                Err(error) => assert!(start.elapsed() < DEADLINE, "{error}"),
+                Err(error) => {
+                    assert!(start.elapsed() < DEADLINE, "{error}");
+                    self.met_closings += usize::from(was_kept);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What /proc says about a process and its sockets, and the children that tests start.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,19 @@ pub(crate) fn cpu_share(pid: u32, time: Duration) -> f64 {
     (cpu(pid) - before).as_secs_f64() / start.elapsed().as_secs_f64()
 }
 
-/// Open descriptors.
+/// Open descriptors: of the first thread, and of the workers, which have tables of their own.
 pub(crate) fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    tables(pid).map(|table| fs::read_dir(table).unwrap().count()).sum()
+}
+
+/// The directories of a process's descriptor tables.
+pub(crate) fn tables(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| thread.unwrap().path());
+    threads.filter_map(move |thread| {
+        let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        let has_table = name.starts_with("worker-") || thread.ends_with(pid.to_string());
+        has_table.then(|| thread.join("fd"))
+    })
 }
 
 /// How many TCP sockets of this network namespace have that local or remote port and that state.
