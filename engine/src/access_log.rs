@@ -8,6 +8,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 /// A batch is handed over when it has grown to this size; the writer's unit of work.
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
+/// What hardly any record exceeds.
+pub(crate) const RECORD_BYTES: usize = 4 * 1024;
+
 /// Formatted records, each a line.
 #[derive(Debug, Default)]
 pub struct LogBatch {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
-use crate::access_log::{BATCH_BYTES, LogBatch, LogSink};
+use crate::access_log::{BATCH_BYTES, LogBatch, LogSink, RECORD_BYTES};
 use crate::admission::Admissions;
 use crate::buffers::{Buffers, Scratch};
 use crate::calendar::{write_http_date, write_rfc3339};
@@ -163,7 +163,8 @@ impl<S: Dial> Core<S> {
         }
         let mut batch = self.log.borrow_mut();
         if batch.bytes.capacity() < BATCH_BYTES {
-            batch.bytes.reserve(BATCH_BYTES);
+            // With room for the record that fills it.
+            batch.bytes.reserve(BATCH_BYTES + RECORD_BYTES);
         }
         let mut time = self.log_time.borrow_mut();
         if time.turn != clock::turn() || time.text.is_empty() {

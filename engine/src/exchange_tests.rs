@@ -19,6 +19,7 @@ use std::time::Duration;
 use corelane_balancer::PolicyKind;
 use corelane_routing::{PathPattern, Router, Rule};
 
+use crate::access_log::LogSink;
 use crate::core::{Core, CoreParts};
 use crate::counters::PerWorker;
 use crate::event::event_channel;
@@ -95,17 +96,22 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
+    worker_with(None)
+}
+
+fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
+    let snapshot = Snapshot { access_log: log.is_some(), ..snapshot() };
     let (events, _receiver) = event_channel().unwrap();
     let core = Rc::new(Core::new(CoreParts {
         index: 0,
         counters: PerWorker::new(1),
         events: events.clone(),
-        log: None,
+        log,
         // No descriptor: deadlines are far away here.
         ticker: -1,
         table_workers: 1,
     }));
-    let local = Local::new(Arc::new(snapshot()), &Local::empty(0), 0, events);
+    let local = Local::new(Arc::new(snapshot), &Local::empty(0), 0, events);
     core.local.replace(Rc::new(local));
     core
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use corelane_http1::write_decimal;
+use corelane_semantics::Span;
 
 use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
@@ -30,7 +31,9 @@ impl LogNames {
         }
         let text = |pairs: &[(&str, &str)]| {
             let mut out = Vec::new();
-            pairs.iter().for_each(|(name, value)| string(&mut out, name, value.as_bytes()));
+            pairs.iter().for_each(|(name, value)| {
+                string(&mut out, format!(",\"{name}\":").as_bytes(), value.as_bytes())
+            });
             out.into_boxed_slice()
         };
         Self {
@@ -66,36 +69,36 @@ impl<S: Dial> Record<'_, S> {
         out.push(b'"');
         self.write_names(out);
         // The words are in the head that was written; a head that could not be parsed has none.
-        let word = |span: corelane_semantics::Span| (!span.is_empty()).then(|| span.bytes(&exchange.head));
-        optional_string(out, "method", word(exchange.words.method));
-        optional_string(out, "host", word(exchange.words.host));
+        let word = |span: Span| (!span.is_empty()).then(|| span.bytes(&exchange.head));
+        optional_string(out, b",\"method\":", word(exchange.words.method));
+        optional_string(out, b",\"host\":", word(exchange.words.host));
         let (path, query) = split_target(exchange.words.target.bytes(&exchange.head));
-        optional_string(out, "path", path);
-        optional_string(out, "query", query);
-        number(out, "status", u64::from(exchange.status));
+        optional_string(out, b",\"path\":", path);
+        optional_string(out, b",\"query\":", query);
+        number(out, b",\"status\":", u64::from(exchange.status));
         if exchange.failure.is_none() && exchange.tripwires.is_empty() {
             out.extend_from_slice(b",\"reason\":null,\"suspicious\":null");
         } else {
             optional_string(
                 out,
-                "reason",
+                b",\"reason\":",
                 exchange.failure.map(|failure| failure.reason().name().as_bytes()),
             );
             write_suspicious(out, exchange.tripwires);
         }
-        number(out, "request_bytes", exchange.request_bytes);
-        number(out, "response_bytes", exchange.response_bytes);
-        number(out, "attempts", u64::from(exchange.attempts));
+        number(out, b",\"request_bytes\":", exchange.request_bytes);
+        number(out, b",\"response_bytes\":", exchange.response_bytes);
+        number(out, b",\"attempts\":", u64::from(exchange.attempts));
         match (exchange.reused, exchange.connect_ns) {
             (true, None) => out.extend_from_slice(b",\"reused\":true,\"connect_us\":null"),
             (reused, connect_ns) => {
                 out.extend_from_slice(if reused { b",\"reused\":true" } else { b",\"reused\":false" });
-                optional_microseconds(out, "connect_us", connect_ns);
+                optional_microseconds(out, b",\"connect_us\":", connect_ns);
             }
         }
-        optional_microseconds(out, "response_head_us", exchange.response_head_ns);
+        optional_microseconds(out, b",\"response_head_us\":", exchange.response_head_ns);
         let duration_ns = clock::monotonic_ns().saturating_sub(exchange.started_ns);
-        number(out, "duration_us", duration_ns / 1000);
+        number(out, b",\"duration_us\":", duration_ns / 1000);
         out.extend_from_slice(b"}\n");
     }
 
@@ -137,9 +140,9 @@ impl<S: Dial> Record<'_, S> {
 /// `"a,b"`, or null.
 fn write_suspicious(out: &mut Vec<u8>, tripwires: Tripwires) {
     if tripwires.is_empty() {
-        return optional_string(out, "suspicious", None);
+        return optional_string(out, b",\"suspicious\":", None);
     }
-    key(out, "suspicious");
+    out.extend_from_slice(b",\"suspicious\":");
     for (index, tripwire) in tripwires.iter().enumerate() {
         out.push(if index == 0 { b'"' } else { b',' });
         out.extend_from_slice(tripwire.name().as_bytes());
@@ -157,56 +160,98 @@ fn split_target(target: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
     }
 }
 
-#[inline]
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
+// A key is written with its comma and colon, so that it is one copy of a fixed length.
 
-#[inline]
-fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    key(out, name);
+#[inline(always)]
+fn string(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    out.extend_from_slice(key);
     out.push(b'"');
     escape(out, value);
     out.push(b'"');
 }
 
-#[inline]
-fn optional_string(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+#[inline(always)]
+fn optional_string(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
     match value {
-        Some(value) => string(out, name, value),
+        Some(value) => string(out, key, value),
         None => {
-            key(out, name);
+            out.extend_from_slice(key);
             out.extend_from_slice(b"null");
         }
     }
 }
 
-#[inline]
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
-    write_decimal(out, value);
+#[inline(always)]
+fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+    out.extend_from_slice(key);
+    // Nearly all are small, and then they are one copy of fixed length each.
+    match usize::try_from(value) {
+        Ok(value @ 0..10) => out.push(PAIRS[value][1]),
+        Ok(value @ 10..100) => out.extend_from_slice(&PAIRS[value]),
+        Ok(value @ 100..10_000) => {
+            let ([a, b], [c, d]) = (PAIRS[value / 100], PAIRS[value % 100]);
+            if value < 1000 {
+                out.extend_from_slice(&[b, c, d])
+            } else {
+                out.extend_from_slice(&[a, b, c, d])
+            }
+        }
+        _ => write_decimal(out, value),
+    }
 }
 
-#[inline]
-fn optional_microseconds(out: &mut Vec<u8>, name: &str, ns: Option<u64>) {
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0u8;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
+
+#[inline(always)]
+fn optional_microseconds(out: &mut Vec<u8>, key: &[u8], ns: Option<u64>) {
     match ns {
-        Some(ns) => number(out, name, ns / 1000),
-        None => optional_string(out, name, None),
+        Some(ns) => number(out, key, ns / 1000),
+        None => optional_string(out, key, None),
     }
 }
 
 /// RFC 8259 §7. Bytes beyond ASCII are taken for ISO 8859-1, so that every record is valid UTF-8 and no byte is lost.
-#[inline]
+#[inline(always)]
 fn escape(out: &mut Vec<u8>, value: &[u8]) {
-    let is_odd = |byte: u8| !matches!(byte, 0x20..=0x7e) | (byte == b'"') | (byte == b'\\');
-    // Looks at every byte, which is cheaper than looking for the first odd one.
-    if !value.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
-        out.extend_from_slice(value);
-        return;
-    }
-    escape_odd(out, value);
+    if is_plain(value) { out.extend_from_slice(value) } else { escape_odd(out, value) }
+}
+
+/// Whether each byte stands for itself: eight at a time, and the last eight again for what is left of them.
+#[inline(always)]
+fn is_plain(value: &[u8]) -> bool {
+    let (whole, rest) = value.as_chunks::<8>();
+    let odd = whole.iter().fold(0, |odd, word| odd | odd_bytes(*word));
+    let last = match (value.last_chunk::<8>(), rest) {
+        (_, []) => return odd == 0,
+        (Some(last), _) => *last,
+        (None, rest) => {
+            let mut word = [b' '; 8];
+            word.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+            word
+        }
+    };
+    odd | odd_bytes(last) == 0
+}
+
+/// Not 0 if one of the bytes must be escaped.
+#[inline(always)]
+fn odd_bytes(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let word = u64::from_ne_bytes(word);
+    // The high bit of a byte below the limit, and maybe of bytes above it: whether there is one is all that counts.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (word & HIGH) | below(word, 0x20) | equal(b'"') | equal(b'\\') | equal(0x7f)
 }
 
 #[cold]
@@ -232,8 +277,32 @@ mod tests {
     #[test]
     fn escapes_everything_that_json_does_not_allow() {
         let mut out = Vec::new();
-        string(&mut out, "path", b"/a\"b\\c\x01\x7f\xe9");
+        string(&mut out, b",\"path\":", b"/a\"b\\c\x01\x7f\xe9");
         assert_eq!(out, br#","path":"/a\"b\\c\u0001\u007f\u00e9""#);
+    }
+
+    #[test]
+    fn every_byte_is_plain_or_escaped_at_every_place() {
+        for byte in 0..=u8::MAX {
+            let is_odd = !(0x20..=0x7e).contains(&byte) || byte == b'"' || byte == b'\\';
+            for length in 1..=20 {
+                for place in 0..length {
+                    let mut value = vec![b'~'; length];
+                    value[place] = byte;
+                    assert_eq!(is_plain(&value), !is_odd, "{byte} at {place} of {length}");
+                }
+            }
+        }
+        assert!(is_plain(b""));
+    }
+
+    #[test]
+    fn writes_numbers_of_every_length() {
+        for value in [0, 9, 10, 42, 99, 100, 101, 999, 1000, 1024, 9999, 10_000, 65_535, u64::MAX] {
+            let mut out = Vec::new();
+            number(&mut out, b",\"n\":", value);
+            assert_eq!(String::from_utf8(out).unwrap(), format!(",\"n\":{value}"));
+        }
     }
 
     #[test]

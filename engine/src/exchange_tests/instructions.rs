@@ -13,6 +13,7 @@ use corelane_http1::{
 use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::*;
+use crate::access_log::log_channel;
 
 /// How often each test does what it measures. The script takes the difference of two runs, so that neither the set-up
 /// nor the first round is in its figure.
@@ -183,6 +184,21 @@ fn exchange_small() {
 
 #[test]
 #[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_logged() {
+    let request = Message { head: REQUEST_SMALL.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
+    let (sink, source) = log_channel(8);
+    let writer = std::thread::spawn(move || {
+        while let Some(batch) = source.recv() {
+            source.recycle(batch);
+        }
+    });
+    exchanges_on(&worker_with(Some(sink)), &request, &response);
+    writer.join().unwrap();
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
 fn exchange_post() {
     let body = vec![b'x'; 16 * 1024];
     let head = REQUEST.replace("GET ", "POST ").replace("\r\n\r\n", "\r\nContent-Length: 16384\r\n\r\n");
@@ -196,11 +212,15 @@ fn wire(message: &Message) -> Vec<u8> {
     [message.head.as_bytes(), &body].concat()
 }
 
+fn exchanges(request: &Message, response: &Message) {
+    exchanges_on(&worker(), request, response);
+}
+
 /// Exchanges on one connection each side: the first one opens the upstream's, all others find it in the pool. The proxy
 /// gets one turn when the request is there and one when the response is there.
-fn exchanges(request: &Message, response: &Message) {
+fn exchanges_on(core: &Rc<Core<MemoryStream>>, request: &Message, response: &Message) {
     set_dial_faults(Faults::none());
-    let mut world = World::on(&worker(), Faults::none());
+    let mut world = World::on(core, Faults::none());
     let (request_wire, response_wire) = (wire(request), wire(response));
     let mut origin = None;
     let (mut at_origin, mut at_client) = (vec![0; RECEIVED_BYTES_MAX], vec![0; RECEIVED_BYTES_MAX]);

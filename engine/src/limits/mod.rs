@@ -1,8 +1,8 @@
 //! What is limited over all workers: connections of a listener, and of one client.
 //!
 //! This is the only state that workers share. A worker touches it when a connection begins and when it ends, never for a
-//! request; the exception is one relaxed load a response (`ConnectionLimit::is_crowded`) of a line that is written
-//! only while the limit is reached.
+//! request; the exceptions are two relaxed loads of a line that is written only while the limit is reached: for a response
+//! (`ConnectionLimit::is_crowded`) and when a connection becomes idle (`ConnectionLimit::has_idle`).
 
 mod clients;
 mod connections;
