@@ -4,6 +4,7 @@
 //! signal N.
 
 mod cli;
+mod memory;
 mod proxy;
 
 use std::path::Path;
@@ -14,11 +15,8 @@ use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
 
-/// Frees across threads are cheap and fragmentation is bounded: what a proxy that runs for months needs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::use_small_pages();
     match dispatch(Cli::parse().command) {
         Ok(status) => status,
         Err(error) => {
@@ -38,7 +36,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let text = proxy::config_text(&from, &to, admin.as_deref());
             run(ConfigSource::Text { name: "command line".to_owned(), text })?
         }
-        Command::Demo { port } => corelane_control::demo::run(port)?,
+        Command::Demo { port } => corelane_control::demo::run(port, memory::trim)?,
     };
     Ok(match reason {
         ExitReason::Drained | ExitReason::Cut => ExitCode::SUCCESS,
@@ -48,7 +46,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
-    Ok(corelane_control::run(RunOptions { source, on_ready: None })?)
+    Ok(corelane_control::run(RunOptions { source, on_ready: None, trim: memory::trim })?)
 }
 
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.

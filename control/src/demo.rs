@@ -17,12 +17,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
 use crate::signals;
 
-/// Serves on 127.0.0.1 and `port` until a signal comes.
+/// Serves on 127.0.0.1 and `port` until a signal comes. `trim` is that of [`RunOptions`].
 ///
 /// # Errors
 ///
 /// When a port is taken; the text says what to do about it.
-pub fn run(port: u16) -> Result<ExitReason, SupervisorError> {
+pub fn run(port: u16, trim: fn()) -> Result<ExitReason, SupervisorError> {
     let origins = [start_origin("one")?, start_origin("two")?];
     let admin = admin_address()?;
     let text = config_text(port, admin, origins);
@@ -30,6 +30,7 @@ pub fn run(port: u16) -> Result<ExitReason, SupervisorError> {
     let options = RunOptions {
         source: ConfigSource::Text { name: "demo".to_owned(), text },
         on_ready: Some(Box::new(move || eprintln!("{}", what_to_try(port, admin, &shown)))),
+        trim,
     };
     crate::run(options).map_err(|error| match error {
         SupervisorError::Refused(mut lines) => {

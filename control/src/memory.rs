@@ -191,11 +191,11 @@ mod tests {
             lines,
             [
                 &*format!(
-                    "memory at most: web 50000 connections x {web} = {} (idle 50000 x 4 KiB = 196 MiB)",
+                    "memory at most: web 50000 connections x {web} = {} (idle 50000 x 2 KiB = 98 MiB)",
                     all[0]
                 ),
                 &format!(
-                    "memory at most: inner 10 connections x {inner} = {} (idle 10 x 4 KiB = 40 KiB)",
+                    "memory at most: inner 10 connections x {inner} = {} (idle 10 x 2 KiB = 20 KiB)",
                     all[1]
                 ),
                 "memory at most: 4 workers x 82 MiB, pools 64 KiB, access log 0 KiB, process 64 MiB = 393 MiB",

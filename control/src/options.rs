@@ -11,6 +11,8 @@ pub struct RunOptions {
     pub source: ConfigSource,
     /// Called once, on the control thread, when every worker serves.
     pub on_ready: Option<Box<dyn FnOnce()>>,
+    /// Makes the allocator give memory back to the system that the calling thread has freed.
+    pub trim: fn(),
 }
 
 /// Where the configuration comes from.

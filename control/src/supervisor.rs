@@ -119,7 +119,7 @@ impl Supervisor {
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
-        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink)?;
+        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink, options.trim)?;
         drop(blocked);
 
         let mut supervisor = Self {
@@ -388,6 +388,7 @@ fn spawn_workers(
     driver: Driver,
     events: &EventSender,
     sink: LogSink,
+    trim: fn(),
 ) -> io::Result<Vec<Option<WorkerHandle>>> {
     let spawn = |index: usize| {
         worker::spawn(WorkerConfig {
@@ -398,6 +399,7 @@ fn spawn_workers(
             counters: status.registry.borrow().workers.clone(),
             events: events.clone(),
             log: Some(sink.clone()),
+            trim,
         })
         .map(Some)
     };

@@ -29,6 +29,13 @@ impl Buffers {
         self.free.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// Keeps so many of those that are free.
+    pub(crate) fn shrink_to(&self, count: usize) {
+        let mut free = self.free.borrow_mut();
+        free.truncate(count);
+        free.shrink_to(count);
+    }
+
     /// Gives a buffer back.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let mut free = self.free.borrow_mut();

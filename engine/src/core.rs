@@ -15,10 +15,14 @@ use crate::calendar::{write_http_date, write_rfc3339};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
+use crate::footprint::Footprint;
 use crate::io::{Dial, Pipes, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
+
+/// Free buffers that a worker keeps when a burst is over, beside one for each exchange.
+const BUFFERS_KEPT_MIN: usize = 64;
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -55,8 +59,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) main: RefCell<Option<Waker>>,
     /// Listeners that accept.
     pub(crate) accepting: Cell<usize>,
-    /// Connections from clients that are open.
-    pub(crate) connections: Cell<usize>,
+    /// Connections from clients that are open, and what they hold.
+    pub(crate) footprint: Footprint,
     /// To the control thread.
     pub(crate) events: EventSender,
     counters: PerWorker<WorkerCounters>,
@@ -66,6 +70,7 @@ pub(crate) struct Core<S: Dial> {
     date: RefCell<HttpDate>,
     ticker: RawFd,
     ticking: Cell<bool>,
+    trim: fn(),
 }
 
 #[derive(Default)]
@@ -91,6 +96,8 @@ pub(crate) struct CoreParts {
     pub(crate) ticker: RawFd,
     /// How many workers its table of descriptors is shared by, itself included.
     pub(crate) table_workers: usize,
+    /// Gives memory back to the system that the thread has freed.
+    pub(crate) trim: fn(),
 }
 
 impl<S: Dial> Core<S> {
@@ -113,7 +120,7 @@ impl<S: Dial> Core<S> {
             draining_since_ms: Cell::new(u64::MAX),
             main: RefCell::default(),
             accepting: Cell::new(0),
-            connections: Cell::new(0),
+            footprint: Footprint::default(),
             events: parts.events,
             counters: parts.counters,
             log: RefCell::default(),
@@ -122,6 +129,7 @@ impl<S: Dial> Core<S> {
             date: RefCell::default(),
             ticker: parts.ticker,
             ticking: Cell::new(false),
+            trim: parts.trim,
         }
     }
 
@@ -200,13 +208,19 @@ impl<S: Dial> Core<S> {
         }
     }
 
-    /// One tick: wakes what is due, flushes the log, checks the pools; stops the ticker when nothing waits for it.
+    /// One tick: wakes what is due, flushes the log, checks the pools, gives memory back; stops the ticker when nothing
+    /// waits for it.
     pub(crate) fn tick(&self) {
         let now_ms = clock::coarse_ms();
         let no_deadlines = self.deadlines.advance(now_ms);
         self.flush_log();
         let no_idle = self.local.borrow().sweep(now_ms);
-        if no_deadlines && no_idle {
+        let is_last = no_deadlines && no_idle;
+        if self.footprint.take_slack(now_ms, is_last) {
+            self.buffers.shrink_to(BUFFERS_KEPT_MIN + self.footprint.exchanges());
+            (self.trim)();
+        }
+        if is_last {
             self.ticking.set(false);
             set_ticker(self.ticker, 0);
         }

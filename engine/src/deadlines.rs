@@ -36,6 +36,10 @@ struct Wheel {
     queued: usize,
 }
 
+/// What an entry takes of the table, as the tests of the memory's bound count it.
+#[cfg(test)]
+pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<usize>();
+
 struct Entry {
     waker: Option<Waker>,
     /// When to wake, in ticks; `u64::MAX` for never.

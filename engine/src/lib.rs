@@ -19,6 +19,7 @@ mod exchange;
 #[cfg(test)]
 mod exchange_tests;
 mod failure;
+mod footprint;
 mod h1;
 mod heads;
 mod io;

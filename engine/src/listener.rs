@@ -422,6 +422,7 @@ mod tests {
                 log: None,
                 ticker: -1,
                 table_workers: 1,
+                trim: || {},
             }));
             let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());
             core.local.replace(Rc::new(local));

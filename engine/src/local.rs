@@ -1,6 +1,7 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::event::EventSender;
 use crate::io::Dial;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
-use crate::snapshot::{Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
+use crate::snapshot::{Address, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -44,6 +45,9 @@ impl<S: Dial> Local<S> {
 
     /// The state for a new snapshot: what did not change is taken over from `previous`.
     pub(crate) fn new(snapshot: Arc<Snapshot>, previous: &Self, worker: usize, events: EventSender) -> Self {
+        // By name: the worker answers nobody meanwhile, and looking each of 10 000 up in a row took 0.3 s.
+        let known = previous.snapshot.upstreams.iter().zip(&previous.upstreams);
+        let known: HashMap<&str, _> = known.map(|known| (&*known.0.name, known)).collect();
         let upstreams = snapshot
             .upstreams
             .iter()
@@ -55,7 +59,7 @@ impl<S: Dial> Local<S> {
                     worker,
                     events: events.clone(),
                 };
-                LocalUpstream::new(upstream, previous.upstream_of(upstream), worker, place)
+                LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), worker, place)
             })
             .collect();
         let log_names = LogNames::new(&snapshot);
@@ -109,11 +113,6 @@ impl<S: Dial> Local<S> {
         self.upstreams.get(index)
     }
 
-    fn upstream_of(&self, upstream: &Upstream) -> Option<(&Upstream, &LocalUpstream<S>)> {
-        let index = self.snapshot.upstreams.iter().position(|known| known.name == upstream.name)?;
-        Some((&self.snapshot.upstreams[index], self.upstreams.get(index)?))
-    }
-
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
@@ -142,14 +141,13 @@ impl<S: Dial> LocalUpstream<S> {
         worker: usize,
         place: impl Fn(&Endpoint) -> Place,
     ) -> Self {
+        let known = previous.into_iter().flat_map(|(known, local)| known.endpoints.iter().zip(&local.pools));
+        let known: HashMap<&Address, _> = known.map(|(endpoint, pool)| (&endpoint.address, pool)).collect();
         let pools = upstream
             .endpoints
             .iter()
             .map(|endpoint| {
-                let kept = previous.and_then(|(known, local)| {
-                    let index = known.endpoints.iter().position(|known| known.address == endpoint.address)?;
-                    local.pools.get(index).cloned()
-                });
+                let kept = known.get(&endpoint.address).copied().cloned();
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();

@@ -1,7 +1,5 @@
 //! The access log's record of one exchange: a JSON object on one line.
 
-use std::net::IpAddr;
-
 use corelane_http1::write_decimal;
 use corelane_semantics::Span;
 
@@ -103,11 +101,11 @@ impl<S: Dial> Record<'_, S> {
     }
 
     fn write_client(&self, out: &mut Vec<u8>) {
-        let Some(address) = self.client.address else {
+        let Some(ip) = self.client.ip() else {
             out.extend_from_slice(self.client.text());
             return;
         };
-        let brackets = matches!(address.ip(), IpAddr::V6(_));
+        let brackets = ip.is_ipv6();
         if brackets {
             out.push(b'[');
         }
@@ -116,7 +114,7 @@ impl<S: Dial> Record<'_, S> {
             out.push(b']');
         }
         out.push(b':');
-        write_decimal(out, u64::from(address.port()));
+        write_decimal(out, u64::from(self.client.port()));
     }
 
     fn write_names(&self, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::Permit;
@@ -22,7 +22,7 @@ use crate::snapshot::ListenerLimits;
 use crate::stages::Established;
 
 /// How long a connection counts as busy after a response: a client under load has its next request here by then, and
-/// finds its exchange's memory still allocated.
+/// finds its exchange's memory still allocated, unless too many keep theirs (`footprint.rs`).
 const BUSY_GRACE: Duration = Duration::from_secs(1);
 
 /// How long an idle connection of a draining worker or a removed listener waits for one more request: a request that is
@@ -34,7 +34,7 @@ const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 const SILENT_GRACE: Duration = Duration::from_secs(1);
 
 /// Exchanges without waiting for a request after which the others of the worker get a turn.
-const EXCHANGES_A_TURN: u32 = 32;
+const EXCHANGES_A_TURN: u8 = 32;
 
 /// The turn comes after this time at the latest: a client that does not read makes no event, and the deadlines of its
 /// next exchange must begin.
@@ -58,7 +58,9 @@ pub(crate) struct Session<S: Dial> {
     /// Its place among the idle connections, while it waits for a request that has not begun.
     idle: Option<IdleKey>,
     /// Exchanges since the session last waited for a request.
-    exchanges_in_turn: u32,
+    exchanges_in_turn: u8,
+    /// It is one of those that keep the memory of an exchange for the next request.
+    waits: bool,
     /// When it was accepted, or when its last exchange ended.
     idle_since_ms: u64,
     /// The last field, so that it is given back when the stream is closed.
@@ -75,7 +77,7 @@ impl<S: Dial> Session<S> {
         let counters = permit.admission().counters();
         counters.connections_total.increment();
         counters.connections.increment();
-        core.connections.set(core.connections.get() + 1);
+        core.footprint.add_connection();
         Self {
             core: core.clone(),
             slot: slot.clone(),
@@ -85,6 +87,7 @@ impl<S: Dial> Session<S> {
             requests: 0,
             idle: None,
             exchanges_in_turn: 0,
+            waits: false,
             idle_since_ms: clock::coarse_ms(),
             permit,
         }
@@ -92,7 +95,7 @@ impl<S: Dial> Session<S> {
 
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self: Box<Self>) {
-        while self.wait_for_request().await {
+        while poll_fn(|cx| self.poll_request(cx)).await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
                 Next::Close => break,
@@ -108,35 +111,37 @@ impl<S: Dial> Session<S> {
         }
     }
 
-    /// Whether a request is coming; if not, the connection closes.
-    async fn wait_for_request(&mut self) -> bool {
-        let is_coming = poll_fn(|cx| {
-            if self.down.has_surplus() {
-                return Poll::Ready(true);
-            }
-            if let Poll::Ready(readable) = self.down.poll_readable(cx) {
-                return Poll::Ready(readable.is_ok());
-            }
-            if self.is_called() {
-                return Poll::Ready(!self.try_yield());
-            }
-            let due_ms = self.idle_due();
-            let silent_due_ms = due(self.idle_since_ms, SILENT_GRACE);
-            if self.requests == 0 && self.timer.poll_until(cx, silent_due_ms.min(due_ms)).is_pending() {
-                return Poll::Pending;
-            }
-            if self.timer.poll_until(cx, due_ms).is_pending() {
-                self.become_idle();
-                return Poll::Pending;
-            }
-            if self.requests > 0 && !self.slot.is_ending(&self.core) {
-                self.counters().keepalive_timeouts.increment();
-            }
-            Poll::Ready(false)
-        })
-        .await;
+    /// Waits for a request: whether one is coming; if not, the connection closes. No future of its own, so that the task of
+    /// an idle connection stays small.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let is_coming = ready!(self.poll_coming(cx));
         self.become_busy();
-        is_coming
+        Poll::Ready(is_coming)
+    }
+
+    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.down.has_surplus() {
+            return Poll::Ready(true);
+        }
+        if let Poll::Ready(readable) = self.down.poll_readable(cx) {
+            return Poll::Ready(readable.is_ok());
+        }
+        if self.is_called() {
+            return Poll::Ready(!self.try_yield());
+        }
+        let due_ms = self.idle_due();
+        let silent_due_ms = due(self.idle_since_ms, SILENT_GRACE);
+        if self.requests == 0 && self.timer.poll_until(cx, silent_due_ms.min(due_ms)).is_pending() {
+            return Poll::Pending;
+        }
+        if self.timer.poll_until(cx, due_ms).is_pending() {
+            self.become_idle();
+            return Poll::Pending;
+        }
+        if self.requests > 0 && !self.slot.is_ending(&self.core) {
+            self.counters().keepalive_timeouts.increment();
+        }
+        Poll::Ready(false)
     }
 
     /// From here on it may be closed to make room for another connection.
@@ -192,6 +197,9 @@ impl<S: Dial> Session<S> {
     }
 
     async fn serve_while_busy(&mut self) -> Next {
+        let core = self.core.clone();
+        core.footprint.add_exchange();
+        let _held = OnDrop(|| core.footprint.remove_exchange());
         loop {
             self.exchanges_in_turn += 1;
             if self.exchanges_in_turn > EXCHANGES_A_TURN {
@@ -236,6 +244,7 @@ impl<S: Dial> Session<S> {
                 // An error is found again by the receive that follows.
                 Poll::Ready(_) => Poll::Ready(true),
                 Poll::Pending if self.is_called() => Poll::Ready(false),
+                Poll::Pending if !self.may_wait() => Poll::Ready(false),
                 Poll::Pending => {
                     self.exchanges_in_turn = 0;
                     let due_ms = self.idle_due().min(due(self.idle_since_ms, BUSY_GRACE));
@@ -248,11 +257,24 @@ impl<S: Dial> Session<S> {
             }
         })
         .await;
+        self.end_wait();
         // Otherwise it stays idle, in its place among the others.
         if has_next {
             self.become_busy();
         }
         has_next
+    }
+
+    /// Whether the memory of an exchange may be kept for the next one.
+    fn may_wait(&mut self) -> bool {
+        self.waits = self.waits || self.core.footprint.try_wait();
+        self.waits
+    }
+
+    fn end_wait(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.core.footprint.end_wait();
+        }
     }
 
     /// Closes the sending side and reads on for a while: closing over unread bytes would reset the connection, and the
@@ -288,7 +310,8 @@ impl<S: Dial> Drop for Session<S> {
         self.count_moved();
         self.become_busy();
         self.counters().connections.decrement();
-        self.core.connections.set(self.core.connections.get() - 1);
+        self.core.footprint.remove_connection();
+        self.end_wait();
         self.core.wake_main();
     }
 }

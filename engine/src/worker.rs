@@ -45,6 +45,9 @@ pub struct WorkerConfig {
     pub events: EventSender,
     /// To the log writer; absent: no access log.
     pub log: Option<LogSink>,
+    /// Makes the allocator give memory back to the system that the calling thread has freed. Called when a burst of
+    /// connections or requests is over.
+    pub trim: fn(),
 }
 
 /// A running worker. Dropping it ends the worker, cutting what it still has.
@@ -178,6 +181,7 @@ fn run(
             log: config.log,
             ticker: ticker.descriptor(),
             table_workers,
+            trim: config.trim,
         }));
         let mut main = Main {
             core,
@@ -233,7 +237,7 @@ impl Main {
         if self.core.cutting.get() {
             return self.poll_end(cx);
         }
-        let done = self.core.connections.get() == 0 && self.core.accepting.get() == 0;
+        let done = self.core.footprint.connections() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
             self.drained = true;
             self.core.flush_log();

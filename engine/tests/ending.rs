@@ -60,6 +60,7 @@ impl Workers {
                 counters: PerWorker::new(count),
                 events: sender.clone(),
                 log: None,
+                trim: || {},
             })
             .unwrap();
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
 //! Request and response heads against an independent reader: both accept the same heads and read the same from them, and
-//! refuse no bytes that could still become a head.
+//! refuse no bytes that could still become a head. What they accept, httparse reads the same way.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use corelane_fuzz::cursor::{Parsed, Stop};
 use corelane_fuzz::framing::Framing;
 use corelane_fuzz::head::{Limits, Parts, Request, Response};
 use corelane_fuzz::{authority, framing, head};
-use corelane_http1::{HeadLimits, HeadScanner, parse_request, parse_response};
+use corelane_http1::{HeadLimits, HeadScanner, read_request, read_response};
 use corelane_semantics::{
     BodyFraming, Fields, Method, RequestHead, ResponseHead, Span, TargetForm, Version, request_framing,
     response_framing,
@@ -65,12 +65,17 @@ fn request(bytes: &[u8], limits: &Limits) -> Parsed<(Request, Framing)> {
         field_bytes_max: limits.field_line,
         fields_max: limits.fields,
     };
-    let mut scanner = HeadScanner::new();
-    let end = scanner.scan(bytes, &limits).map_err(refused)?.ok_or(Stop::More)?;
-    let start = scanner.start();
-    let bytes = &bytes[start..end];
     let mut head = RequestHead::default();
-    parse_request(bytes, &limits, &mut head).map_err(refused)?;
+    let place = read_request(&mut HeadScanner::new(), bytes, &limits, &mut head).map_err(refused)?;
+    let (start, end) = place.map(|place| (place.start, place.end)).ok_or(Stop::More)?;
+    let bytes = &bytes[start..end];
+    let mut lines = [httparse::EMPTY_HEADER; 100];
+    let mut other = httparse::Request::new(&mut lines);
+    assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(bytes.len())));
+    assert_eq!(other.method.map(str::as_bytes), Some(head.method_token.bytes(bytes)));
+    assert_eq!(other.path.map(str::as_bytes), Some(head.target.bytes(bytes)));
+    assert_eq!(other.version, Some(minor(head.version)));
+    assert_eq!(pairs(other.headers), fields(&head.fields, bytes));
     head.host(bytes).map_err(refused)?;
     let framing = framing_of(request_framing(&head, bytes).map_err(refused)?);
     let text = |span: Span| span.bytes(bytes).to_vec();
@@ -101,10 +106,15 @@ fn response(bytes: &[u8], limits: &Limits, method: &[u8]) -> Parsed<(Response, F
         field_bytes_max: limits.head,
         fields_max: limits.fields,
     };
-    let end = HeadScanner::for_response().scan(bytes, &limits).map_err(refused)?.ok_or(Stop::More)?;
-    let bytes = &bytes[..end];
     let mut head = ResponseHead::default();
-    parse_response(bytes, &limits, &mut head).map_err(refused)?;
+    let place = read_response(&mut HeadScanner::for_response(), bytes, &limits, &mut head);
+    let end = place.map_err(refused)?.ok_or(Stop::More)?.end;
+    let bytes = &bytes[..end];
+    let mut lines = [httparse::EMPTY_HEADER; 100];
+    let mut other = httparse::Response::new(&mut lines);
+    assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(bytes.len())));
+    assert_eq!((other.code, other.version), (Some(head.status), Some(minor(head.version))));
+    assert_eq!(pairs(other.headers), fields(&head.fields, bytes));
     let method = Method::from_token(method);
     let framing = framing_of(response_framing(&head, bytes, method).map_err(refused)?);
     let response = Response {
@@ -127,6 +137,10 @@ fn fields(fields: &Fields, head: &[u8]) -> Vec<head::Field> {
         lines.map(|field| (field.name.bytes(head).to_vec(), field.value.bytes(head).to_vec())).collect();
     assert_eq!(fields.has_underscore(), pairs.iter().any(|(name, _)| name.contains(&b'_')));
     pairs
+}
+
+fn pairs(lines: &[httparse::Header<'_>]) -> Vec<head::Field> {
+    lines.iter().map(|line| (line.name.into(), line.value.into())).collect()
 }
 
 fn minor(version: Version) -> u8 {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use corelane_http1::{HeadError, HeadLimits, HeadScanner, parse_request, write_fields};
+use corelane_http1::{HeadError, HeadLimits, HeadScanner, parse_request, read_request, write_fields};
 use corelane_semantics::{RequestHead, Span, request_framing};
 use libfuzzer_sys::fuzz_target;
 
@@ -24,11 +24,17 @@ fuzz_target!(|data: &[u8]| {
     if unscanned.is_ok() && !matches!(whole, Err(HeadError::RequestLineTooLong | HeadError::FieldTooLarge)) {
         assert_eq!(whole, Ok(Some((0, bytes.len()))));
     }
-    let Ok(Some((start, end))) = whole else { return };
-    let head = &bytes[start..end];
-    if parse_request(head, &limits, &mut out).is_err() {
-        return;
-    }
+    let in_two_steps = whole.and_then(|place| match place {
+        Some((start, end)) => parse_request(&bytes[start..end], &limits, &mut out).map(|()| Some(start..end)),
+        None => Ok(None),
+    });
+    let two_steps = format!("{out:?}");
+    // In one step: the same place, and of a head that is taken the same parts.
+    let place = read_request(&mut HeadScanner::new(), bytes, &limits, &mut out);
+    assert_eq!(place, in_two_steps);
+    let Ok(Some(place)) = place else { return };
+    assert_eq!(format!("{out:?}"), two_steps);
+    let head = &bytes[place];
     assert!(out.fields.lines().len() <= limits.fields_max);
     assert!(!out.method_token.is_empty() && !out.target.is_empty());
     assert!(out.target.bytes(head).iter().all(u8::is_ascii_graphic));

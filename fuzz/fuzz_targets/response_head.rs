@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use corelane_http1::{HeadError, HeadLimits, HeadScanner, parse_response, write_fields};
+use corelane_http1::{HeadError, HeadLimits, HeadScanner, parse_response, read_response, write_fields};
 use corelane_semantics::{Method, ResponseHead, Span, response_framing};
 use libfuzzer_sys::fuzz_target;
 
@@ -25,11 +25,17 @@ fuzz_target!(|data: &[u8]| {
     if unscanned.is_ok() {
         assert_eq!(whole, Ok(Some(bytes.len())));
     }
-    let Ok(Some(end)) = whole else { return };
-    let head = &bytes[..end];
-    if parse_response(head, &limits, &mut out).is_err() {
-        return;
-    }
+    let in_two_steps = whole.and_then(|end| match end {
+        Some(end) => parse_response(&bytes[..end], &limits, &mut out).map(|()| Some(0..end)),
+        None => Ok(None),
+    });
+    let two_steps = format!("{out:?}");
+    // In one step: the same place, and of a head that is taken the same parts.
+    let place = read_response(&mut HeadScanner::for_response(), bytes, &limits, &mut out);
+    assert_eq!(place, in_two_steps);
+    let Ok(Some(place)) = place else { return };
+    assert_eq!(format!("{out:?}"), two_steps);
+    let head = &bytes[place];
     assert!((100..=999).contains(&out.status));
     assert!(out.fields.lines().len() <= limits.fields_max);
     assert!(out.reason.bytes(head).iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)));

@@ -51,7 +51,7 @@ fn find(buffer: &[u8], from: usize, kind: Kind) -> Option<usize> {
 
 /// A bit for each byte of the kind; the lowest one is the first byte's.
 #[cfg(target_feature = "sse2")]
-#[expect(unsafe_code, reason = "twice as fast as words of eight bytes, and safe by the condition above")]
+#[expect(unsafe_code, reason = "a head takes a third fewer instructions than in words of eight bytes")]
 #[inline(always)]
 fn marks(block: &Block, kind: Kind) -> u32 {
     // SAFETY: what is called needs SSE2, and this is compiled only for processors that have it.

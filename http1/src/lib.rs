@@ -3,25 +3,26 @@
 //! This crate never does I/O, reads no clock and never panics on a peer's bytes. It does not decide how long a body is
 //! (`corelane_semantics::request_framing`) nor which fields are forwarded (the caller of [`write_fields`]).
 //!
-//! A message is read in two steps. [`HeadScanner`] looks at each received byte once, however the bytes arrive, and finds
-//! where the head ends; [`parse_request`] or [`parse_response`] then turns exactly those bytes into spans:
+//! [`read_request`] and [`read_response`] turn received bytes into spans, however they arrive:
 //!
 //! ```
-//! use corelane_http1::{HeadLimits, HeadScanner, parse_request};
+//! use corelane_http1::{HeadLimits, HeadScanner, read_request};
 //! use corelane_semantics::{Known, RequestHead};
 //!
 //! let limits = HeadLimits::default();
 //! let received = b"GET /a?b HTTP/1.1\r\nHost: example.org\r\n\r\n";
-//! let mut scanner = HeadScanner::new();
-//! assert_eq!(scanner.scan(&received[..20], &limits), Ok(None));
-//! let end = scanner.scan(received, &limits)?.expect("the head is complete");
-//! let head = &received[scanner.start()..end];
-//! let mut request = RequestHead::default();
-//! parse_request(head, &limits, &mut request)?;
+//! let (mut scanner, mut request) = (HeadScanner::new(), RequestHead::default());
+//! assert_eq!(read_request(&mut scanner, &received[..20], &limits, &mut request), Ok(None));
+//! let place = read_request(&mut scanner, received, &limits, &mut request)?.expect("the head is complete");
+//! let head = &received[place];
 //! assert_eq!(request.path.bytes(head), b"/a");
 //! assert_eq!(request.fields.first(Known::Host, head), Some(&b"example.org"[..]));
 //! # Ok::<(), corelane_http1::HeadError>(())
 //! ```
+//!
+//! Nearly every head is there as a whole and breaks no rule: it is read in one pass. For any other, [`HeadScanner`] looks at
+//! each byte once as it arrives and finds where the head ends; [`parse_request`] or [`parse_response`] then reads exactly
+//! those bytes, or says which rule they break.
 //!
 //! | limit | default | past it |
 //! | --- | --- | --- |

@@ -184,3 +184,6 @@ const AFTER_TARGET_BYTES: usize = 11;
 
 /// `HTTP/1.1 200`
 const STATUS_END: usize = 12;
+
+#[cfg(test)]
+mod tests;

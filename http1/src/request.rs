@@ -26,14 +26,15 @@ pub fn read_request(
     out: &mut RequestHead,
 ) -> Result<Option<Range<usize>>, HeadError> {
     // Only bytes that were not seen before: a head that comes byte by byte is looked at once more, not each time.
-    if scanner.is_new()
-        && let Some(end) = one_pass::read_request(buffer, limits, out)
-    {
+    let is_new = scanner.is_new();
+    if is_new && let Some(end) = one_pass::read_request(buffer, limits, out) {
         return Ok(Some(0..end));
     }
     let Some(end) = scanner.scan(buffer, limits)? else { return Ok(None) };
     let place = scanner.start()..end;
-    parse_request(&buffer[place.clone()], limits, out)?;
+    // What was not taken just now will not be.
+    let parse = if is_new { judge_request } else { parse_request };
+    parse(&buffer[place.clone()], limits, out)?;
     Ok(Some(place))
 }
 

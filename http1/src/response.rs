@@ -20,14 +20,14 @@ pub fn read_response(
     limits: &HeadLimits,
     out: &mut ResponseHead,
 ) -> Result<Option<Range<usize>>, HeadError> {
-    if scanner.is_new()
-        && let Some(end) = one_pass::read_response(buffer, limits, out)
-    {
+    let is_new = scanner.is_new();
+    if is_new && let Some(end) = one_pass::read_response(buffer, limits, out) {
         return Ok(Some(0..end));
     }
     let Some(end) = scanner.scan(buffer, limits)? else { return Ok(None) };
     let place = scanner.start()..end;
-    parse_response(&buffer[place.clone()], limits, out)?;
+    let parse = if is_new { judge_response } else { parse_response };
+    parse(&buffer[place.clone()], limits, out)?;
     Ok(Some(place))
 }
 

@@ -82,6 +82,11 @@ impl HeadScanner {
         self.start
     }
 
+    /// Begins with the next head.
+    pub fn restart(&mut self) {
+        *self = Self { leading_line: self.leading_line, ..Self::default() };
+    }
+
     /// Whether it has seen no byte that it will not look at again.
     pub(crate) fn is_new(&self) -> bool {
         self.scanned == 0

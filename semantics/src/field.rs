@@ -79,7 +79,8 @@ const KNOWN_NAMES: [(&[u8], Known); KNOWN_COUNT] = [
 
 impl Known {
     /// The field of a name, without regard to case (RFC 9110 §5.1).
-    #[inline]
+    // In the loop over lines a call would cost as much as what it does.
+    #[inline(always)]
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         // Length and first letter leave one candidate: most names are told apart without a comparison.

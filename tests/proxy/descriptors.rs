@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Origin, Setup, alone, client, eventually, ok, process};
+use crate::support::{Client, Origin, Proxy, Setup, alone, client, eventually, ok, process};
+
+/// Open descriptors in the table that has the most.
+fn fullest(proxy: &Proxy) -> usize {
+    process::tables(proxy.pid()).map(|table| std::fs::read_dir(table).unwrap().count()).max().unwrap()
+}
 
 #[test]
 fn pauses_and_resumes_when_descriptors_run_out() {
@@ -17,7 +22,7 @@ fn pauses_and_resumes_when_descriptors_run_out() {
     for client in &mut crowd {
         client.send(client::get("/")).unwrap();
     }
-    eventually("descriptors are gone", || process::descriptors(proxy.pid()) >= 95);
+    eventually("descriptors are gone", || fullest(&proxy) >= 95);
     let share = process::cpu_share(proxy.pid(), Duration::from_secs(1));
     assert!(share < 0.3, "{share:.2} of a core while it cannot accept");
     // Not by /metrics: the admin server has no descriptor either.
@@ -61,4 +66,19 @@ fn gives_descriptors_back() {
         assert_eq!(proxy.get("/").status(), 200);
     }
     eventually("as many as before", || process::descriptors(proxy.pid()) <= before + 1);
+}
+
+#[test]
+fn connections_are_in_the_tables_of_their_workers() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).workers(2).start();
+    let count = |table| std::fs::read_dir(table).unwrap().count();
+    let counts = || process::tables(proxy.pid()).map(count).collect::<Vec<_>>();
+    let before = counts();
+    assert_eq!(before.len(), 3, "the first thread's and two workers'");
+    let clients: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    eventually("all are accepted", || counts().iter().sum::<usize>() >= before.iter().sum::<usize>() + 100);
+    let fewest = *counts().iter().min().unwrap();
+    assert!(fewest <= before.iter().max().unwrap() + 5, "the first thread has none of them: {:?}", counts());
+    drop(clients);
 }

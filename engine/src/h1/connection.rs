@@ -16,6 +16,9 @@ use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError}
 /// keep the core for longer than it takes to move so much: about 50 µs, and 2 ms if it comes in chunks of one byte.
 const BURST_BYTES_MAX: u64 = 256 * 1024;
 
+/// Reads the head that the bytes start with, and says where it ends if it is whole.
+type ReadHead<'a> = dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError> + 'a;
+
 /// See the module.
 pub(super) struct Connection<S> {
     pub(super) stream: S,
@@ -24,8 +27,6 @@ pub(super) struct Connection<S> {
     pub(super) reader: BodyReader,
     /// Where the head in progress stands.
     scanner: HeadScanner,
-    /// How the next head begins.
-    fresh_scanner: HeadScanner,
     /// The last receive filled its buffer, or a pipe: more is likely there.
     pub(super) more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
@@ -42,7 +43,6 @@ impl<S: ByteStream> Connection<S> {
             outbox: Outbox::default(),
             reader: BodyReader::Done,
             scanner,
-            fresh_scanner: scanner,
             more_likely: false,
             burst_start: 0,
             reported: Moved::default(),
@@ -55,7 +55,7 @@ impl<S: ByteStream> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         lent: Lent<'_>,
-        read: &mut dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError>,
+        read: &mut ReadHead<'_>,
     ) -> Poll<Result<(), ReceiveError>> {
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
@@ -63,7 +63,7 @@ impl<S: ByteStream> Connection<S> {
                 if !self.inbox.is_empty()
                     && let Some(end) = read(&mut self.scanner, self.inbox.bytes(scratch))?
                 {
-                    self.scanner = self.fresh_scanner;
+                    self.scanner.restart();
                     self.inbox.consume(end);
                     return Poll::Ready(Ok(()));
                 }

@@ -20,7 +20,7 @@ pub(crate) struct H1Downstream<S> {
     /// The client closed its sending side.
     half_closed: bool,
     /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
-    pipeline_bytes_max: usize,
+    pipeline_bytes_max: u32,
     /// That was so since it was last asked for.
     pipeline_full: bool,
 }
@@ -39,7 +39,7 @@ impl<S: ByteStream> H1Downstream<S> {
 
     /// Begins an exchange that may receive so many bytes of further requests.
     pub(crate) fn limit_pipeline(&mut self, bytes_max: usize) {
-        self.pipeline_bytes_max = bytes_max;
+        self.pipeline_bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
     }
 
     /// Whether so many were received since the last call.
@@ -162,7 +162,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
                 return self.connection.stream.poll_ready(cx, Interest::Gone).map(|_| ClientSignal::Gone);
             }
             // A full pipeline buffer is not read into any further.
-            let room = self.pipeline_bytes_max.saturating_sub(self.connection.inbox.len());
+            let room = (self.pipeline_bytes_max as usize).saturating_sub(self.connection.inbox.len());
             let end = if room == 0 {
                 self.pipeline_full = true;
                 match self.connection.stream.poll_ready(cx, Interest::HangUp) {

@@ -2,31 +2,35 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+/// Eight groups of four digits.
+const TEXT_BYTES_MAX: usize = 39;
+
 /// A client as the upstream and the log are told of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientAddress {
-    /// The address; `None` over a Unix socket.
-    pub(crate) address: Option<SocketAddr>,
+    /// `None` over a Unix socket.
+    ip: Option<IpAddr>,
+    port: u16,
     /// The IP address as text, or `unix:`.
     text: ClientText,
 }
 
-/// The text without an allocation: an IPv6 address has at most 39 characters (IPv4-mapped ones are shown as IPv4).
+/// The text without an allocation. IPv4-mapped addresses are shown as IPv4.
 #[derive(Clone, Copy, Debug)]
 struct ClientText {
-    bytes: [u8; 45],
+    bytes: [u8; TEXT_BYTES_MAX],
     length: u8,
 }
 
 impl ClientAddress {
     pub(crate) fn new(address: Option<SocketAddr>) -> Self {
-        let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
-        let mut text = ClientText { bytes: [0; 45], length: 0 };
-        let _ = match address {
-            Some(address) => std::fmt::Write::write_fmt(&mut text, format_args!("{}", address.ip())),
+        let ip = address.map(|address| address.ip().to_canonical());
+        let mut text = ClientText { bytes: [0; TEXT_BYTES_MAX], length: 0 };
+        let _ = match ip {
+            Some(ip) => std::fmt::Write::write_fmt(&mut text, format_args!("{ip}")),
             None => std::fmt::Write::write_str(&mut text, "unix:"),
         };
-        Self { address, text }
+        Self { ip, port: address.map_or(0, |address| address.port()), text }
     }
 
     /// The IP address as text, or `unix:`.
@@ -36,7 +40,12 @@ impl ClientAddress {
 
     /// The IP address.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
-        self.address.map(|address| address.ip())
+        self.ip
+    }
+
+    /// The port; 0 over a Unix socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 }
 

@@ -133,7 +133,7 @@ fn client_addresses_as_text() {
         (Some("192.0.2.1:1"), "192.0.2.1"),
         (Some("[2001:db8::1]:1"), "2001:db8::1"),
         (Some("[::ffff:192.0.2.1]:1"), "192.0.2.1"),
-        (Some("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:1"), "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+        (Some("[2001:1db8:ffff:ffff:ffff:ffff:ffff:ffff]:1"), "2001:1db8:ffff:ffff:ffff:ffff:ffff:ffff"),
         (None, "unix:"),
     ] {
         let client = ClientAddress::new(address.map(|address| address.parse().unwrap()));

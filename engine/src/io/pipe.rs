@@ -53,8 +53,6 @@ struct Store {
 struct Ends {
     read: OwnedFd,
     write: OwnedFd,
-    /// The kernel's word for how much it holds.
-    size: usize,
 }
 
 impl Pipes {
@@ -107,7 +105,7 @@ impl Ends {
     fn open() -> Option<Self> {
         let (read, write) = syscall::pipe().ok()?;
         let size = syscall::set_pipe_size(write.as_raw_fd(), PIPE_BYTES_MAX).ok()?;
-        (size >= PIPE_BYTES_MIN).then_some(Self { read, write, size })
+        (size >= PIPE_BYTES_MIN).then_some(Self { read, write })
     }
 }
 
@@ -127,10 +125,11 @@ impl Pipe {
 
     /// Moves up to `bytes_max` received bytes of a socket into the empty pipe. `Ok(0)` is the end of the stream.
     pub(super) fn fill(&mut self, socket: RawFd, bytes_max: usize) -> io::Result<usize> {
-        debug_assert_eq!(self.held, 0, "a full pipe and an empty socket would look the same");
+        debug_assert_eq!(self.held(), 0, "a full pipe and an empty socket would look the same");
         let Some(ends) = &self.ends else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let moved = syscall::splice(socket, ends.write.as_raw_fd(), bytes_max.min(ends.size))?;
-        self.note_filled(moved);
+        let moved = syscall::splice(socket, ends.write.as_raw_fd(), bytes_max.min(PIPE_BYTES_MAX))?;
+        self.held = moved;
+        self.store.counters().spliced_bytes.add(moved as u64);
         Ok(moved)
     }
 
@@ -169,11 +168,6 @@ impl Pipe {
         }
         Ok(())
     }
-
-    fn note_filled(&mut self, moved: usize) {
-        self.held += moved;
-        self.store.counters().spliced_bytes.add(moved as u64);
-    }
 }
 
 impl Drop for Pipe {
@@ -198,7 +192,8 @@ impl Pipe {
         let ends = self.ends.as_ref().unwrap();
         let written = std::fs::File::from(ends.write.try_clone().unwrap()).write(bytes).unwrap();
         assert_eq!(written, bytes.len());
-        self.note_filled(written);
+        self.held += written;
+        self.store.counters().spliced_bytes.add(written as u64);
     }
 
     /// Whether the kernel agrees that it holds nothing.

@@ -43,6 +43,10 @@ struct Set {
     entries: RefCell<Slab<Entry>>,
 }
 
+/// What an entry takes of the table, as the tests of the memory's bound count it.
+#[cfg(test)]
+pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<usize>();
+
 struct Entry {
     fd: OwnedFd,
     /// Tells this entry from an earlier one with the same index.

@@ -9,6 +9,8 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::counters::Padded;
+
 /// Shards of the table: with one accept in some 20 µs on each worker and 100 ns under the lock, two of 64 workers meet
 /// at one of them once in a few hundred accepts.
 const SHARDS: usize = 64;
@@ -33,18 +35,21 @@ impl ClientKey {
     }
 }
 
+/// How many connections each of some clients has open.
+type Shard = Mutex<HashMap<ClientKey, u32>>;
+
 /// See the module. An entry takes 29 to 57 bytes of a hash map; there are at most as many as connections open, and a
 /// shard keeps the room that it once needed.
 #[derive(Debug)]
 pub(crate) struct ClientLimit {
-    shards: Box<[Mutex<HashMap<ClientKey, u32>>]>,
+    shards: Box<[Padded<Shard>]>,
     /// Seeded: whoever chooses many addresses cannot choose where they go.
     hasher: RandomState,
 }
 
 impl Default for ClientLimit {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| Padded::default()).collect(), hasher: RandomState::new() }
     }
 }
 
@@ -74,13 +79,13 @@ impl ClientLimit {
 
     /// Clients with a connection open.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|Padded(shard)| lock(shard).len()).sum()
     }
 
     fn shard(&self, client: ClientKey) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
         let hash = self.hasher.hash_one(client);
         let index = usize::try_from(hash % SHARDS as u64).expect("less than the number of shards");
-        lock(&self.shards[index])
+        lock(&self.shards[index].0)
     }
 }
 

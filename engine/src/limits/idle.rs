@@ -29,6 +29,10 @@ struct List {
     last: u32,
 }
 
+/// What an entry takes of the table, as the tests of the memory's bound count it.
+#[cfg(test)]
+pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<usize>();
+
 #[derive(Debug)]
 struct Entry {
     /// Through which its task is woken.

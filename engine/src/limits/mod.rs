@@ -11,6 +11,8 @@ mod peers;
 
 pub(crate) use self::clients::{ClientKey, ClientLimit};
 pub(crate) use self::connections::ConnectionLimit;
+#[cfg(test)]
+pub(crate) use self::idle::ENTRY_BYTES as IDLE_ENTRY_BYTES;
 pub(crate) use self::idle::{IdleKey, IdleList};
 pub use self::peers::Peers;
 

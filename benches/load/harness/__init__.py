@@ -1,0 +1,1 @@
+"""The parts of benches/load/run; standard library only."""

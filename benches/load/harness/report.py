@@ -1,0 +1,228 @@
+"""The tables: what is printed, and what RESULTS.md says. Everything in it is computed here; nothing is typed."""
+
+import datetime
+
+from . import measure, plot, targets
+from .measure import ROUNDS_MIN, SATURATED, STATES, median, quartiles
+from .proxies import PROXIES
+from .workloads import WORKLOADS
+
+
+def number(value, digits=2):
+    return "-" if value is None else f"{value:,.{digits}f}".replace(",", " ")
+
+
+def ratio(values):
+    """The median of ratios, with their quartiles."""
+    between = quartiles(values)
+    return "-" if not values else f"{median(values):.2f}" + (f" ({between[0]:.2f}-{between[1]:.2f})" if between else "")
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines] + [""]
+
+
+def rounds_of(result):
+    """Which rounds a workload's figures are of, in words."""
+    kept = {state: len(result.kept(state)) for state in STATES}
+    reasons = {}
+    for it in result.rounds:
+        for complaint in it.complaints():
+            reasons[complaint] = reasons.get(complaint, 0) + 1
+    thrown = len(result.rounds) - sum(kept.values())
+    text = f"{len(result.rounds)} rounds: {kept['near']} kept near, {kept['far']} far, {thrown} thrown away"
+    text += f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
+    if not result.is_quiet():
+        text += "; **too few were quiet: the figures are of all rounds in which the machine did not change**"
+    return text
+
+
+def workload_table(result):
+    """A row for each proxy: what a request cost it, and Corelane's cost as a ratio to it."""
+    state = result.state()
+    has_counters = any(it.counted for one in result.rounds for it in one.slices)
+    head = ["proxy", "CPU µs", "user", "requests/s", "core", "load core", "CPU, corelane ÷ it"]
+    others = [other for other in result.states() if other != state]
+    head += [f"{other}: CPU µs" for other in others] + [f"{other}: corelane ÷ it" for other in others]
+    head += ["instructions user + kernel", "cycles", "instructions, corelane ÷ it"] if has_counters else []
+    rows = []
+    for name in result.proxies:
+        core = median(result.values(name, lambda it: it.core))
+        bottleneck = "" if core is None or core >= SATURATED else " (not its limit)"
+        user = result.user.get(name)
+        row = [
+            name,
+            number(median(result.values(name, measure.cpu_us))),
+            "-" if user is None else f"{user * 100:.0f} %",
+            number(median(result.values(name, measure.rate)), 0) + bottleneck,
+            "-" if core is None else f"{core * 100:.0f} %",
+            f"{(median(result.values(name, lambda it: it.load_core)) or 0) * 100:.0f} %",
+            ratio(result.ratios("corelane", name, measure.cpu_us)),
+        ]
+        row += [number(median(result.values(name, measure.cpu_us, other))) for other in others]
+        row += [ratio(result.ratios("corelane", name, measure.cpu_us, other)) for other in others]
+        if has_counters:
+            counts = [median(result.values(name, measure.counted(f"instructions_{part}"))) for part in ("user", "kernel")]
+            row.append(f"{number(counts[0], 0)} + {number(counts[1], 0)}")
+            row.append(number(median(result.values(name, measure.counted("cycles"))), 0))
+            row.append(ratio(result.ratios("corelane", name, measure.counted("instructions"))))
+        rows.append(row)
+    about = WORKLOADS[result.workload].about
+    lines = [f"### {result.workload}: {about}", ""]
+    lines += table(head, rows)
+    lines += [f"Figures with the cores {state}. {rounds_of(result)}. Softirq: {result.softirq * 100:.0f} % of the core's time.", ""]
+    return lines
+
+
+def paced_table(rate_of, result):
+    """A row for each proxy at a fixed rate: latency beside cost."""
+    rows = []
+    for name in result.proxies:
+        times = [median(result.values(name, lambda it, of=of: it.latency.get(of))) for of in ("p50", "p99", "p99.9")]
+        tail = ratio(result.ratios("corelane", name, lambda it: it.latency.get("p99")))
+        rows.append([
+            name,
+            number(median(result.values(name, measure.rate)), 0),
+            *(number(value, 0) for value in times),
+            number(median(result.values(name, measure.cpu_us))),
+            ratio(result.ratios("corelane", name, measure.cpu_us)),
+            tail,
+            f"{(median(result.values(name, lambda it: it.core)) or 0) * 100:.0f} %",
+        ])
+    head = ["proxy", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "CPU, corelane ÷ it", "p99, corelane ÷ it", "core"]
+    lines = [f"### {result.workload}: {rate_of:.0f} requests/s asked for", "", *table(head, rows)]
+    return [*lines, f"Figures with the cores {result.state()}. {rounds_of(result)}.", ""]
+
+
+def memory_table(name, memories):
+    rows = []
+    for it in memories:
+        per = it.per_connection
+        row = [it.proxy, number(per / 1024), number(it.during / 1048576), number(it.pss / 1048576), number(it.peak / 1048576)]
+        row.append(number(it.cpu_ms_per_second, 1) if it.cpu_ms_per_second else str(it.closed))
+        rows.append(row)
+    last = "CPU ms a second" if name.startswith("slow") else "closed by the proxy"
+    head = ["proxy", "KiB a connection", "its own MiB", "PSS MiB", "peak RSS MiB", last]
+    about = f"user memory of {memories[0].connections} connections"
+    return [f"### {name}: {about}", "", *table(head, rows)]
+
+
+def overview(results):
+    """CPU µs a request of every proxy under every workload."""
+    names = [name for name in PROXIES if any(name in result.proxies for result in results)]
+    rows = []
+    for name in names:
+        cells = [median(result.values(name, measure.cpu_us)) for result in results]
+        rows.append([name, *(number(cell, 1 if cell and cell >= 100 else 2) for cell in cells)])
+    return table(["CPU µs a request", *(result.workload for result in results)], rows)
+
+
+def details(results):
+    """Every round, short."""
+    lines = ["```text"]
+    for result in results:
+        for index, one in enumerate(result.rounds, 1):
+            cpu = " ".join(f"{name} {one.of(name).cpu_us:.2f}" for name in result.proxies if one.of(name))
+            speeds = f"{min(s[0] for s in one.speeds)}/{max(s[1] for s in one.speeds)} ns"
+            waited = max((it.waited for it in one.slices), default=0) * 100
+            words = f"{one.state()} {speeds} steal {one.steal * 100:.1f} foreign {one.foreign * 100:.1f} waited {waited:.1f} %"
+            lines.append(f"{result.workload} {index}: {cpu} | {words} {', '.join(one.complaints())}".rstrip())
+    return [*lines, "```", ""]
+
+
+def heading(facts):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return [
+        "# Results",
+        "",
+        "Written by `benches/load/run`. [README.md](README.md) says how it is measured and how to read it.",
+        "",
+        f"- date: {now:%Y-%m-%d %H:%M} UTC, revision {facts['revision']}",
+        f"- machine: {facts['machine']}",
+        f"- versions: {'; '.join(facts['versions'])}",
+        f"- command: `{facts['command']}`, {facts['minutes']:.0f} minutes",
+        *([f"- {facts['note']}"] if facts["note"] else []),
+        "",
+    ]
+
+
+def targets_section(session):
+    found = targets.rows(session.results, session.memories)
+    head = ["measure, of corelane", "target", "cores near", "cores far", "reached"]
+    return ["## Targets", "", *table(head, found), TARGETS_NOTE, ""] if found else []
+
+
+TARGETS_NOTE = (
+    "Medians of ratios within the round. \"Near\" and \"far\": whether the proxies' core and the load's core shared a cache "
+    "(README.md); near counts where it was met often enough, else far. Allocations per request are shown by a test of the "
+    "engine, not here."
+)
+
+
+def before_section(session):
+    """What a change did: the ratio to the binary of --before under each workload."""
+    rows = []
+    for result in session.results:
+        if "before" not in result.proxies:
+            continue
+        row = [result.workload]
+        for state in STATES:
+            row.append(ratio(result.ratios("corelane", "before", measure.cpu_us, state)))
+        row.append(ratio(result.ratios("corelane", "before", measure.rate)))
+        row += [ratio(result.ratios("corelane", "before", measure.counted(f"instructions_{part}"))) for part in ("user", "kernel")]
+        row.append(ratio(result.ratios("corelane", "before", measure.counted("cycles"))))
+        rows.append(row)
+    head = ["corelane ÷ before", "CPU, near", "CPU, far", "requests/s", "instructions, user", "kernel", "cycles"]
+    return ["## Against the binary of --before", "", *table(head, rows)] if rows else []
+
+
+def summary(session):
+    """What is printed at the end, and what RESULTS.md begins with."""
+    lines = [*targets_section(session), *before_section(session), "## CPU per request", ""]
+    lines += overview(session.results) if session.results else []
+    for result in session.results:
+        is_paced = WORKLOADS[result.workload].kind == "rate"
+        lines += paced_table(session.saturation / 3, result) if is_paced else workload_table(result)
+    for rate, result in session.rates:
+        lines += paced_table(rate, result)
+    for name, memories in session.memories.items():
+        lines += memory_table(name, memories)
+    return lines
+
+
+def write(session, facts, folder):
+    """RESULTS.md and the plots that there are figures for."""
+    facts = {**facts, "note": "; ".join([facts["note"], *session.notes]).strip("; ")}
+    groups = []
+    for result in session.results:
+        values = [(name, PROXIES[name].family, median(result.values(name, measure.cpu_us))) for name in result.proxies]
+        values = [value for value in values if value[2] is not None]
+        if values:
+            groups.append((f"{result.workload} (cores {result.state()})", values))
+    plots = []
+    if groups:
+        (folder / "cpu.svg").write_text(plot.bars("CPU µs per request", groups))
+        plots.append("![CPU per request](cpu.svg)")
+    if session.rates:
+        series = []
+        for name in session.rates[0][1].proxies:
+            points = [(asked, median(it.values(name, measure.rate)), median(it.values(name, p99))) for asked, it in session.rates]
+            # One that does not keep up has a queue and no latency.
+            points = [(rate, tail) for asked, rate, tail in points if tail and rate > KEEPS_UP * asked]
+            if points:
+                series.append((name, PROXIES[name].family, points))
+        (folder / "p99.svg").write_text(plot.lines("p99 against rate, GET 1 KiB", "requests/s", "p99, µs", series))
+        plots.append("![p99 against rate](p99.svg)")
+    lines = [*heading(facts), *targets_section(session), *plots, ""]
+    lines += summary(session)[len(targets_section(session)):]
+    lines += ["## Rounds", "", "CPU µs a request of each, and what the machine was like.", "", *details(session.results)]
+    (folder / "RESULTS.md").write_text("\n".join(lines))
+
+
+# Of the rate asked for.
+KEEPS_UP = 0.98
+
+
+def p99(it):
+    return it.latency.get("p99")

@@ -1,0 +1,96 @@
+"""The targets, and whether they are reached: the table at the head of RESULTS.md."""
+
+from dataclasses import dataclass
+
+from . import measure
+from .measure import STATES, median
+from .proxies import PROXIES
+
+
+@dataclass
+class Target:
+    """`figure`: of Corelane as a ratio to the family `against`. `at_most`: else at least."""
+
+    measure: str
+    workload: str
+    against: str
+    bound: float
+    figure: object = measure.cpu_us
+    at_most: bool = True
+
+
+def latency(name):
+    return lambda it: it.latency.get(name)
+
+
+TARGETS = (
+    Target("CPU, GET 1 KiB keep-alive", "get-1k", "nginx", 0.55),
+    Target("CPU, GET 1 KiB keep-alive", "get-1k", "haproxy", 0.60),
+    Target("CPU, GET 1 KiB keep-alive", "get-1k", "pingora", 0.25),
+    Target("CPU, GET 1 KiB keep-alive", "get-1k", "relay-epoll", 1.15),
+    Target("CPU at a third of nginx's saturation", "fixed-rate", "nginx", 0.80),
+    Target("p99 at a third of nginx's saturation", "fixed-rate", "nginx", 1.0, latency("p99")),
+    Target("p99 at a third of nginx's saturation", "fixed-rate", "haproxy", 1.0, latency("p99")),
+    Target("CPU with the access log on", "access-log", "corelane", 1.10),
+    Target("CPU, POST 16 KiB", "post-16k", "nginx", 0.55),
+    Target("CPU, POST 16 KiB", "post-16k", "haproxy", 0.45),
+    Target("CPU, POST 16 KiB", "post-16k", "relay-epoll", 1.25),
+    Target("CPU, chunked 16 KiB", "chunked-16k", "nginx", 0.55),
+    Target("CPU, chunked 16 KiB", "chunked-16k", "haproxy", 0.45),
+    Target("CPU, chunked 16 KiB", "chunked-16k", "relay-epoll", 1.25),
+    Target("CPU, GET 64 KiB", "get-64k", "nginx", 0.70),
+    Target("CPU, GET 64 KiB", "get-64k", "haproxy", 0.55),
+    Target("CPU, GET 1 MiB", "get-1m", "nginx", 0.60),
+    Target("CPU, GET 1 MiB", "get-1m", "haproxy-splice", 1.0),
+    Target("CPU, GET 16 MiB", "get-16m", "nginx", 0.60),
+    Target("CPU, GET 16 MiB", "get-16m", "haproxy-splice", 1.0),
+    Target("CPU, new connection per request", "new-connection", "nginx", 0.75),
+    Target("CPU, new connection per request", "new-connection", "haproxy", 0.75),
+    Target("requests/s of one core, GET 1 KiB", "get-1k", "nginx", 1.6, measure.rate, False),
+    Target("requests/s of one core, GET 1 KiB", "get-1k", "haproxy", 1.5, measure.rate, False),
+)
+# KiB of user memory.
+IDLE_CONNECTION_KIB_MAX = 1.0
+
+
+def best(result, family, figure, at_most, state):
+    """The variant of a family with the better figure: 16 or 64 KiB of buffers, whichever suits it."""
+    names = [name for name in result.proxies if PROXIES[name].family == family]
+    names = [name for name in names if result.values(name, figure, state)]
+    choose = min if at_most else max
+    return choose(names, key=lambda name: median(result.values(name, figure, state)), default=None)
+
+
+def reached(target, result, state):
+    """(the figure in a state of the machine, the variant that it is against)."""
+    base = best(result, target.against, target.figure, target.at_most, state)
+    mine = "corelane-log" if target.workload == "access-log" else "corelane"
+    return median(result.ratios(mine, base, target.figure, state)) if base else None, base
+
+
+def rows(results, memories):
+    """measure, target, the figure with the cores near and far, whether it is reached."""
+    by_name = {result.workload: result for result in results}
+    found = []
+    for target in TARGETS:
+        result = by_name.get(target.workload)
+        if result is None or "corelane" not in result.proxies:
+            continue
+        figures = {state: reached(target, result, state) for state in result.states() or [result.state()]}
+        figure, base = figures.get(result.state(), (None, None))
+        if figure is None:
+            continue
+        shown = [f"{figures[state][0]:.2f}" if figures.get(state, (None,))[0] is not None else "-" for state in STATES]
+        sign = "≤" if target.at_most else "≥"
+        is_met = figure <= target.bound if target.at_most else figure >= target.bound
+        about = "yes" if is_met else "**no**"
+        if not result.is_quiet():
+            about += " (disturbed)"
+        found.append([target.measure, f"{sign} {target.bound:.2f} × {base}", *shown, about])
+    for memory in memories.get("idle-10k", []):
+        if memory.proxy == "corelane":
+            kib = memory.per_connection / 1024
+            about = "yes" if kib <= IDLE_CONNECTION_KIB_MAX else "**no**"
+            target = f"≤ {IDLE_CONNECTION_KIB_MAX:.0f} KiB"
+            found.append(["user memory of an idle connection", target, f"{kib:.2f} KiB", "", about])
+    return found

@@ -1,0 +1,65 @@
+"""The workloads: what is asked for, on how many connections, and how it is measured.
+
+To add one that is only another request: a line in WORKLOADS. The origin answers /get-SIZE, /chunked-SIZE and any POST.
+"""
+
+from dataclasses import dataclass
+
+CONNECTIONS = 64
+
+
+@dataclass
+class Workload:
+    """`kind`: slices (closed loop), wrk, rate (h2load), rates, idle, slow. `only`: the proxies that take part, if not all."""
+
+    name: str
+    about: str
+    path: str = "/get-1k"
+    body_bytes: int = 0
+    answer_bytes: int = 1024
+    kind: str = "slices"
+    closes: bool = False
+    has_relays: bool = True
+    only: tuple = ()
+    # Seconds of a slice, where the default does not do.
+    seconds: float = 0.0
+    connections: int = CONNECTIONS
+
+    def counts_bytes(self):
+        """Whether a slice is too short to count whole requests: then they are what their bytes make."""
+        return self.body_bytes + self.answer_bytes >= 1 << 20
+
+    def request(self):
+        """The bytes of a request: as many fields as a plain client sends."""
+        method = "POST" if self.body_bytes else "GET"
+        lines = [f"{method} {self.path} HTTP/1.1", "Host: bench.example", "User-Agent: corelane-floor", "Accept: */*"]
+        if self.body_bytes:
+            lines += ["Content-Type: application/octet-stream", f"Content-Length: {self.body_bytes}"]
+        if self.closes:
+            lines.append("Connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + b"x" * self.body_bytes
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("get-1k", "GET of 1 KiB, keep-alive"),
+        Workload("get-64k", "GET of 64 KiB", "/get-64k", 0, 64 << 10),
+        Workload("get-1m", "GET of 1 MiB", "/get-1m", 0, 1 << 20, seconds=0.4),
+        Workload("get-16m", "GET of 16 MiB", "/get-16m", 0, 16 << 20, seconds=0.6, connections=16),
+        Workload("chunked-16k", "GET of 16 KiB in chunks of 4 KiB", "/chunked-16k", 0, 16 << 10),
+        Workload("post-16k", "POST of 16 KiB", "/post", 16 << 10, 2),
+        Workload("post-1m", "POST of 1 MiB", "/post", 1 << 20, 2, seconds=0.4),
+        Workload("new-connection", "GET of 1 KiB, a connection each", closes=True, has_relays=False),
+        Workload("access-log", "GET of 1 KiB, access log on", only=("corelane", "corelane-log")),
+        Workload("metrics", "GET of 1 KiB, scraped every second", only=("corelane", "corelane-scraped"), seconds=1.0),
+        Workload("wrk", "GET of 1 KiB, asked for by wrk instead of our own load", kind="wrk", seconds=1.0),
+        Workload("fixed-rate", "GET of 1 KiB at a third of nginx's saturation", kind="rate"),
+        Workload("rates", "GET of 1 KiB at several rates, for the plot", kind="rates"),
+        Workload("idle-10k", "GET of 1 KiB beside 10 000 idle connections", kind="idle", has_relays=False),
+        Workload("slow-readers-64", "64 clients that read 16 MiB slowly", "/get-16m", 0, 16 << 20, kind="slow"),
+    )
+}
+
+QUICK = ("get-1k", "get-64k", "chunked-16k", "post-16k", "new-connection", "access-log")
+QUICK_PROXIES = ("corelane", "corelane-log", "before", "nginx-64k", "haproxy-64k", "relay-epoll")

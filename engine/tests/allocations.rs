@@ -1,0 +1,358 @@
+//! Requests on connections that are warm allocate nothing: a worker of its own, real sockets, and an allocator that counts.
+//!
+//! Over real sockets, because over streams in memory the readiness set, the ring and the ticker would be missing, which
+//! are as much a part of a request. What the allocator counts is the worker's thread alone: every other thread of this
+//! process excludes itself, so that one which is forgotten fails the test instead of passing it. One test in this file,
+//! because libtest's own thread allocates when a test ends beside another.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, which is what it is for")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use corelane_balancer::PolicyKind;
+use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
+use corelane_engine::command::{Command, Event, ListenSocket};
+use corelane_engine::counters::PerWorker;
+use corelane_engine::driver::{DriverRequest, probe};
+use corelane_engine::event::event_channel;
+use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::snapshot::{
+    Address, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
+    RequestRules, Route, Snapshot, Upstream,
+};
+use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
+use corelane_routing::{PathPattern, Router, Rule};
+
+/// The system's allocator, counting.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static IS_EXCLUDED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if !IS_EXCLUDED.get() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[allow(unsafe_code, reason = "counting is done in an allocator")]
+// SAFETY: every call goes on to the system's allocator as it came, and counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+fn spawn_excluded(run: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        IS_EXCLUDED.set(true);
+        run();
+    });
+}
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Connections that are busy beside each other.
+const CLIENTS: usize = 8;
+
+/// Requests of each before anything is counted, and while it is.
+const WARM_UP_ROUNDS: usize = 30;
+const ROUNDS: usize = 100;
+
+/// Longer than a tick of the worker: its flush of the log and its sweep of the pools are within what is counted.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Longer than a connection keeps the memory of an exchange.
+const IDLE: Duration = Duration::from_millis(1_300);
+
+const BODY_BYTES: usize = 16 * 1024;
+
+/// What a client sends, and how the response ends that it gets.
+struct Scenario {
+    name: &'static str,
+    request: Vec<u8>,
+    ends_with: &'static [u8],
+}
+
+impl Scenario {
+    fn all() -> Vec<Self> {
+        let get = |name, target: &str, ends_with| Self {
+            name,
+            request: format!(
+                "GET {target} HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
+            )
+            .into(),
+            ends_with,
+        };
+        let mut post =
+            format!("POST /upload HTTP/1.1\r\nHost: a.example\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
+        post.push_str(&"x".repeat(BODY_BYTES));
+        vec![
+            get("GET", "/1k?lang=en", b"end of 1k"),
+            get("a chunked response", "/chunked", b"\r\n0\r\n\r\n"),
+            get("a target in absolute-form", "http://a.example/1k?lang=en", b"end of 1k"),
+            get("a path that is rewritten", "/a/./b/../../1k?lang=en", b"end of 1k"),
+            Self { name: "POST", request: post.into(), ends_with: b"16384 bytes taken" },
+        ]
+    }
+}
+
+/// Answers on each connection until it ends, by what the request line names.
+fn serve(mut stream: TcpStream) {
+    let (mut received, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    let body = "x".repeat(1015) + "end of 1k";
+    let fixed = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(BODY_BYTES / 4096)
+    );
+    loop {
+        let Some(head) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
+            match stream.read(&mut buffer) {
+                Ok(count @ 1..) => received.extend_from_slice(&buffer[..count]),
+                _ => return,
+            }
+            continue;
+        };
+        let head: Vec<u8> = received.drain(..head + 4).collect();
+        let answer = if head.starts_with(b"GET /1k?lang=en HTTP/1.1\r\n") {
+            fixed(&body)
+        } else if head.starts_with(b"GET /chunked ") {
+            chunked.clone()
+        } else if head.starts_with(b"POST /upload ") {
+            while received.len() < BODY_BYTES {
+                let count = stream.read(&mut buffer).unwrap();
+                assert!(count > 0, "the body is cut");
+                received.extend_from_slice(&buffer[..count]);
+            }
+            received.drain(..BODY_BYTES);
+            fixed(&format!("{BODY_BYTES} bytes taken"))
+        } else {
+            fixed("what was that?")
+        };
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn start_origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn_excluded(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            spawn_excluded(move || serve(stream));
+        }
+    });
+    address
+}
+
+fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
+    let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
+    Snapshot {
+        serial: 1,
+        generation: 1,
+        listeners: vec![Listener {
+            name: "web".into(),
+            address,
+            head_timeout: TIMEOUT,
+            body_idle_timeout: TIMEOUT,
+            keepalive_timeout: TIMEOUT,
+            send_timeout: TIMEOUT,
+            head_bytes_max: 16 * 1024,
+            fields_max: 100,
+            trusted_proxies: vec![],
+            forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
+            client_half_close: ClientHalfClose::Abort,
+            limits: ListenerLimits { client_connections_max: 1000, ..ListenerLimits::default() },
+            rules: RequestRules::default(),
+            shared_limits: Arc::new(SharedLimits::new(peers)),
+            error_pages: Arc::default(),
+            counters: PerWorker::new(1),
+        }],
+        routes: vec![Route {
+            name: "all".into(),
+            upstream: 0,
+            host: HostPolicy::Preserve,
+            body_bytes_max: 1 << 20,
+            upgrades: vec![],
+            counters: PerWorker::new(1),
+        }],
+        router: Router::build(&[rule], 1).unwrap(),
+        upstreams: vec![Upstream {
+            name: "origin".into(),
+            policy: PolicyKind::RoundRobin,
+            endpoints: vec![Endpoint {
+                address: Address::Tcp(origin),
+                label: "origin".into(),
+                weight: 1,
+                counters: PerWorker::new(1),
+            }],
+            connect_timeout: TIMEOUT,
+            response_head_timeout: TIMEOUT,
+            body_idle_timeout: TIMEOUT,
+            idle_timeout: TIMEOUT,
+            request_timeout: Duration::ZERO,
+            idle_connections_max: 64,
+            attempts_max: 3,
+            head_bytes_max: 16 * 1024,
+            tunnel_idle_timeout: TIMEOUT,
+            quarantine: Quarantine::default(),
+            counters: PerWorker::new(1),
+        }],
+        access_log,
+    }
+}
+
+/// As the log writer does: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
+/// that there are enough from the start, as if the writer had been behind once.
+fn write_log(source: &LogSource, records: &AtomicU64) {
+    for _ in 0..32 {
+        source.recycle(LogBatch { bytes: Vec::with_capacity(128 * 1024), records: 0 });
+    }
+    while let Some(batch) = source.recv() {
+        records.fetch_add(batch.records, Ordering::Relaxed);
+        source.recycle(batch);
+    }
+}
+
+fn start_worker(
+    request: DriverRequest,
+    access_log: bool,
+    records: Arc<AtomicU64>,
+) -> (WorkerHandle, SocketAddr) {
+    let (events, receiver) = event_channel().unwrap();
+    let peers = Peers::new(1).unwrap();
+    let (sink, source) = log_channel(64);
+    spawn_excluded(move || write_log(&source, &records));
+    let worker = spawn(WorkerConfig {
+        index: 0,
+        core: None,
+        driver: probe(request).unwrap().driver,
+        peers: peers.clone(),
+        counters: PerWorker::new(1),
+        events,
+        log: Some(sink),
+        trim: || {},
+    })
+    .unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let port = socket.local_addr().unwrap();
+    let address = Address::Tcp(port);
+    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, access_log));
+    worker
+        .send(Command::Apply { snapshot, sockets: vec![ListenSocket { address, fd: socket.into() }] })
+        .unwrap();
+    let start = Instant::now();
+    while !receiver.try_recv().is_some_and(|event| matches!(event, Event::Applied { .. })) {
+        assert!(start.elapsed() < TIMEOUT, "the snapshot is not applied");
+        std::thread::yield_now();
+    }
+    (worker, port)
+}
+
+fn connect(port: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(port).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
+    client
+}
+
+/// One request on each connection, all in flight together.
+fn exchange(clients: &mut [TcpStream], scenario: &Scenario) {
+    for client in &mut *clients {
+        client.write_all(&scenario.request).unwrap();
+    }
+    let mut buffer = vec![0; 64 * 1024];
+    for client in clients {
+        let mut length = 0;
+        while !buffer[..length].ends_with(scenario.ends_with) {
+            let count = client.read(&mut buffer[length..]).unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            assert!(count > 0 && length < 60_000, "{}: {text}", scenario.name);
+            length += count;
+        }
+        assert!(buffer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", scenario.name);
+    }
+}
+
+/// What the worker allocated while `run` ran.
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    run();
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+fn allocates_nothing(request: DriverRequest, access_log: bool) {
+    let records = Arc::new(AtomicU64::new(0));
+    let (worker, port) = start_worker(request, access_log, records.clone());
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
+    let mut failed = Vec::new();
+    for scenario in Scenario::all() {
+        let rounds = |clients: &mut Vec<TcpStream>, count| {
+            for round in 0..count {
+                exchange(clients, &scenario);
+                if round % 50 == 0 {
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        };
+        rounds(&mut clients, WARM_UP_ROUNDS);
+        let made = allocations(|| rounds(&mut clients, ROUNDS));
+        if made > 0 {
+            failed.push(format!("{}: {made} in {} requests", scenario.name, ROUNDS * CLIENTS));
+        }
+    }
+    assert!(failed.is_empty(), "{request:?}, access log {access_log}: {failed:#?}");
+    let requests = (Scenario::all().len() * (WARM_UP_ROUNDS + ROUNDS) * CLIENTS) as u64;
+    let logged = records.load(Ordering::Relaxed);
+    // The last batch may still be on its way.
+    assert!(if access_log { logged > requests / 2 } else { logged == 0 }, "{logged} of {requests} logged");
+
+    // The counter sees what is allocated: one box for the first exchange after a pause.
+    let get = &Scenario::all()[0];
+    let after_idling = allocations(|| {
+        std::thread::sleep(IDLE);
+        exchange(&mut clients, get);
+    });
+    assert_eq!(after_idling, CLIENTS as u64);
+    assert!(allocations(|| exchange(&mut [connect(port)], get)) >= 3, "a session, its task and an exchange");
+    worker.join();
+}
+
+#[test]
+fn a_request_on_warm_connections_allocates_nothing() {
+    IS_EXCLUDED.set(true);
+    allocates_nothing(DriverRequest::Auto, false);
+    allocates_nothing(DriverRequest::Auto, true);
+    allocates_nothing(DriverRequest::Epoll, true);
+}
