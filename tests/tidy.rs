@@ -386,6 +386,7 @@ fn everything_that_threads_share_is_in_the_page_on_scaling() {
         "channel::<",
         "channel()",
         "eventfd(",
+        "socket_pair(",
     ];
     let page = sources(&["scaling.md"]).remove(0).text;
     let sharing = |source: &Source| {

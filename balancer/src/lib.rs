@@ -1,7 +1,7 @@
 //! Which endpoint an exchange or a connection goes to. Pure: no I/O, no clock, no chance of its own.
 //!
 //! A worker holds one [`Picker`] for each upstream and asks it before every attempt; the endpoints that this exchange
-//! has tried already are excluded. Nothing is shared between workers but what `outstanding` reads. A picker allocates
+//! has tried already are excluded. Nothing is shared between workers. A picker allocates
 //! when it is made and never again.
 //!
 //! | policy | time per pick, n endpoints | memory per endpoint and worker |

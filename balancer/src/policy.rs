@@ -12,7 +12,7 @@ pub enum PolicyKind {
     RoundRobin,
     /// Smooth weighted round robin.
     Weighted,
-    /// The fewest outstanding requests over all workers, in proportion to the weight.
+    /// The fewest outstanding requests, as far as the caller counts them, in proportion to the weight.
     LeastConnections,
 }
 
@@ -41,8 +41,8 @@ impl Picker {
     /// The endpoint for the next exchange, or `None` when each one is excluded or has weight 0.
     ///
     /// `excluded` holds the endpoints that were tried already, in any order; indices out of range are ignored.
-    /// `outstanding(i)` is the number of requests in progress at endpoint `i` over all workers; only least connections
-    /// asks for it, once for each endpoint that may be chosen.
+    /// `outstanding(i)` is the number of requests in progress at endpoint `i`, as far as the caller knows; only least
+    /// connections asks for it, once for each endpoint that may be chosen.
     pub fn pick(&mut self, excluded: &[usize], outstanding: impl Fn(usize) -> u64) -> Option<usize> {
         match &mut self.0 {
             State::RoundRobin(policy) => policy.pick(excluded),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::counters::{ListenerCounters, PerWorker};
 use crate::deadlines::{DeadlineKey, Deadlines};
-use crate::limits::{ClientKey, IdleKey, IdleList, SharedLimits};
+use crate::limits::{ClientKey, IdleEntries, IdleKey, IdleList, SharedLimits};
 use crate::snapshot::Listener;
 
 /// Connections told to close in one go at most, so that a flood of newcomers does not keep the worker from the others.
@@ -25,24 +25,27 @@ pub(crate) struct Admission {
 /// The admissions of one worker that a listener or a connection still has: a name that comes back finds those that are
 /// idle under it, as newcomers wait for them to make room.
 #[derive(Default)]
-pub(crate) struct Admissions(RefCell<Vec<Weak<Admission>>>);
+pub(crate) struct Admissions {
+    known: RefCell<Vec<Weak<Admission>>>,
+    idle: Rc<IdleEntries>,
+}
 
 impl Admissions {
     /// That of a listener's name, with the limits of a new snapshot.
     pub(crate) fn of(&self, worker: usize, listener: &Listener) -> Rc<Admission> {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         known.retain(|admission| admission.strong_count() > 0);
         if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|it| it.renew(listener)) {
             return same;
         }
-        let new = Rc::new(Admission::new(worker, listener));
+        let new = Rc::new(Admission::new(worker, listener, &self.idle));
         known.push(Rc::downgrade(&new));
         new
     }
 }
 
 impl Admission {
-    fn new(worker: usize, listener: &Listener) -> Self {
+    fn new(worker: usize, listener: &Listener, idle: &Rc<IdleEntries>) -> Self {
         let total = &listener.shared_limits.total;
         total.set_max(listener.limits.connections_max);
         // A call that came while the worker had no place for the name would keep others from being made.
@@ -51,7 +54,7 @@ impl Admission {
             worker,
             counters: listener.counters.clone(),
             limits: listener.shared_limits.clone(),
-            idle: IdleList::default(),
+            idle: IdleList::new(idle),
         }
     }
 

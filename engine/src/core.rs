@@ -16,7 +16,7 @@ use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
 use crate::footprint::Footprint;
-use crate::io::{Dial, clock, set_ticker};
+use crate::io::{Dial, Pipes, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
@@ -29,6 +29,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) scratch: Scratch,
     /// Its free list.
     pub(crate) buffers: Buffers,
+    /// Its pipes.
+    pub(crate) pipes: Pipes,
     /// Its names for requests.
     pub(crate) request_ids: RequestIds,
     /// Its admissions of connections.
@@ -89,6 +91,8 @@ pub(crate) struct CoreParts {
     pub(crate) log: Option<LogSink>,
     /// The descriptor of the worker's ticker.
     pub(crate) ticker: RawFd,
+    /// How many workers its table of descriptors is shared by, itself included.
+    pub(crate) table_workers: usize,
     /// Gives memory back to the system that the thread has freed.
     pub(crate) trim: fn(),
 }
@@ -99,6 +103,7 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
+            pipes: Pipes::new(parts.counters.clone(), parts.index, parts.table_workers),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
@@ -136,7 +141,7 @@ impl<S: Dial> Core<S> {
 
     /// What every step needs.
     pub(crate) fn lent(&self) -> Lent<'_> {
-        Lent { scratch: &self.scratch, buffers: &self.buffers }
+        Lent { scratch: &self.scratch, buffers: &self.buffers, pipes: Some(&self.pipes) }
     }
 
     /// The worker's own counters.

@@ -9,6 +9,8 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::footprint::ENTRIES_RESERVED;
+
 /// Milliseconds between two ticks. Deadlines of a proxy are seconds; a finer wheel only wakes more often.
 pub(crate) const TICK_MS: u64 = 100;
 
@@ -52,8 +54,12 @@ struct Entry {
 
 impl Deadlines {
     pub(crate) fn new(now_ms: u64) -> Self {
-        let wheel =
-            Wheel { entries: Slab::new(), slots: Box::new([NONE; SLOTS]), tick: now_ms / TICK_MS, queued: 0 };
+        let wheel = Wheel {
+            entries: Slab::with_capacity(ENTRIES_RESERVED),
+            slots: Box::new([NONE; SLOTS]),
+            tick: now_ms / TICK_MS,
+            queued: 0,
+        };
         Self { wheel: RefCell::new(wheel) }
     }
 

@@ -723,7 +723,7 @@ impl<S: Dial> Exchange<S> {
             let mut handed_on = 0;
             let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
             let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
-            let step = down.poll_request_body(cx, lent, &mut |batch| {
+            let step = down.poll_request_body(cx, lent.towards(up.takes_pipes()), &mut |batch| {
                 room.take(batch.bytes)?;
                 handed_on += batch.bytes;
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
@@ -829,7 +829,7 @@ impl<S: Dial> Exchange<S> {
             }
             Phase::Body => {
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
-                up.poll_response_body(cx, lent, &mut |batch| {
+                up.poll_response_body(cx, lent.towards(down.takes_pipes()), &mut |batch| {
                     received += batch.bytes;
                     trailers.filter(rules, batch, |batch| down.send_response(&[], batch, lent))
                 })

@@ -2,6 +2,7 @@
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
 mod instructions;
+mod splice;
 mod tunnel;
 
 use std::cell::Cell;
@@ -108,6 +109,7 @@ fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
         log,
         // No descriptor: deadlines are far away here.
         ticker: -1,
+        table_workers: 1,
         trim: || {},
     }));
     let local = Local::new(Arc::new(snapshot), &Local::empty(0), 0, events);

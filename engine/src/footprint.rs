@@ -17,6 +17,11 @@ const EXCHANGE_WEIGHT: usize = 3;
 /// because an allocator gives back pages, of which each may have been kept by one exchange.
 const SLACK_WEIGHT: usize = 128;
 
+/// Entries that a worker's tables of connections have room for from the start, some MiB in all. Room that was never used is
+/// not resident. A table that grows in the middle of a burst would leave its earlier halves behind, and lie where the
+/// burst's memory has been, which then could not be given back.
+pub(crate) const ENTRIES_RESERVED: usize = 65_536;
+
 /// How long after memory was given back it is not looked at again: a worker whose load goes up and down keeps what it
 /// needs at the next peak.
 const TRIM_INTERVAL_MS: u64 = 1000;

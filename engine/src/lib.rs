@@ -28,6 +28,7 @@ mod listener;
 mod local;
 pub mod memory_bound;
 mod message;
+mod outstanding;
 mod own_answer;
 mod pool;
 pub mod reason;

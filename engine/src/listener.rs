@@ -421,6 +421,7 @@ mod tests {
                 events,
                 log: None,
                 ticker: -1,
+                table_workers: 1,
                 trim: || {},
             }));
             let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_balancer::Picker;
+use corelane_balancer::{Picker, PolicyKind};
 
 use crate::command::Event;
 use crate::event::EventSender;
-use crate::io::Dial;
+use crate::io::{Dial, clock};
+use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
 use crate::snapshot::{Address, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
@@ -28,6 +29,7 @@ pub(crate) struct Local<S> {
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
     picker: RefCell<Picker>,
+    outstanding: RefCell<Outstanding>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -159,15 +161,21 @@ impl<S: Dial> LocalUpstream<S> {
                 Picker::new(upstream.policy, &weights, worker as u64)
             }
         };
-        Self { picker: RefCell::new(picker), pools }
+        Self { picker: RefCell::new(picker), outstanding: RefCell::new(Outstanding::new(worker)), pools }
     }
 
     /// Chooses an endpoint that is not in `excluded`.
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
+        let mut outstanding = self.outstanding.borrow_mut();
+        if upstream.policy == PolicyKind::LeastConnections {
+            let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
+            outstanding.refresh(endpoints, clock::coarse_ms());
+        }
         self.picker.borrow_mut().pick(excluded, |index| {
-            let Some(endpoint) = upstream.endpoints.get(index) else { return u64::MAX };
-            // Each worker counts its own; together they are the machine's.
-            endpoint.counters.iter().map(|counters| counters.outstanding.value()).fold(0, u64::wrapping_add)
+            upstream
+                .endpoints
+                .get(index)
+                .map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
         })
     }
 

@@ -3,7 +3,8 @@
 //! Everything here is an upper bound of the process's own resident memory, and none of it is tight: every connection is
 //! taken to be at its worst at once, and every buffer of it to be full, though most pairs of them cannot be. Room that a
 //! buffer has reserved and never written is not resident and not counted. What the kernel keeps for sockets is not counted
-//! either (`net.ipv4.tcp_rmem` and `tcp_wmem`: some MiB for each socket that is full).
+//! either (`net.ipv4.tcp_rmem` and `tcp_wmem`: some MiB for each socket that is full). What it keeps in a worker's pipes
+//! is: how much that may be is decided here.
 //!
 //! The worst of a connection is a client that sends and does not read, before an endpoint that sends and does not read:
 //!
@@ -20,6 +21,7 @@ use corelane_http1::{CHUNK_HEADER_BYTES_MAX, TRAILER_BYTES_MAX};
 use crate::access_log::BATCH_BYTES;
 use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES};
 use crate::exchange::RESEND_BODY_BYTES_MAX;
+use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 
 /// The limits that decide how much a connection from a client can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +69,13 @@ pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
 }
 
 /// What a worker takes at most apart from its connections: its scratch buffer, its free list, its tables for one head and
-/// one path of this size, its ring and its stack.
+/// one path of this size, its ring and its stack, and all its pipes full.
 #[must_use]
 pub fn worker_bytes(head_bytes_max: usize) -> u64 {
     let tables = HEAD_TABLES_BYTES + PATH_FORMS * head_bytes_max;
-    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables) + RUNTIME_BYTES
+    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables)
+        + RUNTIME_BYTES
+        + (PIPES_MAX * PIPE_BYTES_MAX) as u64
 }
 
 /// What access-log records on their way take at most, with a channel of `batches_max` batches: full ones and emptied ones,

@@ -4,6 +4,7 @@
 //! lent for the length of a call and handed on at once; a side that cannot send them at once keeps them and says so
 //! ([`Downstream::poll_flush`]), and nothing more is read for it meanwhile: that is the backpressure.
 
+use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -11,6 +12,7 @@ use corelane_http1::{ChunkError, HeadError};
 use corelane_semantics::{BodyFraming, FramingError, Method, ResponseHead};
 
 use crate::buffers::Buffers;
+use crate::io::{Pipe, Pipes};
 
 /// Slices of one batch at most; more small chunks than this take another turn.
 pub(crate) const BATCH_SLICES_MAX: usize = 16;
@@ -22,6 +24,8 @@ pub(crate) struct BodyBatch<'a> {
     count: usize,
     /// How many bytes the slices have in all.
     pub(crate) bytes: u64,
+    /// Bytes that came in a pipe, instead of slices: for the one who sends the batch to take.
+    pub(crate) pipe: Cell<Option<Pipe>>,
     /// Whether the body ends with this batch.
     pub(crate) end: bool,
     /// Trailer field lines, each with its CRLF; only with `end`.
@@ -45,9 +49,15 @@ impl<'a> BodyBatch<'a> {
         batch
     }
 
+    /// What a pipe holds.
+    pub(crate) fn of_pipe(pipe: Pipe, end: bool) -> Self {
+        Self { bytes: pipe.held() as u64, pipe: Cell::new(Some(pipe)), end, ..Self::default() }
+    }
+
     /// The same with other trailers.
     pub(crate) fn with_trailers(&self, trailers: Vec<u8>) -> Self {
-        Self { slices: self.slices, count: self.count, bytes: self.bytes, end: self.end, trailers }
+        let pipe = Cell::new(self.pipe.take());
+        Self { slices: self.slices, count: self.count, bytes: self.bytes, pipe, end: self.end, trailers }
     }
 
     /// A batch that only ends a body.
@@ -67,7 +77,7 @@ impl<'a> BodyBatch<'a> {
 
     /// Whether there is nothing to say.
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0 && !self.end
+        self.bytes == 0 && !self.end
     }
 }
 
@@ -123,6 +133,15 @@ pub(crate) struct Lent<'a> {
     pub(crate) scratch: &'a crate::buffers::Scratch,
     /// The free list.
     pub(crate) buffers: &'a Buffers,
+    /// The pipes, where the other side takes them.
+    pub(crate) pipes: Option<&'a Pipes>,
+}
+
+impl Lent<'_> {
+    /// The same for a step whose bytes go to a side that takes pipes, or does not.
+    pub(crate) fn towards(self, takes_pipes: bool) -> Self {
+        Self { pipes: self.pipes.filter(|_| takes_pipes), ..self }
+    }
 }
 
 /// What a client's sending side does while its response is awaited.
@@ -159,6 +178,9 @@ pub(crate) trait Downstream {
     /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept.
     fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
 
+    /// Whether body bytes may come in pipes: they are sent as they are, over a stream that splices.
+    fn takes_pipes(&self) -> bool;
+
     /// Whether something is kept.
     fn is_blocked(&self) -> bool;
 
@@ -190,6 +212,9 @@ pub(crate) trait Downstream {
 pub(crate) trait Upstream {
     /// Sends the request head (or nothing) and body bytes. What does not go out at once is kept.
     fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
+
+    /// Whether body bytes may come in pipes: they are sent as they are, over a stream that splices.
+    fn takes_pipes(&self) -> bool;
 
     /// Whether something is kept.
     fn is_blocked(&self) -> bool;

@@ -169,7 +169,8 @@ fn run(
     }
     // All that this thread has of the table that the process began with. Where the kernel refuses, it stays in that one.
     let kept = config.peers.descriptors().chain([config.events.as_raw_fd(), sockets.as_raw_fd()]);
-    let _ = separate(&kept.collect::<Vec<_>>());
+    let is_separate = separate(&kept.collect::<Vec<_>>()).is_ok();
+    let table_workers = if is_separate { 1 } else { config.counters.iter().count() };
     block_on(config.driver, async move {
         let _closing = readiness::install()?;
         let ticker = Ticker::new()?;
@@ -179,6 +180,7 @@ fn run(
             events: config.events,
             log: config.log,
             ticker: ticker.descriptor(),
+            table_workers,
             trim: config.trim,
         }));
         let mut main = Main {

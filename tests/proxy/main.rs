@@ -36,6 +36,7 @@ mod reload_under_load;
 mod resend;
 mod routing;
 mod spinning;
+mod splicing;
 mod streaming;
 mod strictness;
 mod timeouts;

@@ -167,7 +167,7 @@ impl<S: Dial> Exchange<S> {
             return Ok(Step::Ended);
         }
         let mut received = 0;
-        let step = down.poll_request_body(cx, lent, &mut |batch| {
+        let step = down.poll_request_body(cx, lent.towards(up.takes_pipes()), &mut |batch| {
             received += batch.bytes;
             up.send_request(&[], batch, lent)
         });
@@ -194,7 +194,7 @@ impl<S: Dial> Exchange<S> {
             return Ok(Step::Ended);
         }
         let mut received = 0;
-        let step = up.poll_response_body(cx, lent, &mut |batch| {
+        let step = up.poll_response_body(cx, lent.towards(down.takes_pipes()), &mut |batch| {
             received += batch.bytes;
             down.send_response(&[], batch, lent)
         });

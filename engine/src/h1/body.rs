@@ -36,6 +36,26 @@ impl BodyReader {
         }
     }
 
+    /// How many bytes are certain to come as they are to be sent; `u64::MAX` if all that come are.
+    pub(super) fn plain_left(&self) -> u64 {
+        match self {
+            Self::Done | Self::Chunked(_) => 0,
+            Self::Length(left) => *left,
+            Self::UntilClose => u64::MAX,
+        }
+    }
+
+    /// Notes that so many of them came. Returns whether the body ends with them.
+    pub(super) fn skip(&mut self, bytes: u64) -> bool {
+        if let Self::Length(left) = self {
+            *left -= bytes;
+            if *left == 0 {
+                *self = Self::Done;
+            }
+        }
+        self.is_done()
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self, Self::Done)
     }
@@ -118,6 +138,9 @@ impl BodyWriter {
         stream: &mut impl ByteStream,
         buffers: &Buffers,
     ) -> io::Result<()> {
+        if let Some(pipe) = batch.pipe.take() {
+            return outbox.send_pipe(stream, pipe, buffers);
+        }
         let mut slices = Slices::new();
         slices.push(head);
         let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];

@@ -1,7 +1,7 @@
 //! One HTTP/1 connection: what both sides of an exchange share.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadScanner;
 
@@ -27,8 +27,8 @@ pub(super) struct Connection<S> {
     pub(super) reader: BodyReader,
     /// Where the head in progress stands.
     scanner: HeadScanner,
-    /// The last receive filled its buffer: more is likely there.
-    more_likely: bool,
+    /// The last receive filled its buffer, or a pipe: more is likely there.
+    pub(super) more_likely: bool,
     /// `inbox.received()` when the task last waited for this stream.
     burst_start: u64,
     /// What [`Self::take_moved`] has reported.
@@ -87,6 +87,9 @@ impl<S: ByteStream> Connection<S> {
         lent: Lent<'_>,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Poll<Result<BodyStep, RelayError>> {
+        if let Some(piped) = self.poll_piped(cx, lent, accept) {
+            return piped;
+        }
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
             let step = loop {
@@ -191,7 +194,7 @@ impl<S: ByteStream> Connection<S> {
         self.more_likely
     }
 
-    fn end_of_stream(
+    pub(super) fn end_of_stream(
         &mut self,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Result<BodyStep, RelayError> {
@@ -211,18 +214,7 @@ impl<S: ByteStream> Connection<S> {
         bytes_max: usize,
     ) -> Poll<io::Result<bool>> {
         loop {
-            let burst = self.inbox.received().wrapping_sub(self.burst_start);
-            if !self.more_likely || burst >= BURST_BYTES_MAX {
-                if std::mem::take(&mut self.more_likely) {
-                    // Others first: this stream gets its next turn with the next events.
-                    self.burst_start = self.inbox.received();
-                    self.stream.rearm();
-                }
-                match self.stream.poll_ready(cx, Interest::Read)? {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) => self.burst_start = self.inbox.received(),
-                }
-            }
+            ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
             match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
                 Ok(Fill::Bytes { more_likely }) => {
                     self.more_likely = more_likely;
@@ -234,6 +226,21 @@ impl<S: ByteStream> Connection<S> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Waits until receiving is worth an attempt, unless the last one left something behind.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>, burst_bytes_max: u64) -> Poll<io::Result<()>> {
+        let burst = self.inbox.received().wrapping_sub(self.burst_start);
+        if !self.more_likely || burst >= burst_bytes_max {
+            if std::mem::take(&mut self.more_likely) {
+                // Others first: this stream gets its next turn with the next events.
+                self.burst_start = self.inbox.received();
+                self.stream.rearm();
+            }
+            ready!(self.stream.poll_ready(cx, Interest::Read))?;
+            self.burst_start = self.inbox.received();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Bytes that the peer has really taken since the connection began.

@@ -198,6 +198,10 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
         self.connection.send(self.writer, head, batch, lent)
     }
 
+    fn takes_pipes(&self) -> bool {
+        self.writer == BodyWriter::Plain && self.connection.stream.splices()
+    }
+
     fn is_blocked(&self) -> bool {
         self.connection.outbox.is_blocked()
     }

@@ -107,6 +107,12 @@ impl Inbox {
         self.len() == 0
     }
 
+    /// Notes bytes that were received past it.
+    pub(super) fn note_passed(&mut self, bytes: usize) {
+        debug_assert!(self.is_empty(), "bytes would overtake others");
+        self.received += bytes as u64;
+    }
+
     /// Bytes received since the connection began.
     pub(crate) fn received(&self) -> u64 {
         self.received

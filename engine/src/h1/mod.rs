@@ -5,6 +5,7 @@ mod connection;
 mod downstream;
 mod inbox;
 mod outbox;
+mod splice;
 mod upstream;
 
 pub(crate) use downstream::H1Downstream;

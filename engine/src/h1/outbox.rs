@@ -5,16 +5,28 @@ use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 
 use crate::buffers::Buffers;
-use crate::io::{ByteStream, Interest};
+use crate::io::{ByteStream, Interest, Pipe};
 
 /// See the module. Holds at most what one step received, because nothing is read for a blocked peer.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    kept: Vec<u8>,
-    /// How much of `kept` the socket has taken.
-    taken: usize,
+    kept: Kept,
     /// Bytes that the socket has taken since the connection began.
     accepted: u64,
+}
+
+/// What the socket has not taken.
+enum Kept {
+    /// The first `taken` bytes it has.
+    Bytes { bytes: Vec<u8>, taken: usize },
+    /// What the pipe holds.
+    Pipe(Pipe),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::Bytes { bytes: Vec::new(), taken: 0 }
+    }
 }
 
 impl Outbox {
@@ -25,32 +37,45 @@ impl Outbox {
         slices: &[IoSlice<'_>],
         buffers: &Buffers,
     ) -> io::Result<()> {
+        let Kept::Bytes { bytes: kept, .. } = &mut self.kept else {
+            panic!("nothing is sent behind a body that a peer does not take")
+        };
         let mut sent = 0;
-        if self.kept.is_empty() {
-            sent = match stream.try_send(slices) {
-                Ok(sent) => sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                Err(error) => return Err(error),
-            };
+        if kept.is_empty() {
+            sent = unless_blocked(stream.try_send(slices))?;
             self.accepted += sent as u64;
         }
         for slice in slices {
             let skipped = sent.min(slice.len());
             sent -= skipped;
             if skipped < slice.len() {
-                if self.kept.capacity() == 0 {
-                    self.kept = buffers.take();
+                if kept.capacity() == 0 {
+                    *kept = buffers.take();
                 }
-                self.kept.extend_from_slice(&slice[skipped..]);
+                kept.extend_from_slice(&slice[skipped..]);
             }
         }
         Ok(())
     }
 
+    /// Sends what the pipe holds, and keeps the pipe while it holds something.
+    pub(super) fn send_pipe(
+        &mut self,
+        stream: &mut impl ByteStream,
+        pipe: Pipe,
+        buffers: &Buffers,
+    ) -> io::Result<()> {
+        assert!(!self.is_blocked(), "nothing is received for a side that is blocked");
+        self.kept = Kept::Pipe(pipe);
+        self.drain_pipe(stream, buffers)
+    }
+
     /// Whether bytes are kept.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.kept.is_empty()
+        match &self.kept {
+            Kept::Bytes { bytes, .. } => !bytes.is_empty(),
+            Kept::Pipe(_) => true,
+        }
     }
 
     /// Sends what is kept; ready when nothing is.
@@ -60,22 +85,22 @@ impl Outbox {
         stream: &mut impl ByteStream,
         buffers: &Buffers,
     ) -> Poll<io::Result<()>> {
-        while self.taken < self.kept.len() {
+        while let Kept::Pipe(_) = self.kept {
             ready!(stream.poll_ready(cx, Interest::Write))?;
-            match stream.try_send(&[IoSlice::new(&self.kept[self.taken..])]) {
-                Ok(sent) => {
-                    self.taken += sent;
-                    self.accepted += sent as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+            self.drain_pipe(stream, buffers)?;
         }
-        if self.kept.capacity() > 0 {
-            self.taken = 0;
-            self.kept.clear();
-            buffers.give(std::mem::take(&mut self.kept));
+        if let Kept::Bytes { bytes, taken } = &mut self.kept {
+            while *taken < bytes.len() {
+                ready!(stream.poll_ready(cx, Interest::Write))?;
+                let sent = unless_blocked(stream.try_send(&[IoSlice::new(&bytes[*taken..])]))?;
+                *taken += sent;
+                self.accepted += sent as u64;
+            }
+            if bytes.capacity() > 0 {
+                *taken = 0;
+                bytes.clear();
+                buffers.give(std::mem::take(bytes));
+            }
         }
         stream.poll_flush(cx)
     }
@@ -83,5 +108,34 @@ impl Outbox {
     /// Bytes that the socket has taken since the connection began.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted
+    }
+
+    /// Sends what a kept pipe holds, as far as the socket takes it.
+    fn drain_pipe(&mut self, stream: &mut impl ByteStream, buffers: &Buffers) -> io::Result<()> {
+        let Kept::Pipe(pipe) = &mut self.kept else { return Ok(()) };
+        match unless_blocked(stream.try_drain(pipe)) {
+            Ok(sent) => {
+                self.accepted += sent as u64;
+                if pipe.held() == 0 {
+                    self.kept = Kept::default();
+                }
+            }
+            Err(error) if pipe.is_refusal(&error) => {
+                let mut bytes = buffers.take();
+                pipe.copy_out(&mut bytes)?;
+                self.kept = Kept::Bytes { bytes, taken: 0 };
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// How much was sent: nothing, if the attempt would block.
+fn unless_blocked(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        other => other,
     }
 }

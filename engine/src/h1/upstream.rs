@@ -8,7 +8,7 @@ use corelane_semantics::{BodyFraming, ResponseHead};
 
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
-use crate::io::ByteStream;
+use crate::io::{ByteStream, Check, IdleState};
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
 
 /// A connection to an endpoint, for one exchange.
@@ -27,15 +27,21 @@ impl<S: ByteStream> H1Upstream<S> {
 
     /// What is left of the connection after a response.
     pub(crate) fn into_leftover(self) -> Leftover<S> {
-        let connection = self.connection;
+        let mut connection = self.connection;
         if !connection.reader.is_done() {
             Leftover::Unfit
         } else if !connection.inbox.is_empty() {
             Leftover::Surplus
-        } else if connection.may_have_more() || connection.outbox.is_blocked() {
+        } else if connection.outbox.is_blocked() {
             Leftover::Unfit
-        } else {
+        } else if !connection.may_have_more() {
             Leftover::Idle(connection.stream)
+        } else {
+            match connection.stream.look(Check::Socket) {
+                IdleState::Silent => Leftover::Idle(connection.stream),
+                IdleState::Surplus(_) => Leftover::Surplus,
+                IdleState::Closed => Leftover::Unfit,
+            }
         }
     }
 }
@@ -53,6 +59,10 @@ pub(crate) enum Leftover<S> {
 impl<S: ByteStream> Upstream for H1Upstream<S> {
     fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
         self.connection.send(self.writer, head, batch, lent)
+    }
+
+    fn takes_pipes(&self) -> bool {
+        self.writer == BodyWriter::Plain && self.connection.stream.splices()
     }
 
     fn is_blocked(&self) -> bool {

@@ -96,6 +96,8 @@ mod tests {
         let (kept, left) = (listener.try_clone().unwrap(), listener.try_clone().unwrap());
         let (kept_fd, left_fd) = (kept.as_raw_fd(), left.as_raw_fd());
         let (sender, receiver) = descriptor_channel().unwrap();
+        // As with a command: what it needs is sent before it.
+        sender.send(vec![listener.into()]).unwrap();
         let thread = std::thread::spawn(move || {
             separate(&[kept_fd, receiver.as_raw_fd()]).unwrap();
             assert!(is_open(0) == std::path::Path::new("/proc/self/fd/0").exists());
@@ -104,11 +106,10 @@ mod tests {
             let mut connection = TcpListener::from(received).accept().unwrap().0;
             connection.write_all(b"x").unwrap();
         });
-        sender.send(vec![listener.into()]).unwrap();
         let mut client = TcpStream::connect(address).unwrap();
+        thread.join().unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).unwrap();
-        thread.join().unwrap();
         assert_eq!(answer, b"x");
         assert!(is_open(kept_fd) && is_open(left_fd), "this thread's table is as it was");
     }

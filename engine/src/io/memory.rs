@@ -8,11 +8,11 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked};
+use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, Pipe};
 use crate::snapshot::Address;
 
 /// Bytes that a direction holds at most before its sender would block.
-const PIPE_BYTES: usize = 48 * 1024;
+const DIRECTION_BYTES: usize = 48 * 1024;
 
 thread_local! {
     /// The far ends of the connections that were dialled, for the test to take.
@@ -54,15 +54,34 @@ pub(crate) struct Faults {
     seed: Seed,
     /// Transfers are cut short, and some attempts would block although they need not.
     unsteady: bool,
+    piping: Piping,
+}
+
+/// What a stream does with pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piping {
+    /// It fills and drains them.
+    Both,
+    /// It says that it cannot, as TLS will.
+    Unsupported,
+    /// It says that it can; the kernel says that it cannot.
+    FillRefused,
+    /// The same, for draining.
+    DrainRefused,
 }
 
 impl Faults {
     pub(crate) const fn none() -> Self {
-        Self { seed: Seed::new(0), unsteady: false }
+        Self { seed: Seed::new(0), unsteady: false, piping: Piping::Both }
     }
 
     pub(crate) const fn unsteady(seed: u64) -> Self {
-        Self { seed: Seed::new(seed), unsteady: true }
+        Self { seed: Seed::new(seed), unsteady: true, piping: Piping::Both }
+    }
+
+    /// The same with other pipes.
+    pub(crate) const fn piping(self, piping: Piping) -> Self {
+        Self { piping, ..self }
     }
 
     /// How much of `available` moves; 0 for an attempt that would block.
@@ -82,14 +101,14 @@ impl Faults {
 
 /// One end of a connection.
 pub(crate) struct MemoryStream {
-    incoming: Rc<RefCell<Pipe>>,
-    outgoing: Rc<RefCell<Pipe>>,
+    incoming: Rc<RefCell<Direction>>,
+    outgoing: Rc<RefCell<Direction>>,
     faults: Faults,
 }
 
 /// One direction.
 #[derive(Default)]
-struct Pipe {
+struct Direction {
     bytes: VecDeque<u8>,
     ended: bool,
     reset: bool,
@@ -97,7 +116,7 @@ struct Pipe {
     wakers: Vec<Waker>,
 }
 
-impl Pipe {
+impl Direction {
     fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
@@ -105,7 +124,8 @@ impl Pipe {
 
 /// The two ends of a new connection; the first one has the faults.
 pub(crate) fn pair(faults: Faults) -> (MemoryStream, MemoryStream) {
-    let (one, other) = (Rc::new(RefCell::new(Pipe::default())), Rc::new(RefCell::new(Pipe::default())));
+    let (one, other) =
+        (Rc::new(RefCell::new(Direction::default())), Rc::new(RefCell::new(Direction::default())));
     (
         MemoryStream { incoming: one.clone(), outgoing: other.clone(), faults },
         MemoryStream { incoming: other, outgoing: one, faults: Faults::none() },
@@ -132,7 +152,7 @@ impl ByteStream for MemoryStream {
         let broken = incoming.reset || outgoing.reset;
         let ready = match interest {
             Interest::Read => broken || incoming.ended || !incoming.bytes.is_empty(),
-            Interest::Write => broken || outgoing.reader_gone || outgoing.bytes.len() < PIPE_BYTES,
+            Interest::Write => broken || outgoing.reader_gone || outgoing.bytes.len() < DIRECTION_BYTES,
             Interest::HangUp => broken || incoming.ended,
             Interest::Gone => broken || (incoming.ended && outgoing.reader_gone),
         };
@@ -182,13 +202,50 @@ impl ByteStream for MemoryStream {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-        let room = PIPE_BYTES.saturating_sub(outgoing.bytes.len());
+        let room = DIRECTION_BYTES.saturating_sub(outgoing.bytes.len());
         let moved = self.faults.transfer(wanted.min(room));
         if moved == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let bytes = slices.iter().flat_map(|slice| slice.iter()).take(moved);
         outgoing.bytes.extend(bytes);
+        outgoing.wake();
+        Ok(moved)
+    }
+
+    fn splices(&self) -> bool {
+        self.faults.piping != Piping::Unsupported
+    }
+
+    fn try_fill(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
+        if self.faults.piping == Piping::FillRefused {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut buffer = vec![0; bytes_max.min(DIRECTION_BYTES)];
+        let moved = self.try_recv(&mut buffer)?;
+        pipe.put(&buffer[..moved]);
+        Ok(moved)
+    }
+
+    fn try_drain(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        if self.faults.piping == Piping::DrainRefused {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if outgoing.reader_gone || outgoing.ended {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let room = DIRECTION_BYTES.saturating_sub(outgoing.bytes.len());
+        let moved = self.faults.transfer(pipe.held().min(room));
+        if moved == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut buffer = vec![0; moved];
+        pipe.take_out(&mut buffer);
+        outgoing.bytes.extend(buffer);
         outgoing.wake();
         Ok(moved)
     }

@@ -11,6 +11,7 @@ mod listener;
 
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub(crate) mod readiness;
 mod socket;
 mod syscall;
@@ -23,6 +24,7 @@ use std::task::{Context, Poll};
 
 pub(crate) use descriptors::{DescriptorReceiver, DescriptorSender, descriptor_channel, separate};
 pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
+pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;
@@ -99,6 +101,15 @@ pub(crate) trait ByteStream {
 
     /// Sends what the peer takes at once.
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether the next two can work: not for a stream that changes its bytes on the way (TLS).
+    fn splices(&self) -> bool;
+
+    /// Moves what is there into an empty pipe, so many bytes at most. `Ok(0)` is the end of the stream.
+    fn try_fill(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize>;
+
+    /// Sends what a pipe holds, as far as the peer takes it at once.
+    fn try_drain(&mut self, pipe: &mut Pipe) -> io::Result<usize>;
 
     /// Sends what the stream itself holds back (TLS records); nothing for a plain socket.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

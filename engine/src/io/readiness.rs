@@ -23,6 +23,7 @@ use monoio::net::TcpStream;
 use slab::Slab;
 
 use super::{Interest, clock, syscall};
+use crate::footprint::ENTRIES_RESERVED;
 
 /// Events taken from the set by one call; what is left is taken by the next one.
 const EVENTS_MAX: usize = 256;
@@ -62,7 +63,7 @@ struct Entry {
 pub(crate) fn install() -> io::Result<Closing> {
     let epoll = syscall::epoll()?;
     let handle = TcpStream::from_std(std::net::TcpStream::from(epoll.try_clone()?))?;
-    let set = Rc::new(Set { epoll, entries: RefCell::default() });
+    let set = Rc::new(Set { epoll, entries: RefCell::new(Slab::with_capacity(ENTRIES_RESERVED)) });
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
     let closing = Closing(set.clone());

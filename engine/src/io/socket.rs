@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use socket2::{Domain, SockAddr, Type};
 
 use super::readiness::Pollable;
-use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, syscall};
+use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, Pipe, syscall};
 use crate::snapshot::Address;
 
 /// A connected socket. Dropping it closes the connection.
@@ -36,6 +36,18 @@ impl ByteStream for Socket {
 
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         syscall::send(self.0.raw(), slices)
+    }
+
+    fn splices(&self) -> bool {
+        true
+    }
+
+    fn try_fill(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
+        pipe.fill(self.0.raw(), bytes_max)
+    }
+
+    fn try_drain(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.drain(self.0.raw())
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

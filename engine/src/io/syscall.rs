@@ -190,6 +190,52 @@ pub(super) fn is_readable(fd: RawFd, timeout_ms: libc::c_int) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, timeout_ms) > 0 }
 }
 
+/// A pipe whose ends do not block: the one to read from, and the one to write to.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the kernel writes two descriptors to `ends`.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
+    // SAFETY: pipe2 has just made this descriptor and nobody else has it.
+    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as the other one.
+    let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((read, write))
+}
+
+/// Makes a pipe hold so many bytes, or as it is where the kernel allows no more. Returns how many it holds.
+pub(super) fn set_pipe_size(pipe: RawFd, bytes: usize) -> io::Result<usize> {
+    let wanted = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: takes no memory.
+    let set = check(unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, wanted) });
+    // SAFETY: takes no memory.
+    let size = set.or_else(|_| check(unsafe { libc::fcntl(pipe, libc::F_GETPIPE_SZ) }))?;
+    Ok(usize::try_from(size).unwrap_or(0))
+}
+
+/// splice(2) between a non-blocking socket and a pipe. Through syscall(2), as [`receive`] is. What the kernel sends for it
+/// to a socket whose peer is gone may raise SIGPIPE, which Rust's runtime ignores in every program.
+pub(super) fn splice(from: RawFd, to: RawFd, bytes_max: usize) -> io::Result<usize> {
+    let nowhere = std::ptr::null_mut::<libc::loff_t>();
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: takes no memory but two offsets, which are null: neither side has one.
+    check_size(unsafe { libc::syscall(libc::SYS_splice, from, nowhere, to, nowhere, bytes_max, flags) })
+}
+
+/// read(2).
+pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to memory that we borrow mutably.
+    usize::try_from(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) })
+        .map_err(|_| io::Error::last_os_error())
+}
+
+/// How many descriptors the process may have (RLIMIT_NOFILE); 0 if that cannot be told.
+pub(super) fn descriptors_max() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit.
+    let told = check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) });
+    if told.is_ok() { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 0 }
+}
+
 /// A non-blocking eventfd.
 pub(super) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: takes no memory.

@@ -3,31 +3,33 @@
 //! A connection is in the list while it waits for a request and may be closed for another client. Linking, unlinking and
 //! finding the first one take constant time, however many there are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use slab::Slab;
 
 use crate::deadlines::DeadlineKey;
+use crate::footprint::ENTRIES_RESERVED;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// See the module. 16 bytes for each connection that is idle, and as much room is kept as was ever needed.
-#[derive(Debug, Default)]
+/// The entries of all lists of one worker: 16 bytes for each connection that is idle, and as much room is kept as was ever
+/// needed.
+#[derive(Debug)]
+pub(crate) struct IdleEntries(RefCell<Slab<Entry>>);
+
+/// See the module.
+#[derive(Debug)]
 pub(crate) struct IdleList {
-    list: RefCell<List>,
+    entries: Rc<IdleEntries>,
+    first: Cell<u32>,
+    last: Cell<u32>,
 }
 
 /// Names an entry. Must be given back with [`IdleList::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdleKey(u32);
-
-#[derive(Debug)]
-struct List {
-    entries: Slab<Entry>,
-    first: u32,
-    last: u32,
-}
 
 /// What an entry takes of the table, as the tests of the memory's bound count it.
 #[cfg(test)]
@@ -43,66 +45,68 @@ struct Entry {
     is_called: bool,
 }
 
-impl Default for List {
+impl Default for IdleEntries {
     fn default() -> Self {
-        Self { entries: Slab::new(), first: NONE, last: NONE }
+        Self(RefCell::new(Slab::with_capacity(ENTRIES_RESERVED)))
     }
 }
 
 impl IdleList {
+    /// An empty list.
+    pub(crate) fn new(entries: &Rc<IdleEntries>) -> Self {
+        Self { entries: entries.clone(), first: Cell::new(NONE), last: Cell::new(NONE) }
+    }
+
     /// A connection becomes idle.
     pub(crate) fn link(&self, timer: DeadlineKey) -> IdleKey {
-        let mut list = self.list.borrow_mut();
-        let list = &mut *list;
-        let entry = Entry { timer, previous: list.last, next: NONE, is_called: false };
-        let index = u32::try_from(list.entries.insert(entry)).expect("fewer than 2^32 connections");
-        match list.entries.get_mut(list.last as usize) {
+        let mut entries = self.entries.0.borrow_mut();
+        let entry = Entry { timer, previous: self.last.get(), next: NONE, is_called: false };
+        let index = u32::try_from(entries.insert(entry)).expect("fewer than 2^32 connections");
+        match entries.get_mut(self.last.get() as usize) {
             Some(last) => last.next = index,
-            None => list.first = index,
+            None => self.first.set(index),
         }
-        list.last = index;
+        self.last.set(index);
         IdleKey(index)
     }
 
     /// Tells the longest idle connection to close; the caller wakes it.
     pub(crate) fn call_first(&self) -> Option<DeadlineKey> {
-        let mut list = self.list.borrow_mut();
-        let index = list.first;
-        list.unlink(index);
-        let entry = list.entries.get_mut(index as usize)?;
+        let mut entries = self.entries.0.borrow_mut();
+        let index = self.first.get();
+        self.unlink(&mut entries, index);
+        let entry = entries.get_mut(index as usize)?;
         entry.is_called = true;
         Some(entry.timer)
     }
 
     /// Whether the connection was told to close.
     pub(crate) fn is_called(&self, key: IdleKey) -> bool {
-        self.list.borrow().entries.get(key.0 as usize).is_some_and(|entry| entry.is_called)
+        self.entries.0.borrow().get(key.0 as usize).is_some_and(|entry| entry.is_called)
     }
 
     /// The connection is no longer idle. Returns whether it had been told to close.
     pub(crate) fn remove(&self, key: IdleKey) -> bool {
-        let mut list = self.list.borrow_mut();
-        list.unlink(key.0);
-        list.entries.try_remove(key.0 as usize).is_some_and(|entry| entry.is_called)
+        let mut entries = self.entries.0.borrow_mut();
+        self.unlink(&mut entries, key.0);
+        entries.try_remove(key.0 as usize).is_some_and(|entry| entry.is_called)
     }
 
     /// Whether there is none that could be told to close.
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.borrow().first == NONE
+        self.first.get() == NONE
     }
-}
 
-impl List {
-    fn unlink(&mut self, index: u32) {
-        let Some(entry) = self.entries.get(index as usize).filter(|entry| !entry.is_called) else { return };
+    fn unlink(&self, entries: &mut Slab<Entry>, index: u32) {
+        let Some(entry) = entries.get(index as usize).filter(|entry| !entry.is_called) else { return };
         let (previous, next) = (entry.previous, entry.next);
-        match self.entries.get_mut(previous as usize) {
+        match entries.get_mut(previous as usize) {
             Some(entry) => entry.next = next,
-            None => self.first = next,
+            None => self.first.set(next),
         }
-        match self.entries.get_mut(next as usize) {
+        match entries.get_mut(next as usize) {
             Some(entry) => entry.previous = previous,
-            None => self.last = previous,
+            None => self.last.set(previous),
         }
     }
 }
@@ -117,7 +121,7 @@ mod tests {
 
     #[test]
     fn calls_the_longest_idle_first_and_each_once() {
-        let (deadlines, idle) = (Deadlines::new(0), IdleList::default());
+        let (deadlines, idle) = (Deadlines::new(0), IdleList::new(&Rc::default()));
         let timers: Vec<_> = (0..4).map(|_| deadlines.insert()).collect();
         let keys: Vec<_> = timers.iter().map(|timer| idle.link(*timer)).collect();
         assert!(!idle.remove(keys[1]), "it becomes busy");
@@ -131,8 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn lists_with_common_entries_are_apart() {
+        let (deadlines, entries) = (Deadlines::new(0), Rc::default());
+        let (one, two) = (IdleList::new(&entries), IdleList::new(&entries));
+        let timers: Vec<_> = (0..3).map(|_| deadlines.insert()).collect();
+        let keys = [one.link(timers[0]), two.link(timers[1]), one.link(timers[2])];
+        assert!(!two.remove(keys[1]) && two.is_empty() && two.call_first().is_none());
+        assert_eq!((one.call_first(), one.call_first()), (Some(timers[0]), Some(timers[2])));
+        assert!(one.is_empty() && one.remove(keys[0]) && one.remove(keys[2]));
+    }
+
+    #[test]
     fn is_a_queue_with_removals_whatever_the_order() {
-        let (deadlines, idle) = (Deadlines::new(0), IdleList::default());
+        let (deadlines, idle) = (Deadlines::new(0), IdleList::new(&Rc::default()));
         let mut seed = Seed::new(7);
         let (mut model, mut called) = (VecDeque::new(), Vec::new());
         for _ in 0..50_000 {

@@ -13,7 +13,7 @@ pub(crate) use self::clients::{ClientKey, ClientLimit};
 pub(crate) use self::connections::ConnectionLimit;
 #[cfg(test)]
 pub(crate) use self::idle::ENTRY_BYTES as IDLE_ENTRY_BYTES;
-pub(crate) use self::idle::{IdleKey, IdleList};
+pub(crate) use self::idle::{IdleEntries, IdleKey, IdleList};
 pub use self::peers::Peers;
 
 /// What the workers share of one listener. It belongs to the listener's name and survives reloads; the limits
