@@ -67,7 +67,7 @@ class WrkBench(ForeignBench):
             raise SystemExit(f"wrk saw errors of {proxy.name}:\n{text}")
         requests = int(found[1])
         shares = cpu / took / 1e9, load_cpu / took / 1e9, waited / took / 1e9
-        return Slice(proxy.name, requests, took, cpu / 1000 / requests, *shares, self.speed.now(), {})
+        return Slice(proxy.name, requests, took, cpu / 1000 / requests, *shares, {})
 
 
 class PacedBench(ForeignBench):
@@ -120,7 +120,6 @@ class PacedBench(ForeignBench):
             cpu / (end - start),
             load_cpu / whole / 1e9,
             waited / (end - start),
-            self.speed.now(),
             {},
             {name: percentile(times, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))},
         )

@@ -25,7 +25,7 @@ COUNTERS = 3
 # What a round may have, to count. Steal: of both cores' time. Foreign: of a core's time, used by somebody else. Waited:
 # of the proxy's slice, ready but not running. All of them guesses, and all reported.
 STEAL_MAX, FOREIGN_MAX, WAITED_MAX = 0.02, 0.10, 0.10
-# The slowest to the fastest moment of a round, for messages on one core; and for cache lines between the two.
+# The slowest to the fastest moment of what is compared, for messages on one core; and for cache lines between the two.
 SPEED_MAX, DISTANCE_MAX = 1.2, 1.5
 # ns of a cache line to the other core and back, within a shared cache: 50 on the machine of development, 500 without.
 NEAR_MAX = 150
@@ -44,44 +44,50 @@ class Slice:
     core: float
     load_core: float
     waited: float
-    speed: tuple
     counted: dict
     # µs, where every request was timed.
     latency: dict = field(default_factory=dict)
+    # What the machine was like before and after it.
+    speeds: tuple = ()
 
     @property
     def rate(self):
         return self.requests / self.seconds
 
+    def state(self):
+        """Where the machine's cores were; None if they moved, or the proxy was kept waiting."""
+        of_lines = [line for _, line in self.speeds]
+        if not is_even(self.speeds) or self.waited > WAITED_MAX:
+            return None
+        return "near" if max(of_lines) <= NEAR_MAX else "far"
+
+
+def is_even(speeds):
+    """Whether the machine was the same at all these moments: otherwise nothing compares."""
+    of_messages, of_lines = zip(*speeds)
+    return max(of_messages) <= SPEED_MAX * min(of_messages) and max(of_lines) <= DISTANCE_MAX * min(of_lines)
+
 
 @dataclass
 class Round:
-    """One slice of each. `speeds`: of the machine, before, between and after them."""
+    """One slice of each."""
 
     slices: list
     steal: float
     foreign: float
-    speeds: list
-
-    def is_even(self):
-        """Whether the machine was the same for all of them: otherwise nothing compares."""
-        of_messages, of_lines = zip(*self.speeds)
-        is_fast = max(of_messages) <= SPEED_MAX * min(of_messages)
-        return is_fast and max(of_lines) <= DISTANCE_MAX * min(of_lines)
 
     def complaints(self):
         """Why the round does not count; none if it does."""
-        found = [] if self.is_even() else ["machine changed"]
-        found += ["steal"] if self.steal > STEAL_MAX else []
-        is_alone = self.foreign <= FOREIGN_MAX and all(it.waited <= WAITED_MAX for it in self.slices)
-        return found + ([] if is_alone else ["other load"])
+        return (["steal"] if self.steal > STEAL_MAX else []) + (["other load"] if self.foreign > FOREIGN_MAX else [])
 
-    def state(self):
-        """Where the machine's cores were."""
-        return "near" if self.speeds[0][1] <= NEAR_MAX else "far"
+    def of(self, proxy, state=None):
+        """The slice of a proxy, if the machine was in that state."""
+        return next((it for it in self.slices if it.proxy == proxy and state in (None, it.state())), None)
 
-    def of(self, proxy):
-        return next((it for it in self.slices if it.proxy == proxy), None)
+    def pair(self, proxy, base, state):
+        """The slices of two proxies, if they compare."""
+        both = self.of(proxy, state), self.of(base, state)
+        return both if all(both) and is_even(both[0].speeds + both[1].speeds) else None
 
 
 # Below this many rounds a median says nothing.
@@ -98,37 +104,45 @@ class Result:
     user: dict
     softirq: float
 
-    def kept(self, state=None):
-        """The rounds that count, in one state of the machine or in all."""
-        return [it for it in self.rounds if not it.complaints() and state in (None, it.state())]
+    def quiet(self):
+        """The rounds that count."""
+        return [it for it in self.rounds if not it.complaints()]
+
+    def compared(self, state):
+        """In how many of these each proxy compares with the first one."""
+        first = self.proxies[0]
+        return min(sum(1 for it in self.quiet() if it.pair(first, name, state)) for name in self.proxies)
+
+    def enough(self):
+        return min(ROUNDS_MIN, len(self.rounds))
 
     def is_quiet(self):
-        return any(len(self.kept(state)) >= min(ROUNDS_MIN, len(self.rounds)) for state in STATES)
+        return any(self.compared(state) >= self.enough() for state in STATES)
 
-    def counting(self, state):
-        """The rounds that count; where too few do, all in which the machine at least did not change."""
-        if self.is_quiet():
-            return self.kept(state)
-        return [it for it in self.rounds if it.is_even() and it.state() == state]
+    def counting(self):
+        """The rounds that count; where too few do, all."""
+        return self.quiet() if self.is_quiet() else self.rounds
 
     def states(self):
         """Those with enough rounds, the better one first."""
-        enough = min(ROUNDS_MIN, len(self.rounds))
-        return [state for state in STATES if len(self.counting(state)) >= enough]
+        return [state for state in STATES if self.compared(state) >= self.enough()]
 
     def state(self):
         """Of which the figures are: cores that share a cache, as neighbours do on a real machine, if there were any."""
-        return (self.states() or [max(STATES, key=lambda state: len(self.counting(state)))])[0]
+        def slices(state):
+            return sum(1 for one in self.counting() for it in one.slices if it.state() == state)
+
+        return (self.states() or [max(STATES, key=slices)])[0]
 
     def values(self, proxy, of, state=None):
         """A figure of a proxy, of each round that counts."""
-        found = [of(it.of(proxy)) for it in self.counting(state or self.state()) if it.of(proxy)]
-        return [value for value in found if value is not None]
+        found = [it.of(proxy, state or self.state()) for it in self.counting()]
+        return [value for value in map(of, filter(None, found)) if value is not None]
 
     def ratios(self, proxy, base, of, state=None):
         """The same as a ratio to another proxy, within the round."""
-        pairs = [(it.of(proxy), it.of(base)) for it in self.counting(state or self.state())]
-        pairs = [(of(a), of(b)) for a, b in pairs if a and b]
+        pairs = [it.pair(proxy, base, state or self.state()) for it in self.counting()]
+        pairs = [(of(a), of(b)) for a, b in filter(None, pairs)]
         return [a / b for a, b in pairs if a is not None and b]
 
 
@@ -249,7 +263,6 @@ class Bench:
             cpu / took / 1e9,
             load_cpu / took / 1e9,
             waited / took / 1e9,
-            self.speed.now(),
             counted_events,
         )
 
@@ -271,19 +284,20 @@ class Bench:
         shift = number % len(self.running)
         order = list(range(len(self.running)))
         order = order[shift:] + order[:shift]
-        speeds = [self.speed.now()]
+        speed = self.speed.now()
         start, ours, cores = time.monotonic(), self.ours(), (core_ticks(PROXY_CORE), core_ticks(LOAD_CORE))
         slices = []
         for index in order:
             slices.append(self.slice(index, seconds, self.running[index].name in scraped))
-            speeds.append(slices[-1].speed)
+            speed, before = self.speed.now(), speed
+            slices[-1].speeds = (before, speed)
         took = time.monotonic() - start
         ours = [(after - before) / 1e9 for after, before in zip(self.ours(), ours)]
         after = (core_ticks(PROXY_CORE), core_ticks(LOAD_CORE))
         steal = sum(b["steal"] - a["steal"] for a, b in zip(cores, after)) / TICKS / took
         busy = [(b["busy"] - a["busy"]) / TICKS for a, b in zip(cores, after)]
         foreign = max(0.0, *(of_core - of_us for of_core, of_us in zip(busy, ours))) / took
-        return Round(slices, steal, foreign, speeds)
+        return Round(slices, steal, foreign)
 
     def ours(self):
         """The time that our processes used of each core, in ns."""
@@ -309,7 +323,7 @@ def run_rounds(bench, workload, rounds, seconds, rounds_max, say):
     bench.round(0, 0.1, set())
     softirq = core_ticks(PROXY_CORE)
     result = Result(workload.name, [it.name for it in bench.running], done, {}, 0.0)
-    while max(len(result.kept(state)) for state in STATES) < rounds and len(done) < rounds_max:
+    while max(result.compared(state) for state in STATES) < rounds and len(done) < rounds_max:
         done.append(bench.round(len(done), seconds, scraped))
         say(workload, done[-1], len(done))
     after = core_ticks(PROXY_CORE)

@@ -25,16 +25,18 @@ def table(head, rows):
 
 def rounds_of(result):
     """Which rounds a workload's figures are of, in words."""
-    kept = {state: len(result.kept(state)) for state in STATES}
     reasons = {}
     for it in result.rounds:
         for complaint in it.complaints():
             reasons[complaint] = reasons.get(complaint, 0) + 1
-    thrown = len(result.rounds) - sum(kept.values())
-    text = f"{len(result.rounds)} rounds: {kept['near']} kept near, {kept['far']} far, {thrown} thrown away"
+    slices = [it for one in result.rounds for it in one.slices]
+    moved = sum(1 for it in slices if it.state() is None)
+    text = f"{len(result.rounds)} rounds, {len(result.rounds) - len(result.quiet())} thrown away"
     text += f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
+    text += "; compared in " + ", ".join(f"{result.compared(state)} {state}" for state in STATES)
+    text += f"; {moved} of {len(slices)} slices thrown away because the machine changed or the proxy waited"
     if not result.is_quiet():
-        text += "; **too few were quiet: the figures are of all rounds in which the machine did not change**"
+        text += "; **too few were quiet: the figures are of all rounds**"
     return text
 
 
@@ -124,9 +126,9 @@ def details(results):
     for result in results:
         for index, one in enumerate(result.rounds, 1):
             cpu = " ".join(f"{name} {one.of(name).cpu_us:.2f}" for name in result.proxies if one.of(name))
-            speeds = f"{min(s[0] for s in one.speeds)}/{max(s[1] for s in one.speeds)} ns"
+            states = " ".join((one.of(name).state() or "-")[0] for name in result.proxies if one.of(name))
             waited = max((it.waited for it in one.slices), default=0) * 100
-            words = f"{one.state()} {speeds} steal {one.steal * 100:.1f} foreign {one.foreign * 100:.1f} waited {waited:.1f} %"
+            words = f"{states} steal {one.steal * 100:.1f} foreign {one.foreign * 100:.1f} waited {waited:.1f} %"
             lines.append(f"{result.workload} {index}: {cpu} | {words} {', '.join(one.complaints())}".rstrip())
     return [*lines, "```", ""]
 
@@ -216,7 +218,7 @@ def write(session, facts, folder):
         plots.append("![p99 against rate](p99.svg)")
     lines = [*heading(facts), *targets_section(session), *plots, ""]
     lines += summary(session)[len(targets_section(session)):]
-    lines += ["## Rounds", "", "CPU µs a request of each, and what the machine was like.", "", *details(session.results)]
+    lines += ["## Rounds", "", "CPU µs a request of each; where the cores were (near, far, -: not the same throughout); and what disturbed.", "", *details(session.results)]
     (folder / "RESULTS.md").write_text("\n".join(lines))
 
 

@@ -150,5 +150,6 @@ def taking_part(workload, names):
 
 def say(workload, one, number):
     """A line for each round, while it goes on."""
-    figures = "  ".join(f"{it.proxy} {it.cpu_us:.2f}" for it in sorted(one.slices, key=lambda it: it.proxy))
-    print(f"{workload.name} {number}: {figures} µs, {one.state()} {', '.join(one.complaints())}".rstrip(), flush=True)
+    slices = sorted(one.slices, key=lambda it: it.proxy)
+    figures = "  ".join(f"{it.proxy} {it.cpu_us:.2f} {it.state() or 'changed'}" for it in slices)
+    print(f"{workload.name} {number}: {figures} {', '.join(one.complaints())}".rstrip(), flush=True)
