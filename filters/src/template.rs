@@ -1,0 +1,135 @@
+//! Texts with variables: `https://{host}{path}`. `{{` and `}}` are braces.
+//!
+//! A template is compiled when the configuration is loaded. A name that is unknown, or unknown at that point, is an error
+//! with its position, and is never sent as it stands.
+
+use crate::context::{Context, ResponseContext};
+use crate::edits::Edits;
+use crate::filters::Build;
+use crate::variable::{Named, Phase, Variable};
+
+/// A compiled text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(Box<[u8]>),
+    Variable(Variable),
+}
+
+/// What is wrong with a text, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TemplateError {
+    pub(crate) position: usize,
+    pub(crate) message: String,
+}
+
+impl Template {
+    pub(crate) fn compile(text: &str, phase: Phase, build: &mut Build<'_>) -> Result<Self, TemplateError> {
+        let error = |position: usize, message: String| TemplateError { position, message };
+        if let Some(position) = text.bytes().position(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(error(position, "a control character".to_owned()));
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(error(TEXT_BYTES_MAX, format!("longer than {TEXT_BYTES_MAX} bytes")));
+        }
+        let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(at) = rest.find(['{', '}']) {
+            let position = text.len() - rest.len() + at;
+            literal.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            let behind = &rest[at + 1..];
+            if let Some(behind) = behind.strip_prefix(brace) {
+                literal.push_str(brace);
+                rest = behind;
+                continue;
+            }
+            let Some((name, behind)) = behind.split_once('}').filter(|_| brace == "{") else {
+                let message =
+                    if brace == "{" { "{ without its }" } else { "} without its {; write }} for a brace" };
+                return Err(error(position, message.to_owned()));
+            };
+            match Variable::parse(name, phase, build).map_err(|message| error(position, message))? {
+                Named::Text(value) => literal.push_str(&value),
+                Named::Variable(variable) => {
+                    push_text(&mut parts, &mut literal);
+                    parts.push(Part::Variable(variable));
+                }
+            }
+            rest = behind;
+        }
+        literal.push_str(rest);
+        push_text(&mut parts, &mut literal);
+        Ok(Self { parts })
+    }
+
+    /// Its text, if it has no variable.
+    pub(crate) fn fixed(&self) -> Option<&[u8]> {
+        match self.parts.as_slice() {
+            [] => Some(&[]),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What it begins with, before its first variable.
+    pub(crate) fn start(&self) -> &[u8] {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text,
+            _ => &[],
+        }
+    }
+
+    /// Appends it, filled in for a request.
+    pub(crate) fn write(&self, context: &Context<'_>, edits: &Edits, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(variable) => variable.write(context, edits, out),
+            }
+        }
+    }
+
+    /// As [`Template::write`]; `change` appends the value of each variable.
+    pub(crate) fn write_with(
+        &self,
+        context: &Context<'_>,
+        edits: &Edits,
+        spare: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        mut change: impl FnMut(&[u8], &mut Vec<u8>),
+    ) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(variable) => {
+                    spare.clear();
+                    variable.write(context, edits, spare);
+                    change(spare, out);
+                }
+            }
+        }
+    }
+
+    /// Appends it, filled in for a response.
+    pub(crate) fn write_response(&self, context: &ResponseContext<'_>, base: usize, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(variable) => variable.write_response(context, base, out),
+            }
+        }
+    }
+}
+
+/// The longest text: longer ones would not fit in a head.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+fn push_text(parts: &mut Vec<Part>, literal: &mut String) {
+    if !literal.is_empty() {
+        parts.push(Part::Text(std::mem::take(literal).into_bytes().into()));
+    }
+}

@@ -1,0 +1,66 @@
+//! Small pieces of text: percent-encoding, decimal numbers, parts of a query and of cookies.
+
+use std::fmt::{self, Display};
+
+/// Appends what a value shows, without an allocation of its own.
+pub(crate) fn write_display(out: &mut Vec<u8>, value: impl Display) {
+    struct Bytes<'a>(&'a mut Vec<u8>);
+    impl fmt::Write for Bytes<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0.extend_from_slice(part.as_bytes());
+            Ok(())
+        }
+    }
+    // A Vec takes everything, and the values shown are numbers and addresses.
+    let _ = fmt::Write::write_fmt(&mut Bytes(out), format_args!("{value}"));
+}
+
+/// The text of a query's first parameter of this name, as it stands there; empty for one without `=`.
+pub(crate) fn query_value<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    query
+        .split(|&byte| byte == b'&')
+        .map(split_parameter)
+        .find(|(other, _)| *other == name)
+        .map(|(_, value)| value)
+}
+
+/// Name and value of a parameter.
+pub(crate) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
+    match parameter.iter().position(|&byte| byte == b'=') {
+        Some(end) => (&parameter[..end], &parameter[end + 1..]),
+        None => (parameter, &[]),
+    }
+}
+
+/// The value of the first cookie of this name in the values of Cookie fields (RFC 6265 §4.2.1), without quotes.
+pub(crate) fn cookie_value<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
+    lines.find_map(|line| {
+        let pairs = line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        pairs.map(split_parameter).find(|(other, _)| other.trim_ascii_end() == name).map(|(_, value)| {
+            let value = value.trim_ascii_start();
+            value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+        })
+    })
+}
+
+/// Appends text of which every byte that `keeps` refuses is percent-encoded (RFC 3986 §2.1).
+pub(crate) fn write_encoded(out: &mut Vec<u8>, text: &[u8], keeps: impl Fn(u8) -> bool) {
+    for &byte in text {
+        if keeps(byte) {
+            out.push(byte);
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+/// What a path has in it unencoded (RFC 3986 §3.3); `%` too, for values that are encoded already.
+pub(crate) fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
+}
+
+/// What the value of a query's parameter has in it unencoded; `%` too. `+` would be a space, `&` the end.
+pub(crate) fn is_query_value_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$'()*,;:@/?%=".contains(&byte)
+}
