@@ -70,6 +70,7 @@ pub(crate) fn build(
         routes: config.routes.iter().map(|it| route(it, registry, serial)).collect(),
         router,
         upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
+        filters: Vec::new(),
         access_log: config.access_log.is_some(),
     }
 }
@@ -107,6 +108,7 @@ fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
         host: it.host.clone(),
         body_bytes_max: it.body_bytes_max,
         upgrades: it.upgrades.clone(),
+        chains: Arc::default(),
         counters: registry.routes.of(it.name.clone(), serial),
     }
 }

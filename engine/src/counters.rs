@@ -270,6 +270,15 @@ counter_set! {
 }
 
 counter_set! {
+    /// What is counted per filter.
+    FilterCounters {
+        passed: Counter, "passed_total", "Requests that the filter had nothing to do with.";
+        acted: Counter, "acted_total", "Requests and responses that the filter changed, and requests that it answered.";
+        refused: Counter, "refused_total", "Requests that the filter refused.";
+    }
+}
+
+counter_set! {
     /// What is counted per upstream.
     UpstreamCounters {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";

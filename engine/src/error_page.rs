@@ -10,7 +10,6 @@ use std::sync::Arc;
 use corelane_http1::reason_phrase;
 
 use crate::reason::{Reason, Word};
-use crate::request_id::REQUEST_ID_DIGITS;
 
 /// A body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,26 +70,26 @@ impl ErrorPages {
 
 /// What a page is filled with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<'a> {
     pub(crate) status: u16,
     pub(crate) reason: Reason,
-    pub(crate) request_id: [u8; REQUEST_ID_DIGITS],
+    pub(crate) request_id: &'a [u8],
 }
 
 impl ErrorPage {
     /// The length of the body in bytes.
-    pub(crate) fn length(&self, facts: &Facts) -> usize {
+    pub(crate) fn length(&self, facts: &Facts<'_>) -> usize {
         let mut length = 0;
         self.each_piece(facts, |piece| length += piece.len());
         length
     }
 
     /// Appends the body.
-    pub(crate) fn write(&self, facts: &Facts, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
         self.each_piece(facts, |piece| out.extend_from_slice(piece));
     }
 
-    fn each_piece(&self, facts: &Facts, mut take: impl FnMut(&[u8])) {
+    fn each_piece(&self, facts: &Facts<'_>, mut take: impl FnMut(&[u8])) {
         let Facts { status, reason, request_id } = facts;
         // Every status has three digits.
         let digit = |unit: u16| u8::try_from(status / unit % 10).map_or(b'?', |digit| b'0' + digit);
@@ -158,7 +157,7 @@ pub(crate) static HTML: ErrorPage = ErrorPage {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { status: 404, reason: Reason::NoRoute, request_id: [b'a'; 32] };
+    const FACTS: Facts<'_> = Facts { status: 404, reason: Reason::NoRoute, request_id: &[b'a'; 32] };
 
     fn written(page: &ErrorPage) -> String {
         let mut out = Vec::new();

@@ -12,6 +12,7 @@
 mod counting;
 mod deadline;
 mod failing;
+mod filtering;
 mod hygiene;
 mod trailers;
 mod tries;
@@ -23,6 +24,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use corelane_filters::Edits;
 use corelane_http1::HeadLimits;
 use corelane_semantics::{
     BodyFraming, Known, Method, PathError, RequestHead, ResponseHead, Span, TargetForm, Version,
@@ -31,6 +33,7 @@ use corelane_semantics::{
 
 use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
+use self::filtering::{Filterable, Filtered};
 use self::trailers::TrailerFilter;
 use self::tries::{Excluded, Lease};
 use crate::core::{Core, Timer, due};
@@ -48,9 +51,10 @@ use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
 use crate::record::Record;
+use crate::request_id::RequestId;
 use crate::session::Session;
 use crate::snapshot::{
-    ClientHalfClose, Endpoint, HostPolicy, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
+    ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
 use crate::tripwire::{Tripwire, Tripwires};
 
@@ -79,7 +83,9 @@ pub(crate) struct Exchange<S: Dial> {
     local: Rc<Local<S>>,
     listener: usize,
     /// Its number at the worker ([`crate::request_id`]).
-    pub(crate) number: u64,
+    number: u64,
+    /// Its id in `head`, where a filter gave it one.
+    given_id: Span,
     /// The request head as it is sent upstream, and again where that is safe.
     pub(crate) head: Vec<u8>,
     /// Where it begins in there.
@@ -90,6 +96,7 @@ pub(crate) struct Exchange<S: Dial> {
     framing: BodyFraming,
     /// 0: no limit.
     body_bytes_max: u64,
+    filtered: Filtered,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
     /// One of the two sides speaks of a scheme that authenticates the connection, not the request.
@@ -218,6 +225,7 @@ impl<S: Dial> Exchange<S> {
             local,
             listener,
             number: session.core.request_ids.take(),
+            given_id: Span::default(),
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
@@ -225,6 +233,7 @@ impl<S: Dial> Exchange<S> {
             version: Version::Http11,
             framing: BodyFraming::None,
             body_bytes_max: 0,
+            filtered: Filtered::default(),
             expects_continue: false,
             authenticates_connection: false,
             request_trailers: TrailerFilter::default(),
@@ -348,17 +357,42 @@ impl<S: Dial> Exchange<S> {
         let trusted = !listener.trusted_proxies.is_empty()
             && client.ip().is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip)));
         let canonical = paths.map(|paths| paths.canonical);
-        let verdict = self.judge(head, bytes, host, options, canonical, trusted);
+        let mut verdict = self.judge(head, bytes, host, options, canonical, trusted);
         let route = self.route.map(|route| &local.snapshot().routes[route]);
-        let host_policy = match route {
+        let mut edits = None;
+        if let (Ok(()), Some(route)) = (verdict, route)
+            && let Some(chain) = route.chain(self.listener)
+        {
+            let request = Filterable {
+                head,
+                bytes,
+                host: host.unwrap_or_default(),
+                canonical_path: canonical.unwrap_or_default(),
+                forwarded_path: path,
+                client,
+                trusted,
+                request_id: &core.request_ids.text(self.number),
+            };
+            let mut made = local.edits().borrow_mut();
+            verdict = self.filter_request(chain, route, &request, &mut made);
+            edits = Some(made);
+        }
+        let edits = edits.as_deref();
+        let set_host = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
-            Some(route) if head.method != Method::Connect => &route.host,
-            _ => &HostPolicy::Preserve,
+            Some(route) if head.method != Method::Connect => {
+                edits.and_then(Edits::host).or_else(|| route.host.set())
+            }
+            _ => None,
         };
-        if let HostPolicy::Set(_) = host_policy {
-            // The log tells the host that the client asked for; it stands before the head that is sent.
-            self.head.extend_from_slice(host.unwrap_or_default());
-            self.head_start = self.head.len();
+        // The log tells what the client asked for; where that is not what is sent, it stands before the head.
+        let asked_host = set_host.map(|_| self.keep_word(host.unwrap_or_default()));
+        let asked_target = edits.and_then(|edits| {
+            let is_changed = edits.path().is_some() || edits.query().is_some();
+            is_changed.then(|| self.keep_word(head.target.bytes(bytes)))
+        });
+        if let Some(id) = edits.and_then(Edits::request_id) {
+            self.given_id = self.keep_word(id);
         }
         let written = UpstreamHead {
             head,
@@ -369,8 +403,9 @@ impl<S: Dial> Exchange<S> {
             client,
             trusted,
             forwarded: listener.forwarded,
-            host_policy,
+            set_host,
             path,
+            edits,
             max_forwards: max_forwards(head, bytes),
             upgrades: route.map_or(&[], |route| &route.upgrades),
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
@@ -386,13 +421,20 @@ impl<S: Dial> Exchange<S> {
             let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
             self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
         }
-        if matches!(host_policy, HostPolicy::Set(_)) {
-            self.words.host = Span::new(0, self.head_start);
-        }
+        self.words.host = asked_host.unwrap_or(self.words.host);
+        self.words.target = asked_target.unwrap_or(self.words.target);
         if self.framing == BodyFraming::Chunked {
             self.request_trailers = TrailerFilter::of_request(options, bytes);
         }
         verdict
+    }
+
+    /// Keeps a word in front of the head.
+    fn keep_word(&mut self, word: &[u8]) -> Span {
+        self.head.extend_from_slice(word);
+        let start = self.head_start;
+        self.head_start = self.head.len();
+        Span::new(start, self.head_start)
     }
 
     fn judge(
@@ -571,7 +613,8 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let exchange_due_ms = due(self.started_ms, upstream.request_timeout);
+        let request_timeout = self.filtered.limits.request_timeout.unwrap_or(upstream.request_timeout);
+        let exchange_due_ms = due(self.started_ms, request_timeout);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -871,6 +914,7 @@ impl<S: Dial> Exchange<S> {
             framing: BodyFraming::None,
             persistence: Persistence::Keep,
             date: b"",
+            edits: None,
         };
         if self.started_ns != 0 {
             // The last head that comes is the one that counts.
@@ -920,6 +964,9 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
+        let local = self.local.clone();
+        let edits = self.filter_response(&local, head, bytes);
+        written.edits = edits.as_deref().map(|edits| &edits.response);
         core.with_date(|date| DownstreamHead { date, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
@@ -1010,12 +1057,21 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            let request_id = session.core.request_ids.text(self.number);
+            let request_id = &*self.request_id(&session.core);
             let names = self.local.log_names();
             let record = Record { exchange: self, names, client: &session.client, request_id };
             session.core.log_record(|line, time| record.write(line, time));
         }
+        self.release_filters();
         session.core.buffers.give(std::mem::take(&mut self.head));
+    }
+
+    /// As logs and answers name the request.
+    fn request_id(&self, core: &Core<S>) -> RequestId<'_> {
+        match self.given_id.bytes(&self.head) {
+            [] => RequestId::Made(core.request_ids.text(self.number)),
+            given => RequestId::Given(given),
+        }
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn snapshot() -> Snapshot {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            chains: Arc::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -91,6 +92,7 @@ pub(crate) fn snapshot() -> Snapshot {
             quarantine: Quarantine::default(),
             counters: PerWorker::new(1),
         }],
+        filters: vec![],
         access_log: false,
     }
 }

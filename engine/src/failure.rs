@@ -1,5 +1,6 @@
 //! Every way in which an exchange can fail, and the one table that says what follows from it.
 
+use corelane_filters::Reason as FilterReason;
 use corelane_http1::{ChunkError, HeadError};
 use corelane_semantics::{FramingError, HostError, PathError};
 
@@ -52,6 +53,8 @@ pub(crate) enum Failure {
     ClientTooSlow,
     /// No route matches.
     NoRoute,
+    /// A filter answered, with this status.
+    Filter(u16, FilterReason),
     /// The upstream has no endpoint that can be chosen.
     NoEndpoint,
     /// Descriptors or memory for a connection have run out here.
@@ -130,6 +133,7 @@ impl Failure {
             Self::ClientStalled => (499, Reason::SendTimeout, Downstream),
             Self::ClientTooSlow => (499, Reason::SendRate, Downstream),
             Self::NoRoute => (404, Reason::NoRoute, Local),
+            Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
@@ -165,6 +169,14 @@ impl Failure {
     /// Who is at fault.
     pub(crate) const fn fault(self) -> Fault {
         self.entry().2
+    }
+
+    /// Whether it is one: a filter may answer what is none, as a redirect.
+    pub(crate) const fn is_failure(self) -> bool {
+        match self {
+            Self::Filter(_, reason) => reason.is_refusal(),
+            _ => true,
+        }
     }
 
     /// Whether where the next request begins is unknown, so that the connection closes after the answer.
@@ -207,6 +219,25 @@ impl Failure {
             ReceiveError::Closed | ReceiveError::Io(_) if head_complete => Self::ResponseTruncated,
             ReceiveError::Closed | ReceiveError::Io(_) => Self::UpstreamClosed,
         }
+    }
+}
+
+const fn filter_reason(reason: FilterReason) -> Reason {
+    match reason {
+        FilterReason::AddressDenied => Reason::AddressDenied,
+        FilterReason::UserAgentDenied => Reason::UserAgentDenied,
+        FilterReason::RefererDenied => Reason::RefererDenied,
+        FilterReason::RateLimited => Reason::RateLimited,
+        FilterReason::ConcurrencyLimited => Reason::ConcurrencyLimited,
+        FilterReason::CredentialsMissing => Reason::CredentialsMissing,
+        FilterReason::CredentialsWrong => Reason::CredentialsWrong,
+        FilterReason::ApiKeyMissing => Reason::ApiKeyMissing,
+        FilterReason::ApiKeyWrong => Reason::ApiKeyWrong,
+        FilterReason::RewriteInvalid => Reason::RewriteInvalid,
+        FilterReason::BodyTooLarge => Reason::BodyTooLarge,
+        FilterReason::Redirected => Reason::Redirected,
+        FilterReason::Responded => Reason::Responded,
+        FilterReason::CorsPreflight => Reason::CorsPreflight,
     }
 }
 

@@ -9,6 +9,7 @@ mod options;
 use std::cell::Cell;
 use std::net::IpAddr;
 
+use corelane_filters::{Edits, FieldEdits};
 use corelane_http1::{
     write_decimal, write_field, write_lines, write_request_line, write_request_line_in_parts,
     write_status_line,
@@ -19,7 +20,7 @@ use corelane_semantics::{
 
 pub(crate) use self::client::ClientAddress;
 pub(crate) use self::options::{ConnectionOptions, connection_options};
-use crate::snapshot::{ForwardedFields, HostPolicy};
+use crate::snapshot::ForwardedFields;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
@@ -61,10 +62,12 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) trusted: bool,
     /// What the listener is to add.
     pub(crate) forwarded: ForwardedFields,
-    /// What the route makes of the Host field.
-    pub(crate) host_policy: &'a HostPolicy,
+    /// The host for the upstream, if it is not the client's.
+    pub(crate) set_host: Option<&'a [u8]>,
     /// The path as it is forwarded.
     pub(crate) path: &'a [u8],
+    /// What filters change.
+    pub(crate) edits: Option<&'a Edits>,
     /// How many more hops the request may take, this one included; never 0.
     pub(crate) max_forwards: Option<u32>,
     /// The protocols that the client may switch to, if it asks to.
@@ -109,13 +112,16 @@ impl UpstreamHead<'_> {
             (false, false) => b"Connection: upgrade\r\n",
             (true, false) => b"Connection: TE, upgrade\r\n",
         });
+        for (name, value) in self.fields().into_iter().flat_map(FieldEdits::added) {
+            write_field(out, name, value);
+        }
         if self.forwarded.x_forwarded {
             self.write_x_forwarded(out);
         }
-        if self.forwarded.forwarded {
+        if self.forwarded.forwarded && !self.sets(b"Forwarded") {
             self.write_forwarded(out);
         }
-        if self.forwarded.via {
+        if self.forwarded.via && !self.sets(b"Via") {
             out.extend_from_slice(match self.head.version {
                 Version::Http10 => b"Via: 1.0 ",
                 Version::Http11 => b"Via: 1.1 ",
@@ -127,13 +133,25 @@ impl UpstreamHead<'_> {
         words
     }
 
+    /// What filters change of the fields.
+    fn fields(&self) -> Option<&FieldEdits> {
+        self.edits.map(|edits| &edits.request).filter(|edits| !edits.is_empty())
+    }
+
+    /// Whether a filter has written a field that would be added here.
+    fn sets(&self, name: &[u8]) -> bool {
+        self.fields().is_some_and(|edits| edits.adds(name))
+    }
+
     /// Writes the request line and the lines that go on.
     fn write_received(&self, out: &mut Vec<u8>) -> HeadWords {
         let head = self.head;
-        let keep_host = *self.host_policy == HostPolicy::Preserve && head.fields.count(Known::Host) == 1;
+        let keep_host = self.set_host.is_none() && head.fields.count(Known::Host) == 1;
         let keep_target = match head.form {
             TargetForm::Authority | TargetForm::Asterisk => true,
-            TargetForm::Origin => self.path == head.path.bytes(self.bytes),
+            TargetForm::Origin => {
+                !self.edits.is_some_and(edits_target) && self.path == head.path.bytes(self.bytes)
+            }
             TargetForm::Absolute => false,
         };
         let start = out.len();
@@ -150,8 +168,10 @@ impl UpstreamHead<'_> {
             (head.fields_start, words)
         };
         let lines = Span { start: lines_start, end: head.fields_end };
+        let mut index = 0..;
         write_lines(out, self.bytes, lines, &head.fields, |field, place| {
-            let keep = self.keeps(field, keep_host);
+            let index = index.next().unwrap_or_default();
+            let keep = self.keeps(field, keep_host) && !self.fields().is_some_and(|edits| edits.drops(index));
             if keep && field.known == Some(Known::Host) {
                 let start = place + (field.value.start - field.name.start) as usize;
                 words.host = Span::new(start, start + field.value.len());
@@ -168,8 +188,9 @@ impl UpstreamHead<'_> {
             write_request_line(out, method, self.head.target.bytes(self.bytes));
         } else {
             // RFC 9112 §3.2.1: origin-form towards an origin. §3.2.4: an empty path is `*` for OPTIONS, else `/`.
-            let query = self.head.query.map(|query| query.bytes(self.bytes));
-            let path = match self.path {
+            let received = || self.head.query.map(|query| query.bytes(self.bytes));
+            let query = self.edits.and_then(Edits::query).unwrap_or_else(received);
+            let path = match self.edits.and_then(Edits::path).unwrap_or(self.path) {
                 b"" if query.is_none() && self.head.method == Method::Options => b"*",
                 b"" => b"/",
                 path => path,
@@ -187,10 +208,7 @@ impl UpstreamHead<'_> {
 
     /// Writes a Host field, and returns where its value stands. RFC 9110 §7.2: one that was not there comes first.
     fn write_host(&self, out: &mut Vec<u8>) -> Span {
-        let value = match self.host_policy {
-            HostPolicy::Preserve => self.host,
-            HostPolicy::Set(value) => value.as_bytes(),
-        };
+        let value = self.set_host.unwrap_or(self.host);
         write_field(out, b"Host", value);
         Span::new(out.len() - 2 - value.len(), out.len() - 2)
     }
@@ -255,19 +273,22 @@ impl UpstreamHead<'_> {
 
     fn write_x_forwarded(&self, out: &mut Vec<u8>) {
         let fields = &self.head.fields;
-        out.extend_from_slice(b"X-Forwarded-For: ");
-        if self.trusted {
-            for earlier in fields.all(Known::XForwardedFor, self.bytes) {
-                out.extend_from_slice(earlier);
-                out.extend_from_slice(b", ");
+        if !self.sets(b"X-Forwarded-For") {
+            out.extend_from_slice(b"X-Forwarded-For: ");
+            if self.trusted {
+                for earlier in fields.all(Known::XForwardedFor, self.bytes) {
+                    out.extend_from_slice(earlier);
+                    out.extend_from_slice(b", ");
+                }
             }
+            out.extend_from_slice(self.client.text());
+            out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(self.client.text());
-        out.extend_from_slice(b"\r\n");
-        if !self.trusted || !fields.has(Known::XForwardedProto) {
+        if (!self.trusted || !fields.has(Known::XForwardedProto)) && !self.sets(b"X-Forwarded-Proto") {
             out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
         }
-        if !self.host.is_empty() && (!self.trusted || !fields.has(Known::XForwardedHost)) {
+        let keeps_host = self.trusted && fields.has(Known::XForwardedHost);
+        if !self.host.is_empty() && !keeps_host && !self.sets(b"X-Forwarded-Host") {
             write_field(out, b"X-Forwarded-Host", self.host);
         }
     }
@@ -301,6 +322,11 @@ impl UpstreamHead<'_> {
         }
         out.extend_from_slice(b";proto=http\r\n");
     }
+}
+
+/// Whether filters change the path or the query.
+fn edits_target(edits: &Edits) -> bool {
+    edits.path().is_some() || edits.query().is_some()
 }
 
 /// Whether a length is written as everybody reads it: with a zero in front some take it for octal.
@@ -349,6 +375,8 @@ pub(crate) struct DownstreamHead<'a> {
     pub(crate) persistence: Persistence,
     /// The current date as an HTTP date, for a response without one.
     pub(crate) date: &'a [u8],
+    /// What filters change of the fields.
+    pub(crate) edits: Option<&'a FieldEdits>,
 }
 
 /// What becomes of a client's connection after a response, and what must be said about it.
@@ -388,10 +416,13 @@ impl DownstreamHead<'_> {
         }
         write_odd_length(out, &self.head.fields, self.bytes, self.framing);
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
-        if !self.head.fields.has(Known::Date) {
+        if !self.head.fields.has(Known::Date) && !self.edits.is_some_and(|edits| edits.adds(b"Date")) {
             out.extend_from_slice(b"Date: ");
             out.extend_from_slice(self.date);
             out.extend_from_slice(b"\r\n");
+        }
+        for (name, value) in self.edits.into_iter().flat_map(FieldEdits::added) {
+            write_field(out, name, value);
         }
         self.persistence.write(out);
         out.extend_from_slice(b"\r\n");
@@ -422,10 +453,15 @@ impl DownstreamHead<'_> {
             head.fields_start
         };
         let lines = Span { start: lines_start, end: head.fields_end };
-        write_lines(out, self.bytes, lines, &head.fields, |field, _| match field.known {
-            None => !self.options.nominate(field, self.bytes),
-            Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
-            Some(known) => !known.is_hop_by_hop(),
+        let mut index = 0..;
+        write_lines(out, self.bytes, lines, &head.fields, |field, _| {
+            let index = index.next().unwrap_or_default();
+            let keep = match field.known {
+                None => !self.options.nominate(field, self.bytes),
+                Some(Known::ContentLength) => keep_length && is_plain_length(field, self.bytes),
+                Some(known) => !known.is_hop_by_hop(),
+            };
+            keep && !self.edits.is_some_and(|edits| edits.drops(index))
         });
     }
 }

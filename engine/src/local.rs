@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelane_balancer::{Picker, PolicyKind};
+use corelane_filters::Edits;
 
 use crate::command::Event;
 use crate::event::EventSender;
@@ -21,6 +22,8 @@ pub(crate) struct Local<S> {
     snapshot: Arc<Snapshot>,
     upstreams: Vec<LocalUpstream<S>>,
     log_names: LogNames,
+    /// What the filters of a request, or of a response, write into; used within a step.
+    edits: RefCell<Edits>,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
     retire: Option<EventSender>,
@@ -40,6 +43,7 @@ impl<S: Dial> Local<S> {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
             log_names: LogNames::default(),
+            edits: RefCell::default(),
             worker,
             retire: None,
         }
@@ -65,7 +69,8 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         let log_names = LogNames::new(&snapshot);
-        Self { snapshot, upstreams, log_names, worker, retire: Some(events) }
+        let edits = RefCell::default();
+        Self { snapshot, upstreams, log_names, edits, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -82,7 +87,11 @@ impl<S: Dial> Local<S> {
                 rules: RequestRules::default(),
                 ..snapshot.listeners[listener].clone()
             }],
-            routes: vec![Route { upstream: 0, ..route.clone() }],
+            routes: vec![Route {
+                upstream: 0,
+                chains: route.chain(listener).into_iter().cloned().collect(),
+                ..route.clone()
+            }],
             upstreams: vec![Upstream {
                 endpoints: vec![upstream.endpoints[endpoint].clone()],
                 ..upstream.clone()
@@ -92,7 +101,7 @@ impl<S: Dial> Local<S> {
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
-        Self { snapshot, upstreams: Vec::new(), log_names, worker, retire: None }
+        Self { snapshot, upstreams: Vec::new(), log_names, edits: RefCell::default(), worker, retire: None }
     }
 
     /// The snapshot.
@@ -103,6 +112,11 @@ impl<S: Dial> Local<S> {
     /// What the access log calls the snapshot's parts.
     pub(crate) fn log_names(&self) -> &LogNames {
         &self.log_names
+    }
+
+    /// What filters write into.
+    pub(crate) fn edits(&self) -> &RefCell<Edits> {
+        &self.edits
     }
 
     /// Which worker this is.

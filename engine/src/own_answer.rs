@@ -1,5 +1,6 @@
 //! Answers that Corelane gives itself, where no upstream does.
 
+use corelane_filters::FieldEdits;
 use corelane_http1::{reason_phrase, write_decimal, write_field, write_status_line};
 use corelane_semantics::{Method, MethodSet, accept_weight};
 
@@ -8,13 +9,25 @@ use crate::heads::Persistence;
 
 /// One answer.
 pub(crate) struct OwnAnswer<'a> {
-    pub(crate) facts: Facts,
-    pub(crate) page: &'a ErrorPage,
+    pub(crate) facts: Facts<'a>,
+    pub(crate) content: Content<'a>,
+    /// What filters made of its fields.
+    pub(crate) edits: Option<&'a FieldEdits>,
     pub(crate) persistence: Persistence,
     /// Which methods a 405 does not name in `Allow`.
     pub(crate) methods_refused: &'a MethodSet,
     /// False for HEAD: the answer says the length of a body that it does not have (RFC 9110 §8.6).
     pub(crate) with_body: bool,
+}
+
+/// What stands in it.
+pub(crate) enum Content<'a> {
+    /// The page of its status.
+    Page(&'a ErrorPage),
+    /// A filter's text, whose type is among its fields.
+    Text(&'a [u8]),
+    /// Nothing.
+    Empty,
 }
 
 /// The page for a status: the configured one, or the built-in one that the request's head asks for, which may be empty.
@@ -62,23 +75,51 @@ impl OwnAnswer<'_> {
     pub(crate) fn write(&self, date: &[u8], out: &mut Vec<u8>) {
         let status = self.facts.status;
         write_status_line(out, status, reason_phrase(status).as_bytes());
-        write_field(out, b"Content-Type", self.page.content_type.as_bytes());
-        out.extend_from_slice(b"Content-Length: ");
-        write_decimal(out, self.page.length(&self.facts) as u64);
-        // It belongs to this request alone: a cache would show its id to others.
-        out.extend_from_slice(b"\r\nCache-Control: no-store\r\n");
-        write_field(out, b"Date", date);
+        let length = match &self.content {
+            Content::Page(page) => page.length(&self.facts),
+            Content::Text(text) => text.len(),
+            Content::Empty => 0,
+        };
+        if let Content::Page(page) = &self.content {
+            self.write_own(out, b"Content-Type", page.content_type.as_bytes());
+        }
+        // RFC 9110 §8.6: none in 1xx and 204.
+        if status != 204 {
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(out, length as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+        let is_page = matches!(self.content, Content::Page(_));
+        if is_page {
+            // It belongs to this request alone: a cache would show its id to others.
+            self.write_own(out, b"Cache-Control", b"no-store");
+        }
+        self.write_own(out, b"Date", date);
         match status {
             // RFC 9110 §15.6.4.
-            503 => out.extend_from_slice(b"Retry-After: 1\r\n"),
+            503 if is_page => self.write_own(out, b"Retry-After", b"1"),
             // 200: an OPTIONS request that was to end here.
-            405 | 200 => self.write_allow(out),
+            405 | 200 if is_page => self.write_allow(out),
             _ => {}
+        }
+        for (name, value) in self.edits.iter().flat_map(|edits| edits.added()) {
+            write_field(out, name, value);
         }
         self.persistence.write(out);
         out.extend_from_slice(b"\r\n");
         if self.with_body {
-            self.page.write(&self.facts, out);
+            match &self.content {
+                Content::Page(page) => page.write(&self.facts, out),
+                Content::Text(text) => out.extend_from_slice(text),
+                Content::Empty => {}
+            }
+        }
+    }
+
+    /// Writes a field that a filter has not set.
+    fn write_own(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+        if !self.edits.is_some_and(|edits| edits.adds(name)) {
+            write_field(out, name, value);
         }
     }
 
@@ -104,8 +145,9 @@ mod tests {
 
     fn written(status: u16, with_body: bool) -> String {
         let answer = OwnAnswer {
-            facts: Facts { status, reason: Reason::NoRoute, request_id: [b'a'; 32] },
-            page: &error_page::JSON,
+            facts: Facts { status, reason: Reason::NoRoute, request_id: &[b'a'; 32] },
+            content: Content::Page(&error_page::JSON),
+            edits: None,
             persistence: Persistence::Close,
             methods_refused: &MethodSet::new([&b"TRACE"[..], b"CONNECT", b"PUT"]),
             with_body,

@@ -7,7 +7,6 @@ use crate::exchange::Exchange;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::reason::Word;
-use crate::request_id::REQUEST_ID_DIGITS;
 use crate::snapshot::Snapshot;
 use crate::tripwire::Tripwires;
 
@@ -51,7 +50,7 @@ pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) names: &'a LogNames,
     pub(crate) client: &'a ClientAddress,
-    pub(crate) request_id: [u8; REQUEST_ID_DIGITS],
+    pub(crate) request_id: &'a [u8],
 }
 
 impl<S: Dial> Record<'_, S> {
@@ -61,7 +60,7 @@ impl<S: Dial> Record<'_, S> {
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(time);
         out.extend_from_slice(b"\",\"request_id\":\"");
-        out.extend_from_slice(&self.request_id);
+        out.extend_from_slice(self.request_id);
         out.extend_from_slice(b"\",\"client\":\"");
         out.extend_from_slice(self.client.text_with_port());
         out.push(b'"');

@@ -10,6 +10,25 @@ use std::hash::BuildHasher as _;
 /// Hexadecimal digits of an id.
 pub(crate) const REQUEST_ID_DIGITS: usize = 32;
 
+/// The id of a request.
+pub(crate) enum RequestId<'a> {
+    /// Of a worker's own.
+    Made([u8; REQUEST_ID_DIGITS]),
+    /// A filter's: visible ASCII that means nothing in JSON or HTML.
+    Given(&'a [u8]),
+}
+
+impl std::ops::Deref for RequestId<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Made(text) => text,
+            Self::Given(text) => text,
+        }
+    }
+}
+
 /// A worker's source of ids.
 pub(crate) struct RequestIds {
     keys: [u64; 4],

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_filters::Chain;
 use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
-use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
+use crate::counters::{
+    EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
+};
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
 
@@ -32,6 +35,8 @@ pub struct Snapshot {
     pub router: Router,
     /// The upstreams; [`Route::upstream`] is an index into them.
     pub upstreams: Vec<Upstream>,
+    /// The counters of the filters; [`corelane_filters::FilterId`] is an index into them.
+    pub filters: Vec<PerWorker<FilterCounters>>,
     /// Whether access-log records are written.
     pub access_log: bool,
 }
@@ -223,6 +228,16 @@ pub enum HostPolicy {
     Set(Arc<str>),
 }
 
+impl HostPolicy {
+    /// The host, unless it is the client's.
+    pub(crate) fn set(&self) -> Option<&[u8]> {
+        match self {
+            Self::Preserve => None,
+            Self::Set(host) => Some(host.as_bytes()),
+        }
+    }
+}
+
 /// One route.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -236,8 +251,17 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Protocols that a client may switch to, in lower case. Default `websocket`.
     pub upgrades: Vec<Box<str>>,
+    /// The filters of its requests: one chain for each listener, or one for all of them; none is an empty one.
+    pub chains: Arc<[Chain]>,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
+}
+
+impl Route {
+    /// The filters of requests that come in by a listener; `None` if there are none.
+    pub fn chain(&self, listener: usize) -> Option<&Chain> {
+        self.chains.get(listener).or_else(|| self.chains.first()).filter(|chain| !chain.is_empty())
+    }
 }
 
 /// A named group of endpoints.

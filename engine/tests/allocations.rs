@@ -204,6 +204,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             host: HostPolicy::Preserve,
             body_bytes_max: 1 << 20,
             upgrades: vec![],
+            chains: Arc::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -228,6 +229,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             quarantine: Quarantine::default(),
             counters: PerWorker::new(1),
         }],
+        filters: vec![],
         access_log,
     }
 }

@@ -196,6 +196,12 @@ impl Edits {
         })
     }
 
+    /// Before the filters of an own answer that no filter gave: it has no fields yet.
+    pub fn forget_answer(&mut self) {
+        self.response.clear();
+        self.answer = None;
+    }
+
     /// What the exchange must keep until its end; to be taken after [`crate::Chain::request`], whatever its verdict.
     #[must_use = "places in limits would stay taken"]
     pub fn take_carry(&mut self) -> Carry {

@@ -45,6 +45,12 @@ impl FieldEdits {
         alive.map(|line| (line.name.bytes(&self.arena), line.value.bytes(&self.arena)))
     }
 
+    /// Whether a new line has this name.
+    #[must_use]
+    pub fn adds(&self, name: &[u8]) -> bool {
+        self.added().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    }
+
     /// Forgets all changes and keeps the memory.
     pub(crate) fn clear(&mut self) {
         if self.is_changed {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use corelane_filters::Body;
 use corelane_semantics::{BodyFraming, Method};
 
 use super::{Exchange, Next, Phase};
@@ -11,14 +12,16 @@ use crate::error_page::Facts;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
-use crate::own_answer::{OwnAnswer, page_for};
+use crate::own_answer::{Content, OwnAnswer, page_for};
 use crate::session::Session;
 
 impl<S: Dial> Exchange<S> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
     pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
-        self.failure = Some(failure);
-        self.count_failure(failure);
+        if failure.is_failure() {
+            self.failure = Some(failure);
+            self.count_failure(failure);
+        }
         session.down.settle(session.core.lent());
         if self.phase == Phase::Switched {
             // Its end has told both sides.
@@ -51,9 +54,17 @@ impl<S: Dial> Exchange<S> {
 
     fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) {
         let (status, listener) = (self.status, self.listener());
+        let edits = self.filter_own_response(&self.local, failure);
+        let page = || Content::Page(page_for(&listener.error_pages, status, &self.head[self.head_start..]));
+        let content = match edits.as_ref().and_then(|edits| edits.answer()).map(|answer| answer.body) {
+            Some(Body::Empty) => Content::Empty,
+            Some(Body::Text(text)) => Content::Text(text),
+            Some(Body::Page) | None => page(),
+        };
         let answer = OwnAnswer {
-            facts: Facts { status, reason: failure.reason(), request_id: core.request_ids.text(self.number) },
-            page: page_for(&listener.error_pages, status, &self.head[self.head_start..]),
+            facts: Facts { status, reason: failure.reason(), request_id: &self.request_id(core) },
+            content,
+            edits: edits.as_deref().map(|edits| &edits.response),
             persistence: self.persistence,
             methods_refused: &listener.rules.methods_refused,
             with_body: self.method != Method::Head,

@@ -5,6 +5,7 @@ use corelane_semantics::request_framing;
 
 use super::options::CONNECTION_OPTIONS_MAX;
 use super::*;
+use crate::snapshot::HostPolicy;
 
 const ALL: ForwardedFields = ForwardedFields { x_forwarded: true, forwarded: true, via: true };
 const NONE: ForwardedFields = ForwardedFields { x_forwarded: false, forwarded: false, via: false };
@@ -31,8 +32,9 @@ fn send(received: &str, forwarded: ForwardedFields, trusted: bool, host_policy: 
         client: &client,
         trusted,
         forwarded,
-        host_policy,
+        set_host: host_policy.set(),
         path: head.path.bytes(bytes),
+        edits: None,
         max_forwards: None,
         upgrades: &["websocket".into()],
         drops_underscores: true,
@@ -160,7 +162,8 @@ fn answer(received: &str, framing: BodyFraming, persistence: Persistence) -> Str
     parse_response(bytes, &HeadLimits::default(), &mut head).unwrap();
     let options = &connection_options(&head.fields, bytes);
     let mut out = Vec::new();
-    DownstreamHead { head: &head, bytes, options, framing, persistence, date: b"today" }.write(&mut out);
+    DownstreamHead { head: &head, bytes, options, framing, persistence, date: b"today", edits: None }
+        .write(&mut out);
     String::from_utf8(out).unwrap()
 }
 

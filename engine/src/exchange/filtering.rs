@@ -1,0 +1,166 @@
+//! RequestFilters and ResponseFilters: what the route's chain makes of an exchange, and what it leaves behind.
+
+use std::cell::RefMut;
+use std::time::Duration;
+
+use corelane_filters::{Carry, Chain, Context, Edits, Limits, Outcome, ResponseContext, Verdict};
+use corelane_semantics::{RequestHead, ResponseHead};
+
+use super::Exchange;
+use crate::failure::Failure;
+use crate::heads::ClientAddress;
+use crate::io::{Dial, clock};
+use crate::local::Local;
+use crate::snapshot::Route;
+
+/// What the filters of a request leave for the rest of its exchange.
+#[derive(Default)]
+pub(super) struct Filtered {
+    /// They ran: those of the response do, too.
+    has_run: bool,
+    /// When they did ([`clock::monotonic_ns`]).
+    at_ns: u64,
+    carry: Carry,
+    pub(super) limits: Limits,
+}
+
+/// A request as its filters see it, but for what the exchange knows itself.
+pub(super) struct Filterable<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) bytes: &'a [u8],
+    pub(super) host: &'a [u8],
+    pub(super) canonical_path: &'a [u8],
+    pub(super) forwarded_path: &'a [u8],
+    pub(super) client: &'a ClientAddress,
+    pub(super) trusted: bool,
+    pub(super) request_id: &'a [u8],
+}
+
+impl<S: Dial> Exchange<S> {
+    /// Runs the filters of the request; what they change is in the worker's edits.
+    pub(super) fn filter_request(
+        &mut self,
+        chain: &Chain,
+        route: &Route,
+        request: &Filterable<'_>,
+        edits: &mut Edits,
+    ) -> Result<(), Failure> {
+        let snapshot = self.local.snapshot();
+        let context = Context {
+            head: request.head,
+            bytes: request.bytes,
+            host: request.host,
+            path: request.canonical_path,
+            forwarded_path: request.forwarded_path,
+            captures: &[],
+            client: request.client.ip(),
+            peer: request.client.ip(),
+            trusted: request.trusted,
+            tls: None,
+            request_id: request.request_id,
+            listener: &snapshot.listeners[self.listener].name,
+            route: &route.name,
+            upstream: &snapshot.upstreams[route.upstream].name,
+            now_ns: clock::monotonic_ns(),
+            purpose: corelane_filters::Purpose::Serve,
+        };
+        let verdict = chain.request(&context, edits);
+        let (carry, limits) = (edits.take_carry(), *edits.limits());
+        self.filtered = Filtered { has_run: true, at_ns: context.now_ns, carry, limits };
+        self.count_filters(edits);
+        if let Some(bytes_max) = limits.request_body_bytes_max
+            && (self.body_bytes_max == 0 || bytes_max < self.body_bytes_max)
+        {
+            self.body_bytes_max = bytes_max;
+        }
+        match (verdict, edits.answer()) {
+            (Verdict::Answer, Some(answer)) => Err(Failure::Filter(answer.status, answer.reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the filters of an upstream's response, if those of its request ran.
+    pub(super) fn filter_response<'a>(
+        &self,
+        local: &'a Local<S>,
+        head: &ResponseHead,
+        bytes: &[u8],
+    ) -> Option<RefMut<'a, Edits>> {
+        self.run_response_filters(local, head, bytes, |chain, context, edits| chain.response(context, edits))
+    }
+
+    /// The same for an answer of Corelane's own.
+    pub(super) fn filter_own_response<'a>(
+        &self,
+        local: &'a Local<S>,
+        failure: Failure,
+    ) -> Option<RefMut<'a, Edits>> {
+        let head = ResponseHead { status: self.status, ..ResponseHead::default() };
+        self.run_response_filters(local, &head, b"", |chain, context, edits| {
+            if !matches!(failure, Failure::Filter(..)) {
+                edits.forget_answer();
+            }
+            chain.own_response(context, edits);
+        })
+    }
+
+    fn run_response_filters<'a>(
+        &self,
+        local: &'a Local<S>,
+        head: &ResponseHead,
+        bytes: &[u8],
+        run: impl FnOnce(&Chain, &ResponseContext<'_>, &mut Edits),
+    ) -> Option<RefMut<'a, Edits>> {
+        if !self.filtered.has_run {
+            return None;
+        }
+        let snapshot = local.snapshot();
+        let route = &snapshot.routes[self.route?];
+        let chain = route.chain(self.listener)?;
+        let endpoint = self.endpoint.map(|index| &*snapshot.upstreams[route.upstream].endpoints[index].label);
+        let duration_ns = clock::monotonic_ns().saturating_sub(self.filtered.at_ns);
+        let context = ResponseContext {
+            head,
+            bytes,
+            carry: &self.filtered.carry,
+            endpoint: endpoint.unwrap_or_default(),
+            duration: Duration::from_nanos(duration_ns),
+        };
+        let mut edits = local.edits().borrow_mut();
+        run(chain, &context, &mut edits);
+        self.count_filters(&edits);
+        Some(edits)
+    }
+
+    fn count_filters(&self, edits: &Edits) {
+        let (filters, worker) = (&self.snapshot().filters, self.worker());
+        for event in edits.events() {
+            let counters = filters[event.filter.index()].of(worker);
+            match event.outcome {
+                Outcome::Passed => counters.passed.increment(),
+                Outcome::Acted => counters.acted.increment(),
+                Outcome::Refused => counters.refused.increment(),
+            }
+        }
+    }
+
+    /// Gives back what the filters of the request took; twice is as good as once.
+    pub(super) fn release_filters(&mut self) {
+        if self.filtered.carry.is_empty() {
+            return;
+        }
+        let mut carry = std::mem::take(&mut self.filtered.carry);
+        let route = self.route.map(|route| &self.snapshot().routes[route]);
+        if let Some(chain) = route.and_then(|route| route.chain(self.listener)) {
+            chain.finish(&mut carry);
+        }
+        self.local.edits().borrow_mut().give_back(carry);
+    }
+}
+
+/// However the exchange ends, its places in limits are free again.
+impl<S: Dial> Drop for Exchange<S> {
+    fn drop(&mut self) {
+        self.release_filters();
+    }
+}
