@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelane_balancer::{Picker, PolicyKind};
+use corelane_routing::{Request, Scratch};
 
 use crate::command::Event;
 use crate::event::EventSender;
@@ -21,6 +22,8 @@ pub(crate) struct Local<S> {
     snapshot: Arc<Snapshot>,
     upstreams: Vec<LocalUpstream<S>>,
     log_names: LogNames,
+    /// What the router's regexes need.
+    routing: RefCell<Scratch>,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
     retire: Option<EventSender>,
@@ -40,6 +43,7 @@ impl<S: Dial> Local<S> {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
             log_names: LogNames::default(),
+            routing: RefCell::default(),
             worker,
             retire: None,
         }
@@ -65,7 +69,8 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         let log_names = LogNames::new(&snapshot);
-        Self { snapshot, upstreams, log_names, worker, retire: Some(events) }
+        let routing = RefCell::new(snapshot.router.scratch());
+        Self { snapshot, upstreams, log_names, routing, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -92,12 +97,18 @@ impl<S: Dial> Local<S> {
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
-        Self { snapshot, upstreams: Vec::new(), log_names, worker, retire: None }
+        let routing = RefCell::default();
+        Self { snapshot, upstreams: Vec::new(), log_names, routing, worker, retire: None }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The route of a request, if any.
+    pub(crate) fn route(&self, request: &Request<'_>) -> Option<usize> {
+        self.snapshot.router.route(request, &mut self.routing.borrow_mut())
     }
 
     /// What the access log calls the snapshot's parts.

@@ -57,11 +57,8 @@ impl Conditions {
 
     /// Those on values with a name, and where these stand.
     pub(crate) fn placed(&self) -> impl Iterator<Item = (Place, &Condition)> {
-        let places = [
-            (Place::Header, &self.headers),
-            (Place::Query, &self.queries),
-            (Place::Cookie, &self.cookies),
-        ];
+        let places =
+            [(Place::Header, &self.headers), (Place::Query, &self.queries), (Place::Cookie, &self.cookies)];
         places.into_iter().flat_map(|(place, all)| all.iter().map(move |it| (place, it)))
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::pattern::{Case, Pattern};
 use crate::PatternError;
+use crate::pattern::{Case, Pattern};
 
 /// A host that a route matches, lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -174,7 +174,11 @@ mod tests {
         ] {
             let pattern = HostPattern::parse(text).expect(text);
             assert_eq!(pattern.to_string(), shown, "{text}");
-            assert_eq!(HostPattern::parse(shown), Ok(pattern.clone()), "what is shown is read back the same: {text}");
+            assert_eq!(
+                HostPattern::parse(shown),
+                Ok(pattern.clone()),
+                "what is shown is read back the same: {text}"
+            );
         }
         assert_eq!(HostPattern::parse("*.A.b"), Ok(HostPattern::Wildcard("a.b".into())));
         assert_eq!(HostPattern::parse("A.b"), Ok(HostPattern::Exact("a.b".into())));

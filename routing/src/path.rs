@@ -4,8 +4,8 @@ use std::fmt;
 
 use corelane_semantics::{PathBuffers, PathError, PathPolicies, PathPolicy};
 
-use crate::pattern::{Case, Pattern};
 use crate::PatternError;
+use crate::pattern::{Case, Pattern};
 
 /// A path that a route matches, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

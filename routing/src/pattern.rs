@@ -54,8 +54,7 @@ impl Pattern {
         if text.len() > TEXT_BYTES_MAX {
             return Err(PatternError::RegexTooLarge);
         }
-        let syntax =
-            syntax::Config::new().unicode(false).utf8(false).case_insensitive(case == Case::Ignored);
+        let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(case == Case::Ignored);
         let hir = syntax::parse_with(text, &syntax).map_err(|error| syntax_error(&error))?;
         let config = Config::new()
             .utf8_empty(false)
@@ -99,12 +98,7 @@ impl Pattern {
     }
 
     /// Where the groups are, a start and an end for each, the whole match first. Whether there is a match.
-    pub(crate) fn capture(
-        &self,
-        text: &[u8],
-        cache: &mut Cache,
-        slots: &mut [Option<NonMaxUsize>],
-    ) -> bool {
+    pub(crate) fn capture(&self, text: &[u8], cache: &mut Cache, slots: &mut [Option<NonMaxUsize>]) -> bool {
         self.regex.search_slots_with(cache, &Input::new(text), slots).is_some()
     }
 
@@ -213,7 +207,10 @@ mod tests {
     fn refuses_what_is_no_regex_or_too_large() {
         let refused = |text: &str| Pattern::new(text, Case::Sensitive).expect_err(text).to_string();
         assert_eq!(refused("^/a("), "not a regex: unclosed group, at character 4");
-        assert_eq!(refused("(?=a)"), "not a regex: look-around, including look-ahead and look-behind, is not supported, at character 1");
+        assert_eq!(
+            refused("(?=a)"),
+            "not a regex: look-around, including look-ahead and look-behind, is not supported, at character 1"
+        );
         assert!(refused("\\pL").starts_with("not a regex: Unicode"), "{}", refused("\\pL"));
         assert_eq!(Pattern::new("", Case::Sensitive), Err(PatternError::RegexEmpty));
         for text in ["(a{1000}){1000}", "[a-z]{1,60000}", &"a".repeat(5000)] {

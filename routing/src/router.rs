@@ -239,8 +239,8 @@ fn number(index: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::conditions::{Condition, Test};
-    use crate::pattern::{Case, Pattern};
     use crate::fixtures::{get, head, routed};
+    use crate::pattern::{Case, Pattern};
 
     fn rule(listeners: &[usize], hosts: &[&str], path: PathPattern) -> Rule {
         let hosts = hosts.iter().map(|host| HostPattern::parse(host).expect("a valid host")).collect();
@@ -467,11 +467,14 @@ mod tests {
     #[test]
     fn many_rules_of_one_path_are_found_by_their_values() {
         let condition = |n: usize| match n % 3 {
-            0 => Conditions { headers: vec![exact_value("X-Tenant", &n.to_string())], ..Conditions::default() },
+            0 => {
+                Conditions { headers: vec![exact_value("X-Tenant", &n.to_string())], ..Conditions::default() }
+            }
             1 => Conditions { queries: vec![exact_value("t", &n.to_string())], ..Conditions::default() },
             _ => Conditions { cookies: vec![exact_value("t", &n.to_string())], ..Conditions::default() },
         };
-        let rules: Vec<Rule> = (0..999).map(|n| with(condition(n))).chain([with(Conditions::default())]).collect();
+        let rules: Vec<Rule> =
+            (0..999).map(|n| with(condition(n))).chain([with(Conditions::default())]).collect();
         let router = Router::build(&rules, 1).expect("no conflict");
         let scratch = &mut router.scratch();
         for n in 0..999 {

@@ -72,28 +72,29 @@ impl Asked {
 
     /// The route that the documented precedence says.
     fn expected(&self, rules: &[Rule]) -> Option<usize> {
-        let ranked = rules.iter().enumerate().filter(|(_, rule)| self.matches(rule)).filter_map(|(at, rule)| {
-            let host = match &rule.hosts[..] {
-                [] => Some((3, Reverse(0))),
-                hosts => hosts.iter().filter_map(|pattern| host_rank(pattern, &self.host)).min(),
-            }?;
-            let path = match &rule.path {
-                PathPattern::Exact(_) => (0, Reverse(0)),
-                PathPattern::Regex(_) => (1, Reverse(0)),
-                PathPattern::Prefix(prefix) if &**prefix == "/" => (3, Reverse(0)),
-                PathPattern::Prefix(prefix) => (2, Reverse(prefix.len())),
-            };
-            let it = &rule.conditions;
-            let named = (
-                it.methods.is_empty(),
-                Reverse(it.headers.len()),
-                Reverse(it.queries.len()),
-                Reverse(it.cookies.len()),
-                it.clients.is_empty(),
-                it.tls.is_none(),
-            );
-            Some(((Reverse(rule.priority), host, path, named), at))
-        });
+        let ranked =
+            rules.iter().enumerate().filter(|(_, rule)| self.matches(rule)).filter_map(|(at, rule)| {
+                let host = match &rule.hosts[..] {
+                    [] => Some((3, Reverse(0))),
+                    hosts => hosts.iter().filter_map(|pattern| host_rank(pattern, &self.host)).min(),
+                }?;
+                let path = match &rule.path {
+                    PathPattern::Exact(_) => (0, Reverse(0)),
+                    PathPattern::Regex(_) => (1, Reverse(0)),
+                    PathPattern::Prefix(prefix) if &**prefix == "/" => (3, Reverse(0)),
+                    PathPattern::Prefix(prefix) => (2, Reverse(prefix.len())),
+                };
+                let it = &rule.conditions;
+                let named = (
+                    it.methods.is_empty(),
+                    Reverse(it.headers.len()),
+                    Reverse(it.queries.len()),
+                    Reverse(it.cookies.len()),
+                    it.clients.is_empty(),
+                    it.tls.is_none(),
+                );
+                Some(((Reverse(rule.priority), host, path, named), at))
+            });
         ranked.min().map(|(_, at)| at)
     }
 }
@@ -256,7 +257,13 @@ fn rule() -> impl Strategy<Value = Rule> {
     let conditions = prop_oneof![Just(Conditions::default()), conditions()];
     let priority = prop_oneof![9 => Just(0), 1 => -1..2];
     (vec(0..LISTENERS, 1..3), vec(host_pattern(), 0..3), path_pattern(), conditions, priority).prop_map(
-        |(listeners, hosts, path, conditions, priority)| Rule { listeners, hosts, path, conditions, priority },
+        |(listeners, hosts, path, conditions, priority)| Rule {
+            listeners,
+            hosts,
+            path,
+            conditions,
+            priority,
+        },
     )
 }
 
