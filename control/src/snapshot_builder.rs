@@ -108,6 +108,7 @@ fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
         host: it.host.clone(),
         body_bytes_max: it.body_bytes_max,
         upgrades: it.upgrades.clone(),
+        captures: vec![],
         chains: Arc::default(),
         counters: registry.routes.of(it.name.clone(), serial),
     }

@@ -18,7 +18,7 @@ use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
-pub(crate) use self::client::ClientAddress;
+pub(crate) use self::client::{ClientAddress, Sender};
 pub(crate) use self::options::{ConnectionOptions, connection_options};
 use crate::snapshot::ForwardedFields;
 

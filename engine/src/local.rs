@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use corelane_balancer::{Picker, PolicyKind};
 use corelane_filters::Edits;
+use corelane_routing::{Request, Scratch};
+use corelane_semantics::Span;
 
 use crate::command::Event;
 use crate::event::EventSender;
@@ -14,7 +16,7 @@ use crate::io::{Dial, clock};
 use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
-use crate::snapshot::{Address, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
+use crate::snapshot::{Address, CAPTURES_MAX, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -24,6 +26,8 @@ pub(crate) struct Local<S> {
     log_names: LogNames,
     /// What the filters of a request, or of a response, write into; used within a step.
     edits: RefCell<Edits>,
+    /// What the router's regexes need.
+    routing: RefCell<Scratch>,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
     retire: Option<EventSender>,
@@ -44,6 +48,7 @@ impl<S: Dial> Local<S> {
             upstreams: Vec::new(),
             log_names: LogNames::default(),
             edits: RefCell::default(),
+            routing: RefCell::default(),
             worker,
             retire: None,
         }
@@ -69,8 +74,8 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         let log_names = LogNames::new(&snapshot);
-        let edits = RefCell::default();
-        Self { snapshot, upstreams, log_names, edits, worker, retire: Some(events) }
+        let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
+        Self { snapshot, upstreams, log_names, edits, routing, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -101,12 +106,37 @@ impl<S: Dial> Local<S> {
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
-        Self { snapshot, upstreams: Vec::new(), log_names, edits: RefCell::default(), worker, retire: None }
+        let (routing, edits) = (RefCell::default(), RefCell::default());
+        Self { snapshot, upstreams: Vec::new(), log_names, edits, routing, worker, retire: None }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The route of a request, if any.
+    pub(crate) fn route(&self, request: &Request<'_>) -> Option<usize> {
+        self.snapshot.router.route(request, &mut self.routing.borrow_mut())
+    }
+
+    /// What the groups of a route's path have of a path, for its filters; how many they are.
+    pub(crate) fn captures(
+        &self,
+        route: usize,
+        path: &[u8],
+        found: &mut [Option<Span>; CAPTURES_MAX],
+    ) -> usize {
+        let groups = &self.snapshot.routes[route].captures;
+        if groups.is_empty() {
+            return 0;
+        }
+        let mut scratch = self.routing.borrow_mut();
+        let captures = self.snapshot.router.captures(route, path, &mut scratch);
+        for (found, &group) in found.iter_mut().zip(groups) {
+            *found = captures.get(group).map(|range| Span::new(range.start, range.end));
+        }
+        groups.len().min(CAPTURES_MAX)
     }
 
     /// What the access log calls the snapshot's parts.

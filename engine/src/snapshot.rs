@@ -251,11 +251,16 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Protocols that a client may switch to, in lower case. Default `websocket`.
     pub upgrades: Vec<Box<str>>,
+    /// The groups of its path's regex that its filters may ask for, by number; at most [`CAPTURES_MAX`].
+    pub captures: Vec<usize>,
     /// The filters of its requests: one chain for each listener, or one for all of them; none is an empty one.
     pub chains: Arc<[Chain]>,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }
+
+/// Named groups of a route's path at most.
+pub const CAPTURES_MAX: usize = 16;
 
 impl Route {
     /// The filters of requests that come in by a listener; `None` if there are none.

@@ -204,6 +204,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             host: HostPolicy::Preserve,
             body_bytes_max: 1 << 20,
             upgrades: vec![],
+            captures: vec![],
             chains: Arc::default(),
             counters: PerWorker::new(1),
         }],

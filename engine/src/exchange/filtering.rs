@@ -8,10 +8,10 @@ use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::Exchange;
 use crate::failure::Failure;
-use crate::heads::ClientAddress;
+use crate::heads::{ClientAddress, Sender};
 use crate::io::{Dial, clock};
 use crate::local::Local;
-use crate::snapshot::Route;
+use crate::snapshot::{CAPTURES_MAX, Route};
 
 /// What the filters of a request leave for the rest of its exchange.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub(super) struct Filterable<'a> {
     pub(super) canonical_path: &'a [u8],
     pub(super) forwarded_path: &'a [u8],
     pub(super) client: &'a ClientAddress,
-    pub(super) trusted: bool,
+    pub(super) sender: Sender,
     pub(super) request_id: &'a [u8],
 }
 
@@ -46,16 +46,19 @@ impl<S: Dial> Exchange<S> {
         edits: &mut Edits,
     ) -> Result<(), Failure> {
         let snapshot = self.local.snapshot();
+        let mut captures = [None; CAPTURES_MAX];
+        let found =
+            self.route.map_or(0, |route| self.local.captures(route, request.canonical_path, &mut captures));
         let context = Context {
             head: request.head,
             bytes: request.bytes,
             host: request.host,
             path: request.canonical_path,
             forwarded_path: request.forwarded_path,
-            captures: &[],
-            client: request.client.ip(),
+            captures: &captures[..found],
+            client: request.sender.client,
             peer: request.client.ip(),
-            trusted: request.trusted,
+            trusted: request.sender.is_trusted,
             tls: None,
             request_id: request.request_id,
             listener: &snapshot.listeners[self.listener].name,
