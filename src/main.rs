@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use corelane_control::config::Loaded;
 use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
@@ -52,7 +53,7 @@ fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.
 fn check(file: &Path) -> ExitCode {
     match corelane_control::check(&ConfigSource::File(file.to_owned())) {
-        Ok(config) => {
+        Ok(Loaded { config, files }) => {
             println!(
                 "OK: {} ({}, {}, {})",
                 file.display(),
@@ -60,6 +61,9 @@ fn check(file: &Path) -> ExitCode {
                 count(config.routes.len(), "route"),
                 count(config.upstreams.len(), "upstream")
             );
+            for file in files.iter().skip(1) {
+                println!("includes {file}");
+            }
             print!("{}", MemoryBound::of(&config));
             ExitCode::SUCCESS
         }

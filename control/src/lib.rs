@@ -52,8 +52,8 @@ pub use supervisor::run;
 /// # Errors
 ///
 /// Every error, one line each.
-pub fn check(source: &ConfigSource) -> Result<config::Config, String> {
-    let config = source.load().map_err(|errors| errors.to_string())?;
-    snapshot_builder::router(&config).map_err(|lines| lines.join("\n"))?;
-    Ok(config)
+pub fn check(source: &ConfigSource) -> Result<config::Loaded, String> {
+    let loaded = source.load().map_err(|errors| errors.to_string())?;
+    snapshot_builder::router(&loaded.config).map_err(|lines| lines.join("\n"))?;
+    Ok(loaded)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::{self, Config, ConfigErrors};
+use crate::config::{self, ConfigErrors, Loaded};
 
 /// How to run.
 pub struct RunOptions {
@@ -35,10 +35,13 @@ impl ConfigSource {
     /// # Errors
     ///
     /// Every error in it.
-    pub fn load(&self) -> Result<Config, ConfigErrors> {
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         match self {
             Self::File(path) => config::load(path),
-            Self::Text { name, text } => config::parse(name, text),
+            Self::Text { name, text } => {
+                let config = config::parse(name, text)?;
+                Ok(Loaded { config, files: Vec::new() })
+            }
         }
     }
 }

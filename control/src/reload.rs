@@ -69,7 +69,7 @@ impl Supervisor {
         let start = Instant::now();
         let old = self.config.clone();
         let result = match self.options.source.load() {
-            Ok(config) => self.apply(config).await,
+            Ok(loaded) => self.apply(loaded.config).await,
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
         };
         let took = start.elapsed().as_millis();

@@ -45,7 +45,7 @@ use crate::status::{Phase, Status};
 ///
 /// When it cannot start, or when every worker has died. The text says why, one line for each reason.
 pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
-    let config = options.source.load()?;
+    let config = options.source.load()?.config;
     let probe = probe(match config.process.driver {
         DriverChoice::Auto => DriverRequest::Auto,
         DriverChoice::IoUring => DriverRequest::IoUring,

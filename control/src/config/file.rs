@@ -5,27 +5,33 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::error::{ConfigErrors, Position};
-use super::lines::Lines;
-
 /// The largest file. A guess: a hundred thousand routes fit.
 pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
 
-/// The text of a file, or why there is none.
-pub(super) fn read(name: &str, path: &Path) -> Result<String, ConfigErrors> {
-    let failed = |error: std::io::Error| ConfigErrors::whole_file(name, format!("cannot be read: {error}"));
+/// Why there is no text.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// For a reason that has no place in it.
+    Whole(String),
+    /// It is no text from the end of `before` on.
+    At { before: String, message: String },
+}
+
+/// The text of a file.
+pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
+    let failed = |error: std::io::Error| Unreadable::Whole(format!("cannot be read: {error}"));
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
-        return Err(ConfigErrors::whole_file(name, "is a directory; name the file in it".to_owned()));
+        return Err(Unreadable::Whole("is a directory; name the file in it".to_owned()));
     }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a full file from one that is too large, and /dev/zero ends too.
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > FILE_BYTES_MAX {
         let message = format!("is too large; a configuration has at most {} MiB", FILE_BYTES_MAX >> 20);
-        return Err(ConfigErrors::whole_file(name, message));
+        return Err(Unreadable::Whole(message));
     }
-    String::from_utf8(bytes).map_err(|error| not_utf8(name, &error))
+    String::from_utf8(bytes).map_err(|error| not_utf8(&error))
 }
 
 /// The bytes of a file that the configuration names; any, but not one more than `bytes_max`.
@@ -44,13 +50,12 @@ pub(super) fn read_regular(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Str
     Ok(bytes)
 }
 
-fn not_utf8(name: &str, error: &std::string::FromUtf8Error) -> ConfigErrors {
+fn not_utf8(error: &std::string::FromUtf8Error) -> Unreadable {
     let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let message = "is UTF-16; a configuration is UTF-8 text".to_owned();
-        return ConfigErrors::at(name, Position { line: 1, column: 1 }, message);
+        return Unreadable::At { before: String::new(), message };
     }
-    let before = std::str::from_utf8(&bytes[..at]).unwrap_or_default();
-    let message = format!("byte 0x{:02x} is not UTF-8 text", bytes[at]);
-    ConfigErrors::at(name, Lines::new(before).position(at), message)
+    let before = std::str::from_utf8(&bytes[..at]).unwrap_or_default().to_owned();
+    Unreadable::At { before, message: format!("byte 0x{:02x} is not UTF-8 text", bytes[at]) }
 }

@@ -4,21 +4,22 @@ use super::error::Position;
 
 /// A text and where its lines begin.
 #[derive(Debug)]
-pub(super) struct Lines<'t> {
-    text: &'t str,
+pub(super) struct Lines {
+    text: String,
     starts: Vec<usize>,
 }
 
-impl<'t> Lines<'t> {
+impl Lines {
     /// Indexes a text; a line ends at its line feed.
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: String) -> Self {
         let feeds = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(feeds).collect() }
+        let starts = std::iter::once(0).chain(feeds).collect();
+        Self { text, starts }
     }
 
     /// The text.
-    pub(super) fn text(&self) -> &'t str {
-        self.text
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The line that an offset is on, from 0.
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn counts_characters_and_not_bytes() {
-        let lines = Lines::new("é = \"ü\" x\r\nb\n");
+        let lines = Lines::new("é = \"ü\" x\r\nb\n".to_owned());
         assert_eq!(lines.position(0), Position { line: 1, column: 1 });
         assert_eq!(lines.position("é = \"ü\" ".len()), Position { line: 1, column: 9 });
         assert_eq!(lines.position("é = \"ü\" x\r\n".len()), Position { line: 2, column: 1 });
@@ -51,12 +52,12 @@ mod tests {
 
     #[test]
     fn clamps_to_the_end() {
-        assert_eq!(Lines::new("").position(7), Position { line: 1, column: 1 });
-        assert_eq!(Lines::new("a\n").position(7), Position { line: 2, column: 1 });
+        assert_eq!(Lines::new("".to_owned()).position(7), Position { line: 1, column: 1 });
+        assert_eq!(Lines::new("a\n".to_owned()).position(7), Position { line: 2, column: 1 });
     }
 
     #[test]
     fn leaves_out_the_byte_order_mark() {
-        assert_eq!(Lines::new("\u{feff}ab").position(4), Position { line: 1, column: 2 });
+        assert_eq!(Lines::new("\u{feff}ab".to_owned()).position(4), Position { line: 1, column: 2 });
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use super::tree::{Spanned, Table, Value};
 
+use super::format::toml;
 use super::reference::{Key, KeyDefault, Section, reference};
 use super::report::{Report, Reported};
 use super::value::{self, Parsed};
@@ -17,7 +17,7 @@ pub(super) struct Reader<'a> {
     /// The table's own name, in a section of named ones.
     name: Option<&'a str>,
     /// `None`: the section is absent and every key has its default.
-    table: Option<&'a DeTable<'a>>,
+    table: Option<&'a Table>,
     start: usize,
     /// Keys that are there under a wrong name: that they are absent is told already.
     misspelt: Vec<&'static str>,
@@ -40,12 +40,7 @@ pub(super) enum ItemFault {
 
 impl<'a> Reader<'a> {
     /// Opens a table and reports its unknown keys; `start` is where an absent key is reported.
-    pub(super) fn new(
-        section: Section,
-        table: &'a DeTable<'a>,
-        start: usize,
-        report: &'a Report<'a>,
-    ) -> Self {
+    pub(super) fn new(section: Section, table: &'a Table, start: usize, report: &'a Report<'a>) -> Self {
         Self { section, name: None, table: Some(table), start, misspelt: Vec::new(), report }.refuse_unknown()
     }
 
@@ -53,7 +48,7 @@ impl<'a> Reader<'a> {
     pub(super) fn named(
         section: Section,
         name: &'a str,
-        (table, start): (&'a DeTable<'a>, usize),
+        (table, start): (&'a Table, usize),
         report: &'a Report<'a>,
     ) -> Self {
         let (name, table) = (Some(name), Some(table));
@@ -99,7 +94,7 @@ impl<'a> Reader<'a> {
     pub(super) fn optional<T>(
         &self,
         key: &str,
-        parse: impl FnOnce(&'a DeValue<'a>) -> Parsed<T>,
+        parse: impl FnOnce(&'a Value) -> Parsed<T>,
     ) -> Result<Option<T>, Reported> {
         match self.entry(key) {
             None => Ok(None),
@@ -111,7 +106,7 @@ impl<'a> Reader<'a> {
     pub(super) fn or_default<T>(
         &self,
         key: &str,
-        parse: impl Fn(&DeValue<'_>) -> Parsed<T>,
+        parse: impl Fn(&Value) -> Parsed<T>,
     ) -> Result<T, Reported> {
         if let Some(value) = self.entry(key) {
             return self.parsed(key, value, parse);
@@ -119,15 +114,15 @@ impl<'a> Reader<'a> {
         let KeyDefault::Value(text) = self.known(key).default else {
             unreachable!("{key} has no default value");
         };
-        let default = DeValue::parse(text).expect("the reference's defaults are TOML");
-        Ok(parse(default.get_ref()).expect("the reference's defaults are allowed"))
+        let default = toml::value_of(text).expect("the reference's defaults are TOML");
+        Ok(parse(&default).expect("the reference's defaults are allowed"))
     }
 
     /// A key that may not be absent.
     pub(super) fn required<T>(
         &self,
         key: &str,
-        parse: impl FnOnce(&'a DeValue<'a>) -> Parsed<T>,
+        parse: impl FnOnce(&'a Value) -> Parsed<T>,
     ) -> Result<T, Reported> {
         match self.entry(key) {
             Some(value) => self.parsed(key, value, parse),
@@ -141,7 +136,7 @@ impl<'a> Reader<'a> {
         key: &str,
         noun: &str,
         shown: impl Fn(&T) -> String,
-        parse: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, ItemFault>,
+        parse: impl Fn(&'a Spanned<Value>) -> Result<T, ItemFault>,
     ) -> Result<Option<Vec<T>>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(None) };
         let items = self.any_items(key, noun, shown, parse)?;
@@ -164,10 +159,10 @@ impl<'a> Reader<'a> {
         key: &str,
         noun: &str,
         shown: impl Fn(&T) -> String,
-        parse: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, ItemFault>,
+        parse: impl Fn(&'a Spanned<Value>) -> Result<T, ItemFault>,
     ) -> Result<Vec<T>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(Vec::new()) };
-        let DeValue::Array(items) = value.get_ref() else {
+        let Value::Array(items) = value.get_ref() else {
             let expected = format!("a list, e.g. {}", self.known(key).example);
             let message = value::wrong_kind(value.get_ref(), &expected);
             return Err(self.report.wrong(value.span().start, format!("{key} {message}")));
@@ -182,6 +177,10 @@ impl<'a> Reader<'a> {
             });
             match parsed {
                 Ok(value) => read.push(value),
+                Err(ItemFault::Wrong(text)) => {
+                    let message = format!("{noun} {text}");
+                    failed = Some(self.report.wrong_value(item.span().start, self.known(key), message));
+                }
                 Err(fault) => failed = Some(self.tell(item.span().start, noun, fault)),
             }
         }
@@ -214,10 +213,10 @@ impl<'a> Reader<'a> {
     pub(super) fn table(&self, key: &str, section: Section) -> Result<Option<Reader<'a>>, Reported> {
         let Some(value) = self.entry(key) else { return Ok(None) };
         let message = match value.get_ref() {
-            DeValue::Table(table) => {
+            Value::Table(table) => {
                 return Ok(Some(Reader::new(section, table, value.span().start, self.report)));
             }
-            DeValue::String(text) if section == Section::Path && text.starts_with('/') => {
+            Value::String(text) if section == Section::Path && text.starts_with('/') => {
                 format!("{0} is a string; write {{ prefix = {0} }} or {{ exact = {0} }}", show::quoted(text))
             }
             other => value::wrong_kind(other, &format!("a table, e.g. {}", self.known(key).example)),
@@ -245,7 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown(mut self) -> Self {
-        for key in self.table.into_iter().flat_map(DeTable::keys) {
+        for key in self.table.into_iter().flat_map(Table::keys) {
             let name: &str = key.get_ref();
             if self.section.keys().any(|known| known.name == name) {
                 continue;
@@ -278,13 +277,15 @@ impl<'a> Reader<'a> {
     fn parsed<T>(
         &self,
         key: &str,
-        value: &'a Spanned<DeValue<'a>>,
-        parse: impl FnOnce(&'a DeValue<'a>) -> Parsed<T>,
+        value: &'a Spanned<Value>,
+        parse: impl FnOnce(&'a Value) -> Parsed<T>,
     ) -> Result<T, Reported> {
-        parse(value.get_ref()).map_err(|text| self.report.wrong(value.span().start, format!("{key} {text}")))
+        let wrong =
+            |text| self.report.wrong_value(value.span().start, self.known(key), format!("{key} {text}"));
+        parse(value.get_ref()).map_err(wrong)
     }
 
-    fn entry(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    fn entry(&self, key: &str) -> Option<&'a Spanned<Value>> {
         debug_assert_eq!(self.known(key).name, key);
         self.table?.get(key)
     }

@@ -88,6 +88,16 @@ impl Section {
         }
     }
 
+    /// Whether it is written as `[[name]]`, any number of times.
+    pub fn is_list(self) -> bool {
+        self.title().starts_with("[[")
+    }
+
+    /// Whether it is a table of named tables, `[name.NAME]`.
+    pub fn is_named(self) -> bool {
+        self.title().ends_with(".NAME]")
+    }
+
     /// Its keys.
     pub fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         reference().filter(move |key| key.section == self)

@@ -1,11 +1,11 @@
-//! Collects the errors of one file, so that all of them are told at once.
+//! Collects the errors of all files, so that all of them are told at once.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::path::Path;
 
 use super::error::{ConfigError, ConfigErrors};
-use super::lines::Lines;
-use super::syntax::Syntax;
+use super::reference::Key;
+use super::sources::{Mark, Sources};
 
 /// Proof that an error was reported: whoever holds it need not say anything more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,9 @@ pub(super) struct Reported;
 /// only follows from something being absent, since it may be there and not have been understood.
 #[derive(Debug)]
 pub(super) struct Report<'t> {
-    lines: &'t Lines<'t>,
+    sources: &'t Sources,
     found: RefCell<Vec<(usize, String)>>,
     surplus: Cell<usize>,
-    spoilt_lines: HashSet<usize>,
-    spoilt_from: usize,
     complete: bool,
 }
 
@@ -33,29 +31,37 @@ const FOUND_MAX: usize = 1000;
 const SHOWN_MAX: usize = 100;
 
 impl<'t> Report<'t> {
-    /// A report that starts with the syntax errors.
-    pub(super) fn new(lines: &'t Lines<'t>, syntax: Syntax) -> Self {
-        let spoilt_lines = syntax.errors.iter().map(|(offset, _)| lines.line(*offset)).collect();
-        let report = Self {
-            lines,
-            found: RefCell::default(),
-            surplus: Cell::new(0),
-            spoilt_lines,
-            spoilt_from: syntax.spoilt_from,
-            complete: syntax.complete,
-        };
-        for (offset, message) in syntax.errors {
+    /// A report that starts with the syntax errors and what else was found while reading. `complete`: nothing was left out.
+    pub(super) fn new(sources: &'t Sources, errors: Vec<(usize, String)>, complete: bool) -> Self {
+        let complete = complete && sources.are_complete();
+        let report = Self { sources, found: RefCell::default(), surplus: Cell::new(0), complete };
+        for (offset, message) in sources.syntax_errors() {
             report.push(offset, message);
+        }
+        for (offset, message) in errors {
+            if !sources.is_spoilt(offset) {
+                report.push(offset, message);
+            }
         }
         report
     }
 
-    /// Something that stands in the file is wrong.
+    /// Something that stands in a file is wrong.
     pub(super) fn wrong(&self, offset: usize, message: String) -> Reported {
-        if offset < self.spoilt_from && !self.spoilt_lines.contains(&self.lines.line(offset)) {
-            self.push(offset, message);
-        }
-        Reported
+        self.judge(offset, |from| match from {
+            Some(from) => format!("the value of {from} is not allowed here"),
+            None => message,
+        })
+    }
+
+    /// The same for a key's value, which is not shown if it may be secret.
+    pub(super) fn wrong_value(&self, offset: usize, key: &Key, message: String) -> Reported {
+        self.judge(offset, |from| match from {
+            Some(from) => {
+                format!("the value of {from} is not allowed for {}; allowed: {}", key.name, key.allowed)
+            }
+            None => message,
+        })
     }
 
     /// Something is missing, or wrong because of something that is missing.
@@ -63,14 +69,19 @@ impl<'t> Report<'t> {
         if self.complete { self.wrong(offset, message) } else { Reported }
     }
 
-    /// The line of an offset, to point at it in a message; from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.lines.line(offset) + 1
+    /// The line of an offset, to point at it in a message behind the word "line"; from 1, with the file if there are
+    /// several.
+    pub(super) fn line(&self, offset: usize) -> String {
+        self.sources.line(offset)
     }
 
-    /// The errors, the first of the file first; `None` when there are none.
-    pub(super) fn finish(self, file: &str) -> Option<ConfigErrors> {
-        let file: std::sync::Arc<str> = file.into();
+    /// Where the relative paths begin that stand at an offset.
+    pub(super) fn folder(&self, offset: usize) -> &'t Path {
+        self.sources.folder(offset)
+    }
+
+    /// The errors, the first of the first file first; `None` when there are none.
+    pub(super) fn finish(self) -> Option<ConfigErrors> {
         let mut found = self.found.into_inner();
         found.sort();
         found.dedup();
@@ -78,16 +89,30 @@ impl<'t> Report<'t> {
         found.truncate(SHOWN_MAX);
         let mut errors: Vec<_> = found
             .into_iter()
-            .map(|(offset, message)| ConfigError {
-                file: file.clone(),
-                position: Some(self.lines.position(offset)),
-                message,
+            .map(|(offset, message)| {
+                let (file, position) = self.sources.position(offset);
+                ConfigError { file, position: Some(position), message }
             })
             .collect();
         if left_out > 0 {
+            let (file, _) = self.sources.position(0);
             errors.push(ConfigError { file, position: None, message: format!("{left_out} more errors") });
         }
         ConfigErrors::new(errors)
+    }
+
+    /// Reports what is wrong with what stands at an offset, unless it is guesswork or told; `message` gets the variables
+    /// that the value came from.
+    fn judge(&self, offset: usize, message: impl FnOnce(Option<&str>) -> String) -> Reported {
+        if self.sources.is_spoilt(offset) {
+            return Reported;
+        }
+        match self.sources.marked(offset) {
+            Some(Mark::Told) => {}
+            Some(Mark::Environment(from)) => self.push(offset, message(Some(from))),
+            None => self.push(offset, message(None)),
+        }
+        Reported
     }
 
     fn push(&self, offset: usize, message: String) {

@@ -1,6 +1,6 @@
 //! How values stand in messages: quoted, escaped and cut short.
 
-use toml::de::DeValue;
+use super::tree::Value;
 
 /// Characters of a value that a message shows.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -17,36 +17,38 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A value as in `workers 0`, `workers "x"`; lists and tables are only named.
-pub(super) fn value(value: &DeValue<'_>) -> String {
+pub(super) fn value(value: &Value) -> String {
     match value {
-        DeValue::String(text) => quoted(text),
-        DeValue::Integer(number) => cut(&number.to_string()),
-        DeValue::Float(number) => cut(&number.to_string()),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(_) => "[…]".to_owned(),
-        DeValue::Table(_) => "{…}".to_owned(),
+        Value::Null => "null".to_owned(),
+        Value::String(text) => quoted(text),
+        Value::Integer(number) => cut(&number.to_string()),
+        Value::Float(number) => cut(number),
+        Value::Boolean(value) => value.to_string(),
+        Value::Datetime(time) => time.clone(),
+        Value::Array(_) => "[…]".to_owned(),
+        Value::Table(_) => "{…}".to_owned(),
     }
 }
 
 /// `true is a boolean`, `is a list`
-pub(super) fn subject(item: &DeValue<'_>) -> String {
+pub(super) fn subject(item: &Value) -> String {
     match item {
-        DeValue::Array(_) | DeValue::Table(_) => format!("is {}", kind(item)),
+        Value::Null | Value::Array(_) | Value::Table(_) => format!("is {}", kind(item)),
         _ => format!("{} is {}", value(item), kind(item)),
     }
 }
 
 /// What a value is, with its article.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a decimal number",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        Value::Null => "null",
+        Value::String(_) => "a string",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a decimal number",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a date or time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
     }
 }
 
@@ -67,8 +69,20 @@ pub(super) fn list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     shown.join(", ")
 }
 
+/// A parser's message, which may have more than one line or show the file.
+pub(super) fn on_one_line(message: &str) -> String {
+    cut_at(&message.replace(char::is_control, " "), MESSAGE_CHARS_MAX)
+}
+
+/// Characters of a parser's message.
+const MESSAGE_CHARS_MAX: usize = 300;
+
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+    cut_at(text, SHOWN_CHARS_MAX)
+}
+
+fn cut_at(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text.to_owned(),
     }

@@ -1,63 +1,64 @@
-//! From a TOML value to a plain type, or to what is wrong with it.
+//! From a value to a plain type, or to what is wrong with it.
 //!
 //! A message begins with the value, so that it reads on from the key's name: `weight` + `70000 is out of range; ...`.
 
 use std::ops::RangeInclusive;
 
-use toml::de::DeValue;
-
+use super::tree::Value;
 use super::{duration, show, size, suggest};
 
 /// What a value means, or a message.
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// A string.
-pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Parsed<&'v str> {
+pub(super) fn string(value: &Value) -> Parsed<&str> {
     match value {
-        DeValue::String(text) => Ok(text),
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+        Value::String(text) => Ok(text),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
             let (subject, shown) = (show::subject(value), show::value(value));
             Err(format!("{subject}; a string stands in quotes: \"{shown}\""))
         }
-        DeValue::Array(_) | DeValue::Table(_) => Err(wrong_kind(value, "a string")),
+        Value::Null | Value::Array(_) | Value::Table(_) => Err(wrong_kind(value, "a string")),
     }
 }
 
 /// An integer within bounds.
-pub(super) fn integer(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Parsed<u32> {
+pub(super) fn integer(value: &Value, bounds: RangeInclusive<u32>) -> Parsed<u32> {
     let (first, last) = (bounds.start(), bounds.end());
     let allowed = format!("allowed: {first} to {last}");
+    let within = |number: Result<u32, _>| {
+        let number = number.ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| format!("{} is out of range; {allowed}", show::value(value)))
+    };
     match value {
-        DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
-            .ok()
-            .filter(|number| bounds.contains(number))
-            .ok_or_else(|| format!("{} is out of range; {allowed}", show::value(value))),
-        DeValue::String(text) if is_digits(text) => {
-            Err(format!("{} is a string; write {text} without quotes", show::quoted(text)))
+        Value::Integer(number) => within(u32::from_str_radix(&number.digits, number.radix)),
+        Value::String(text) if text.is_substitution() && is_digits(text) => within(text.parse()),
+        Value::String(text) if is_digits(text) => {
+            Err(format!("{} is a string; write {} without quotes", show::quoted(text), &**text))
         }
         other => Err(format!("{}; {allowed}", show::subject(other))),
     }
 }
 
 /// One of a few names.
-pub(super) fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Parsed<T> {
+pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Parsed<T> {
     let names = || choices.iter().map(|(name, _)| *name);
     let allowed = || names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    let DeValue::String(text) = value else {
+    let Value::String(text) = value else {
         return Err(format!("{}; allowed: {}", show::subject(value), allowed()));
     };
-    choices.iter().find(|(name, _)| name == text).map(|(_, choice)| *choice).ok_or_else(|| {
+    choices.iter().find(|(name, _)| *name == &**text).map(|(_, choice)| *choice).ok_or_else(|| {
         let meant = suggest::did_you_mean(text, names());
         format!("{} is not one of the choices{meant} (allowed: {})", show::quoted(text), allowed())
     })
 }
 
 /// A duration of at least a least one.
-pub(super) fn duration(value: &DeValue<'_>, least: std::time::Duration) -> Parsed<std::time::Duration> {
+pub(super) fn duration(value: &Value, least: std::time::Duration) -> Parsed<std::time::Duration> {
     let parsed = match value {
-        DeValue::String(text) => duration::parse(text)?,
-        DeValue::Integer(_) => return Err(duration::no_unit(&show::value(value))),
-        DeValue::Float(_) => {
+        Value::String(text) => duration::parse(text)?,
+        Value::Integer(_) => return Err(duration::no_unit(&show::value(value))),
+        Value::Float(_) => {
             return Err(format!("{} has no unit; write whole numbers: \"1s500ms\"", show::value(value)));
         }
         other => return Err(wrong_kind(other, "a duration, e.g. \"10s\"")),
@@ -70,10 +71,11 @@ pub(super) fn duration(value: &DeValue<'_>, least: std::time::Duration) -> Parse
 }
 
 /// A number of bytes within bounds.
-pub(super) fn size(value: &DeValue<'_>, bounds: RangeInclusive<usize>) -> Parsed<usize> {
+pub(super) fn size(value: &Value, bounds: RangeInclusive<usize>) -> Parsed<usize> {
     let bytes = match value {
-        DeValue::String(text) => size::parse(text)?,
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        Value::String(text) if text.is_substitution() && is_digits(text) => text.parse().ok(),
+        Value::String(text) => size::parse(text)?,
+        Value::Integer(number) => u64::from_str_radix(&number.digits, number.radix).ok(),
         other => return Err(wrong_kind(other, "a size, e.g. \"16KiB\"")),
     };
     let fitting = bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| bounds.contains(bytes));
@@ -84,7 +86,7 @@ pub(super) fn size(value: &DeValue<'_>, bounds: RangeInclusive<usize>) -> Parsed
 }
 
 /// `x is a list; expected a string`
-pub(super) fn wrong_kind(value: &DeValue<'_>, expected: &str) -> String {
+pub(super) fn wrong_kind(value: &Value, expected: &str) -> String {
     format!("{}; expected {expected}", show::subject(value))
 }
 

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-use toml::de::DeValue;
+use crate::config::tree::{Spanned, Value};
 
 use super::listener::Listeners;
 use crate::config::reader::{ItemFault, Reader};
@@ -25,7 +24,6 @@ type Taken = HashMap<(Option<usize>, StatusPattern), usize>;
 pub(super) fn decode(
     sections: Result<Vec<Reader<'_>>, Reported>,
     listeners: &Listeners<'_>,
-    folder: &Path,
 ) -> Result<Vec<ErrorPage>, Reported> {
     let sections = sections?;
     if let Some(first) = sections.get(PAGES_MAX) {
@@ -33,20 +31,19 @@ pub(super) fn decode(
         return Err(first.report().wrong(first.start(), message));
     }
     let mut taken = Taken::new();
-    super::all(sections.iter().map(|section| error_page(section, listeners, folder, &mut taken)).collect())
+    super::all(sections.iter().map(|section| error_page(section, listeners, &mut taken)).collect())
 }
 
 fn error_page(
     section: &Reader<'_>,
     listeners: &Listeners<'_>,
-    folder: &Path,
     taken: &mut Taken,
 ) -> Result<ErrorPage, Reported> {
     let statuses = section.items("statuses", "status", |(_, pattern)| shown(*pattern), status);
     let statuses = statuses.and_then(|statuses| statuses.ok_or_else(|| section.lacks("statuses")));
     let on = listeners.listed(section);
     let content_type = section.or_default("content_type", content_type);
-    let segments = segments(section, folder);
+    let segments = segments(section);
     let (statuses, on) = (statuses?, on?);
     let distinct = refuse_conflicts(section, &statuses, on.as_deref(), listeners, taken);
     let (content_type, segments) = (content_type?, segments?);
@@ -59,10 +56,10 @@ fn error_page(
 }
 
 /// A status, or a class of them, with its place.
-fn status(item: &Spanned<DeValue<'_>>) -> Result<(usize, StatusPattern), ItemFault> {
+fn status(item: &Spanned<Value>) -> Result<(usize, StatusPattern), ItemFault> {
     let allowed = "400 to 599, \"4xx\" or \"5xx\"";
     let pattern = match item.get_ref() {
-        DeValue::String(text) => match &**text {
+        Value::String(text) => match &**text {
             "4xx" => StatusPattern::Class(4),
             "5xx" => StatusPattern::Class(5),
             text if text.parse::<u16>().is_ok() => StatusPattern::Exact(integer(item.get_ref())?),
@@ -83,7 +80,7 @@ fn status(item: &Spanned<DeValue<'_>>) -> Result<(usize, StatusPattern), ItemFau
     Ok((item.span().start, pattern))
 }
 
-fn integer(value: &DeValue<'_>) -> Parsed<u16> {
+fn integer(value: &Value) -> Parsed<u16> {
     value::integer(value, 400..=599)
         .and_then(|number| u16::try_from(number).map_err(|error| error.to_string()))
 }
@@ -96,7 +93,7 @@ fn shown(pattern: StatusPattern) -> String {
 }
 
 /// RFC 9110 §8.3.1, but for the form of the parameters.
-fn content_type(value: &DeValue<'_>) -> Parsed<String> {
+fn content_type(value: &Value) -> Parsed<String> {
     let text = value::string(value)?;
     let essence = text.split(';').next().unwrap_or_default().trim_end();
     let is_type =
@@ -113,13 +110,14 @@ fn content_type(value: &DeValue<'_>) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-fn segments(section: &Reader<'_>, folder: &Path) -> Result<Vec<PageSegment>, Reported> {
+fn segments(section: &Reader<'_>) -> Result<Vec<PageSegment>, Reported> {
     let one = "; write file = \"...\" or body = \"...\"";
     if section.has("file") && section.has("body") {
         return Err(section
             .report()
             .wrong(section.at("body"), format!("an error page has file or body, not both{one}")));
     }
+    let folder = section.report().folder(section.at("file"));
     let file = section.optional("file", |value| read(value::string(value)?, folder))?;
     let body = section.optional("body", value::string)?;
     if let Some((file, text)) = file {

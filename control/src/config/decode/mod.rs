@@ -13,20 +13,16 @@ mod route;
 mod rules;
 mod upstream;
 
-use std::path::Path;
-
-use toml::de::DeTable;
+use crate::config::tree::Table;
 
 use super::reference::Section;
 use super::report::{Report, Reported};
 use super::types::Config;
 
-/// Reads the whole tree; `folder` is the configuration's own.
-pub(super) fn config<'a>(
-    tree: &'a DeTable<'a>,
-    folder: &Path,
-    report: &'a Report<'a>,
-) -> Result<Config, Reported> {
+pub(super) use root::section;
+
+/// Reads the whole tree.
+pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Config, Reported> {
     let root = root::Root::new(tree, report);
     let process = root.section_or_absent(Section::Process).and_then(|section| process::decode(&section));
     let access_log =
@@ -36,7 +32,7 @@ pub(super) fn config<'a>(
     let admin = root.section(Section::Admin).and_then(|section| admin::decode(section.as_ref(), &listeners));
     let upstreams = upstream::decode(&root, &listeners);
     let routes = route::decode(root.list(Section::Route), &listeners, &upstreams, report);
-    let error_pages = error_page::decode(root.optional_list(Section::ErrorPage), &listeners, folder);
+    let error_pages = error_page::decode(root.optional_list(Section::ErrorPage), &listeners);
     Ok(Config {
         process: process?,
         admin: admin?,

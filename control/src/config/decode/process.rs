@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
+use crate::config::tree::Value;
 
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
@@ -26,8 +26,8 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Process, Reported> {
     })
 }
 
-fn workers(value: &DeValue<'_>) -> Parsed<Option<usize>> {
-    let DeValue::String(text) = value else {
+fn workers(value: &Value) -> Parsed<Option<usize>> {
+    let Value::String(text) = value else {
         let number = value::integer(value, 1..=1024);
         let number = number.map_err(|text| text.replace("allowed: ", "allowed: \"auto\" or "))?;
         return Ok(usize::try_from(number).ok());
@@ -36,7 +36,7 @@ fn workers(value: &DeValue<'_>) -> Parsed<Option<usize>> {
         return Ok(None);
     }
     if text.parse::<u16>().is_ok() {
-        return value::integer(value, 1..=1024).map(|_| None);
+        return Ok(usize::try_from(value::integer(value, 1..=1024)?).ok());
     }
     let meant = suggest::did_you_mean(text, ["auto"]);
     Err(format!("{} is not a number{meant} (allowed: \"auto\" or 1 to 1024)", show::quoted(text)))

@@ -1,7 +1,6 @@
 //! The root of the tree: which sections there are.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use crate::config::tree::{Spanned, Table, Value};
 
 use crate::config::reader::Reader;
 use crate::config::reference::{Section, reference};
@@ -11,7 +10,7 @@ use crate::config::{show, suggest};
 /// The root table, unknown sections refused.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
-    table: &'a DeTable<'a>,
+    table: &'a Table,
     /// Sections that are there under a wrong name: that they are absent is told already.
     misspelt: Vec<&'static str>,
     report: &'a Report<'a>,
@@ -30,13 +29,13 @@ const SECTIONS: [(&str, Section); 8] = [
 ];
 
 /// Sections by name, in the order of the file; each value with its place.
-pub(super) type Entries<'a> = Vec<(&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)>;
+pub(super) type Entries<'a> = Vec<(&'a Spanned<String>, &'a Spanned<Value>)>;
 
 impl<'a> Root<'a> {
-    pub(super) fn new(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+    pub(super) fn new(table: &'a Table, report: &'a Report<'a>) -> Self {
         let mut misspelt = Vec::new();
         for (key, value) in table {
-            if !SECTIONS.iter().any(|(name, _)| name == key.get_ref()) {
+            if section(key.get_ref()).is_none() {
                 let meant = suggest::nearest(key.get_ref(), SECTIONS.iter().map(|(name, _)| *name));
                 report.wrong(key.span().start, unknown(key.get_ref(), value, meant));
                 misspelt.extend(meant);
@@ -49,7 +48,7 @@ impl<'a> Root<'a> {
     pub(super) fn section(&self, section: Section) -> Result<Option<Reader<'a>>, Reported> {
         let Some(value) = self.value(section) else { return Ok(None) };
         match value.get_ref() {
-            DeValue::Table(table) => Ok(Some(Reader::new(section, table, value.span().start, self.report))),
+            Value::Table(table) => Ok(Some(Reader::new(section, table, value.span().start, self.report))),
             other => Err(self.misshapen(section, value.span().start, other)),
         }
     }
@@ -71,14 +70,14 @@ impl<'a> Root<'a> {
     /// `[[name]]`, any number.
     pub(super) fn optional_list(&self, section: Section) -> Result<Vec<Reader<'a>>, Reported> {
         let Some(value) = self.value(section) else { return Ok(Vec::new()) };
-        let DeValue::Array(items) = value.get_ref() else {
+        let Value::Array(items) = value.get_ref() else {
             return Err(self.misshapen(section, value.span().start, value.get_ref()));
         };
         let mut failed = None;
         let mut readers = Vec::with_capacity(items.len());
         for item in items.iter() {
             match item.get_ref() {
-                DeValue::Table(table) => {
+                Value::Table(table) => {
                     readers.push(Reader::new(section, table, item.span().start, self.report));
                 }
                 other => failed = Some(self.misshapen(section, item.span().start, other)),
@@ -92,12 +91,10 @@ impl<'a> Root<'a> {
         let Some(value) = self.value(section) else {
             return if self.misspelt.contains(&name(section)) { Err(Reported) } else { Ok(Vec::new()) };
         };
-        let DeValue::Table(table) = value.get_ref() else {
+        let Value::Table(table) = value.get_ref() else {
             return Err(self.misshapen(section, value.span().start, value.get_ref()));
         };
-        let mut entries: Entries<'a> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        Ok(entries)
+        Ok(table.iter().map(|(key, value)| (key, value)).collect())
     }
 
     /// The errors.
@@ -105,7 +102,7 @@ impl<'a> Root<'a> {
         self.report
     }
 
-    fn value(&self, section: Section) -> Option<&'a Spanned<DeValue<'a>>> {
+    fn value(&self, section: Section) -> Option<&'a Spanned<Value>> {
         self.table.get(name(section))
     }
 
@@ -121,14 +118,14 @@ impl<'a> Root<'a> {
         self.report.missing(at, format!("there is no {title}; write at least one: {title} {example}"))
     }
 
-    fn misshapen(&self, section: Section, at: usize, value: &DeValue<'_>) -> Reported {
+    fn misshapen(&self, section: Section, at: usize, value: &Value) -> Reported {
         let (name, title) = (name(section), section.title());
         let message = match value {
-            DeValue::Table(_) => format!("[{name}] is one table; write {title}"),
-            DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_table()) => {
+            Value::Table(_) => format!("[{name}] is one table; write {title}"),
+            Value::Array(items) if items.iter().all(|item| item.get_ref().is_table()) => {
                 format!("[[{name}]] is a list of tables; write {title}")
             }
-            DeValue::Array(_) => format!("{name} is a list; write the section {title}"),
+            Value::Array(_) => format!("{name} is a list; write the section {title}"),
             other => {
                 format!("{name} {}; write the section {title}", show::subject(other))
             }
@@ -137,15 +134,20 @@ impl<'a> Root<'a> {
     }
 }
 
+/// The section with a name.
+pub(in crate::config) fn section(name: &str) -> Option<Section> {
+    SECTIONS.iter().find(|(known, _)| *known == name).map(|(_, section)| *section)
+}
+
 fn name(section: Section) -> &'static str {
     let found = SECTIONS.iter().find(|(_, known)| *known == section);
     found.expect("only sections of the root are asked for").0
 }
 
-fn unknown(word: &str, value: &Spanned<DeValue<'_>>, meant: Option<&str>) -> String {
+fn unknown(word: &str, value: &Spanned<Value>, meant: Option<&str>) -> String {
     let titles: Vec<_> = SECTIONS.iter().map(|(_, section)| section.title()).collect();
     let (shown, titles) = (show::quoted(word), titles.join(", "));
-    let is_section = matches!(value.get_ref(), DeValue::Table(_))
+    let is_section = matches!(value.get_ref(), Value::Table(_))
         || value.get_ref().as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()));
     let meant = match meant {
         Some(name) => {

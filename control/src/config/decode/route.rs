@@ -1,8 +1,8 @@
 //! `[[routes]]`
 
+use crate::config::tree::Value;
 use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, Router, Rule};
-use toml::de::DeValue;
 
 use super::listener::Listeners;
 use super::upstream::Upstreams;
@@ -99,7 +99,7 @@ fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {
 }
 
 fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
-    let pattern = |value: &DeValue<'_>, make: fn(&str) -> Result<PathPattern, _>| -> Parsed<PathPattern> {
+    let pattern = |value: &Value, make: fn(&str) -> Result<PathPattern, _>| -> Parsed<PathPattern> {
         let text = value::string(value)?;
         make(text).map_err(|error: corelane_routing::PatternError| {
             format!("{} is not allowed: {error}", show::quoted(text))
@@ -126,7 +126,7 @@ fn upstream(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<usize, Re
     upstreams.names.find(name).map_err(|fault| section.tell(section.at("upstream"), "upstream", fault))
 }
 
-fn host(value: &DeValue<'_>) -> Parsed<HostPolicy> {
+fn host(value: &Value) -> Parsed<HostPolicy> {
     match value::string(value)? {
         "preserve" => Ok(HostPolicy::Preserve),
         text => address::host_field(text).map(HostPolicy::Set),

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config::tree::{Spanned, Value};
 use corelane_balancer::PolicyKind;
 use corelane_engine::snapshot::Quarantine;
-use toml::Spanned;
-use toml::de::DeValue;
 
 use super::listener::{HEAD_BYTES, Listeners};
 use super::root::Root;
@@ -44,7 +43,7 @@ pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstream
     for (index, (key, value)) in entries.into_iter().enumerate() {
         let at = key.span().start;
         let name: &str = key.get_ref();
-        let DeValue::Table(table) = value.get_ref() else {
+        let Value::Table(table) = value.get_ref() else {
             let reported = root.report().wrong(at, misplaced(name, value.get_ref()));
             names.set_incomplete(reported);
             all.push(Err(reported));
@@ -109,14 +108,14 @@ fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endp
 
 fn endpoint<'a>(
     section: &Reader<'a>,
-    item: &'a Spanned<DeValue<'a>>,
+    item: &'a Spanned<Value>,
     listeners: &Listeners<'_>,
 ) -> Result<Endpoint, ItemFault> {
-    let target = |value: &DeValue<'_>| {
+    let target = |value: &Value| {
         let target = address::target(value::string(value)?)?;
         refuse_loop(section, &target, listeners).map(|()| target)
     };
-    let DeValue::Table(table) = item.get_ref() else {
+    let Value::Table(table) = item.get_ref() else {
         return Ok(Endpoint { target: target(item.get_ref())?, weight: 1 });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
@@ -139,7 +138,7 @@ fn refuse_loop(section: &Reader<'_>, target: &Target, listeners: &Listeners<'_>)
     }
 }
 
-fn misplaced(name: &str, value: &DeValue<'_>) -> String {
+fn misplaced(name: &str, value: &Value) -> String {
     if Section::Upstream.keys().any(|key| key.name == name) {
         return format!("key \"{name}\" stands in [upstreams]; write it below [upstreams.NAME]");
     }

@@ -35,7 +35,7 @@ fn loaded_with_page(page: &[u8]) -> Result<Config, String> {
     let path = directory.path().join("c.toml");
     fs::write(&path, text).unwrap();
     let shown = path.display().to_string();
-    load(&path).map_err(|errors| errors.to_string().replace(&shown, "c.toml"))
+    load(&path).map(|loaded| loaded.config).map_err(|errors| errors.to_string().replace(&shown, "c.toml"))
 }
 
 #[test]

@@ -2,22 +2,13 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::lines::Lines;
-use super::{show, unclosed};
-
-/// The syntax errors of a file, and how far what was understood of it may be judged.
-#[derive(Debug)]
-pub(super) struct Syntax {
-    /// Offset and message.
-    pub(super) errors: Vec<(usize, String)>,
-    /// From this offset on the tree is guesswork.
-    pub(super) spoilt_from: usize,
-    /// Whether everything that the file sets is in the tree.
-    pub(super) complete: bool,
-}
+use super::super::Syntax;
+use super::unclosed;
+use crate::config::lines::Lines;
+use crate::config::show;
 
 /// Rewrites the parser's errors.
-pub(super) fn read(lines: &Lines<'_>, root: &DeTable<'_>, errors: &[toml::de::Error]) -> Syntax {
+pub(super) fn read(lines: &Lines, root: &DeTable<'_>, errors: &[toml::de::Error]) -> Syntax {
     let text = lines.text();
     let complete = errors.iter().all(|error| is_duplicate(error) || is_unquoted(text, error));
     let mut found: Vec<_> = errors.iter().map(|error| (offset(error), reword(lines, root, error))).collect();
@@ -50,7 +41,7 @@ fn cut_at(mut found: Vec<(usize, String)>, at: usize, close: &str) -> Vec<(usize
 
 const STRING_UNCLOSED: &str = "this string is never closed; a quote is missing";
 
-fn reword(lines: &Lines<'_>, root: &DeTable<'_>, error: &toml::de::Error) -> String {
+fn reword(lines: &Lines, root: &DeTable<'_>, error: &toml::de::Error) -> String {
     let text = lines.text();
     let what = error.span().and_then(|span| text.get(span)).unwrap_or_default();
     let message = error.message();
@@ -78,7 +69,7 @@ fn reword(lines: &Lines<'_>, root: &DeTable<'_>, error: &toml::de::Error) -> Str
     message.strip_suffix(", expected nothing").unwrap_or(message).to_owned()
 }
 
-fn duplicate(lines: &Lines<'_>, root: &DeTable<'_>, at: usize, key: &str) -> String {
+fn duplicate(lines: &Lines, root: &DeTable<'_>, at: usize, key: &str) -> String {
     let (line, header) = (lines.line(at), header_of(lines, at));
     let first = match header {
         Some(header) => first_header(lines, line, header),
@@ -95,7 +86,7 @@ fn duplicate(lines: &Lines<'_>, root: &DeTable<'_>, at: usize, key: &str) -> Str
 }
 
 /// `[upstreams.api]`, when the offset is inside of one.
-fn header_of<'t>(lines: &Lines<'t>, at: usize) -> Option<&'t str> {
+fn header_of(lines: &Lines, at: usize) -> Option<&str> {
     let line = lines.text()[..at].rfind('\n').map_or(0, |feed| feed + 1);
     header(lines.text()[line..].lines().next()?)
 }
@@ -107,7 +98,7 @@ fn header(line: &str) -> Option<&str> {
 }
 
 /// The line, from 1, in which a section was opened before.
-fn first_header(lines: &Lines<'_>, before: usize, name: &str) -> Option<usize> {
+fn first_header(lines: &Lines, before: usize, name: &str) -> Option<usize> {
     lines
         .text()
         .lines()
