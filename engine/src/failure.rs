@@ -235,9 +235,7 @@ const fn filter_reason(reason: FilterReason) -> Reason {
         FilterReason::ApiKeyWrong => Reason::ApiKeyWrong,
         FilterReason::RewriteInvalid => Reason::RewriteInvalid,
         FilterReason::BodyTooLarge => Reason::BodyTooLarge,
-        FilterReason::Redirected => Reason::Redirected,
-        FilterReason::Responded => Reason::Responded,
-        FilterReason::CorsPreflight => Reason::CorsPreflight,
+        FilterReason::Redirected | FilterReason::Responded | FilterReason::CorsPreflight => Reason::Responded,
     }
 }
 
