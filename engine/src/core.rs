@@ -20,6 +20,7 @@ use crate::io::{Dial, Pipes, clock, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
+use crate::task::BoxedTask;
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -68,6 +69,8 @@ pub(crate) struct Core<S: Dial> {
     ticker: RawFd,
     ticking: Cell<bool>,
     trim: fn(),
+    /// Runs a task on this worker ([`crate::task::spawn_aside`]).
+    pub(crate) spawn: fn(BoxedTask),
 }
 
 #[derive(Default)]
@@ -95,6 +98,8 @@ pub(crate) struct CoreParts {
     pub(crate) table_workers: usize,
     /// Gives memory back to the system that the thread has freed.
     pub(crate) trim: fn(),
+    /// Runs a task.
+    pub(crate) spawn: fn(BoxedTask),
 }
 
 impl<S: Dial> Core<S> {
@@ -127,6 +132,7 @@ impl<S: Dial> Core<S> {
             ticker: parts.ticker,
             ticking: Cell::new(false),
             trim: parts.trim,
+            spawn: parts.spawn,
         }
     }
 

@@ -11,8 +11,10 @@
 
 mod counting;
 mod deadline;
+mod destination;
 mod failing;
 mod hygiene;
+mod mirroring;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -29,10 +31,13 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
-use self::counting::{count_connect, count_endpoint_failure};
+pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
+use self::destination::{Asker, Assigned};
 use self::trailers::TrailerFilter;
-use self::tries::{Excluded, Lease};
+use self::tries::Excluded;
+pub(crate) use self::tries::Lease;
+use crate::action::Timeouts;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -47,6 +52,7 @@ use crate::local::Local;
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
+use crate::mirror;
 use crate::record::Record;
 use crate::session::Session;
 use crate::snapshot::{
@@ -101,6 +107,12 @@ pub(crate) struct Exchange<S: Dial> {
     is_last: bool,
     slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
+    pub(crate) upstream: Option<usize>,
+    timeouts: Timeouts,
+    /// The client is told where it stays.
+    assigned: Option<Assigned>,
+    /// The copy of the request for the mirror, until it is sent.
+    mirror: Option<Box<mirror::Copy<S>>>,
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
@@ -233,6 +245,10 @@ impl<S: Dial> Exchange<S> {
             is_last,
             slot: session.slot.clone(),
             route: None,
+            upstream: None,
+            timeouts: Timeouts::default(),
+            assigned: None,
+            mirror: None,
             endpoint: None,
             reused: false,
             attempts: 0,
@@ -349,6 +365,9 @@ impl<S: Dial> Exchange<S> {
             && client.ip().is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip)));
         let canonical = paths.map(|paths| paths.canonical);
         let verdict = self.judge(head, bytes, host, options, canonical, trusted);
+        if let Some(route) = self.route {
+            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, client, trusted });
+        }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let host_policy = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
@@ -462,19 +481,18 @@ impl<S: Dial> Exchange<S> {
         let core = session.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
-        let Some(route) = self.route else { return Err(Failure::NoRoute) };
-        let upstream_index = snapshot.routes[route].upstream;
+        let (Some(route), Some(upstream_index)) = (self.route, self.upstream) else {
+            return Err(Failure::NoRoute);
+        };
         let upstream = &snapshot.upstreams[upstream_index];
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
-        let limits = HeadLimits {
-            head_bytes_max: upstream.head_bytes_max,
-            request_line_bytes_max: upstream.head_bytes_max,
-            field_bytes_max: upstream.head_bytes_max,
-            ..HeadLimits::default()
-        };
+        let limits = response_limits(upstream);
         let resendable = self.make_resendable(session);
+        if snapshot.routes[route].mirror.is_some() {
+            self.begin_mirror(&core, route, resendable);
+        }
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -571,7 +589,7 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let exchange_due_ms = due(self.started_ms, upstream.request_timeout);
+        let exchange_due_ms = due(self.started_ms, self.timeouts.request);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -624,6 +642,7 @@ impl<S: Dial> Exchange<S> {
             counters.reused.increment();
         }
         let mut up = H1Upstream::new(stream, self.framing, limits);
+        let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
         let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
@@ -631,8 +650,11 @@ impl<S: Dial> Exchange<S> {
             room.take(batch.bytes)?;
             trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
             handed_on = batch.bytes;
+            mirror.take_if(|copy| !copy.add(batch));
             Ok(())
         });
+        self.mirror = mirror;
+        self.send_mirror();
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
@@ -721,13 +743,19 @@ impl<S: Dial> Exchange<S> {
                 return Ok(false);
             }
             let mut handed_on = 0;
+            let mut mirror = self.mirror.take();
             let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
             let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
-            let step = down.poll_request_body(cx, lent.towards(up.takes_pipes()), &mut |batch| {
+            // What passes through a pipe cannot be copied.
+            let takes_pipes = up.takes_pipes() && mirror.is_none();
+            let step = down.poll_request_body(cx, lent.towards(takes_pipes), &mut |batch| {
                 room.take(batch.bytes)?;
                 handed_on += batch.bytes;
+                mirror.take_if(|copy| !copy.add(batch));
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
+            self.mirror = mirror;
+            self.send_mirror();
             self.request_bytes += handed_on;
             if room.is_exceeded {
                 return Err(Failure::BodyTooLarge);
@@ -871,6 +899,7 @@ impl<S: Dial> Exchange<S> {
             framing: BodyFraming::None,
             persistence: Persistence::Keep,
             date: b"",
+            set_cookie: None,
         };
         if self.started_ns != 0 {
             // The last head that comes is the one that counts.
@@ -920,7 +949,8 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
+        let set_cookie = self.set_cookie();
+        core.with_date(|date| DownstreamHead { date, set_cookie, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
 
@@ -941,7 +971,7 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::SwitchMismatch);
         }
         self.status = 101;
-        written.write_switch(protocol, out);
+        DownstreamHead { set_cookie: self.set_cookie(), ..*written }.write_switch(protocol, out);
         Ok(Answer::Switch)
     }
 
@@ -992,6 +1022,7 @@ impl<S: Dial> Exchange<S> {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
+        self.end_mirror();
         self.note_trailers();
         if !self.tripwires.is_empty() {
             self.count_tripwires();
@@ -1016,6 +1047,16 @@ impl<S: Dial> Exchange<S> {
             session.core.log_record(|line, time| record.write(line, time));
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
+    }
+}
+
+/// How much of a response head is taken.
+pub(crate) fn response_limits(upstream: &UpstreamConfig) -> HeadLimits {
+    HeadLimits {
+        head_bytes_max: upstream.head_bytes_max,
+        request_line_bytes_max: upstream.head_bytes_max,
+        field_bytes_max: upstream.head_bytes_max,
+        ..HeadLimits::default()
     }
 }
 

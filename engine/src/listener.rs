@@ -423,6 +423,7 @@ mod tests {
                 ticker: -1,
                 table_workers: 1,
                 trim: || {},
+                spawn: drop,
             }));
             let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());
             core.local.replace(Rc::new(local));

@@ -1,5 +1,7 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
+mod route;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 
 use corelane_balancer::{Picker, PolicyKind};
 
+use self::route::LocalRoute;
+use crate::action::Action;
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::{Dial, clock};
@@ -20,6 +24,8 @@ use crate::snapshot::{Address, Endpoint, Listener, RequestRules, Route, Snapshot
 pub(crate) struct Local<S> {
     snapshot: Arc<Snapshot>,
     upstreams: Vec<LocalUpstream<S>>,
+    /// Only routes that split or mirror have something here.
+    routes: Vec<Option<Box<LocalRoute>>>,
     log_names: LogNames,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
@@ -39,6 +45,7 @@ impl<S: Dial> Local<S> {
         Self {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
+            routes: Vec::new(),
             log_names: LogNames::default(),
             worker,
             retire: None,
@@ -64,15 +71,20 @@ impl<S: Dial> Local<S> {
                 LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), worker, place)
             })
             .collect();
+        let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
         let log_names = LogNames::new(&snapshot);
-        Self { snapshot, upstreams, log_names, worker, retire: Some(events) }
+        Self { snapshot, upstreams, routes, log_names, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
-    pub(crate) fn of_one(whole: &Self, listener: usize, route: usize, endpoint: usize) -> Self {
+    pub(crate) fn of_one(
+        whole: &Self,
+        listener: usize,
+        route: usize,
+        (upstream, endpoint): (usize, usize),
+    ) -> Self {
         let snapshot = whole.snapshot();
-        let route = &snapshot.routes[route];
-        let upstream = &snapshot.upstreams[route.upstream];
+        let upstream = &snapshot.upstreams[upstream];
         let snapshot = Snapshot {
             serial: snapshot.serial,
             generation: snapshot.generation,
@@ -82,7 +94,11 @@ impl<S: Dial> Local<S> {
                 rules: RequestRules::default(),
                 ..snapshot.listeners[listener].clone()
             }],
-            routes: vec![Route { upstream: 0, ..route.clone() }],
+            routes: vec![Route {
+                action: Action::Upstream(0),
+                mirror: None,
+                ..snapshot.routes[route].clone()
+            }],
             upstreams: vec![Upstream {
                 endpoints: vec![upstream.endpoints[endpoint].clone()],
                 ..upstream.clone()
@@ -92,7 +108,7 @@ impl<S: Dial> Local<S> {
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
-        Self { snapshot, upstreams: Vec::new(), log_names, worker, retire: None }
+        Self { snapshot, upstreams: Vec::new(), routes: Vec::new(), log_names, worker, retire: None }
     }
 
     /// The snapshot.
@@ -113,6 +129,11 @@ impl<S: Dial> Local<S> {
     /// The state of the upstream with this index in the snapshot.
     pub(crate) fn upstream(&self, index: usize) -> Option<&LocalUpstream<S>> {
         self.upstreams.get(index)
+    }
+
+    /// The state of the route with this index in the snapshot, if it splits or mirrors.
+    pub(crate) fn route(&self, index: usize) -> Option<&LocalRoute> {
+        self.routes.get(index)?.as_deref()
     }
 
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.

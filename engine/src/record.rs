@@ -16,10 +16,17 @@ use crate::tripwire::Tripwires;
 pub(crate) struct LogNames {
     /// `,"listener":"..."`
     listeners: Vec<Box<[u8]>>,
-    /// `,"route":"...","upstream":"..."`
+    /// `,"route":"..."`
     routes: Vec<Box<[u8]>>,
-    /// `,"endpoint":"..."`, by upstream.
-    endpoints: Vec<Vec<Box<[u8]>>>,
+    upstreams: Vec<UpstreamNames>,
+}
+
+/// What records say of one upstream.
+struct UpstreamNames {
+    /// `,"upstream":"...","endpoint":null`
+    alone: Box<[u8]>,
+    /// `,"upstream":"...","endpoint":"..."`
+    endpoints: Vec<Box<[u8]>>,
 }
 
 impl LogNames {
@@ -36,11 +43,14 @@ impl LogNames {
         };
         Self {
             listeners: snapshot.listeners.iter().map(|it| text(&[("listener", &it.name)])).collect(),
-            routes: (snapshot.routes.iter())
-                .map(|it| text(&[("route", &it.name), ("upstream", &snapshot.upstreams[it.upstream].name)]))
-                .collect(),
-            endpoints: (snapshot.upstreams.iter())
-                .map(|it| it.endpoints.iter().map(|it| text(&[("endpoint", &it.label)])).collect())
+            routes: snapshot.routes.iter().map(|it| text(&[("route", &it.name)])).collect(),
+            upstreams: (snapshot.upstreams.iter())
+                .map(|it| UpstreamNames {
+                    alone: [&text(&[("upstream", &it.name)]), &b",\"endpoint\":null"[..]].concat().into(),
+                    endpoints: (it.endpoints.iter())
+                        .map(|endpoint| text(&[("upstream", &it.name), ("endpoint", &endpoint.label)]))
+                        .collect(),
+                })
                 .collect(),
         }
     }
@@ -108,13 +118,12 @@ impl<S: Dial> Record<'_, S> {
             return;
         };
         out.extend_from_slice(&self.names.routes[route]);
-        match exchange.endpoint {
-            None => out.extend_from_slice(b",\"endpoint\":null"),
-            Some(endpoint) => {
-                let upstream = exchange.snapshot().routes[route].upstream;
-                out.extend_from_slice(&self.names.endpoints[upstream][endpoint]);
-            }
-        }
+        let Some(upstream) = exchange.upstream.map(|upstream| &self.names.upstreams[upstream]) else {
+            out.extend_from_slice(b",\"upstream\":null,\"endpoint\":null");
+            return;
+        };
+        let endpoint = exchange.endpoint.map(|endpoint| &upstream.endpoints[endpoint]);
+        out.extend_from_slice(endpoint.unwrap_or(&upstream.alone));
     }
 }
 

@@ -13,6 +13,7 @@ use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
+use crate::action::{Action, Mirror, RouteTimeouts};
 use crate::counters::{EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
@@ -30,7 +31,7 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// Decides which route a request takes.
     pub router: Router,
-    /// The upstreams; [`Route::upstream`] is an index into them.
+    /// The upstreams; an [`Action`] names them by their index here.
     pub upstreams: Vec<Upstream>,
     /// Whether access-log records are written.
     pub access_log: bool,
@@ -228,8 +229,12 @@ pub enum HostPolicy {
 pub struct Route {
     /// The configured name.
     pub name: Arc<str>,
-    /// The index of its upstream.
-    pub upstream: usize,
+    /// Where its requests go.
+    pub action: Action,
+    /// Which of them go to another upstream too.
+    pub mirror: Option<Mirror>,
+    /// The timeouts that it sets itself.
+    pub timeouts: RouteTimeouts,
     /// The Host field towards the upstream.
     pub host: HostPolicy,
     /// The largest request body in bytes. Default 0: no limit.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use corelane_balancer::PolicyKind;
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
+use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
@@ -200,7 +201,9 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
         }],
         routes: vec![Route {
             name: "all".into(),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 1 << 20,
             upgrades: vec![],

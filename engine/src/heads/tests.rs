@@ -160,7 +160,8 @@ fn answer(received: &str, framing: BodyFraming, persistence: Persistence) -> Str
     parse_response(bytes, &HeadLimits::default(), &mut head).unwrap();
     let options = &connection_options(&head.fields, bytes);
     let mut out = Vec::new();
-    DownstreamHead { head: &head, bytes, options, framing, persistence, date: b"today" }.write(&mut out);
+    DownstreamHead { head: &head, bytes, options, framing, persistence, date: b"today", set_cookie: None }
+        .write(&mut out);
     String::from_utf8(out).unwrap()
 }
 

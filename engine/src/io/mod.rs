@@ -128,7 +128,7 @@ pub(crate) trait ByteStream {
 }
 
 /// A stream that can be opened from here.
-pub(crate) trait Dial: ByteStream + Sized {
+pub(crate) trait Dial: ByteStream + Sized + 'static {
     /// Starts to connect. The connection stands when `poll_ready` for writing is ready and `take_error` is `None`.
     fn dial(address: &Address) -> io::Result<Self>;
 

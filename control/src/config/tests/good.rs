@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
@@ -86,7 +87,9 @@ fn the_smallest_file_has_the_defaults() {
             listeners: vec![0],
             hosts: Vec::new(),
             path: PathPattern::prefix("/").unwrap(),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
@@ -168,7 +171,9 @@ fn reads_the_core_example() {
                 HostPattern::parse("*.example.org").unwrap(),
             ],
             path: PathPattern::prefix("/api").unwrap(),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
@@ -240,7 +245,8 @@ fn reads_every_key() {
     assert_eq!(config.routes[0].listeners, [1, 0]);
     assert_eq!(config.routes[0].path, PathPattern::exact("/x/").unwrap());
     assert_eq!(config.routes[0].host, HostPolicy::Set("App.Internal:8443".into()));
-    assert_eq!((&*config.routes[1].name, config.routes[1].upstream), ("a", 1));
+    assert_eq!(&*config.routes[1].name, "a");
+    assert_eq!(config.routes[1].action, Action::Upstream(1));
     assert_eq!(config.routes[1].listeners, [0, 1]);
     let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
     assert_eq!(names, ["z", "a", "unused"], "upstreams stand in the order of the file");
