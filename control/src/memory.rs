@@ -202,6 +202,30 @@ mod tests {
     use super::*;
     use crate::config::{LogTarget, PageVariable, StatusPattern};
     use crate::fixtures;
+    use corelane_engine::action::{Action, Destination, Split, Token};
+
+    #[test]
+    fn mirrors_count_for_each_worker_and_splits_with_their_largest_upstream() {
+        let mut config = fixtures::config();
+        let plain = MemoryBound::with_workers(&config, 2);
+        assert!(!plain.to_string().contains("mirrors"));
+        config.routes[0].mirror = Some(fixtures::mirror(0));
+        let (one, two) = (MemoryBound::with_workers(&config, 1), MemoryBound::with_workers(&config, 2));
+        // 64 of 1 MiB each, and what goes with them.
+        assert!((64 << 20..120 << 20).contains(&one.mirrors_bytes), "{}", one.mirrors_bytes);
+        assert_eq!(two.mirrors_bytes, 2 * one.mirrors_bytes);
+        assert_eq!(two.total_bytes(), plain.total_bytes() + two.mirrors_bytes);
+        let told = format!(", mirrors {}, access log ", shown(two.mirrors_bytes));
+        assert!(two.to_string().contains(&told), "{two}");
+
+        config.upstreams.push(fixtures::upstream("large", vec![fixtures::endpoint("127.0.0.1:2", 1)]));
+        config.upstreams[1].head_bytes_max = 64 << 10;
+        let destination = |upstream| Destination { upstream, weight: 1, token: Token::of("") };
+        let destinations = vec![destination(0), destination(1)];
+        config.routes[0].action = Action::Split(Split { destinations, sticky: None });
+        let split = MemoryBound::with_workers(&config, 2);
+        assert!(split.listeners[0].busy_bytes > two.listeners[0].busy_bytes);
+    }
 
     #[test]
     fn says_what_each_listener_and_all_of_them_can_take() {

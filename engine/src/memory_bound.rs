@@ -123,7 +123,7 @@ const FRAMING: usize = CHUNK_HEADER_BYTES_MAX + 16 + TRAILER_BYTES_MAX;
 const BUSY_TASK_BYTES: u64 = 16 * 1024;
 
 /// The task of a mirrored request with its connection, which a test holds. Rounded up.
-const MIRROR_TASK_BYTES: u64 = 4 * 1024;
+pub(crate) const MIRROR_TASK_BYTES: u64 = 4 * 1024;
 
 /// The tables for a request head and a response head of 1000 fields of 20 bytes, with the room that they grow by.
 const HEAD_TABLES_BYTES: usize = 2 * 1000 * 2 * 20;

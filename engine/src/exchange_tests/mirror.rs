@@ -5,6 +5,7 @@ use super::*;
 use crate::action::{Mirror, MirrorRule, SHARE_ALL};
 use crate::counters::MirrorCounters;
 use crate::io::memory::Piping;
+use crate::memory_bound::MIRROR_TASK_BYTES;
 
 const BODY_BYTES_MAX: usize = 400_000;
 
@@ -175,6 +176,18 @@ fn what_cannot_be_mirrored_is_counted() {
     // The world is gone, and its tasks with it.
     assert_eq!(counted(&core, |it| it.active.value()), 0);
     assert_eq!(mirrored_of(&core, &[get]).len(), 1, "places come back");
+}
+
+#[test]
+fn the_task_of_a_mirrored_request_is_within_its_bound() {
+    let core = worker_mirroring(SHARE_ALL, 64, 0);
+    set_dial_faults(Faults::none());
+    let mut world = World::on(&core, Faults::none());
+    world.client.to_send.extend(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.run(&mut |_, _| false);
+    let bytes = size_of_val(&*world.tasks[0]) as u64;
+    // The rest is for what the runtime puts around it, and what it has of the worker's tables.
+    assert!(bytes <= MIRROR_TASK_BYTES / 2, "{bytes}");
 }
 
 #[test]

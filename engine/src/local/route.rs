@@ -84,3 +84,77 @@ fn shares<'a>(snapshot: &'a Snapshot, route: &'a Route) -> Vec<(&'a str, u32)> {
     let Action::Split(Split { destinations, .. }) = &route.action else { return Vec::new() };
     destinations.iter().map(|it| (&*snapshot.upstreams[it.upstream].name, it.weight)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Destination, Token};
+    use crate::exchange_tests::snapshot;
+
+    /// A route with this name that splits between two upstreams.
+    fn splitting(name: &str, weights: [u32; 2]) -> Snapshot {
+        let mut snapshot = snapshot();
+        snapshot.upstreams.push(snapshot.upstreams[0].clone());
+        snapshot.upstreams[1].name = "other".into();
+        let destination = |upstream| Destination {
+            upstream,
+            weight: weights[upstream],
+            token: Token::of(&snapshot.upstreams[upstream].name),
+        };
+        let destinations = vec![destination(0), destination(1)];
+        snapshot.routes[0].action = Action::Split(Split { destinations, sticky: None });
+        snapshot.routes[0].name = name.into();
+        snapshot
+    }
+
+    fn picks(locals: &[Option<Box<LocalRoute>>], count: usize) -> Vec<usize> {
+        let local = locals[0].as_ref().unwrap();
+        (0..count).map(|_| local.pick().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_plain_route_has_no_state() {
+        assert!(local_routes(&snapshot(), (&Snapshot::default(), &[]), 0)[0].is_none());
+    }
+
+    #[test]
+    fn turns_go_on_after_a_reload_that_leaves_the_shares() {
+        let first = splitting("all", [2, 1]);
+        let locals = local_routes(&first, (&Snapshot::default(), &[]), 0);
+        assert_eq!(picks(&locals, 4), [0, 1, 0, 0]);
+        let again = local_routes(&first, (&first, &locals), 0);
+        assert_eq!(picks(&again, 3), [1, 0, 0]);
+        for other in [splitting("all", [3, 1]), splitting("renamed", [2, 1])] {
+            let fresh = local_routes(&other, (&Snapshot::default(), &[]), 0);
+            let taken_over = local_routes(&other, (&first, &locals), 0);
+            assert_eq!(picks(&taken_over, 8), picks(&fresh, 8), "it begins anew");
+        }
+    }
+
+    #[test]
+    fn a_share_is_spread_and_exact_and_goes_on_after_a_reload() {
+        for share in [1, 3, 10_000, 333_333, 500_000, 999_999, SHARE_ALL] {
+            let snapshot = splitting("all", [1, 1]);
+            let mut locals = local_routes(&snapshot, (&Snapshot::default(), &[]), 0);
+            let mut taken: u64 = 0;
+            for request in 1..=50_000 {
+                if request % 777 == 0 {
+                    locals = local_routes(&snapshot, (&snapshot, &locals), 0);
+                }
+                taken += u64::from(locals[0].as_ref().unwrap().takes(share));
+                let exact = request * u64::from(share);
+                let error = (taken * u64::from(SHARE_ALL)).abs_diff(exact);
+                assert!(error <= u64::from(SHARE_ALL) / 2, "{taken} of {request} with {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_counted_over_snapshots() {
+        let snapshot = splitting("all", [1, 1]);
+        let locals = local_routes(&snapshot, (&Snapshot::default(), &[]), 0);
+        locals[0].as_ref().unwrap().mirrors().set(5);
+        let other = local_routes(&splitting("all", [9, 1]), (&snapshot, &locals), 0);
+        assert_eq!(other[0].as_ref().unwrap().mirrors().get(), 5);
+    }
+}
