@@ -196,7 +196,7 @@ fn body_times() -> Vec<Case> {
             .concat();
     let mut unread = Case::new("a response that nobody reads", GET)
         .replies(&endless)
-        .step(Step::Sleep(Duration::from_secs(4)))
+        .step(Step::AwaitReset)
         .logs(&[(200, Some("send_timeout"))])
         .end(End::Reset)
         .pooled(false);
