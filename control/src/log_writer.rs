@@ -283,7 +283,7 @@ mod tests {
         let (_sink, source) = corelane_engine::access_log::log_channel(1);
         let writer = LogWriter::start(source, None, Arc::default()).expect("can start");
         let start = Instant::now();
-        writer.finish(Duration::from_secs(10));
-        assert!(start.elapsed() < Duration::from_secs(5));
+        writer.finish(Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(30), "it was waited for in vain");
     }
 }

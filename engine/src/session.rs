@@ -71,12 +71,11 @@ impl<S: Dial> Session<S> {
     pub(crate) fn new(
         core: &Rc<Core<S>>,
         slot: &Rc<ListenerSlot<S>>,
-        permit: Permit,
+        mut permit: Permit,
         established: Established<S>,
     ) -> Self {
-        let counters = permit.admission().counters();
-        counters.connections_total.increment();
-        counters.connections.increment();
+        permit.admission().counters().connections_total.increment();
+        permit.count_open();
         core.footprint.add_connection();
         Self {
             core: core.clone(),
@@ -309,7 +308,6 @@ impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
         self.count_moved();
         self.become_busy();
-        self.counters().connections.decrement();
         self.core.footprint.remove_connection();
         self.end_wait();
         self.core.wake_main();
