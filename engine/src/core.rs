@@ -16,7 +16,7 @@ use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
 use crate::footprint::Footprint;
-use crate::io::{Dial, Pipes, clock, set_ticker};
+use crate::io::{Dial, Pipes, clock, readiness, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
 use crate::request_id::RequestIds;
@@ -211,6 +211,7 @@ impl<S: Dial> Core<S> {
         let now_ms = clock::coarse_ms();
         let no_deadlines = self.deadlines.advance(now_ms);
         self.flush_log();
+        readiness::watch_waiting();
         let no_idle = self.local.borrow().sweep(now_ms);
         let is_last = no_deadlines && no_idle;
         if self.footprint.take_slack(now_ms, is_last) {

@@ -582,7 +582,7 @@ impl<S: Dial> Exchange<S> {
                         return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
                     }
                     if down.is_request_complete()
-                        && let Poll::Ready(signal) = down.poll_client(cx, core.lent())
+                        && let Poll::Ready(signal) = poll_client(cx, core, down)
                         && (signal == ClientSignal::Gone || !finishes)
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
@@ -746,7 +746,7 @@ impl<S: Dial> Exchange<S> {
             };
         }
         if !matches!(self.phase, Phase::Complete | Phase::Switched)
-            && let Poll::Ready(signal) = down.poll_client(cx, lent)
+            && let Poll::Ready(signal) = poll_client(cx, core, down)
         {
             let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
             if signal == ClientSignal::Gone || !finishes {
@@ -815,7 +815,7 @@ impl<S: Dial> Exchange<S> {
                     self.note_early_response();
                 }
                 up.start_body(upstream);
-                down.start_response(self.response_framing);
+                down.start_response(self.response_framing, !self.persistence.stays());
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
                 let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
@@ -1017,6 +1017,16 @@ impl<S: Dial> Exchange<S> {
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
+}
+
+/// Watches a client whose request is complete: from the next tick on, if it is new.
+fn poll_client<S: Dial, D: Downstream>(
+    cx: &mut Context<'_>,
+    core: &Core<S>,
+    down: &mut D,
+) -> Poll<ClientSignal> {
+    core.keep_ticking();
+    down.poll_client(cx, core.lent())
 }
 
 /// RFC 9110 §10.1.1: the only expectation there is. Another spelling is what one side obeys and the other does not.

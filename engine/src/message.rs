@@ -172,8 +172,9 @@ pub(crate) trait Downstream {
     /// Sends an interim response head.
     fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()>;
 
-    /// Sets the framing of the response whose head follows.
-    fn start_response(&mut self, framing: BodyFraming);
+    /// Sets the framing of the response whose head follows. `closes`: when the whole of it has been sent, the connection
+    /// ends at once.
+    fn start_response(&mut self, framing: BodyFraming, closes: bool);
 
     /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept.
     fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;

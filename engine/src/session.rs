@@ -97,7 +97,10 @@ impl<S: Dial> Session<S> {
         while poll_fn(|cx| self.poll_request(cx)).await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
-                Next::Close => break,
+                Next::Close => {
+                    self.down.end();
+                    break;
+                }
                 Next::Linger => {
                     Box::pin(self.linger()).await;
                     break;
@@ -121,6 +124,10 @@ impl<S: Dial> Session<S> {
     fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.down.has_surplus() {
             return Poll::Ready(true);
+        }
+        // Most connections have brought their request with them.
+        if let Some(has_request) = self.down.try_first(self.core.lent()) {
+            return Poll::Ready(has_request);
         }
         if let Poll::Ready(readable) = self.down.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());

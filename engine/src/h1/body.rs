@@ -129,11 +129,13 @@ impl BodyWriter {
         }
     }
 
-    /// Sends `head` (possibly empty) and a batch of body bytes in as few calls as the socket takes.
+    /// Sends `head` (possibly empty) and a batch of body bytes in as few calls as the socket takes. `is_last`: the end of
+    /// the stream follows at once.
     pub(crate) fn send(
         self,
         head: &[u8],
         batch: &BodyBatch<'_>,
+        is_last: bool,
         outbox: &mut Outbox,
         stream: &mut impl ByteStream,
         buffers: &Buffers,
@@ -163,12 +165,12 @@ impl BodyWriter {
         }
         match slices.used() {
             [] => Ok(()),
-            [_] => outbox.send(stream, slices.used(), buffers),
-            pieces if slices.bytes > ONE_PIECE_BYTES_MAX => outbox.send(stream, pieces, buffers),
+            [_] => outbox.send(stream, slices.used(), is_last, buffers),
+            pieces if slices.bytes > ONE_PIECE_BYTES_MAX => outbox.send(stream, pieces, is_last, buffers),
             pieces => {
                 let mut piece = buffers.take();
                 pieces.iter().for_each(|slice| piece.extend_from_slice(slice));
-                let sent = outbox.send(stream, &[IoSlice::new(&piece)], buffers);
+                let sent = outbox.send(stream, &[IoSlice::new(&piece)], is_last, buffers);
                 buffers.give(piece);
                 sent
             }

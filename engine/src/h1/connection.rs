@@ -16,6 +16,9 @@ use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError}
 /// keep the core for longer than it takes to move so much: about 50 µs, and 2 ms if it comes in chunks of one byte.
 const BURST_BYTES_MAX: u64 = 256 * 1024;
 
+/// What a new connection receives before it is watched, at most: it is copied.
+const FIRST_BYTES_MAX: usize = 4096;
+
 /// Reads the head that the bytes start with, and says where it ends if it is whole.
 type ReadHead<'a> = dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError> + 'a;
 
@@ -133,15 +136,17 @@ impl<S: ByteStream> Connection<S> {
         })
     }
 
-    /// Sends a head (or nothing) and body bytes; what does not go out at once is kept.
+    /// Sends a head (or nothing) and body bytes; what does not go out at once is kept. `is_last`: the end of the stream
+    /// follows at once.
     pub(super) fn send(
         &mut self,
         writer: BodyWriter,
         head: &[u8],
         batch: &BodyBatch<'_>,
+        is_last: bool,
         lent: Lent<'_>,
     ) -> io::Result<()> {
-        writer.send(head, batch, &mut self.outbox, &mut self.stream, lent.buffers)
+        writer.send(head, batch, is_last, &mut self.outbox, &mut self.stream, lent.buffers)
     }
 
     /// Sends what is kept; ready when nothing is.
@@ -268,6 +273,19 @@ impl<S: ByteStream> Connection<S> {
         self.more_likely = true;
         self.burst_start = self.inbox.received();
         Poll::Ready(Ok(()))
+    }
+
+    /// Receives what is there without having waited for it; `Ok(false)` is the end of the stream.
+    pub(super) fn try_first(&mut self, lent: Lent<'_>) -> io::Result<bool> {
+        lent.scratch.with(|scratch| {
+            let filled = self.inbox.fill(&mut self.stream, scratch, FIRST_BYTES_MAX);
+            self.inbox.settle(scratch, lent.buffers);
+            match filled? {
+                Fill::Bytes { more_likely } => self.more_likely = more_likely,
+                Fill::End => return Ok(false),
+            }
+            Ok(true)
+        })
     }
 
     /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `bytes_max` at most, `Ok(false)` for the
