@@ -175,7 +175,7 @@ impl<S: ByteStream> Connection<S> {
         // So many chunks that they do not fit a batch: small ones. A send for each batch would be thousands of packets.
         let mut gathered = lent.buffers.take();
         let (end, trailers) = loop {
-            batch.slices().iter().for_each(|slice| gathered.extend_from_slice(slice));
+            batch.slices().for_each(|slice| gathered.extend_from_slice(slice));
             if batch.end || self.inbox.is_empty() {
                 break (batch.end, batch.trailers);
             }
@@ -220,16 +220,26 @@ impl<S: ByteStream> Connection<S> {
     ) -> Poll<io::Result<bool>> {
         loop {
             ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
-            match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
-                Ok(Fill::Bytes { more_likely }) => {
-                    self.more_likely = more_likely;
-                    return Poll::Ready(Ok(true));
-                }
-                Ok(Fill::End) => return Poll::Ready(Ok(false)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more_likely = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            if let Some(filled) = self.try_fill(scratch, bytes_max) {
+                return Poll::Ready(filled);
             }
+        }
+    }
+
+    /// As [`Self::poll_fill`], without waiting; `None`: nothing was there.
+    fn try_fill(&mut self, scratch: &mut [u8], bytes_max: usize) -> Option<io::Result<bool>> {
+        match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
+            Ok(Fill::Bytes { more_likely }) => {
+                self.more_likely = more_likely;
+                Some(Ok(true))
+            }
+            Ok(Fill::End) => Some(Ok(false)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.more_likely = false;
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -296,11 +306,18 @@ impl<S: ByteStream> Connection<S> {
         lent: Lent<'_>,
         bytes_max: usize,
     ) -> Poll<io::Result<bool>> {
-        lent.scratch.with(|scratch| {
-            self.inbox.load(scratch);
-            let filled = self.poll_fill(cx, scratch, bytes_max);
-            self.inbox.settle(scratch, lent.buffers);
-            filled
-        })
+        loop {
+            // Nearly always it is silent: then the scratch buffer is not asked for.
+            ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
+            let filled = lent.scratch.with(|scratch| {
+                self.inbox.load(scratch);
+                let filled = self.try_fill(scratch, bytes_max);
+                self.inbox.settle(scratch, lent.buffers);
+                filled
+            });
+            if let Some(filled) = filled {
+                return Poll::Ready(filled);
+            }
+        }
     }
 }

@@ -109,7 +109,7 @@ impl<S: ByteStream> H1Downstream<S> {
             return false;
         }
         let taken = self.lend_body(lent, &mut |batch| {
-            batch.slices().iter().for_each(|slice| out.extend_from_slice(slice));
+            batch.slices().for_each(|slice| out.extend_from_slice(slice));
             Ok(())
         });
         matches!(taken, Ok(BodyStep::End))
