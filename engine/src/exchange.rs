@@ -600,7 +600,7 @@ impl<S: Dial> Exchange<S> {
                         return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
                     }
                     if down.is_request_complete()
-                        && let Poll::Ready(signal) = down.poll_client(cx, core.lent())
+                        && let Poll::Ready(signal) = poll_client(cx, core, down)
                         && (signal == ClientSignal::Gone || !finishes)
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
@@ -774,7 +774,7 @@ impl<S: Dial> Exchange<S> {
             };
         }
         if !matches!(self.phase, Phase::Complete | Phase::Switched)
-            && let Poll::Ready(signal) = down.poll_client(cx, lent)
+            && let Poll::Ready(signal) = poll_client(cx, core, down)
         {
             let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
             if signal == ClientSignal::Gone || !finishes {
@@ -843,7 +843,7 @@ impl<S: Dial> Exchange<S> {
                     self.note_early_response();
                 }
                 up.start_body(upstream);
-                down.start_response(self.response_framing);
+                down.start_response(self.response_framing, !self.persistence.stays());
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
                 let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
@@ -1041,13 +1041,29 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            let request_id = session.core.request_ids.text(self.number);
-            let names = self.local.log_names();
-            let record = Record { exchange: self, names, client: &session.client, request_id };
-            session.core.log_record(|line, time| record.write(line, time));
+            self.log(session);
         }
         session.core.buffers.give(std::mem::take(&mut self.head));
     }
+
+    // A function of its own, so that profiles tell what the log costs.
+    #[inline(never)]
+    fn log(&self, session: &Session<S>) {
+        let request_id = session.core.request_ids.text(self.number);
+        let record =
+            Record { exchange: self, names: self.local.log_names(), client: &session.client, request_id };
+        session.core.log_record(|line, opening| record.write(line, opening));
+    }
+}
+
+/// Watches a client whose request is complete: from the next tick on, if it is new.
+fn poll_client<S: Dial, D: Downstream>(
+    cx: &mut Context<'_>,
+    core: &Core<S>,
+    down: &mut D,
+) -> Poll<ClientSignal> {
+    core.keep_ticking();
+    down.poll_client(cx, core.lent())
 }
 
 /// How much of a response head is taken.

@@ -239,10 +239,10 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
 /// that there are enough from the start, as if the writer had been behind once.
 fn write_log(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
-        source.recycle(LogBatch { bytes: Vec::with_capacity(128 * 1024), records: 0 });
+        source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
     }
     while let Some(batch) = source.recv() {
-        records.fetch_add(batch.records, Ordering::Relaxed);
+        records.fetch_add(batch.records(), Ordering::Relaxed);
         source.recycle(batch);
     }
 }
