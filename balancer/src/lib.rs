@@ -12,6 +12,8 @@
 //!
 //! Each multiplied by the number of endpoints excluded (at least 1), which is below the attempts of one exchange.
 //!
+//! [`rendezvous`] is for choices that must be the same each time: a key belongs to one of some weighted names.
+//!
 //! # Example
 //!
 //! ```
@@ -27,7 +29,9 @@
 
 mod least_connections;
 mod policy;
+mod rendezvous;
 mod round_robin;
 mod weighted;
 
 pub use policy::{Picker, PolicyKind};
+pub use rendezvous::{fingerprint, rendezvous};

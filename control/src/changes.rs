@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use corelane_engine::action::{Action, MirrorRule, Sticky};
+
 use crate::config::Config;
 use crate::log;
 
@@ -109,16 +111,43 @@ fn error_pages(config: &Config) -> Vec<(Option<BTreeSet<&str>>, crate::config::E
     config.error_pages.iter().map(by_names).collect()
 }
 
-/// A route points to listeners and its upstream by index; what counts is their names, in whatever order.
-type RouteByNames<'a> = (BTreeSet<&'a str>, &'a str, &'a crate::config::Route);
+/// A route points to listeners and upstreams by index; what counts is their names, in whatever order.
+type RouteByNames<'a> = (BTreeSet<&'a str>, Upstreams<'a>, &'a crate::config::Route);
+
+/// The upstreams of a route.
+#[derive(PartialEq)]
+struct Upstreams<'a> {
+    /// Those that its requests go to, each with its weight.
+    shares: BTreeMap<&'a str, u32>,
+    sticky: Option<&'a Sticky>,
+    /// The one that mirrors, and the rest of its rule.
+    mirror: Option<(&'a str, MirrorRule)>,
+}
+
+impl<'a> Upstreams<'a> {
+    fn of(config: &'a Config, route: &'a crate::config::Route) -> Self {
+        let name = |upstream: usize| &*config.upstreams[upstream].name;
+        let (shares, sticky) = match &route.action {
+            Action::Upstream(upstream) => (BTreeMap::from([(name(*upstream), 1)]), None),
+            Action::Split(split) => {
+                let shares = split.destinations.iter().map(|it| (name(it.upstream), it.weight));
+                (shares.collect(), split.sticky.as_ref())
+            }
+        };
+        let mirror = route.mirror.as_ref();
+        let mirror = mirror.map(|rule| (name(rule.upstream), MirrorRule { upstream: 0, ..rule.clone() }));
+        Self { shares, sticky, mirror }
+    }
+}
 
 struct Route<'a>(RouteByNames<'a>);
 
 impl PartialEq for Route<'_> {
     fn eq(&self, other: &Self) -> bool {
-        let ((listeners, upstream, a), (other_listeners, other_upstream, b)) = (&self.0, &other.0);
+        let ((listeners, upstreams, a), (other_listeners, other_upstreams, b)) = (&self.0, &other.0);
         listeners == other_listeners
-            && upstream == other_upstream
+            && upstreams == other_upstreams
+            && a.timeouts == b.timeouts
             && a.hosts == b.hosts
             && a.path == b.path
             && a.host == b.host
@@ -131,7 +160,7 @@ fn routes(config: &Config) -> BTreeMap<&str, Route<'_>> {
     let by_names = |route| {
         let route: &crate::config::Route = route;
         let listeners = route.listeners.iter().map(|&index| &*config.listeners[index].name).collect();
-        Route((listeners, &*config.upstreams[route.upstream].name, route))
+        Route((listeners, Upstreams::of(config, route), route))
     };
     config.routes.iter().map(|route| (&*route.name, by_names(route))).collect()
 }
@@ -160,13 +189,13 @@ mod tests {
         new.listeners.insert(0, fixtures::listener("extra", "127.0.0.1:1"));
         new.upstreams.insert(0, fixtures::upstream("first", vec![fixtures::endpoint("127.0.0.1:2", 1)]));
         new.routes[0].listeners = vec![1];
-        new.routes[0].upstream = 1;
+        new.routes[0].action = Action::Upstream(1);
         let moved = Changes::between(&old, &new);
         assert_eq!(moved.listeners.added, ["extra"]);
         assert_eq!(moved.upstreams.added, ["first"]);
         assert_eq!(moved.routes, Names::default(), "other indices, the same names");
 
-        new.routes[0].upstream = 0;
+        new.routes[0].action = Action::Upstream(0);
         new.listeners[1].fields_max += 1;
         new.process.workers = None;
         new.admin = Some(crate::config::Admin { address: new.listeners[0].address.clone() });
@@ -178,9 +207,20 @@ mod tests {
         }];
         let changes = Changes::between(&old, &new);
         assert_eq!(changes.routes.changed, ["all"]);
-        new.routes[0].upstream = 1;
+        new.routes[0].action = Action::Upstream(1);
         new.routes[0].body_bytes_max = 1;
         assert_eq!(Changes::between(&old, &new).routes.changed, ["all"], "another limit of the body");
+        new.routes[0].body_bytes_max = 0;
+        let is_changed = |new: &Config| Changes::between(&old, new).routes.changed == ["all"];
+        assert!(!is_changed(&new));
+        new.routes[0].timeouts.request = Some(std::time::Duration::ZERO);
+        assert!(is_changed(&new), "a timeout of its own");
+        new.routes[0].timeouts.request = None;
+        new.routes[0].mirror = Some(fixtures::mirror(0));
+        assert!(is_changed(&new), "a mirror");
+        let mut moved = new.clone();
+        moved.routes[0].mirror = Some(fixtures::mirror(1));
+        assert_eq!(Changes::between(&new, &moved).routes.changed, ["all"], "to another upstream");
         assert_eq!(changes.listeners.changed, ["web"]);
         assert_eq!(changes.settings, ["admin", "error_pages"]);
         assert_eq!(changes.after_restart, ["process.workers"]);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
@@ -35,7 +36,9 @@ pub(crate) fn config() -> Config {
             listeners: vec![0],
             hosts: Vec::new(),
             path: PathPattern::prefix("/").expect("a path"),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
@@ -86,6 +89,11 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
     }
+}
+
+/// A mirror of everything.
+pub(crate) fn mirror(upstream: usize) -> MirrorRule {
+    MirrorRule { upstream, share: 1_000_000, body_bytes_max: 1 << 20, mirrors_max: 64 }
 }
 
 /// An endpoint with an address.

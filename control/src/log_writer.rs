@@ -173,14 +173,14 @@ impl<W: Write> Output<W> {
 
     /// Writes the batch or counts what of it is lost. Reports the first failure and then one a minute.
     fn write(&mut self, batch: &LogBatch, counters: &LogWriterCounters, now: Instant) {
-        let Err((error, written)) = self.write_lines(&batch.bytes) else {
+        let Err((error, written)) = self.write_lines(batch.lines()) else {
             if self.reported.take().is_some() {
                 log::info!("the access log can be written again", path = self.name);
             }
             return;
         };
-        let whole = batch.bytes[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        let lost = batch.records.saturating_sub(whole);
+        let whole = batch.lines()[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let lost = batch.records().saturating_sub(whole);
         counters.write_errors.fetch_add(1, Ordering::Relaxed);
         counters.lost_records.fetch_add(lost, Ordering::Relaxed);
         if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
@@ -247,7 +247,7 @@ mod tests {
     fn a_full_disk_loses_whole_records_and_is_survived() {
         let counters = LogWriterCounters::default();
         let mut output = Output::new("test".to_owned(), Disk { content: Vec::new(), room: 6 });
-        let batch = LogBatch { bytes: b"one\ntwo\nthree\n".to_vec(), records: 3 };
+        let batch = LogBatch::of(b"one\ntwo\nthree\n".to_vec(), 3);
         let start = Instant::now();
         output.write(&batch, &counters, start);
         assert_eq!(counters.lost_records.load(Ordering::Relaxed), 2);
@@ -283,7 +283,7 @@ mod tests {
         let (_sink, source) = corelane_engine::access_log::log_channel(1);
         let writer = LogWriter::start(source, None, Arc::default()).expect("can start");
         let start = Instant::now();
-        writer.finish(Duration::from_secs(10));
-        assert!(start.elapsed() < Duration::from_secs(5));
+        writer.finish(Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(30), "it was waited for in vain");
     }
 }

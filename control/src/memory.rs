@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
     ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, access_log_bytes,
-    busy_connection_bytes, worker_bytes,
+    busy_connection_bytes, mirrors_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
-use crate::config::{Config, ErrorPage, Listener, PageSegment, Target};
+use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target};
 use crate::supervisor::LOG_BATCHES_MAX;
 
 /// The most memory that the process can take. Displayed as the lines of `check`, each with its line end.
@@ -22,6 +22,8 @@ pub struct MemoryBound {
     workers: u64,
     worker_bytes: u64,
     pooled_connections: u64,
+    /// 0 if nothing is mirrored.
+    mirrors_bytes: u64,
     access_log_bytes: u64,
     process_bytes: u64,
 }
@@ -56,6 +58,8 @@ impl MemoryBound {
             workers: workers as u64,
             worker_bytes: worker_bytes(head_bytes_max),
             pooled_connections: per_worker.sum::<u64>() * workers as u64,
+            mirrors_bytes: config.routes.iter().map(|route| mirrors(config, route)).sum::<u64>()
+                * workers as u64,
             access_log_bytes: access_log
                 .map_or(0, |_| access_log_bytes(LOG_BATCHES_MAX, workers, head_bytes_max)),
             // A reload has the old pages and the new ones.
@@ -74,6 +78,7 @@ impl MemoryBound {
     fn beside_bytes(&self) -> u64 {
         self.workers * self.worker_bytes
             + self.pooled_connections * POOLED_CONNECTION_BYTES
+            + self.mirrors_bytes
             + self.access_log_bytes
             + self.process_bytes
     }
@@ -84,23 +89,46 @@ pub(crate) fn workers(config: &Config, cores: usize) -> usize {
     config.process.workers.unwrap_or(cores).max(1)
 }
 
-fn listener(config: &Config, index: usize) -> ListenerMemory {
-    let Listener { name, head_bytes_max, limits, .. } = &config.listeners[index];
-    let routes = config.routes.iter().filter(|route| route.listeners.contains(&index));
-    let response_heads = routes.map(|route| config.upstreams[route.upstream].head_bytes_max);
-    let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
-    let pages = config.error_pages.iter().filter(holds).map(page_bytes);
-    let limits_of_one = ConnectionLimits {
+/// What a route's mirrored requests can take on one worker.
+fn mirrors(config: &Config, route: &Route) -> u64 {
+    let Some(mirror) = &route.mirror else { return 0 };
+    let response_head_bytes_max = config.upstreams[mirror.upstream].head_bytes_max;
+    let of_listener = |&index: &usize| {
+        let listener = &config.listeners[index];
+        let limits = connection_limits(listener, response_head_bytes_max, 0);
+        mirrors_bytes(&limits, mirror.body_bytes_max, mirror.mirrors_max)
+    };
+    route.listeners.iter().map(of_listener).max().unwrap_or(0)
+}
+
+fn connection_limits(
+    listener: &Listener,
+    response_head_bytes_max: usize,
+    answer_bytes_max: usize,
+) -> ConnectionLimits {
+    let Listener { head_bytes_max, limits, .. } = listener;
+    ConnectionLimits {
         head_bytes_max: *head_bytes_max,
         host_bytes_max: limits.field_bytes_max.max(limits.request_line_bytes_max).min(*head_bytes_max),
         pipeline_bytes_max: limits.pipeline_bytes_max,
-        response_head_bytes_max: response_heads.max().unwrap_or(0),
-        answer_bytes_max: pages.max().unwrap_or(0).max(ANSWER_BYTES),
-    };
+        response_head_bytes_max,
+        answer_bytes_max,
+    }
+}
+
+fn listener(config: &Config, index: usize) -> ListenerMemory {
+    let listener = &config.listeners[index];
+    let routes = config.routes.iter().filter(|route| route.listeners.contains(&index));
+    let upstreams = routes.flat_map(|route| route.action.upstreams());
+    let response_heads = upstreams.map(|upstream| config.upstreams[upstream].head_bytes_max);
+    let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
+    let pages = config.error_pages.iter().filter(holds).map(page_bytes);
+    let answer_bytes_max = pages.max().unwrap_or(0).max(ANSWER_BYTES);
+    let limits = connection_limits(listener, response_heads.max().unwrap_or(0), answer_bytes_max);
     ListenerMemory {
-        name: name.clone(),
-        connections: limits.connections_max as u64,
-        busy_bytes: busy_connection_bytes(&limits_of_one),
+        name: listener.name.clone(),
+        connections: listener.limits.connections_max as u64,
+        busy_bytes: busy_connection_bytes(&limits),
     }
 }
 
@@ -124,9 +152,13 @@ impl fmt::Display for MemoryBound {
                  (idle {connections} x {idle} = {all_idle})"
             )?;
         }
+        let mirrors = match self.mirrors_bytes {
+            0 => String::new(),
+            bytes => format!(", mirrors {}", shown(bytes)),
+        };
         writeln!(
             f,
-            "memory at most: {} workers x {}, pools {}, access log {}, process {} = {}",
+            "memory at most: {} workers x {}, pools {}{mirrors}, access log {}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
             shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
@@ -170,6 +202,30 @@ mod tests {
     use super::*;
     use crate::config::{LogTarget, PageVariable, StatusPattern};
     use crate::fixtures;
+    use corelane_engine::action::{Action, Destination, Split, Token};
+
+    #[test]
+    fn mirrors_count_for_each_worker_and_splits_with_their_largest_upstream() {
+        let mut config = fixtures::config();
+        let plain = MemoryBound::with_workers(&config, 2);
+        assert!(!plain.to_string().contains("mirrors"));
+        config.routes[0].mirror = Some(fixtures::mirror(0));
+        let (one, two) = (MemoryBound::with_workers(&config, 1), MemoryBound::with_workers(&config, 2));
+        // 64 of 1 MiB each, and what goes with them.
+        assert!((64 << 20..120 << 20).contains(&one.mirrors_bytes), "{}", one.mirrors_bytes);
+        assert_eq!(two.mirrors_bytes, 2 * one.mirrors_bytes);
+        assert_eq!(two.total_bytes(), plain.total_bytes() + two.mirrors_bytes);
+        let told = format!(", mirrors {}, access log ", shown(two.mirrors_bytes));
+        assert!(two.to_string().contains(&told), "{two}");
+
+        config.upstreams.push(fixtures::upstream("large", vec![fixtures::endpoint("127.0.0.1:2", 1)]));
+        config.upstreams[1].head_bytes_max = 64 << 10;
+        let destination = |upstream| Destination { upstream, weight: 1, token: Token::of("") };
+        let destinations = vec![destination(0), destination(1)];
+        config.routes[0].action = Action::Split(Split { destinations, sticky: None });
+        let split = MemoryBound::with_workers(&config, 2);
+        assert!(split.listeners[0].busy_bytes > two.listeners[0].busy_bytes);
+    }
 
     #[test]
     fn says_what_each_listener_and_all_of_them_can_take() {

@@ -22,6 +22,7 @@ pub(crate) fn render(status: &Status) -> String {
         registry.listeners.iter().map(|(name, it)| (labels(&[("listener", name)]), it)),
     );
     page.sets("corelane_route", registry.routes.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
+    page.sets("corelane_mirror", registry.mirrors.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
     page.sets(
         "corelane_upstream",
         registry.upstreams.iter().map(|(name, it)| (labels(&[("upstream", name)]), it)),
@@ -203,6 +204,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
     use crate::fixtures;
+    use corelane_engine::action::MirrorSkip;
     use corelane_engine::reason::Reason;
     use corelane_engine::snapshot::Address;
     use std::collections::HashSet;
@@ -219,6 +221,8 @@ mod tests {
         registry.endpoints.of(("app".into(), upstream), 1).of(0).failures.add(Reason::UpstreamClosed);
         registry.routes.of("web".into(), 1).of(0).failures.add(Reason::NoEndpoint);
         registry.routes.of("web".into(), 1).of(1).failures.add(Reason::NoEndpoint);
+        registry.mirrors.of("web".into(), 1).of(1).requests.add(7);
+        registry.mirrors.of("web".into(), 1).of(0).skipped.add(MirrorSkip::Busy);
         registry.workers.of(1).wakeups.add(9);
         render(&Status::new(registry, 2, Arc::default()))
     }
@@ -232,6 +236,8 @@ mod tests {
             "corelane_endpoint_connects_total{upstream=\"app\",endpoint=\"[::1]:80\"} 4",
             "corelane_route_failures_total{route=\"web\",reason=\"no_endpoint\"} 2",
             "corelane_endpoint_failures_total{upstream=\"app\",endpoint=\"unix:/run/a}\",reason=\"upstream_closed\"} 1",
+            "corelane_mirror_requests_total{route=\"web\"} 7",
+            "corelane_mirror_skipped_total{route=\"web\",reason=\"busy\"} 1",
             "corelane_worker_control_wakeups_total{worker=\"0\"} 0",
             "corelane_worker_control_wakeups_total{worker=\"1\"} 9",
             "corelane_reloads_total{result=\"failed\"} 0",
@@ -240,7 +246,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
-        assert_eq!(page.matches("reason=").count(), 2, "only reasons that have occurred");
+        assert_eq!(page.matches("reason=").count(), 3, "only reasons that have occurred");
     }
 
     #[test]

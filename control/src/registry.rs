@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corelane_engine::counters::{
-    CounterSet, EndpointCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
-    WorkerCounters,
+    CounterSet, EndpointCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
+    UpstreamCounters, WorkerCounters,
 };
 use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::Address;
@@ -24,6 +24,8 @@ pub(crate) struct Registry {
     pub(crate) shared_limits: Limits,
     /// By the route's name.
     pub(crate) routes: Family<Arc<str>, RouteCounters>,
+    /// By the name of the route that mirrors.
+    pub(crate) mirrors: Family<Arc<str>, MirrorCounters>,
     /// By the upstream's name.
     pub(crate) upstreams: Family<Arc<str>, UpstreamCounters>,
     /// By the upstream's name and the endpoint's address.
@@ -39,6 +41,7 @@ impl Registry {
             workers: PerWorker::new(workers),
             listeners: Family::new(workers),
             routes: Family::new(workers),
+            mirrors: Family::new(workers),
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
         }
@@ -49,6 +52,7 @@ impl Registry {
         self.listeners.drop_unused_since(serial);
         self.shared_limits.sets.retain(|_, (_, used_by)| *used_by >= serial);
         self.routes.drop_unused_since(serial);
+        self.mirrors.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use corelane_engine::action::Mirror;
 use corelane_engine::error_page::ErrorPages;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
@@ -104,12 +105,17 @@ fn listener(
 fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
     Route {
         name: it.name.clone(),
-        upstream: it.upstream,
+        action: it.action.clone(),
+        mirror: it
+            .mirror
+            .clone()
+            .map(|rule| Mirror { rule, counters: registry.mirrors.of(it.name.clone(), serial) }),
+        timeouts: it.timeouts,
         host: it.host.clone(),
         body_bytes_max: it.body_bytes_max,
         upgrades: it.upgrades.clone(),
         captures: vec![],
-        chains: Arc::default(),
+        chains: Chains::default(),
         counters: registry.routes.of(it.name.clone(), serial),
     }
 }

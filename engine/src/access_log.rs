@@ -9,15 +9,55 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// What hardly any record exceeds.
-pub(crate) const RECORD_BYTES: usize = 4 * 1024;
+const RECORD_BYTES: usize = 4 * 1024;
 
-/// Formatted records, each a line.
+/// Formatted records, each a line. Its memory is zeroed once and taken record by record.
 #[derive(Debug, Default)]
 pub struct LogBatch {
+    bytes: Vec<u8>,
+    /// How many bytes are records; the others are room.
+    used: usize,
+    records: u64,
+}
+
+impl LogBatch {
+    /// These lines.
+    #[must_use]
+    pub fn of(lines: Vec<u8>, records: u64) -> Self {
+        Self { used: lines.len(), bytes: lines, records }
+    }
+
     /// The lines.
-    pub bytes: Vec<u8>,
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+
     /// How many lines.
-    pub records: u64,
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Lets `write` write a record into room for `bytes_max` or more; it returns how many it has written.
+    pub(crate) fn add(&mut self, bytes_max: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        if self.bytes.len() < self.used + bytes_max {
+            // With room for the record that fills it.
+            self.bytes.resize((self.used + bytes_max).max(BATCH_BYTES + RECORD_BYTES), 0);
+        }
+        self.used += write(&mut self.bytes[self.used..]);
+        self.records += 1;
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= BATCH_BYTES
+    }
+
+    /// Keeps the memory, not the records.
+    fn empty(mut self) -> Self {
+        (self.used, self.records) = (0, 0);
+        self
+    }
 }
 
 /// A worker's end. Cloning gives another worker an end of the same channel.
@@ -57,12 +97,9 @@ impl LogSink {
         match self.full.try_send(full) {
             Ok(()) => Ok(()),
             Err(refused) => {
-                // Keep the full batch's memory, not its records.
-                let mut refused = refused.into_inner();
+                let refused = refused.into_inner();
                 let lost = refused.records;
-                refused.bytes.clear();
-                refused.records = 0;
-                *batch = refused;
+                *batch = refused.empty();
                 Err(lost)
             }
         }
@@ -95,11 +132,9 @@ impl LogSource {
     }
 
     /// Gives a written batch back for reuse.
-    pub fn recycle(&self, mut batch: LogBatch) {
-        batch.bytes.clear();
-        batch.records = 0;
+    pub fn recycle(&self, batch: LogBatch) {
         // Full: enough empty ones are on their way already.
-        let _ = self.empty.try_send(batch);
+        let _ = self.empty.try_send(batch.empty());
     }
 }
 
@@ -110,18 +145,38 @@ mod tests {
     #[test]
     fn drops_and_counts_when_the_writer_is_behind() {
         let (sink, source) = log_channel(1);
-        let mut batch = LogBatch { bytes: b"a\n".to_vec(), records: 1 };
+        let mut batch = LogBatch::default();
+        add(&mut batch, b"a\n");
         assert_eq!(sink.hand_over(&mut batch), Ok(()));
-        batch.bytes.extend_from_slice(b"b\nc\n");
-        batch.records = 2;
+        add(&mut batch, b"b\n");
+        add(&mut batch, b"c\n");
         assert_eq!(sink.hand_over(&mut batch), Err(2));
-        assert!(batch.bytes.is_empty());
+        assert_eq!(batch.records(), 0);
         let written = source.recv().unwrap();
-        assert_eq!(written.records, 1);
+        assert_eq!((written.lines(), written.records), (&b"a\n"[..], 1));
         source.recycle(written);
+        add(&mut batch, b"d\n");
         assert_eq!(sink.hand_over(&mut batch), Ok(()));
         drop(sink);
-        assert!(source.recv().is_some());
+        assert_eq!(source.recv().unwrap().lines(), b"d\n");
         assert!(source.recv().is_none());
+    }
+
+    #[test]
+    fn is_full_at_its_size_and_has_room_for_a_record_of_any() {
+        let mut batch = LogBatch::default();
+        add(&mut batch, &[b'a'; BATCH_BYTES - 1]);
+        assert!(!batch.is_full());
+        add(&mut batch, &[b'b'; 3 * BATCH_BYTES]);
+        assert!(batch.is_full());
+        assert_eq!((batch.lines().len(), batch.records()), (4 * BATCH_BYTES - 1, 2));
+        assert!(!batch.empty().is_full());
+    }
+
+    fn add(batch: &mut LogBatch, record: &[u8]) {
+        batch.add(record.len(), |room| {
+            room[..record.len()].copy_from_slice(record);
+            record.len()
+        });
     }
 }

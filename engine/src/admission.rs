@@ -199,11 +199,13 @@ pub(crate) struct Permit {
     /// Under which client it is counted, if it is.
     client: Option<ClientKey>,
     yields: bool,
+    /// Its connection is open, by the gauge.
+    is_counted: bool,
 }
 
 impl Permit {
     fn new(admission: &Rc<Admission>) -> Self {
-        Self { admission: admission.clone(), client: None, yields: false }
+        Self { admission: admission.clone(), client: None, yields: false, is_counted: false }
     }
 
     /// By what it was admitted.
@@ -219,6 +221,14 @@ impl Permit {
         let is_admitted = self.admission.limits.clients.try_take(client, max);
         self.client = is_admitted.then_some(client);
         is_admitted
+    }
+
+    /// Counts the connection as open until its place has been given back: who sees by the gauge that none is open finds
+    /// room for as many as there may be.
+    pub(crate) fn count_open(&mut self) {
+        debug_assert!(!self.is_counted, "a connection is counted once");
+        self.admission.counters().connections.increment();
+        self.is_counted = true;
     }
 
     /// The connection closes because it was told to.
@@ -239,6 +249,9 @@ impl Drop for Permit {
             clients.give_back(client);
         }
         total.give_back();
+        if self.is_counted {
+            self.admission.counters().connections.decrement();
+        }
         if self.yields {
             total.end_yield();
         }

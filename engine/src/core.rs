@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
-use crate::access_log::{BATCH_BYTES, LogBatch, LogSink, RECORD_BYTES};
+use crate::access_log::{LogBatch, LogSink};
 use crate::admission::Admissions;
 use crate::buffers::{Buffers, Scratch};
-use crate::calendar::{write_http_date, write_rfc3339};
+use crate::calendar::write_http_date;
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
 use crate::footprint::Footprint;
-use crate::io::{Dial, Pipes, clock, set_ticker};
+use crate::io::{Dial, Pipes, clock, readiness, set_ticker};
 use crate::local::Local;
 use crate::message::Lent;
+use crate::record::{Opening, opening};
 use crate::request_id::RequestIds;
+use crate::task::BoxedTask;
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -62,12 +64,14 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) events: EventSender,
     counters: PerWorker<WorkerCounters>,
     log: RefCell<LogBatch>,
-    log_time: RefCell<LogTime>,
+    log_opening: RefCell<LogOpening>,
     log_sink: Option<LogSink>,
     date: RefCell<HttpDate>,
     ticker: RawFd,
     ticking: Cell<bool>,
     trim: fn(),
+    /// Runs a task on this worker ([`crate::task::spawn_aside`]).
+    pub(crate) spawn: fn(BoxedTask),
 }
 
 #[derive(Default)]
@@ -76,11 +80,24 @@ struct HttpDate {
     text: Vec<u8>,
 }
 
-/// The time of records (RFC 3339): when the events were dispatched that the worker acts on.
+/// How records begin, with the time when the events were dispatched that the worker acts on.
 #[derive(Default)]
-struct LogTime {
+struct LogOpening {
     turn: u32,
-    text: Vec<u8>,
+    text: Option<Opening>,
+    /// Where it is written.
+    room: Vec<u8>,
+}
+
+impl LogOpening {
+    #[inline]
+    fn now(&mut self) -> &Opening {
+        if self.turn != clock::turn() {
+            self.turn = clock::turn();
+            self.text = None;
+        }
+        self.text.get_or_insert_with(|| opening(clock::unix_coarse_ns(), &mut self.room))
+    }
 }
 
 /// What a worker is made of.
@@ -95,6 +112,8 @@ pub(crate) struct CoreParts {
     pub(crate) table_workers: usize,
     /// Gives memory back to the system that the thread has freed.
     pub(crate) trim: fn(),
+    /// Runs a task.
+    pub(crate) spawn: fn(BoxedTask),
 }
 
 impl<S: Dial> Core<S> {
@@ -121,12 +140,13 @@ impl<S: Dial> Core<S> {
             events: parts.events,
             counters: parts.counters,
             log: RefCell::default(),
-            log_time: RefCell::default(),
+            log_opening: RefCell::default(),
             log_sink: parts.log,
             date: RefCell::default(),
             ticker: parts.ticker,
             ticking: Cell::new(false),
             trim: parts.trim,
+            spawn: parts.spawn,
         }
     }
 
@@ -161,26 +181,15 @@ impl<S: Dial> Core<S> {
         use_date(&date.text)
     }
 
-    /// Lets `write` append a record to the access log; it is lent the time.
-    pub(crate) fn log_record(&self, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
+    /// Lets `write` add a record to the access log; it is lent how the record begins.
+    pub(crate) fn log_record(&self, write: impl FnOnce(&mut LogBatch, &Opening)) {
         if self.log_sink.is_none() {
             return;
         }
         let mut batch = self.log.borrow_mut();
-        if batch.bytes.capacity() < BATCH_BYTES {
-            // With room for the record that fills it.
-            batch.bytes.reserve(BATCH_BYTES + RECORD_BYTES);
-        }
-        let mut time = self.log_time.borrow_mut();
-        if time.turn != clock::turn() || time.text.is_empty() {
-            time.turn = clock::turn();
-            time.text.clear();
-            write_rfc3339(&mut time.text, clock::unix_coarse_ns());
-        }
-        write(&mut batch.bytes, &time.text);
-        batch.records += 1;
+        write(&mut batch, self.log_opening.borrow_mut().now());
         self.keep_ticking();
-        if batch.bytes.len() >= BATCH_BYTES {
+        if batch.is_full() {
             drop(batch);
             self.flush_log();
         }
@@ -189,8 +198,8 @@ impl<S: Dial> Core<S> {
     /// Hands the records so far to the log writer.
     pub(crate) fn flush_log(&self) {
         let mut batch = self.log.borrow_mut();
-        let Some(sink) = self.log_sink.as_ref().filter(|_| batch.records > 0) else { return };
-        let records = batch.records;
+        let records = batch.records();
+        let Some(sink) = self.log_sink.as_ref().filter(|_| records > 0) else { return };
         match sink.hand_over(&mut batch) {
             Ok(()) => self.counters().log_records.add(records),
             Err(lost) => self.counters().log_dropped.add(lost),
@@ -211,6 +220,7 @@ impl<S: Dial> Core<S> {
         let now_ms = clock::coarse_ms();
         let no_deadlines = self.deadlines.advance(now_ms);
         self.flush_log();
+        readiness::watch_waiting();
         let no_idle = self.local.borrow().sweep(now_ms);
         let is_last = no_deadlines && no_idle;
         if self.footprint.take_slack(now_ms, is_last) {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::action::MirrorSkip;
 use crate::reason::{Reason, Word};
 use crate::tripwire::Tripwire;
 
@@ -275,6 +276,18 @@ counter_set! {
         passed: Counter, "passed_total", "Requests that the filter had nothing to do with.";
         acted: Counter, "acted_total", "Requests and responses that the filter changed, and requests that it answered.";
         refused: Counter, "refused_total", "Requests that the filter refused.";
+    }
+}
+
+counter_set! {
+    /// What is counted per route that mirrors.
+    MirrorCounters {
+        requests: Counter, "requests_total", "Requests that were sent to the mirror's upstream, or were to be.";
+        active: Gauge, "requests_active", "Requests that are being received for the mirror, or answered by it, now.";
+    }
+    by reason {
+        skipped: MirrorSkip, "skipped_total", "Requests of the mirror's share that were not mirrored.";
+        failures: Reason, "failures_total", "Mirrored requests that got no complete response.";
     }
 }
 

@@ -11,9 +11,11 @@
 
 mod counting;
 mod deadline;
+mod destination;
 mod failing;
 mod filtering;
 mod hygiene;
+mod mirroring;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -32,11 +34,14 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
-use self::counting::{count_connect, count_endpoint_failure};
+pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::filtering::{Filterable, Filtered};
+use self::destination::{Asker, Assigned};
 use self::trailers::TrailerFilter;
-use self::tries::{Excluded, Lease};
+use self::tries::Excluded;
+pub(crate) use self::tries::Lease;
+use crate::action::Timeouts;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -51,6 +56,7 @@ use crate::local::Local;
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
+use crate::mirror;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::session::Session;
@@ -109,6 +115,12 @@ pub(crate) struct Exchange<S: Dial> {
     is_last: bool,
     slot: Rc<ListenerSlot<S>>,
     pub(crate) route: Option<usize>,
+    pub(crate) upstream: Option<usize>,
+    timeouts: Timeouts,
+    /// The client is told where it stays.
+    assigned: Option<Assigned>,
+    /// The copy of the request for the mirror, until it is sent.
+    mirror: Option<Box<mirror::Copy<S>>>,
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
@@ -243,6 +255,10 @@ impl<S: Dial> Exchange<S> {
             is_last,
             slot: session.slot.clone(),
             route: None,
+            upstream: None,
+            timeouts: Timeouts::default(),
+            assigned: None,
+            mirror: None,
             endpoint: None,
             reused: false,
             attempts: 0,
@@ -358,10 +374,13 @@ impl<S: Dial> Exchange<S> {
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
         let mut verdict = self.judge(head, bytes, host, options, canonical, sender);
+        if let Some(route) = self.route {
+            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
+        }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let mut edits = None;
         if let (Ok(()), Some(route)) = (verdict, route)
-            && let Some(chain) = route.chain(self.listener)
+            && let Some(chain) = route.chain(self.listener, self.upstream)
         {
             let request = Filterable {
                 head,
@@ -506,19 +525,18 @@ impl<S: Dial> Exchange<S> {
         let core = session.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
-        let Some(route) = self.route else { return Err(Failure::NoRoute) };
-        let upstream_index = snapshot.routes[route].upstream;
+        let (Some(route), Some(upstream_index)) = (self.route, self.upstream) else {
+            return Err(Failure::NoRoute);
+        };
         let upstream = &snapshot.upstreams[upstream_index];
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
-        let limits = HeadLimits {
-            head_bytes_max: upstream.head_bytes_max,
-            request_line_bytes_max: upstream.head_bytes_max,
-            field_bytes_max: upstream.head_bytes_max,
-            ..HeadLimits::default()
-        };
+        let limits = response_limits(upstream);
         let resendable = self.make_resendable(session);
+        if snapshot.routes[route].mirror.is_some() {
+            self.begin_mirror(&core, route, resendable);
+        }
         let mut excluded = Excluded::default();
         let mut last_failure = Failure::NoEndpoint;
         loop {
@@ -615,8 +633,7 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let request_timeout = self.filtered.limits.request_timeout.unwrap_or(upstream.request_timeout);
-        let exchange_due_ms = due(self.started_ms, request_timeout);
+        let exchange_due_ms = due(self.started_ms, self.timeouts.request);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -627,7 +644,7 @@ impl<S: Dial> Exchange<S> {
                         return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
                     }
                     if down.is_request_complete()
-                        && let Poll::Ready(signal) = down.poll_client(cx, core.lent())
+                        && let Poll::Ready(signal) = poll_client(cx, core, down)
                         && (signal == ClientSignal::Gone || !finishes)
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
@@ -669,6 +686,7 @@ impl<S: Dial> Exchange<S> {
             counters.reused.increment();
         }
         let mut up = H1Upstream::new(stream, self.framing, limits);
+        let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
         let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
@@ -676,8 +694,11 @@ impl<S: Dial> Exchange<S> {
             room.take(batch.bytes)?;
             trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
             handed_on = batch.bytes;
+            mirror.take_if(|copy| !copy.add(batch));
             Ok(())
         });
+        self.mirror = mirror;
+        self.send_mirror();
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
@@ -766,13 +787,19 @@ impl<S: Dial> Exchange<S> {
                 return Ok(false);
             }
             let mut handed_on = 0;
+            let mut mirror = self.mirror.take();
             let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
             let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
-            let step = down.poll_request_body(cx, lent.towards(up.takes_pipes()), &mut |batch| {
+            // What passes through a pipe cannot be copied.
+            let takes_pipes = up.takes_pipes() && mirror.is_none();
+            let step = down.poll_request_body(cx, lent.towards(takes_pipes), &mut |batch| {
                 room.take(batch.bytes)?;
                 handed_on += batch.bytes;
+                mirror.take_if(|copy| !copy.add(batch));
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
+            self.mirror = mirror;
+            self.send_mirror();
             self.request_bytes += handed_on;
             if room.is_exceeded {
                 return Err(Failure::BodyTooLarge);
@@ -791,7 +818,7 @@ impl<S: Dial> Exchange<S> {
             };
         }
         if !matches!(self.phase, Phase::Complete | Phase::Switched)
-            && let Poll::Ready(signal) = down.poll_client(cx, lent)
+            && let Poll::Ready(signal) = poll_client(cx, core, down)
         {
             let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
             if signal == ClientSignal::Gone || !finishes {
@@ -860,7 +887,7 @@ impl<S: Dial> Exchange<S> {
                     self.note_early_response();
                 }
                 up.start_body(upstream);
-                down.start_response(self.response_framing);
+                down.start_response(self.response_framing, !self.persistence.stays());
                 let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
                 let begun = up.lend_response_body(lent, &mut |batch| {
                     received += batch.bytes;
@@ -917,6 +944,7 @@ impl<S: Dial> Exchange<S> {
             persistence: Persistence::Keep,
             date: b"",
             edits: None,
+            set_cookie: None,
         };
         if self.started_ns != 0 {
             // The last head that comes is the one that counts.
@@ -969,7 +997,8 @@ impl<S: Dial> Exchange<S> {
         let local = self.local.clone();
         let edits = self.filter_response(&local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
-        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
+        let set_cookie = self.set_cookie();
+        core.with_date(|date| DownstreamHead { date, set_cookie, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
 
@@ -990,7 +1019,7 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::SwitchMismatch);
         }
         self.status = 101;
-        written.write_switch(protocol, out);
+        DownstreamHead { set_cookie: self.set_cookie(), ..*written }.write_switch(protocol, out);
         Ok(Answer::Switch)
     }
 
@@ -1041,6 +1070,7 @@ impl<S: Dial> Exchange<S> {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
+        self.end_mirror();
         self.note_trailers();
         if !self.tripwires.is_empty() {
             self.count_tripwires();
@@ -1059,10 +1089,7 @@ impl<S: Dial> Exchange<S> {
         }
         session.count_moved();
         if self.snapshot().access_log {
-            let request_id = &*self.request_id(&session.core);
-            let names = self.local.log_names();
-            let record = Record { exchange: self, names, client: &session.client, request_id };
-            session.core.log_record(|line, time| record.write(line, time));
+            self.log(session);
         }
         self.release_filters();
         session.core.buffers.give(std::mem::take(&mut self.head));
@@ -1074,6 +1101,35 @@ impl<S: Dial> Exchange<S> {
             [] => RequestId::Made(core.request_ids.text(self.number)),
             given => RequestId::Given(given),
         }
+    }
+
+    // A function of its own, so that profiles tell what the log costs.
+    #[inline(never)]
+    fn log(&self, session: &Session<S>) {
+        let request_id = self.request_id(&session.core);
+        let record =
+            Record { exchange: self, names: self.local.log_names(), client: &session.client, request_id };
+        session.core.log_record(|line, opening| record.write(line, opening));
+    }
+}
+
+/// Watches a client whose request is complete: from the next tick on, if it is new.
+fn poll_client<S: Dial, D: Downstream>(
+    cx: &mut Context<'_>,
+    core: &Core<S>,
+    down: &mut D,
+) -> Poll<ClientSignal> {
+    core.keep_ticking();
+    down.poll_client(cx, core.lent())
+}
+
+/// How much of a response head is taken.
+pub(crate) fn response_limits(upstream: &UpstreamConfig) -> HeadLimits {
+    HeadLimits {
+        head_bytes_max: upstream.head_bytes_max,
+        request_line_bytes_max: upstream.head_bytes_max,
+        field_bytes_max: upstream.head_bytes_max,
+        ..HeadLimits::default()
     }
 }
 

@@ -2,10 +2,11 @@
 //! wait may fire early or late, and either side may end at any byte. A failure names the seed that replays it.
 
 mod instructions;
+mod mirror;
 mod splice;
 mod tunnel;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::IoSlice;
@@ -20,6 +21,7 @@ use corelane_balancer::PolicyKind;
 use corelane_routing::{PathPattern, Router, Rule};
 
 use crate::access_log::LogSink;
+use crate::action::{Action, RouteTimeouts};
 use crate::core::{Core, CoreParts};
 use crate::counters::PerWorker;
 use crate::event::event_channel;
@@ -34,6 +36,12 @@ use crate::snapshot::{
     RequestRules, Route, Snapshot, Upstream,
 };
 use crate::stages::Established;
+use crate::task::BoxedTask;
+
+thread_local! {
+    /// Tasks that belong to no connection, for the world to run.
+    static TASKS: RefCell<Vec<BoxedTask>> = const { RefCell::new(Vec::new()) };
+}
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -63,12 +71,14 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         routes: vec![Route {
             name: "all".into(),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
             captures: vec![],
-            chains: Arc::default(),
+            chains: Chains::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -103,7 +113,10 @@ pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
 }
 
 fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
-    let snapshot = Snapshot { access_log: log.is_some(), ..snapshot() };
+    worker_for(Snapshot { access_log: log.is_some(), ..snapshot() }, log)
+}
+
+fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
     let (events, _receiver) = event_channel().unwrap();
     let core = Rc::new(Core::new(CoreParts {
         index: 0,
@@ -114,6 +127,7 @@ fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
         ticker: -1,
         table_workers: 1,
         trim: || {},
+        spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),
     }));
     let local = Local::new(Arc::new(snapshot), &Local::empty(0), 0, events);
     core.local.replace(Rc::new(local));
@@ -264,6 +278,8 @@ struct World {
     session: Option<Pin<Box<dyn Future<Output = ()>>>>,
     client: Peer,
     origins: Vec<Peer>,
+    /// What was spawned beside the session.
+    tasks: Vec<BoxedTask>,
     flag: Arc<Flag>,
 }
 
@@ -281,6 +297,7 @@ impl World {
             session: Some(Box::pin(Box::new(session).run())),
             client: Peer::new(far),
             origins: Vec::new(),
+            tasks: Vec::new(),
             flag: Arc::new(Flag(AtomicBool::new(true))),
         }
     }
@@ -297,6 +314,10 @@ impl World {
                 && session.as_mut().poll(&mut cx) == Poll::Ready(())
             {
                 self.session = None;
+            }
+            if woken {
+                self.tasks.append(&mut TASKS.take());
+                self.tasks.retain_mut(|task| task.as_mut().poll(&mut cx).is_pending());
             }
             let mut moved = self.client.step(&mut cx);
             while let Some(stream) = take_dialled() {

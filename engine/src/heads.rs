@@ -20,6 +20,7 @@ use corelane_semantics::{
 
 pub(crate) use self::client::{ClientAddress, Sender};
 pub(crate) use self::options::{ConnectionOptions, connection_options};
+use crate::action::SetCookie;
 use crate::snapshot::ForwardedFields;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
@@ -377,6 +378,8 @@ pub(crate) struct DownstreamHead<'a> {
     pub(crate) date: &'a [u8],
     /// What filters change of the fields.
     pub(crate) edits: Option<&'a FieldEdits>,
+    /// A cookie of Corelane's own.
+    pub(crate) set_cookie: Option<SetCookie<'a>>,
 }
 
 /// What becomes of a client's connection after a response, and what must be said about it.
@@ -425,6 +428,7 @@ impl DownstreamHead<'_> {
             write_field(out, name, value);
         }
         self.persistence.write(out);
+        self.write_cookie(out);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -439,7 +443,14 @@ impl DownstreamHead<'_> {
         self.write_start(out, false);
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field(out, b"Upgrade", protocol);
+        self.write_cookie(out);
         out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_cookie(&self, out: &mut Vec<u8>) {
+        if let Some(set_cookie) = &self.set_cookie {
+            set_cookie.write(out);
+        }
     }
 
     fn write_start(&self, out: &mut Vec<u8>, keep_length: bool) {

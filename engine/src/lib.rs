@@ -5,6 +5,7 @@
 //! are [`counters`].
 
 pub mod access_log;
+pub mod action;
 mod admission;
 mod buffers;
 pub mod calendar;
@@ -28,6 +29,7 @@ mod listener;
 mod local;
 pub mod memory_bound;
 mod message;
+mod mirror;
 mod outstanding;
 mod own_answer;
 mod pool;

@@ -322,8 +322,8 @@ fn accept_batch(
             Ok(permit) => permit,
             Err(batch) => return batch,
         };
-        match socket.try_accept().and_then(|incoming| open(core, slot, incoming, permit)) {
-            Ok(()) => {}
+        match socket.try_accept() {
+            Ok(incoming) => open(core, slot, incoming, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Empty,
             Err(error) if is_exhausted(&error) => return Batch::Exhausted,
             // The connection died in the queue: the next one may be fine.
@@ -336,23 +336,17 @@ fn accept_batch(
 }
 
 /// Begins a connection's session, unless its client has too many open.
-fn open(
-    core: &Rc<Core<Socket>>,
-    slot: &Rc<ListenerSlot<Socket>>,
-    incoming: Incoming,
-    mut permit: Permit,
-) -> io::Result<()> {
+fn open(core: &Rc<Core<Socket>>, slot: &Rc<ListenerSlot<Socket>>, incoming: Incoming, mut permit: Permit) {
     let (local, index) = slot.local(core);
     let client_max = local.snapshot().listeners[index].limits.client_connections_max;
     if !permit.admits_client(incoming.peer.map(|peer| peer.ip()), client_max) {
         permit.admission().counters().connections_refused.increment();
         incoming.refuse();
-        return Ok(());
+        return;
     }
-    let session = Session::new(core, slot, permit, stages::accepted(incoming.open()?));
+    let session = Session::new(core, slot, permit, stages::accepted(incoming.open()));
     // Each future that a value is moved into has room for it twice: the argument and the variable.
     task::spawn(core, Box::new(session).run());
-    Ok(())
 }
 
 /// Whether an accept failed for that one connection (accept(2): network errors of the new socket).
@@ -423,6 +417,7 @@ mod tests {
                 ticker: -1,
                 table_workers: 1,
                 trim: || {},
+                spawn: drop,
             }));
             let local = Local::new(snapshot().into(), &Local::empty(0), 0, core.events.clone());
             core.local.replace(Rc::new(local));

@@ -1,5 +1,7 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
+mod route;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,19 +12,23 @@ use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
+use self::route::LocalRoute;
+use crate::action::Action;
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::{Dial, clock};
 use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
-use crate::snapshot::{Address, CAPTURES_MAX, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
+use crate::snapshot::{Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
 pub(crate) struct Local<S> {
     snapshot: Arc<Snapshot>,
     upstreams: Vec<LocalUpstream<S>>,
+    /// Only routes that split or mirror have something here.
+    routes: Vec<Option<Box<LocalRoute>>>,
     log_names: LogNames,
     /// What the filters of a request, or of a response, write into; used within a step.
     edits: RefCell<Edits>,
@@ -46,6 +52,7 @@ impl<S: Dial> Local<S> {
         Self {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
+            routes: Vec::new(),
             log_names: LogNames::default(),
             edits: RefCell::default(),
             routing: RefCell::default(),
@@ -73,16 +80,21 @@ impl<S: Dial> Local<S> {
                 LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), worker, place)
             })
             .collect();
+        let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
         let log_names = LogNames::new(&snapshot);
         let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
-        Self { snapshot, upstreams, log_names, edits, routing, worker, retire: Some(events) }
+        Self { snapshot, upstreams, routes, log_names, edits, routing, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
-    pub(crate) fn of_one(whole: &Self, listener: usize, route: usize, endpoint: usize) -> Self {
+    pub(crate) fn of_one(
+        whole: &Self,
+        listener: usize,
+        route: usize,
+        (upstream, endpoint): (usize, usize),
+    ) -> Self {
         let snapshot = whole.snapshot();
-        let route = &snapshot.routes[route];
-        let upstream = &snapshot.upstreams[route.upstream];
+        let upstream = &snapshot.upstreams[upstream];
         let snapshot = Snapshot {
             serial: snapshot.serial,
             generation: snapshot.generation,
@@ -93,9 +105,10 @@ impl<S: Dial> Local<S> {
                 ..snapshot.listeners[listener].clone()
             }],
             routes: vec![Route {
-                upstream: 0,
-                chains: route.chain(listener).into_iter().cloned().collect(),
-                ..route.clone()
+                action: Action::Upstream(0),
+                mirror: None,
+                chains: Chains::only(snapshot.routes[route].chain(listener, Some(upstream))),
+                ..snapshot.routes[route].clone()
             }],
             upstreams: vec![Upstream {
                 endpoints: vec![upstream.endpoints[endpoint].clone()],
@@ -107,7 +120,8 @@ impl<S: Dial> Local<S> {
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
         let (routing, edits) = (RefCell::default(), RefCell::default());
-        Self { snapshot, upstreams: Vec::new(), log_names, edits, routing, worker, retire: None }
+        let (upstreams, routes) = (Vec::new(), Vec::new());
+        Self { snapshot, upstreams, routes, log_names, edits, routing, worker, retire: None }
     }
 
     /// The snapshot.
@@ -157,6 +171,11 @@ impl<S: Dial> Local<S> {
     /// The state of the upstream with this index in the snapshot.
     pub(crate) fn upstream(&self, index: usize) -> Option<&LocalUpstream<S>> {
         self.upstreams.get(index)
+    }
+
+    /// The state of the route with this index in the snapshot, if it splits or mirrors.
+    pub(crate) fn route(&self, index: usize) -> Option<&LocalRoute> {
+        self.routes.get(index)?.as_deref()
     }
 
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.

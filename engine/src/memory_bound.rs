@@ -22,6 +22,7 @@ use crate::access_log::BATCH_BYTES;
 use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES};
 use crate::exchange::RESEND_BODY_BYTES_MAX;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
+use crate::mirror::PIECE_BYTES_MAX;
 
 /// The limits that decide how much a connection from a client can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,20 @@ pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
     IDLE_CONNECTION_BYTES + BUSY_TASK_BYTES + allocated(buffers + 2 * TRAILER_BYTES_MAX + nominated)
 }
 
+/// What the mirrored requests of one route take at most on one worker, of which there are `mirrors_max` at once. `limits` are
+/// those of the listener with the largest heads, with the `head_bytes_max` of the mirror's upstream.
+#[must_use]
+pub fn mirrors_bytes(limits: &ConnectionLimits, body_bytes_max: usize, mirrors_max: usize) -> u64 {
+    let head =
+        limits.head_bytes_max + HOST_REPEATS * limits.host_bytes_max + HEAD_ADDITIONS + RESEND_BODY_BYTES_MAX;
+    let held = limits.response_head_bytes_max + RECV_BYTES_MAX;
+    let buffers = [head, body_bytes_max, held, head + PIECE_BYTES_MAX];
+    let buffers: usize = buffers.into_iter().map(|bytes| bytes.max(KEPT_CAPACITY_MAX)).sum();
+    // A body that outgrows its buffer is copied to a larger one: one at a time.
+    let bytes = mirrors_max * buffers + body_bytes_max;
+    allocated(bytes) + mirrors_max as u64 * (MIRROR_TASK_BYTES + POOLED_CONNECTION_BYTES)
+}
+
 /// What a worker takes at most apart from its connections: its scratch buffer, its free list, its tables for one head and
 /// one path of this size, its ring and its stack, and all its pipes full.
 #[must_use]
@@ -106,6 +121,9 @@ const FRAMING: usize = CHUNK_HEADER_BYTES_MAX + 16 + TRAILER_BYTES_MAX;
 /// The box of an exchange with both of its ends, which a test holds, and that of a tunnel with the part of the snapshot that
 /// it keeps. Rounded up.
 const BUSY_TASK_BYTES: u64 = 16 * 1024;
+
+/// The task of a mirrored request with its connection, which a test holds. Rounded up.
+pub(crate) const MIRROR_TASK_BYTES: u64 = 4 * 1024;
 
 /// The tables for a request head and a response head of 1000 fields of 20 bytes, with the room that they grow by.
 const HEAD_TABLES_BYTES: usize = 2 * 1000 * 2 * 20;

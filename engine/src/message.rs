@@ -20,7 +20,9 @@ pub(crate) const BATCH_SLICES_MAX: usize = 16;
 /// Body bytes that were received together.
 #[derive(Default)]
 pub(crate) struct BodyBatch<'a> {
-    slices: [&'a [u8]; BATCH_SLICES_MAX],
+    first: &'a [u8],
+    /// Not there, and so not written, for most batches.
+    others: Option<[&'a [u8]; BATCH_SLICES_MAX - 1]>,
     count: usize,
     /// How many bytes the slices have in all.
     pub(crate) bytes: u64,
@@ -36,7 +38,10 @@ impl<'a> BodyBatch<'a> {
     /// Adds a slice. An empty one is left out.
     pub(crate) fn push(&mut self, slice: &'a [u8]) {
         if !slice.is_empty() {
-            self.slices[self.count] = slice;
+            match self.count.checked_sub(1) {
+                None => self.first = slice,
+                Some(place) => self.others.get_or_insert_default()[place] = slice,
+            }
             self.count += 1;
             self.bytes += slice.len() as u64;
         }
@@ -56,8 +61,8 @@ impl<'a> BodyBatch<'a> {
 
     /// The same with other trailers.
     pub(crate) fn with_trailers(&self, trailers: Vec<u8>) -> Self {
-        let pipe = Cell::new(self.pipe.take());
-        Self { slices: self.slices, count: self.count, bytes: self.bytes, pipe, end: self.end, trailers }
+        let Self { first, others, count, bytes, end, .. } = *self;
+        Self { first, others, count, bytes, pipe: Cell::new(self.pipe.take()), end, trailers }
     }
 
     /// A batch that only ends a body.
@@ -71,8 +76,9 @@ impl<'a> BodyBatch<'a> {
     }
 
     /// The slices.
-    pub(crate) fn slices(&self) -> &[&'a [u8]] {
-        &self.slices[..self.count]
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &'a [u8]> {
+        let others = self.others.as_ref().map_or(&[][..], |others| &others[..self.count - 1]);
+        (self.count > 0).then_some(self.first).into_iter().chain(others.iter().copied())
     }
 
     /// Whether there is nothing to say.
@@ -172,8 +178,9 @@ pub(crate) trait Downstream {
     /// Sends an interim response head.
     fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()>;
 
-    /// Sets the framing of the response whose head follows.
-    fn start_response(&mut self, framing: BodyFraming);
+    /// Sets the framing of the response whose head follows. `closes`: when the whole of it has been sent, the connection
+    /// ends at once.
+    fn start_response(&mut self, framing: BodyFraming, closes: bool);
 
     /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept.
     fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;

@@ -1,24 +1,36 @@
 //! The access log's record of one exchange: a JSON object on one line.
 
-use corelane_http1::write_decimal;
+use std::mem::take;
+
 use corelane_semantics::Span;
 
+use crate::access_log::LogBatch;
+use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::reason::Word;
-use crate::snapshot::Snapshot;
+use crate::request_id::RequestId;
+use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
 use crate::tripwire::Tripwires;
 
 /// What records say of a snapshot's parts, as it stands in them; empty without an access log.
 #[derive(Default)]
 pub(crate) struct LogNames {
-    /// `,"listener":"..."`
+    /// `","listener":"..."`, behind the client's text.
     listeners: Vec<Box<[u8]>>,
-    /// `,"route":"...","upstream":"..."`
+    /// `,"route":"..."`
     routes: Vec<Box<[u8]>>,
-    /// `,"endpoint":"..."`, by upstream.
-    endpoints: Vec<Vec<Box<[u8]>>>,
+    upstreams: Vec<UpstreamNames>,
+}
+
+/// What records say of one upstream.
+struct UpstreamNames {
+    /// `,"upstream":"...","endpoint":null,"method":`
+    alone: Box<[u8]>,
+    /// `,"upstream":"...","endpoint":"...","method":`
+    endpoints: Vec<Box<[u8]>>,
 }
 
 impl LogNames {
@@ -26,23 +38,45 @@ impl LogNames {
         if !snapshot.access_log {
             return Self::default();
         }
-        let text = |pairs: &[(&str, &str)]| {
-            let mut out = Vec::new();
-            pairs.iter().for_each(|(name, value)| {
-                string(&mut out, format!(",\"{name}\":").as_bytes(), value.as_bytes())
-            });
+        let text = |before: &str, pairs: &[(&str, &str)], behind: &str| {
+            let mut out = before.as_bytes().to_vec();
+            for (name, value) in pairs {
+                out.extend_from_slice(format!(",\"{name}\":\"").as_bytes());
+                escape(&mut out, value.as_bytes());
+                out.push(b'"');
+            }
+            out.extend_from_slice(behind.as_bytes());
             out.into_boxed_slice()
         };
+        let listener = |it: &Listener| text("\"", &[("listener", &it.name)], "");
+        let route = |it: &Route| text("", &[("route", &it.name)], "");
+        let upstream = |it: &Upstream| {
+            let endpoint = |endpoint: &Endpoint| {
+                text("", &[("upstream", &it.name), ("endpoint", &endpoint.label)], ",\"method\":")
+            };
+            UpstreamNames {
+                alone: text("", &[("upstream", &it.name)], ",\"endpoint\":null,\"method\":"),
+                endpoints: it.endpoints.iter().map(endpoint).collect(),
+            }
+        };
         Self {
-            listeners: snapshot.listeners.iter().map(|it| text(&[("listener", &it.name)])).collect(),
-            routes: (snapshot.routes.iter())
-                .map(|it| text(&[("route", &it.name), ("upstream", &snapshot.upstreams[it.upstream].name)]))
-                .collect(),
-            endpoints: (snapshot.upstreams.iter())
-                .map(|it| it.endpoints.iter().map(|it| text(&[("endpoint", &it.label)])).collect())
-                .collect(),
+            listeners: snapshot.listeners.iter().map(listener).collect(),
+            routes: snapshot.routes.iter().map(route).collect(),
+            upstreams: snapshot.upstreams.iter().map(upstream).collect(),
         }
     }
+}
+
+/// How a record begins: the time, and the key of what follows.
+pub(crate) type Opening = [u8; 49];
+
+/// `unix_ns` is the time in nanoseconds since 1970; `out` is reused, so that nothing is allocated.
+pub(crate) fn opening(unix_ns: u64, out: &mut Vec<u8>) -> Opening {
+    out.clear();
+    out.extend_from_slice(b"{\"time\":\"");
+    write_rfc3339(out, unix_ns);
+    out.extend_from_slice(b"\",\"request_id\":\"");
+    out[..].try_into().expect("a time of 24 characters")
 }
 
 /// Writes one exchange.
@@ -50,135 +84,246 @@ pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) names: &'a LogNames,
     pub(crate) client: &'a ClientAddress,
-    pub(crate) request_id: &'a [u8],
+    pub(crate) request_id: RequestId<'a>,
 }
 
 impl<S: Dial> Record<'_, S> {
-    /// `time` is the current time (RFC 3339).
-    pub(crate) fn write(&self, out: &mut Vec<u8>, time: &[u8]) {
+    /// `opening` is for the time of the record.
+    pub(crate) fn write(&self, batch: &mut LogBatch, opening: &Opening) {
+        let (head, words) = (&self.exchange.head[..], &self.exchange.words);
+        let is_plain = is_plain(head, words.host) && is_plain(head, words.target);
+        let spelled_bytes =
+            (words.host.len() + words.target.len()) * if is_plain { 1 } else { ESCAPED_BYTES_MAX };
+        let tripwires_bytes = if self.exchange.tripwires.is_empty() { 0 } else { TRIPWIRES_BYTES_MAX };
+        let names = self.names();
+        let names_bytes = names.iter().map(|name| name.len()).sum::<usize>();
+        let named_bytes = self.request_id.len() + words.method.len() + names_bytes;
+        let bytes_max = OTHER_BYTES_MAX + named_bytes + spelled_bytes + tripwires_bytes;
+        batch.add(bytes_max, |room| {
+            let bytes = room.len();
+            bytes - self.write_line(Line { room, is_plain }, opening, names)
+        });
+    }
+
+    /// Returns how much room is left.
+    #[inline(always)]
+    fn write_line(&self, mut line: Line<'_>, opening: &Opening, names: [&[u8]; 3]) -> usize {
         let exchange = self.exchange;
-        out.extend_from_slice(b"{\"time\":\"");
-        out.extend_from_slice(time);
-        out.extend_from_slice(b"\",\"request_id\":\"");
-        out.extend_from_slice(self.request_id);
-        out.extend_from_slice(b"\",\"client\":\"");
-        out.extend_from_slice(self.client.text_with_port());
-        out.push(b'"');
-        self.write_names(out);
+        let (head, words) = (&exchange.head[..], &exchange.words);
+        line.fixed(opening);
+        match &self.request_id {
+            RequestId::Made(id) => line.fixed(id),
+            RequestId::Given(id) => line.text(id),
+        }
+        line.fixed(b"\",\"client\":\"");
+        let (client, client_bytes) = self.client.text_with_port();
+        line.short(client, client_bytes);
+        names.into_iter().for_each(|name| line.text(name));
         // The words are in the head that was written; a head that could not be parsed has none.
-        let word = |span: Span| (!span.is_empty()).then(|| span.bytes(&exchange.head));
-        optional_string(out, b",\"method\":", word(exchange.words.method));
-        optional_string(out, b",\"host\":", word(exchange.words.host));
-        let (path, query) = split_target(exchange.words.target.bytes(&exchange.head));
-        optional_string(out, b",\"path\":", path);
-        optional_string(out, b",\"query\":", query);
-        number(out, b",\"status\":", u64::from(exchange.status));
-        if exchange.failure.is_none() && exchange.tripwires.is_empty() {
-            out.extend_from_slice(b",\"reason\":null,\"suspicious\":null");
+        if words.method.is_empty() {
+            line.fixed(b"null");
         } else {
-            optional_string(
-                out,
-                b",\"reason\":",
-                exchange.failure.map(|failure| failure.reason().name().as_bytes()),
-            );
-            write_suspicious(out, exchange.tripwires);
+            line.fixed(b"\"");
+            // A token (RFC 9110 §5.6.2) has nothing to escape.
+            line.word(head, words.method);
+            line.fixed(b"\"");
         }
-        number(out, b",\"request_bytes\":", exchange.request_bytes);
-        number(out, b",\"response_bytes\":", exchange.response_bytes);
-        number(out, b",\"attempts\":", u64::from(exchange.attempts));
-        match (exchange.reused, exchange.connect_ns) {
-            (true, None) => out.extend_from_slice(b",\"reused\":true,\"connect_us\":null"),
-            (reused, connect_ns) => {
-                out.extend_from_slice(if reused { b",\"reused\":true" } else { b",\"reused\":false" });
-                optional_microseconds(out, b",\"connect_us\":", connect_ns);
+        line.optional_word(b",\"host\":", head, (!words.host.is_empty()).then_some(words.host));
+        let (path, query) = split_target(head, words.target);
+        line.optional_word(b",\"path\":", head, path);
+        line.optional_word(b",\"query\":", head, query);
+        line.fixed(b",\"status\":");
+        line.number(u64::from(exchange.status));
+        if exchange.failure.is_none() && exchange.tripwires.is_empty() {
+            line.fixed(b",\"reason\":null,\"suspicious\":null");
+        } else {
+            line = line.reason_and_suspicious(exchange.failure, exchange.tripwires);
+        }
+        line.fixed(b",\"request_bytes\":");
+        line.number(exchange.request_bytes);
+        line.fixed(b",\"response_bytes\":");
+        line.number(exchange.response_bytes);
+        match (exchange.attempts, exchange.reused, exchange.connect_ns) {
+            (1, true, None) => line.fixed(b",\"attempts\":1,\"reused\":true,\"connect_us\":null"),
+            (attempts, reused, connect_ns) => {
+                line.fixed(b",\"attempts\":");
+                line.number(u64::from(attempts));
+                line.text(if reused { b",\"reused\":true" } else { b",\"reused\":false" });
+                line.fixed(b",\"connect_us\":");
+                line.optional_microseconds(connect_ns);
             }
         }
-        optional_microseconds(out, b",\"response_head_us\":", exchange.response_head_ns);
-        let duration_ns = clock::monotonic_ns().saturating_sub(exchange.started_ns);
-        number(out, b",\"duration_us\":", duration_ns / 1000);
-        out.extend_from_slice(b"}\n");
+        line.fixed(b",\"response_head_us\":");
+        line.optional_microseconds(exchange.response_head_ns);
+        line.fixed(b",\"duration_us\":");
+        line.number(clock::monotonic_ns().saturating_sub(exchange.started_ns) / 1000);
+        line.fixed(b"}\n");
+        line.room.len()
     }
 
-    fn write_names(&self, out: &mut Vec<u8>) {
+    /// The pieces from the end of the client's text to the key of the method.
+    fn names(&self) -> [&[u8]; 3] {
         let exchange = self.exchange;
-        out.extend_from_slice(&self.names.listeners[exchange.listener_index()]);
+        let listener = &*self.names.listeners[exchange.listener_index()];
         let Some(route) = exchange.route else {
-            out.extend_from_slice(b",\"route\":null,\"upstream\":null,\"endpoint\":null");
-            return;
+            return [listener, b",\"route\":null", NO_UPSTREAM];
         };
-        out.extend_from_slice(&self.names.routes[route]);
-        match exchange.endpoint {
-            None => out.extend_from_slice(b",\"endpoint\":null"),
-            Some(endpoint) => {
-                let upstream = exchange.snapshot().routes[route].upstream;
-                out.extend_from_slice(&self.names.endpoints[upstream][endpoint]);
-            }
-        }
+        let route = &*self.names.routes[route];
+        let Some(upstream) = exchange.upstream.map(|upstream| &self.names.upstreams[upstream]) else {
+            return [listener, route, NO_UPSTREAM];
+        };
+        let endpoint = exchange.endpoint.map(|endpoint| &upstream.endpoints[endpoint]);
+        [listener, route, endpoint.unwrap_or(&upstream.alone)]
     }
 }
 
-/// `"a,b"`, or null.
-fn write_suspicious(out: &mut Vec<u8>, tripwires: Tripwires) {
-    if tripwires.is_empty() {
-        return optional_string(out, b",\"suspicious\":", None);
-    }
-    out.extend_from_slice(b",\"suspicious\":");
-    for (index, tripwire) in tripwires.iter().enumerate() {
-        out.push(if index == 0 { b'"' } else { b',' });
-        out.extend_from_slice(tripwire.name().as_bytes());
-    }
-    out.push(b'"');
-}
+const NO_UPSTREAM: &[u8] = b",\"upstream\":null,\"endpoint\":null,\"method\":";
 
-fn split_target(target: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+/// What a byte takes at most that is escaped.
+const ESCAPED_BYTES_MAX: usize = 6;
+
+/// What a record takes at most besides what differs in length: keys, the client, the id, the reason, nine numbers of 20
+/// digits.
+const OTHER_BYTES_MAX: usize = 640;
+
+/// The names of all, with a comma each.
+const TRIPWIRES_BYTES_MAX: usize = 512;
+
+fn split_target(head: &[u8], target: Span) -> (Option<Span>, Option<Span>) {
     if target.is_empty() {
         return (None, None);
     }
-    match target.iter().position(|&byte| byte == b'?') {
-        Some(mark) => (Some(&target[..mark]), Some(&target[mark + 1..])),
+    match target.bytes(head).iter().zip(target.start..).find(|(byte, _)| **byte == b'?') {
+        Some((_, mark)) => (Some(Span { end: mark, ..target }), Some(Span { start: mark + 1, ..target })),
         None => (Some(target), None),
     }
 }
 
-// A key is written with its comma and colon, so that it is one copy of a fixed length.
-
-#[inline(always)]
-fn string(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.extend_from_slice(key);
-    out.push(b'"');
-    escape(out, value);
-    out.push(b'"');
+/// A record in the making. What is not inlined takes it by value, so that the room stays in registers.
+#[derive(Default)]
+struct Line<'a> {
+    /// What is left of it, which was large enough at first.
+    room: &'a mut [u8],
+    /// No string has anything to escape.
+    is_plain: bool,
 }
 
-#[inline(always)]
-fn optional_string(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
-    match value {
-        Some(value) => string(out, key, value),
-        None => {
-            out.extend_from_slice(key);
-            out.extend_from_slice(b"null");
+impl Line<'_> {
+    #[inline(always)]
+    fn fixed<const N: usize>(&mut self, piece: &[u8; N]) {
+        let (slot, rest) = take(&mut self.room).split_first_chunk_mut().expect(HAS_ROOM);
+        *slot = *piece;
+        self.room = rest;
+    }
+
+    #[inline(always)]
+    fn text(&mut self, text: &[u8]) {
+        let (slot, rest) = take(&mut self.room).split_at_mut_checked(text.len()).expect(HAS_ROOM);
+        slot.copy_from_slice(text);
+        self.room = rest;
+    }
+
+    /// The first bytes of `text`. It is copied as a whole, because a fixed length costs less; what comes next overwrites
+    /// the others.
+    #[inline(always)]
+    fn short<const N: usize>(&mut self, text: &[u8; N], bytes: usize) {
+        let room = take(&mut self.room);
+        *room.first_chunk_mut().expect(HAS_ROOM) = *text;
+        self.room = room.get_mut(bytes..).expect(HAS_ROOM);
+    }
+
+    /// A word out of `head`.
+    #[inline(always)]
+    fn word(&mut self, head: &[u8], word: Span) {
+        match head[word.start as usize..].first_chunk::<16>() {
+            Some(text) if word.len() <= text.len() => self.short(text, word.len()),
+            _ => self.text(word.bytes(head)),
         }
     }
-}
 
-#[inline(always)]
-fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
-    out.extend_from_slice(key);
-    // Nearly all are small, and then they are one copy of fixed length each.
-    match usize::try_from(value) {
-        Ok(value @ 0..10) => out.push(PAIRS[value][1]),
-        Ok(value @ 10..100) => out.extend_from_slice(&PAIRS[value]),
-        Ok(value @ 100..10_000) => {
-            let ([a, b], [c, d]) = (PAIRS[value / 100], PAIRS[value % 100]);
-            if value < 1000 {
-                out.extend_from_slice(&[b, c, d])
-            } else {
-                out.extend_from_slice(&[a, b, c, d])
+    #[inline(always)]
+    fn optional_word<const N: usize>(&mut self, key: &[u8; N], head: &[u8], value: Option<Span>) {
+        self.fixed(key);
+        let Some(value) = value else { return self.fixed(b"null") };
+        self.fixed(b"\"");
+        if self.is_plain {
+            self.word(head, value);
+        } else {
+            *self = take(self).escaped(value.bytes(head));
+        }
+        self.fixed(b"\"");
+    }
+
+    /// An allocation, for what hardly any client sends.
+    #[cold]
+    fn escaped(mut self, value: &[u8]) -> Self {
+        let mut escaped = Vec::new();
+        escape(&mut escaped, value);
+        self.text(&escaped);
+        self
+    }
+
+    /// The tripwires as `"a,b"`, or null.
+    #[cold]
+    fn reason_and_suspicious(mut self, failure: Option<Failure>, tripwires: Tripwires) -> Self {
+        match failure {
+            Some(failure) => {
+                self.fixed(b",\"reason\":\"");
+                self.text(failure.reason().name().as_bytes());
+                self.fixed(b"\",\"suspicious\":");
             }
+            None => self.fixed(b",\"reason\":null,\"suspicious\":"),
         }
-        _ => write_decimal(out, value),
+        if tripwires.is_empty() {
+            self.fixed(b"null");
+            return self;
+        }
+        for (index, tripwire) in tripwires.iter().enumerate() {
+            self.fixed(if index == 0 { b"\"" } else { b"," });
+            self.text(tripwire.name().as_bytes());
+        }
+        self.fixed(b"\"");
+        self
+    }
+
+    #[inline(always)]
+    fn optional_microseconds(&mut self, ns: Option<u64>) {
+        match ns {
+            Some(ns) => self.number(ns / 1000),
+            None => self.fixed(b"null"),
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, value: u64) {
+        // Nearly all are small, and then they are one copy of fixed length each.
+        match usize::try_from(value) {
+            Ok(value @ 0..10) => self.fixed(&[PAIRS[value][1]]),
+            Ok(value @ 10..100) => self.fixed(&PAIRS[value]),
+            Ok(value @ 100..10_000) => {
+                let ([a, b], [c, d]) = (PAIRS[value / 100], PAIRS[value % 100]);
+                if value < 1000 { self.fixed(&[b, c, d]) } else { self.fixed(&[a, b, c, d]) }
+            }
+            _ => *self = take(self).large_number(value),
+        }
+    }
+
+    /// Two digits a step.
+    #[inline(never)]
+    fn large_number(mut self, value: u64) -> Self {
+        let (mut digits, mut start, mut rest) = ([0; 20], 20, value);
+        while rest > 0 {
+            let [high, low] = PAIRS[usize::try_from(rest % 100).expect("below 100")];
+            (digits[start - 2], digits[start - 1]) = (high, low);
+            (start, rest) = (start - 2, rest / 100);
+        }
+        start += usize::from(digits[start] == b'0');
+        self.text(&digits[start..]);
+        self
     }
 }
+
+const HAS_ROOM: &str = "room was made for the longest record";
 
 /// `00` to `99`.
 const PAIRS: [[u8; 2]; 100] = {
@@ -191,51 +336,47 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
+/// Whether each byte of a word in `head` stands for itself: eight at a time.
 #[inline(always)]
-fn optional_microseconds(out: &mut Vec<u8>, key: &[u8], ns: Option<u64>) {
-    match ns {
-        Some(ns) => number(out, key, ns / 1000),
-        None => optional_string(out, key, None),
+fn is_plain(head: &[u8], word: Span) -> bool {
+    let mut odd = 0;
+    let (mut unseen, mut left) = (head.get(word.start as usize..).unwrap_or_default(), word.len());
+    while left > 0 {
+        let Some((chunk, rest)) = unseen.split_first_chunk::<8>() else {
+            // The head ends here.
+            let mut chunk = [b' '; 8];
+            chunk.iter_mut().zip(&unseen[..left]).for_each(|(slot, byte)| *slot = *byte);
+            odd |= odd_bits(u64::from_le_bytes(chunk));
+            break;
+        };
+        let mut chunk = u64::from_le_bytes(*chunk);
+        if left < 8 {
+            // What stands behind the word is shifted out, and something plain in.
+            chunk = chunk << (64 - 8 * left) | PLAIN >> (8 * left);
+        }
+        odd |= odd_bits(chunk);
+        (unseen, left) = (rest, left.saturating_sub(8));
     }
+    odd & HIGH == 0
+}
+
+const PLAIN: u64 = u64::from_ne_bytes([b' '; 8]);
+
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// With one of the bits in [`HIGH`] if one of the bytes must be escaped.
+#[inline(always)]
+fn odd_bits(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // Below 0x80, a byte gets its high bit by a borrow or a carry alone, and the first of those is from an odd byte.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit);
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let is_delete = word.wrapping_add(ONES);
+    word | below(word, 0x20) | equal(b'"') | equal(b'\\') | is_delete
 }
 
 /// RFC 8259 §7. Bytes beyond ASCII are taken for ISO 8859-1, so that every record is valid UTF-8 and no byte is lost.
-#[inline(always)]
 fn escape(out: &mut Vec<u8>, value: &[u8]) {
-    if is_plain(value) { out.extend_from_slice(value) } else { escape_odd(out, value) }
-}
-
-/// Whether each byte stands for itself: eight at a time, and the last eight again for what is left of them.
-#[inline(always)]
-fn is_plain(value: &[u8]) -> bool {
-    let (whole, rest) = value.as_chunks::<8>();
-    let odd = whole.iter().fold(0, |odd, word| odd | odd_bytes(*word));
-    let last = match (value.last_chunk::<8>(), rest) {
-        (_, []) => return odd == 0,
-        (Some(last), _) => *last,
-        (None, rest) => {
-            let mut word = [b' '; 8];
-            word.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
-            word
-        }
-    };
-    odd | odd_bytes(last) == 0
-}
-
-/// Not 0 if one of the bytes must be escaped.
-#[inline(always)]
-fn odd_bytes(word: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let word = u64::from_ne_bytes(word);
-    // The high bit of a byte below the limit, and maybe of bytes above it: whether there is one is all that counts.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (word & HIGH) | below(word, 0x20) | equal(b'"') | equal(b'\\') | equal(0x7f)
-}
-
-#[cold]
-fn escape_odd(out: &mut Vec<u8>, value: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in value {
         match byte {
@@ -252,13 +393,23 @@ fn escape_odd(out: &mut Vec<u8>, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
     use crate::tripwire::Tripwire;
+
+    fn written(write: impl FnOnce(&mut Line<'_>)) -> String {
+        let mut room = [0; 200];
+        let mut line = Line { room: &mut room, is_plain: false };
+        write(&mut line);
+        let left = line.room.len();
+        String::from_utf8(room[..room.len() - left].to_vec()).unwrap()
+    }
 
     #[test]
     fn escapes_everything_that_json_does_not_allow() {
-        let mut out = Vec::new();
-        string(&mut out, b",\"path\":", b"/a\"b\\c\x01\x7f\xe9");
-        assert_eq!(out, br#","path":"/a\"b\\c\u0001\u007f\u00e9""#);
+        let value = b"/a\"b\\c\x01\x7f\xe9";
+        let shown = |word| written(|line| line.optional_word(b",\"path\":", value, word));
+        assert_eq!(shown(Some(Span::new(0, value.len()))), r#","path":"/a\"b\\c\u0001\u007f\u00e9""#);
+        assert_eq!(shown(None), r#","path":null"#);
     }
 
     #[test]
@@ -267,41 +418,70 @@ mod tests {
             let is_odd = !(0x20..=0x7e).contains(&byte) || byte == b'"' || byte == b'\\';
             for length in 1..=20 {
                 for place in 0..length {
-                    let mut value = vec![b'~'; length];
-                    value[place] = byte;
-                    assert_eq!(is_plain(&value), !is_odd, "{byte} at {place} of {length}");
+                    // Odd bytes around the word are none of it, be they few or many.
+                    for behind in [0, 3, 20] {
+                        let mut head = vec![b'"'; 2 + length + behind];
+                        head[2..2 + length].fill(b'~');
+                        head[2 + place] = byte;
+                        let is_plain = is_plain(&head, Span::new(2, 2 + length));
+                        assert_eq!(is_plain, !is_odd, "{byte} at {place} of {length}, {behind} behind");
+                    }
                 }
             }
         }
-        assert!(is_plain(b""));
+        assert!(is_plain(b"", Span::default()));
     }
 
     #[test]
     fn writes_numbers_of_every_length() {
         for value in [0, 9, 10, 42, 99, 100, 101, 999, 1000, 1024, 9999, 10_000, 65_535, u64::MAX] {
-            let mut out = Vec::new();
-            number(&mut out, b",\"n\":", value);
-            assert_eq!(String::from_utf8(out).unwrap(), format!(",\"n\":{value}"));
+            assert_eq!(written(|line| line.number(value)), value.to_string());
         }
     }
 
     #[test]
     fn lists_tripwires_or_says_null() {
-        let mut out = Vec::new();
         let mut tripwires = Tripwires::default();
-        write_suspicious(&mut out, tripwires);
+        let shown = |tripwires| written(|line| *line = take(line).reason_and_suspicious(None, tripwires));
+        assert_eq!(shown(tripwires), r#","reason":null,"suspicious":null"#);
         tripwires.add(Tripwire::UpgradeStripped);
-        write_suspicious(&mut out, tripwires);
+        assert_eq!(shown(tripwires), r#","reason":null,"suspicious":"upgrade_stripped""#);
         tripwires.add(Tripwire::SurplusBytes);
-        write_suspicious(&mut out, tripwires);
-        let lists = br#","suspicious":null,"suspicious":"upgrade_stripped","suspicious":"upgrade_stripped,surplus_bytes""#;
-        assert_eq!(out, lists);
+        assert_eq!(shown(tripwires), r#","reason":null,"suspicious":"upgrade_stripped,surplus_bytes""#);
+    }
+
+    #[test]
+    fn there_is_room_for_all_words_of_our_own() {
+        let longest_reason = Reason::ALL.iter().map(|it| it.name().len()).max();
+        assert!(longest_reason.unwrap() <= 64);
+        let tripwires = Tripwire::ALL.iter().map(|it| it.name().len() + 1).sum::<usize>();
+        assert!(tripwires <= TRIPWIRES_BYTES_MAX);
+    }
+
+    #[test]
+    fn copies_words_of_every_length_from_every_place() {
+        let head = b"abcdefghijklmnopqrstuvwxyz";
+        for start in 0..head.len() {
+            for end in start..=head.len() {
+                let shown = written(|line| {
+                    line.word(head, Span::new(start, end));
+                    line.fixed(b"|");
+                });
+                assert_eq!(shown.as_bytes(), [&head[start..end], b"|"].concat());
+            }
+        }
     }
 
     #[test]
     fn splits_a_target_at_the_first_question_mark() {
-        assert_eq!(split_target(b"/a?b?c"), (Some(&b"/a"[..]), Some(&b"b?c"[..])));
-        assert_eq!(split_target(b"/a"), (Some(&b"/a"[..]), None));
-        assert_eq!(split_target(b""), (None, None));
+        let split = |target: &[u8]| {
+            let head = [b"GET ", target, b"?"].concat();
+            let (path, query) = split_target(&head, Span::new(4, 4 + target.len()));
+            [path, query].map(|part| part.map(|part| String::from_utf8(part.bytes(&head).to_vec()).unwrap()))
+        };
+        assert_eq!(split(b"/a?b?c"), [Some("/a".into()), Some("b?c".into())]);
+        assert_eq!(split(b"/a?"), [Some("/a".into()), Some("".into())]);
+        assert_eq!(split(b"/a"), [Some("/a".into()), None]);
+        assert_eq!(split(b""), [None, None]);
     }
 }

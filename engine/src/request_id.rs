@@ -59,25 +59,25 @@ impl RequestIds {
         let [one, two, three, four] = self.keys;
         let halves = [mix(mix(number ^ one) ^ two), mix(mix(number ^ three) ^ four)];
         let mut text = [0; REQUEST_ID_DIGITS];
-        let bytes = halves.iter().flat_map(|half| half.to_be_bytes());
-        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            pair.copy_from_slice(&PAIRS[usize::from(byte)]);
+        let halves = halves.map(u64::swap_bytes);
+        let words = halves.into_iter().flat_map(|half| [half & u64::from(u32::MAX), half >> 32]);
+        for (digits, word) in text.as_chunks_mut().0.iter_mut().zip(words) {
+            *digits = digits_of(word);
         }
         text
     }
 }
 
-/// The two digits of each byte.
-const PAIRS: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
+/// The digits of four bytes, the lowest of `word` first, all at once: each in a byte of its own.
+fn digits_of(word: u64) -> [u8; 8] {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let mut bytes = (word | word << 16) & 0x0000_ffff_0000_ffff;
+    bytes = (bytes | bytes << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes >> 4 | bytes << 8) & 0x0f0f_0f0f_0f0f_0f0f;
+    // From ten on, six more reach the higher half of the byte.
+    let is_letter = ((nibbles + EACH * 6) >> 4) & EACH;
+    (nibbles + EACH * u64::from(b'0') + is_letter * u64::from(b'a' - b'0' - 10)).to_le_bytes()
+}
 
 /// The finaliser of splitmix64: a permutation in which every bit depends on every other.
 fn mix(mut bits: u64) -> u64 {
@@ -101,6 +101,16 @@ mod tests {
                 assert!(id.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')));
                 assert!(seen.insert(id), "twice");
             }
+        }
+    }
+
+    #[test]
+    fn shows_both_halves_in_hexadecimal() {
+        let ids = RequestIds::with_keys([1, 2, 3, 4]);
+        for number in 0..100 {
+            let halves = [mix(mix(number ^ 1) ^ 2), mix(mix(number ^ 3) ^ 4)];
+            let shown = format!("{:016x}{:016x}", halves[0], halves[1]);
+            assert_eq!(ids.text(number), shown.as_bytes());
         }
     }
 

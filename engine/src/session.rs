@@ -71,12 +71,11 @@ impl<S: Dial> Session<S> {
     pub(crate) fn new(
         core: &Rc<Core<S>>,
         slot: &Rc<ListenerSlot<S>>,
-        permit: Permit,
+        mut permit: Permit,
         established: Established<S>,
     ) -> Self {
-        let counters = permit.admission().counters();
-        counters.connections_total.increment();
-        counters.connections.increment();
+        permit.admission().counters().connections_total.increment();
+        permit.count_open();
         core.footprint.add_connection();
         Self {
             core: core.clone(),
@@ -98,7 +97,10 @@ impl<S: Dial> Session<S> {
         while poll_fn(|cx| self.poll_request(cx)).await {
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
-                Next::Close => break,
+                Next::Close => {
+                    self.down.end();
+                    break;
+                }
                 Next::Linger => {
                     Box::pin(self.linger()).await;
                     break;
@@ -122,6 +124,10 @@ impl<S: Dial> Session<S> {
     fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.down.has_surplus() {
             return Poll::Ready(true);
+        }
+        // Most connections have brought their request with them.
+        if let Some(has_request) = self.down.try_first(self.core.lent()) {
+            return Poll::Ready(has_request);
         }
         if let Poll::Ready(readable) = self.down.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());
@@ -309,7 +315,6 @@ impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
         self.count_moved();
         self.become_busy();
-        self.counters().connections.decrement();
         self.core.footprint.remove_connection();
         self.end_wait();
         self.core.wake_main();

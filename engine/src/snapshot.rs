@@ -14,6 +14,7 @@ use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
+use crate::action::{Action, Mirror, RouteTimeouts};
 use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
@@ -33,7 +34,7 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// Decides which route a request takes.
     pub router: Router,
-    /// The upstreams; [`Route::upstream`] is an index into them.
+    /// The upstreams; an [`Action`] names them by their index here.
     pub upstreams: Vec<Upstream>,
     /// The counters of the filters; [`corelane_filters::FilterId`] is an index into them.
     pub filters: Vec<PerWorker<FilterCounters>>,
@@ -243,8 +244,12 @@ impl HostPolicy {
 pub struct Route {
     /// The configured name.
     pub name: Arc<str>,
-    /// The index of its upstream.
-    pub upstream: usize,
+    /// Where its requests go.
+    pub action: Action,
+    /// Which of them go to another upstream too.
+    pub mirror: Option<Mirror>,
+    /// The timeouts that it sets itself.
+    pub timeouts: RouteTimeouts,
     /// The Host field towards the upstream.
     pub host: HostPolicy,
     /// The largest request body in bytes. Default 0: no limit.
@@ -253,8 +258,8 @@ pub struct Route {
     pub upgrades: Vec<Box<str>>,
     /// The groups of its path's regex that its filters may ask for, by number; at most [`CAPTURES_MAX`].
     pub captures: Vec<usize>,
-    /// The filters of its requests: one chain for each listener, or one for all of them; none is an empty one.
-    pub chains: Arc<[Chain]>,
+    /// The filters of its requests.
+    pub chains: Chains,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }
@@ -263,9 +268,41 @@ pub struct Route {
 pub const CAPTURES_MAX: usize = 16;
 
 impl Route {
-    /// The filters of requests that come in by a listener; `None` if there are none.
-    pub fn chain(&self, listener: usize) -> Option<&Chain> {
-        self.chains.get(listener).or_else(|| self.chains.first()).filter(|chain| !chain.is_empty())
+    /// The filters of requests that come in by a listener and are for an upstream; `None` if there are none.
+    pub fn chain(&self, listener: usize, upstream: Option<usize>) -> Option<&Chain> {
+        self.chains.of(listener, upstream)
+    }
+}
+
+/// The filters of a route's requests: one chain for all of them, or one for each listener, or for each upstream that the
+/// route may choose, or for each pair.
+#[derive(Clone, Debug, Default)]
+pub struct Chains {
+    /// A row for each listener, or one row for all of them.
+    pub chains: Arc<[Chain]>,
+    /// The upstreams that a row has a chain for; empty: one for all.
+    pub upstreams: Arc<[usize]>,
+    /// Whether there is a row for each listener.
+    pub by_listener: bool,
+}
+
+impl Chains {
+    fn of(&self, listener: usize, upstream: Option<usize>) -> Option<&Chain> {
+        let chain = match *self.chains {
+            [] => return None,
+            [ref chain] => chain,
+            ref chains => {
+                let row = if self.by_listener { listener } else { 0 };
+                let place = self.upstreams.iter().position(|known| Some(*known) == upstream).unwrap_or(0);
+                chains.get(row * self.upstreams.len().max(1) + place)?
+            }
+        };
+        (!chain.is_empty()).then_some(chain)
+    }
+
+    /// One chain for whatever listener and upstream.
+    pub(crate) fn only(chain: Option<&Chain>) -> Self {
+        Self { chains: chain.into_iter().cloned().collect(), ..Self::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -12,6 +12,19 @@ use crate::io::Dial;
 /// Runs a task on this worker. A panic is a bug: it is counted, and the panic hook has reported it.
 pub(crate) fn spawn<S: Dial + 'static>(core: &Rc<Core<S>>, task: impl Future<Output = ()> + 'static) {
     drop(monoio::spawn(guarded(core, task)));
+}
+
+/// Runs a task that belongs to no connection; boxed, because tests have a runtime of their own.
+pub(crate) fn spawn_aside<S: Dial>(core: &Rc<Core<S>>, task: impl Future<Output = ()> + 'static) {
+    (core.spawn)(Box::pin(guarded(core, task)));
+}
+
+/// A boxed task.
+pub(crate) type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How a worker runs one.
+pub(crate) fn run(task: BoxedTask) {
+    drop(monoio::spawn(task));
 }
 
 /// The task as it is spawned.

@@ -182,6 +182,7 @@ fn run(
             ticker: ticker.descriptor(),
             table_workers,
             trim: config.trim,
+            spawn: task::run,
         }));
         let mut main = Main {
             core,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use corelane_balancer::PolicyKind;
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
+use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
@@ -200,12 +201,14 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
         }],
         routes: vec![Route {
             name: "all".into(),
-            upstream: 0,
+            action: Action::Upstream(0),
+            mirror: None,
+            timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
             body_bytes_max: 1 << 20,
             upgrades: vec![],
             captures: vec![],
-            chains: Arc::default(),
+            chains: Chains::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -239,10 +242,10 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
 /// that there are enough from the start, as if the writer had been behind once.
 fn write_log(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
-        source.recycle(LogBatch { bytes: Vec::with_capacity(128 * 1024), records: 0 });
+        source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
     }
     while let Some(batch) = source.recv() {
-        records.fetch_add(batch.records, Ordering::Relaxed);
+        records.fetch_add(batch.records(), Ordering::Relaxed);
         source.recycle(batch);
     }
 }

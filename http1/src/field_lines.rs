@@ -65,7 +65,12 @@ pub(crate) fn classify(
     check_start_line: impl FnOnce(&[u8]) -> Result<(), HeadError>,
     otherwise: HeadError,
 ) -> HeadError {
-    let mut lines = head.split_inclusive(|&byte| byte == b'\n').map(line_text);
+    let mut rest = head;
+    let mut lines = std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |place| place + 1);
+        (end > 0).then(|| rest.split_off(..end)).flatten()
+    })
+    .map(line_text);
     let start_line = lines.next().unwrap_or(Err(otherwise));
     if let Err(rule) = start_line.and_then(check_start_line) {
         return rule;

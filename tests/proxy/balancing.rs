@@ -70,19 +70,13 @@ fn least_connections_avoids_the_busy_one() {
     let free = Origin::answering(ok("fast"));
     let proxy =
         Setup::to(&[busy.address(), free.address()]).upstream("policy = \"least_connections\"").start();
-    // Fill the slow one: with both idle, some of these go to it.
-    let mut waiting: Vec<Client> = Vec::new();
-    while busy.connections() < 2 {
-        assert!(waiting.len() < 50, "nothing goes to the first endpoint");
+    // With both idle, some of these go to the slow one.
+    let mut waiting = (1..50).find_map(|out| {
         let mut client = proxy.client();
         client.send(client::get("/")).unwrap();
-        if client.silent_for(Duration::from_millis(100)).unwrap() {
-            waiting.push(client);
-        }
-        if busy.connections() == 1 {
-            break;
-        }
-    }
+        eventually("the request is out", || busy.requests().len() + free.requests().len() == out);
+        (busy.requests().len() == 1).then_some(client)
+    });
     let before = free.requests().len();
     let mut client = proxy.client();
     for _ in 0..50 {
@@ -91,9 +85,8 @@ fn least_connections_avoids_the_busy_one() {
     assert_eq!(free.requests().len(), before + 50, "one outstanding request against none");
     settles_at(1, || proxy.endpoint("requests_active", busy.address()));
     go.send(()).unwrap();
-    for mut client in waiting {
-        assert_eq!(client.response().text(), "slow");
-    }
+    let waiting = waiting.as_mut().expect("one goes to the first endpoint");
+    assert_eq!(waiting.response().text(), "slow");
     eventually("nothing is outstanding", || proxy.endpoints("requests_active") == 0);
 }
 

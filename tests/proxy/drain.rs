@@ -70,7 +70,7 @@ fn finishes_bodies_that_are_under_way() {
 #[test]
 fn closes_idle_connections() {
     let (origin, _go) = slow_origin();
-    let mut proxy = Setup::origin(&origin).process("drain_timeout = \"20s\"").start();
+    let mut proxy = Setup::origin(&origin).process("drain_timeout = \"30s\"").start();
     let mut idle = proxy.client();
     let mut unused = proxy.client();
     assert_eq!(idle.get("/").status(), 200);
@@ -79,7 +79,7 @@ fn closes_idle_connections() {
     idle.expect_close();
     unused.expect_end();
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "they hold up the drain: {:?}", start.elapsed());
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn cuts_what_is_left_after_drain_timeout() {
     let start = Instant::now();
     proxy.signal(libc::SIGTERM);
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
-    let took = start.elapsed();
-    assert!((900..6_000).contains(&took.as_millis()), "{took:?}");
+    // Not with the origin, which answers after 30 s.
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     let answer = client.response();
     assert_eq!(answer.status(), 503, "a client that has no answer yet is told");
     assert_eq!(answer.head.field("Connection"), Some("close"));
@@ -146,10 +146,9 @@ fn a_second_signal_ends_at_once() {
     proxy.signal(libc::SIGTERM);
     eventually("the drain began", || refuses(&proxy));
     assert!(!proxy.has_exited());
-    let start = Instant::now();
+    // Far from the end of `drain_timeout`, and of the origin's 30 s.
     proxy.signal(libc::SIGTERM);
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(128 + libc::SIGTERM));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(proxy.records(1)[0]["reason"], "drain_timeout", "what is cut has its record too");
 }
 
@@ -157,18 +156,19 @@ fn a_second_signal_ends_at_once() {
 fn accepts_during_shutdown_delay_while_not_ready() {
     let (origin, _go) = slow_origin();
     let mut proxy =
-        Setup::origin(&origin).process("shutdown_delay = \"2s\"\ndrain_timeout = \"10s\"").start();
+        Setup::origin(&origin).process("shutdown_delay = \"3s\"\ndrain_timeout = \"10s\"").start();
     let start = Instant::now();
     proxy.signal(libc::SIGTERM);
     eventually("/readyz is 503", || {
         proxy.admin_get("/readyz").is_ok_and(|response| response.status() == 503)
     });
     assert_eq!(proxy.admin_get("/healthz").unwrap().status(), 200, "it lives, it is only not ready");
-    while start.elapsed() < Duration::from_millis(1_200) {
-        assert_eq!(proxy.get("/").status(), 200);
+    let mut served = 0;
+    while Client::serves(&proxy.address("web")) {
+        served += 1;
     }
+    assert!(served > 0 && start.elapsed() >= Duration::from_millis(2_900), "until {:?}", start.elapsed());
     eventually("new connections are refused", || refuses(&proxy));
-    assert!(start.elapsed() >= Duration::from_millis(1_900), "{:?}", start.elapsed());
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
 }
 

@@ -1,23 +1,28 @@
 //! io_uring, and what takes over where it is refused.
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 
 use crate::support::message::pattern;
 use crate::support::process::tables;
-use crate::support::{DEADLINE, Launch, Load, Origin, Proxy, Setup, client, eventually, ok};
+use crate::support::{Client, DEADLINE, Launch, Load, Origin, Proxy, Setup, client, eventually, ok};
 
-fn origin() -> Origin {
-    Origin::http(|request| {
+/// Answers `/slow` when told to, and everything else at once.
+fn origin() -> (Origin, Sender<()>) {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::http(move |request| {
         if request.head.target() == "/slow" {
-            // Long enough that what is to happen meanwhile does.
-            std::thread::sleep(Duration::from_millis(700));
+            // Or when the test has ended.
+            let _ = wait.lock().unwrap().recv_timeout(2 * DEADLINE);
         }
         ok(&request.body)
-    })
+    });
+    (origin, go)
 }
 
 /// What must hold with every driver: keep-alive, large bodies, an abort, a reload and a drain under load.
-fn exercise(mut proxy: Proxy, origin: &Origin) {
+fn exercise(mut proxy: Proxy, (origin, go): &(Origin, Sender<()>)) {
     let mut client = proxy.client();
     for size in [0, 1, 65_536, 3_000_000] {
         let body = pattern(0, size);
@@ -33,6 +38,7 @@ fn exercise(mut proxy: Proxy, origin: &Origin) {
     eventually("the request is out", || slow_requests() == 1);
     drop(leaving);
     eventually("the abort is noticed", || proxy.listener("client_aborts_total") == 1);
+    go.send(()).unwrap();
     let load = Load::start(&proxy.address("web"), 16, "/");
     eventually("the load runs", || load.answered() > 300);
     proxy.reload();
@@ -40,6 +46,8 @@ fn exercise(mut proxy: Proxy, origin: &Origin) {
     slow.send(client::get("/slow")).unwrap();
     eventually("the slow one is out", || slow_requests() == 2);
     proxy.signal(libc::SIGTERM);
+    eventually("the drain has begun", || Client::try_connect(&proxy.address("web")).is_err());
+    go.send(()).unwrap();
     assert_eq!(slow.response().status(), 200);
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
     load.finish().assert_no_failures();
@@ -56,7 +64,7 @@ fn has_ring(proxy: &Proxy) -> bool {
 #[test]
 fn serves_on_io_uring() {
     let origin = origin();
-    let proxy = Setup::origin(&origin).workers(2).process("driver = \"io_uring\"").start();
+    let proxy = Setup::origin(&origin.0).workers(2).process("driver = \"io_uring\"").start();
     assert!(has_ring(&proxy));
     exercise(proxy, &origin);
 }
@@ -64,7 +72,7 @@ fn serves_on_io_uring() {
 #[test]
 fn serves_on_epoll() {
     let origin = origin();
-    let proxy = Setup::origin(&origin).process("driver = \"epoll\"").start();
+    let proxy = Setup::origin(&origin.0).process("driver = \"epoll\"").start();
     assert!(!has_ring(&proxy));
     exercise(proxy, &origin);
 }
@@ -73,7 +81,7 @@ fn serves_on_epoll() {
 fn falls_back_to_epoll_when_io_uring_is_refused() {
     for errno in [libc::EPERM, libc::ENOSYS] {
         let origin = origin();
-        let proxy = Setup::origin(&origin).workers(2).launch().refuse_io_uring(errno).start();
+        let proxy = Setup::origin(&origin.0).workers(2).launch().refuse_io_uring(errno).start();
         assert!(!has_ring(&proxy));
         let log = proxy.log();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("io_uring")).collect();
@@ -86,7 +94,7 @@ fn falls_back_to_epoll_when_io_uring_is_refused() {
 #[test]
 fn io_uring_or_nothing_means_nothing() {
     let origin = origin();
-    let text = Setup::origin(&origin).process("driver = \"io_uring\"").text();
+    let text = Setup::origin(&origin.0).process("driver = \"io_uring\"").text();
     let mut proxy = Launch::new(&text).refuse_io_uring(libc::EPERM).spawn();
     assert!(!proxy.wait_exit(DEADLINE).success());
     assert!(proxy.log().contains("io_uring"), "{}", proxy.log());

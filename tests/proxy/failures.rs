@@ -1,7 +1,5 @@
 //! What the client gets when the exchange fails: a status, a short body, and a reason in the access log.
 
-use std::net::TcpListener;
-
 use crate::support::message::Response;
 use crate::support::proxy::{Proxy, sum_of};
 use crate::support::{Origin, Setup, client, eventually, free_port, ok, settles_at};
@@ -165,7 +163,7 @@ fn refuses_requests_of_http10_with_a_close() {
 #[test]
 fn counts_failures_by_status() {
     let origin = Origin::answering(ok("x"));
-    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = format!("127.0.0.1:{}", free_port());
     let proxy = Setup::origin(&origin)
         .route("path = { exact = \"/good\" }")
         .more(&format!(

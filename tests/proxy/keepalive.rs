@@ -167,7 +167,7 @@ fn keeps_an_http10_client_that_asks_for_it() {
 #[test]
 fn closes_idle_connections_after_keepalive_timeout() {
     let origin = Origin::http(echo_target);
-    let proxy = Setup::origin(&origin).listener("keepalive_timeout = \"1s\"").start();
+    let proxy = Setup::origin(&origin).listener("keepalive_timeout = \"2s\"").start();
     let mut used = proxy.client();
     let mut unused = proxy.client();
     assert_eq!(used.get("/").status(), 200);

@@ -8,6 +8,7 @@ mod support;
 
 mod abort;
 mod access_log;
+mod actions;
 mod addresses;
 mod admin;
 mod balancing;

@@ -11,7 +11,7 @@ fn expires_idle_connections() {
     let origin = Origin::answering(ok("x"));
     let proxy = Setup::origin(&origin).upstream("idle_timeout = \"1s\"").start();
     assert_eq!(proxy.get("/").status(), 200);
-    assert_eq!(origin.open_connections(), 1);
+    assert_eq!(origin.connections(), 1);
     eventually("the idle connection is closed", || origin.open_connections() == 0);
     eventually("the gauge follows", || proxy.endpoints("connections_idle") == 0);
     assert_eq!(proxy.get("/").status(), 200);

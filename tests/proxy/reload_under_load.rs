@@ -53,12 +53,14 @@ fn wrk_sees_no_error_over_100_reloads() {
     let mut command = Command::new("wrk");
     sys::die_with_parent(&mut command);
     let mut wrk = command
-        .args(["-t2", "-c64", "-d15s", &url])
+        // Until it is told to end; none of its requests may stand still for as long as a test waits.
+        .args(["-t2", "-c64", "-d10m", "--timeout", "15s", &url])
         .stdout(Stdio::piped())
         .spawn()
         .expect("wrk runs (Debian package wrk)");
     reload_100_times(&mut proxy, &setup);
     assert!(wrk.try_wait().unwrap().is_none(), "the load ended before the reloads");
+    sys::signal(wrk.id(), libc::SIGINT);
     let told = stdout(&wrk.wait_with_output().unwrap());
     assert!(told.contains("requests in"), "{told}");
     assert!(!told.contains("Socket errors") && !told.contains("Non-2xx"), "{told}");

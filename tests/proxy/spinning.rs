@@ -2,21 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Origin, Proxy, Setup, alone, client, eventually, ok, process};
-
-/// Fails if the proxy uses more than `most` of a core over a second, once it has settled.
-#[track_caller]
-fn assert_quiet(proxy: &Proxy, most: f64, what: &str) {
-    let mut share = 1.0;
-    // Closing and settling may take a moment; spinning does not stop.
-    for _ in 0..4 {
-        share = process::cpu_share(proxy.pid(), Duration::from_secs(1));
-        if share <= most {
-            return;
-        }
-    }
-    panic!("{what}: {share:.2} of a core");
-}
+use crate::support::process::assert_quiet;
+use crate::support::{Client, Origin, Setup, alone, client, eventually, ok};
 
 /// Answers `/large` with more than any buffer holds, and `/never` not at all.
 fn origin() -> Origin {
@@ -57,7 +44,7 @@ fn idle_connections_cost_nothing() {
     for client in &mut clients {
         assert_eq!(client.get("/").status(), 200);
     }
-    assert_quiet(&proxy, 0.03, "200 idle connections");
+    assert_quiet(proxy.pid(), 0.03, "200 idle connections");
 }
 
 #[test]
@@ -65,7 +52,7 @@ fn an_idle_proxy_costs_nothing() {
     let _alone = alone();
     let origin = origin();
     let proxy = Setup::origin(&origin).workers(4).start();
-    assert_quiet(&proxy, 0.02, "four workers with nothing to do");
+    assert_quiet(proxy.pid(), 0.02, "four workers with nothing to do");
 }
 
 #[test]
@@ -79,7 +66,7 @@ fn a_client_that_does_not_read_costs_nothing() {
         client.send(client::get("/large")).unwrap();
     }
     eventually("all are served", || origin.connections() == 20);
-    assert_quiet(&proxy, 0.05, "clients that do not read");
+    assert_quiet(proxy.pid(), 0.05, "clients that do not read");
 }
 
 #[test]
@@ -94,7 +81,7 @@ fn a_half_closed_client_that_does_not_read_costs_nothing() {
         client.half_close().unwrap();
     }
     eventually("all are served", || origin.connections() == 20);
-    assert_quiet(&proxy, 0.1, "half-closed clients that do not read");
+    assert_quiet(proxy.pid(), 0.1, "half-closed clients that do not read");
 }
 
 #[test]
@@ -108,7 +95,7 @@ fn half_closed_clients_that_wait_cost_nothing() {
         client.half_close().unwrap();
     }
     eventually("all wait", || origin.connections() == 20);
-    assert_quiet(&proxy, 0.05, "half-closed clients that wait");
+    assert_quiet(proxy.pid(), 0.05, "half-closed clients that wait");
 }
 
 #[test]
@@ -123,7 +110,7 @@ fn pipelined_requests_that_wait_cost_nothing() {
         client.send(client::get("/next").repeat(4_000)).unwrap();
     }
     eventually("all wait", || origin.connections() == 10);
-    assert_quiet(&proxy, 0.05, "pipelined requests that wait");
+    assert_quiet(proxy.pid(), 0.05, "pipelined requests that wait");
 }
 
 #[test]
@@ -142,7 +129,7 @@ fn an_origin_that_does_not_read_costs_nothing() {
         })
         .collect();
     eventually("all are sending", || origin.connections() == 5);
-    assert_quiet(&proxy, 0.05, "an origin that does not read");
+    assert_quiet(proxy.pid(), 0.05, "an origin that does not read");
     for sender in senders {
         sender.join().unwrap();
     }
@@ -158,7 +145,7 @@ fn an_origin_that_half_closes_costs_nothing() {
         client.send("POST /closed HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc").unwrap();
     }
     eventually("all are there", || origin.connections() >= 10);
-    assert_quiet(&proxy, 0.05, "an origin that half-closes");
+    assert_quiet(proxy.pid(), 0.05, "an origin that half-closes");
 }
 
 #[test]
@@ -170,7 +157,7 @@ fn slow_heads_cost_nothing() {
     for client in &mut clients {
         client.send("GET / HTTP/1.1\r\nHost: a\r\nX-").unwrap();
     }
-    assert_quiet(&proxy, 0.05, "heads that do not end");
+    assert_quiet(proxy.pid(), 0.05, "heads that do not end");
 }
 
 #[test]
@@ -183,5 +170,5 @@ fn lingering_connections_cost_nothing() {
         client.send("GET / HTTP/1.1\r\nbroken\r\n\r\n").unwrap();
         assert_eq!(client.next_head().status(), 400);
     }
-    assert_quiet(&proxy, 0.05, "clients that stay after a 400");
+    assert_quiet(proxy.pid(), 0.05, "clients that stay after a 400");
 }

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Origin, Setup, client, eventually, ok, settles_at, sys};
+use crate::support::{Client, DEADLINE, Origin, Setup, client, eventually, ok, settles_at, sys};
 
 /// A listener whose accept queue is full: the kernel drops what connects.
 struct Blackhole {
@@ -46,11 +46,11 @@ fn answers_504_when_the_origin_does_not_accept() {
 fn request_timeout_and_a_leaving_client_count_while_connecting() {
     let holes = [Blackhole::new(), Blackhole::new()];
     let addresses = holes.each_ref().map(Blackhole::address);
-    let setup = Setup::to(&[&addresses[0], &addresses[1]]).upstream("request_timeout = \"700ms\"");
-    let proxy = setup.start();
+    let setup = Setup::to(&[&addresses[0], &addresses[1]]).upstream("connect_timeout = \"30s\"");
+    let proxy = setup.upstream("request_timeout = \"700ms\"").start();
     let start = Instant::now();
     assert_eq!(proxy.get("/").status(), 504);
-    assert!((600..1_900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
     let record = proxy.record();
     assert_eq!((&record["reason"], &record["attempts"]), (&"request_timeout".into(), &1.into()));
     let mut leaving = proxy.client();
@@ -102,9 +102,8 @@ fn half_a_response_head_does_not_stop_the_timeout() {
         }
     });
     let proxy = Setup::origin(&origin).upstream("response_head_timeout = \"700ms\"").start();
-    let start = Instant::now();
+    // Started anew by each byte, it would let the origin end the connection: a 502, after 5.6 s.
     assert_eq!(proxy.get("/").status(), 504);
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn a_dripping_head_does_not_stop_the_timeout() {
     let start = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").unwrap();
     while client.silent_for(Duration::from_millis(50)).unwrap() {
-        assert!(start.elapsed() < Duration::from_secs(5), "still waiting");
+        assert!(start.elapsed() < DEADLINE, "still waiting");
         // The answer may come first.
         let _ = client.send("a");
     }
@@ -204,11 +203,11 @@ fn ends_a_request_whose_body_stalls() {
 #[test]
 fn a_body_that_makes_progress_does_not_time_out() {
     let origin = Origin::http(|request| ok(&request.body));
-    let proxy = Setup::origin(&origin).listener("body_idle_timeout = \"600ms\"").start();
+    let proxy = Setup::origin(&origin).listener("body_idle_timeout = \"2s\"").start();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").unwrap();
     for byte in b"0123456789" {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(300));
         client.send([*byte]).unwrap();
     }
     assert_eq!(client.response().text(), "0123456789");
@@ -242,11 +241,11 @@ fn an_upload_that_moves_is_not_cut_by_an_idle_response() {
         connection.send("4\r\ndone\r\n0\r\n\r\n").unwrap();
         connection.wait_for_end();
     });
-    let proxy = Setup::origin(&origin).upstream("body_idle_timeout = \"500ms\"").start();
+    let proxy = Setup::origin(&origin).upstream("body_idle_timeout = \"2s\"").start();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").unwrap();
     for _ in 0..10 {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(300));
         client.send("x").unwrap();
     }
     assert_eq!(client.response().text(), "done");

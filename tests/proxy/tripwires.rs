@@ -1,15 +1,16 @@
 //! What is wrong or suspicious has its word in the access log and in the metrics of listener, route and endpoint; an
 //! endpoint that puts connections out of step loses their reuse for a while.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::origin::Connection;
 use crate::support::proxy::{Proxy, sum_of};
-use crate::support::{Origin, Setup, client, eventually, free_port, ok, settles_at};
+use crate::support::{DEADLINE, Origin, Setup, client, eventually, free_port, ok, settles_at};
 
 /// What `corelane_<kind>_<metric>` counts by reason, in the whole process.
 #[track_caller]
@@ -104,16 +105,20 @@ fn notes_surplus_bytes_behind_a_response() {
 
 #[test]
 fn notes_surplus_bytes_on_an_idle_connection_at_the_endpoint() {
-    let origin = Origin::script(|connection| {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::script(move |connection| {
         if connection.request().unwrap().is_some() {
             connection.send(ok("x")).unwrap();
-            connection.silent_for(Duration::from_millis(50)).unwrap();
+            wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
             connection.send(ok("POISON")).unwrap();
             connection.wait_for_end();
         }
     });
     let proxy = Setup::origin(&origin).start();
     assert_eq!(proxy.get("/").text(), "x");
+    settles_at(1, || proxy.endpoints("connections_idle"));
+    go.send(()).unwrap();
     // Nobody asks for the connection: the sweep finds it.
     expect_counts(&proxy, "endpoint_suspicious_total", &[("surplus_bytes", 1)]);
     expect_counts(&proxy, "listener_suspicious_total", &[]);
@@ -122,10 +127,12 @@ fn notes_surplus_bytes_on_an_idle_connection_at_the_endpoint() {
 
 #[test]
 fn takes_a_408_on_an_idle_connection_for_a_close() {
-    let origin = Origin::script(|connection| {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::script(move |connection| {
         if connection.request().unwrap().is_some() {
             connection.send(ok("x")).unwrap();
-            connection.silent_for(Duration::from_millis(20)).unwrap();
+            wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
             connection
                 .send("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 .unwrap();
@@ -134,6 +141,8 @@ fn takes_a_408_on_an_idle_connection_for_a_close() {
     let proxy = Setup::origin(&origin).start();
     for round in 1..=5 {
         assert_eq!(proxy.get("/").text(), "x");
+        settles_at(1, || proxy.endpoints("connections_idle"));
+        go.send(()).unwrap();
         expect_counts(&proxy, "endpoint_suspicious_total", &[("unsolicited_timeout", round)]);
     }
     assert_eq!(proxy.endpoints("reuse_suspensions_total"), 0);

@@ -62,6 +62,12 @@ pub enum Section {
     Route,
     /// `path = { ... }` of a route
     Path,
+    /// `{ ... }` in a route's split
+    Split,
+    /// `sticky = { ... }` of a route
+    Sticky,
+    /// `mirror = { ... }` of a route
+    Mirror,
     /// `[upstreams.NAME]`
     Upstream,
     /// `{ ... }` in an upstream's endpoints
@@ -82,6 +88,9 @@ impl Section {
             Self::PathPolicies => "paths",
             Self::Route => "[[routes]]",
             Self::Path => "path",
+            Self::Split => "an upstream of split",
+            Self::Sticky => "sticky",
+            Self::Mirror => "mirror",
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -129,8 +130,12 @@ pub struct Route {
     pub hosts: Vec<corelane_routing::HostPattern>,
     /// `path`
     pub path: corelane_routing::PathPattern,
-    /// `upstream`, as an index into [`Config::upstreams`].
-    pub upstream: usize,
+    /// `upstream` or `split`, with indices into [`Config::upstreams`], and `sticky`.
+    pub action: Action,
+    /// `mirror`
+    pub mirror: Option<MirrorRule>,
+    /// `request_timeout`, `response_head_timeout`, `body_idle_timeout`
+    pub timeouts: RouteTimeouts,
     /// `host`: "preserve" or a name.
     pub host: HostPolicy,
     /// `body_bytes_max`

@@ -107,9 +107,8 @@ fn does_not_wait_long_for_a_silent_server() {
         let status = status();
         let mut resolver = Resolver::new(status.clone());
         let new = resolver.configure(&config(silent.local_addr().expect("bound").port(), "app.test"));
-        let start = Instant::now();
         resolver.first_answers(&new, Duration::from_millis(200)).await;
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(resolver.names["app.test"].state == NameState::Asking, "it did not wait for the outcome");
         assert!(resolver.answers().is_empty());
         assert_eq!((status.names_resolved.get(), status.names_unresolved.get()), (0, 1));
     });

@@ -49,7 +49,7 @@ impl<S: Dial> Exchange<S> {
 }
 
 /// Counts the outcome of connecting; what is not the endpoint's fault is not counted here.
-pub(super) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S, Failure>) {
+pub(crate) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S, Failure>) {
     match connected {
         Ok(_) => counters.connects.increment(),
         Err(failure @ (Failure::ConnectTimeout | Failure::ConnectFailed)) => {
@@ -63,7 +63,7 @@ pub(super) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S
     }
 }
 
-pub(super) fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
+pub(crate) fn count_endpoint_failure(counters: &EndpointCounters, failure: Failure) {
     if failure.fault() == Fault::Upstream {
         counters.failures.add(failure.reason());
     }

@@ -22,10 +22,8 @@ impl<S: Dial> Exchange<S> {
         self.request_progress.watch(up.is_blocked(), || up.taken());
         self.response_progress.see(down.accepted());
         self.response_progress.watch(down.is_blocked(), || down.taken());
-        let Some(route) = self.route else { return (u64::MAX, Failure::NoRoute) };
-        let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
-        let (listener, limits) = (self.listener(), &self.filtered.limits);
-        let response_head_timeout = limits.response_head_timeout.unwrap_or(upstream.response_head_timeout);
+        let timeouts = self.timeouts;
+        let listener = self.listener();
         let request_ms = self.request_progress.at_ms;
         let uploads = !self.upload_over && !down.is_request_complete();
         // Until it is told to go on, it is the upstream that the client waits for.
@@ -35,14 +33,14 @@ impl<S: Dial> Exchange<S> {
         let request_deadline = if is_unwanted {
             (u64::MAX, Failure::RequestBodyTimeout)
         } else if up.is_blocked() && !self.upload_over {
-            (due(request_ms, response_head_timeout), Failure::UpstreamStalled)
+            (due(request_ms, timeouts.response_head), Failure::UpstreamStalled)
         } else if uploads && held_back {
             // Nobody can tell whose fault it is, so it is not the endpoint's: any client could put it there.
-            (due(request_ms, response_head_timeout), Failure::RequestBodyTimeout)
+            (due(request_ms, timeouts.response_head), Failure::RequestBodyTimeout)
         } else if uploads {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
         } else if self.phase == Phase::Head {
-            (due(request_ms, response_head_timeout), Failure::ResponseHeadTimeout)
+            (due(request_ms, timeouts.response_head), Failure::ResponseHeadTimeout)
         } else {
             (u64::MAX, Failure::ResponseHeadTimeout)
         };
@@ -51,12 +49,11 @@ impl<S: Dial> Exchange<S> {
         let response_deadline = if down.is_blocked() {
             (due(response_ms, listener.send_timeout), Failure::ClientStalled)
         } else if self.phase == Phase::Body {
-            (due(response_ms.max(request_ms), body_idle_timeout), Failure::ResponseBodyTimeout)
+            (due(response_ms.max(request_ms), timeouts.body_idle), Failure::ResponseBodyTimeout)
         } else {
             (u64::MAX, Failure::ClientStalled)
         };
-        let exchange_deadline =
-            due(self.started_ms, limits.request_timeout.unwrap_or(upstream.request_timeout));
+        let exchange_deadline = due(self.started_ms, timeouts.request);
         // A client that does not send its body must not put the blame on the endpoint.
         let awaits_client = uploads && !is_unwanted && !up.is_blocked();
         let exchange_failure =

@@ -3,7 +3,7 @@
 use std::cell::RefMut;
 use std::time::Duration;
 
-use corelane_filters::{Carry, Chain, Context, Edits, Limits, Outcome, ResponseContext, Verdict};
+use corelane_filters::{Carry, Chain, Context, Edits, Outcome, ResponseContext, Verdict};
 use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::Exchange;
@@ -21,7 +21,6 @@ pub(super) struct Filtered {
     /// When they did ([`clock::monotonic_ns`]).
     at_ns: u64,
     carry: Carry,
-    pub(super) limits: Limits,
 }
 
 /// A request as its filters see it, but for what the exchange knows itself.
@@ -63,13 +62,17 @@ impl<S: Dial> Exchange<S> {
             request_id: request.request_id,
             listener: &snapshot.listeners[self.listener].name,
             route: &route.name,
-            upstream: &snapshot.upstreams[route.upstream].name,
+            upstream: self.upstream.map_or("", |upstream| &*snapshot.upstreams[upstream].name),
             now_ns: clock::monotonic_ns(),
             purpose: corelane_filters::Purpose::Serve,
         };
         let verdict = chain.request(&context, edits);
         let (carry, limits) = (edits.take_carry(), *edits.limits());
-        self.filtered = Filtered { has_run: true, at_ns: context.now_ns, carry, limits };
+        self.filtered = Filtered { has_run: true, at_ns: context.now_ns, carry };
+        let timeouts = &mut self.timeouts;
+        timeouts.request = limits.request_timeout.unwrap_or(timeouts.request);
+        timeouts.response_head = limits.response_head_timeout.unwrap_or(timeouts.response_head);
+        timeouts.body_idle = limits.body_idle_timeout.unwrap_or(timeouts.body_idle);
         self.count_filters(edits);
         if let Some(bytes_max) = limits.request_body_bytes_max
             && (self.body_bytes_max == 0 || bytes_max < self.body_bytes_max)
@@ -119,8 +122,9 @@ impl<S: Dial> Exchange<S> {
         }
         let snapshot = local.snapshot();
         let route = &snapshot.routes[self.route?];
-        let chain = route.chain(self.listener)?;
-        let endpoint = self.endpoint.map(|index| &*snapshot.upstreams[route.upstream].endpoints[index].label);
+        let chain = route.chain(self.listener, self.upstream)?;
+        let upstream = self.upstream.map(|upstream| &snapshot.upstreams[upstream]);
+        let endpoint = self.endpoint.zip(upstream).map(|(index, upstream)| &*upstream.endpoints[index].label);
         let duration_ns = clock::monotonic_ns().saturating_sub(self.filtered.at_ns);
         let context = ResponseContext {
             head,
@@ -154,7 +158,7 @@ impl<S: Dial> Exchange<S> {
         }
         let mut carry = std::mem::take(&mut self.filtered.carry);
         let route = self.route.map(|route| &self.snapshot().routes[route]);
-        if let Some(chain) = route.and_then(|route| route.chain(self.listener)) {
+        if let Some(chain) = route.and_then(|route| route.chain(self.listener, self.upstream)) {
             chain.finish(&mut carry);
         }
         self.local.edits().borrow_mut().give_back(carry);

@@ -70,8 +70,10 @@ impl<S: Dial> Exchange<S> {
     #[cold]
     pub(crate) fn note(&mut self, tripwire: Tripwire) {
         self.tripwires.add(tripwire);
-        if let (true, Some(route), Some(endpoint)) = (tripwire.is_of_upstream(), self.route, self.endpoint) {
-            let upstream = &self.snapshot().upstreams[self.snapshot().routes[route].upstream];
+        if let (true, Some(upstream), Some(endpoint)) =
+            (tripwire.is_of_upstream(), self.upstream, self.endpoint)
+        {
+            let upstream = &self.snapshot().upstreams[upstream];
             upstream.endpoints[endpoint].counters.of(self.worker()).suspicious.add(tripwire);
         }
     }

@@ -26,10 +26,10 @@ impl Excluded {
 }
 
 /// Counts a request as outstanding for as long as it is held.
-pub(super) struct Lease<'a>(&'a EndpointCounters);
+pub(crate) struct Lease<'a>(&'a EndpointCounters);
 
 impl<'a> Lease<'a> {
-    pub(super) fn new(counters: &'a EndpointCounters) -> Self {
+    pub(crate) fn new(counters: &'a EndpointCounters) -> Self {
         counters.outstanding.increment();
         Self(counters)
     }

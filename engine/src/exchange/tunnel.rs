@@ -53,8 +53,8 @@ impl<S: Dial> Exchange<S> {
         session.slot = Rc::new(session.slot.leave(self.local.clone()));
         self.slot = session.slot.clone();
         let local = self.local.clone();
-        let (Some(route), Some(endpoint)) = (self.route, self.endpoint) else { return Ok(()) };
-        let upstream = &local.snapshot().upstreams[local.snapshot().routes[route].upstream];
+        let (Some(upstream), Some(endpoint)) = (self.upstream, self.endpoint) else { return Ok(()) };
+        let upstream = &local.snapshot().upstreams[upstream];
         let counters = upstream.endpoints[endpoint].counters.of(self.worker());
         let _lease = Lease::new(counters);
         let listener = self.listener().counters.clone();
@@ -75,9 +75,11 @@ impl<S: Dial> Exchange<S> {
 
     /// A tunnel lives long: it keeps what it needs of its snapshot, so that control can free the rest.
     fn leave_snapshot(&mut self) {
-        let (Some(route), Some(endpoint)) = (self.route, self.endpoint) else { return };
-        self.local = Rc::new(Local::of_one(&self.local, self.listener, route, endpoint));
-        (self.listener, self.route, self.endpoint) = (0, Some(0), Some(0));
+        let (Some(route), Some(upstream), Some(endpoint)) = (self.route, self.upstream, self.endpoint) else {
+            return;
+        };
+        self.local = Rc::new(Local::of_one(&self.local, self.listener, route, (upstream, endpoint)));
+        (self.listener, self.route, self.upstream, self.endpoint) = (0, Some(0), Some(0), Some(0));
     }
 
     async fn relay_tunnel<D: Downstream, U: Upstream>(

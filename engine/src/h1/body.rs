@@ -107,7 +107,7 @@ impl BodyReader {
 }
 
 /// Up to so many bytes, head and body are sent as one piece: copying them together costs less than a vectored send.
-const ONE_PIECE_BYTES_MAX: usize = 4 * 1024;
+const ONE_PIECE_BYTES_MAX: u64 = 4 * 1024;
 
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +129,13 @@ impl BodyWriter {
         }
     }
 
-    /// Sends `head` (possibly empty) and a batch of body bytes in as few calls as the socket takes.
+    /// Sends `head` (possibly empty) and a batch of body bytes in as few calls as the socket takes. `is_last`: the end of
+    /// the stream follows at once.
     pub(crate) fn send(
         self,
         head: &[u8],
         batch: &BodyBatch<'_>,
+        is_last: bool,
         outbox: &mut Outbox,
         stream: &mut impl ByteStream,
         buffers: &Buffers,
@@ -141,36 +143,61 @@ impl BodyWriter {
         if let Some(pipe) = batch.pipe.take() {
             return outbox.send_pipe(stream, pipe, buffers);
         }
-        let mut slices = Slices::new();
-        slices.push(head);
+        if !self.adds_to(batch) {
+            return if head.is_empty() {
+                Ok(())
+            } else {
+                outbox.send(stream, &[IoSlice::new(head)], is_last, buffers)
+            };
+        }
         let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];
+        let is_one_slice = self == Self::Plain && head.is_empty() && batch.len() == 1;
+        if !is_one_slice && head.len() as u64 + batch.bytes <= ONE_PIECE_BYTES_MAX {
+            let mut piece = buffers.take();
+            self.each_piece(head, batch, &mut header_room, |bytes| piece.extend_from_slice(bytes));
+            let sent = outbox.send(stream, &[IoSlice::new(&piece)], is_last, buffers);
+            buffers.give(piece);
+            return sent;
+        }
+        let mut slices = Slices::new();
+        self.each_piece(head, batch, &mut header_room, |bytes| slices.push(bytes));
+        outbox.send(stream, slices.used(), is_last, buffers)
+    }
+
+    /// Whether anything of a batch is sent.
+    fn adds_to(self, batch: &BodyBatch<'_>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Plain => batch.bytes > 0,
+            Self::Chunked => !batch.is_empty(),
+        }
+    }
+
+    /// What goes out, in order. A piece may be empty.
+    #[inline]
+    fn each_piece<'a>(
+        self,
+        head: &'a [u8],
+        batch: &'a BodyBatch<'_>,
+        header_room: &'a mut [u8; CHUNK_HEADER_BYTES_MAX],
+        mut take: impl FnMut(&'a [u8]),
+    ) {
+        take(head);
         match self {
             Self::Nothing => {}
-            Self::Plain => batch.slices().iter().for_each(|slice| slices.push(slice)),
+            Self::Plain => batch.slices().for_each(take),
             Self::Chunked => {
                 // However the chunks were cut before, a batch goes out as one.
                 if batch.bytes > 0 {
-                    slices.push(chunk_header(&mut header_room, batch.bytes));
-                    batch.slices().iter().for_each(|slice| slices.push(slice));
-                    slices.push(CHUNK_END);
+                    take(chunk_header(header_room, batch.bytes));
+                    batch.slices().for_each(&mut take);
+                    take(CHUNK_END);
                 }
                 if batch.end {
-                    slices.push(LAST_CHUNK);
-                    slices.push(&batch.trailers);
-                    slices.push(CHUNK_END);
+                    take(LAST_CHUNK);
+                    take(&batch.trailers);
+                    take(CHUNK_END);
                 }
-            }
-        }
-        match slices.used() {
-            [] => Ok(()),
-            [_] => outbox.send(stream, slices.used(), buffers),
-            pieces if slices.bytes > ONE_PIECE_BYTES_MAX => outbox.send(stream, pieces, buffers),
-            pieces => {
-                let mut piece = buffers.take();
-                pieces.iter().for_each(|slice| piece.extend_from_slice(slice));
-                let sent = outbox.send(stream, &[IoSlice::new(&piece)], buffers);
-                buffers.give(piece);
-                sent
             }
         }
     }
@@ -182,19 +209,17 @@ const SLICES_MAX: usize = BATCH_SLICES_MAX + 6;
 struct Slices<'a> {
     slices: [IoSlice<'a>; SLICES_MAX],
     count: usize,
-    bytes: usize,
 }
 
 impl<'a> Slices<'a> {
     fn new() -> Self {
-        Self { slices: [IoSlice::new(&[]); SLICES_MAX], count: 0, bytes: 0 }
+        Self { slices: [IoSlice::new(&[]); SLICES_MAX], count: 0 }
     }
 
     fn push(&mut self, bytes: &'a [u8]) {
         if !bytes.is_empty() {
             self.slices[self.count] = IoSlice::new(bytes);
             self.count += 1;
-            self.bytes += bytes.len();
         }
     }
 

@@ -16,6 +16,9 @@ use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError}
 /// keep the core for longer than it takes to move so much: about 50 µs, and 2 ms if it comes in chunks of one byte.
 const BURST_BYTES_MAX: u64 = 256 * 1024;
 
+/// What a new connection receives before it is watched, at most: it is copied.
+const FIRST_BYTES_MAX: usize = 4096;
+
 /// Reads the head that the bytes start with, and says where it ends if it is whole.
 type ReadHead<'a> = dyn FnMut(&mut HeadScanner, &[u8]) -> Result<Option<usize>, ReceiveError> + 'a;
 
@@ -133,15 +136,17 @@ impl<S: ByteStream> Connection<S> {
         })
     }
 
-    /// Sends a head (or nothing) and body bytes; what does not go out at once is kept.
+    /// Sends a head (or nothing) and body bytes; what does not go out at once is kept. `is_last`: the end of the stream
+    /// follows at once.
     pub(super) fn send(
         &mut self,
         writer: BodyWriter,
         head: &[u8],
         batch: &BodyBatch<'_>,
+        is_last: bool,
         lent: Lent<'_>,
     ) -> io::Result<()> {
-        writer.send(head, batch, &mut self.outbox, &mut self.stream, lent.buffers)
+        writer.send(head, batch, is_last, &mut self.outbox, &mut self.stream, lent.buffers)
     }
 
     /// Sends what is kept; ready when nothing is.
@@ -170,7 +175,7 @@ impl<S: ByteStream> Connection<S> {
         // So many chunks that they do not fit a batch: small ones. A send for each batch would be thousands of packets.
         let mut gathered = lent.buffers.take();
         let (end, trailers) = loop {
-            batch.slices().iter().for_each(|slice| gathered.extend_from_slice(slice));
+            batch.slices().for_each(|slice| gathered.extend_from_slice(slice));
             if batch.end || self.inbox.is_empty() {
                 break (batch.end, batch.trailers);
             }
@@ -215,16 +220,26 @@ impl<S: ByteStream> Connection<S> {
     ) -> Poll<io::Result<bool>> {
         loop {
             ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
-            match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
-                Ok(Fill::Bytes { more_likely }) => {
-                    self.more_likely = more_likely;
-                    return Poll::Ready(Ok(true));
-                }
-                Ok(Fill::End) => return Poll::Ready(Ok(false)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more_likely = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            if let Some(filled) = self.try_fill(scratch, bytes_max) {
+                return Poll::Ready(filled);
             }
+        }
+    }
+
+    /// As [`Self::poll_fill`], without waiting; `None`: nothing was there.
+    fn try_fill(&mut self, scratch: &mut [u8], bytes_max: usize) -> Option<io::Result<bool>> {
+        match self.inbox.fill(&mut self.stream, scratch, bytes_max) {
+            Ok(Fill::Bytes { more_likely }) => {
+                self.more_likely = more_likely;
+                Some(Ok(true))
+            }
+            Ok(Fill::End) => Some(Ok(false)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.more_likely = false;
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -270,6 +285,19 @@ impl<S: ByteStream> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Receives what is there without having waited for it; `Ok(false)` is the end of the stream.
+    pub(super) fn try_first(&mut self, lent: Lent<'_>) -> io::Result<bool> {
+        lent.scratch.with(|scratch| {
+            let filled = self.inbox.fill(&mut self.stream, scratch, FIRST_BYTES_MAX);
+            self.inbox.settle(scratch, lent.buffers);
+            match filled? {
+                Fill::Bytes { more_likely } => self.more_likely = more_likely,
+                Fill::End => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+
     /// Watches a stream that should be silent or pipeline: `Ok(true)` for bytes, `bytes_max` at most, `Ok(false)` for the
     /// end.
     pub(super) fn poll_watch(
@@ -278,11 +306,18 @@ impl<S: ByteStream> Connection<S> {
         lent: Lent<'_>,
         bytes_max: usize,
     ) -> Poll<io::Result<bool>> {
-        lent.scratch.with(|scratch| {
-            self.inbox.load(scratch);
-            let filled = self.poll_fill(cx, scratch, bytes_max);
-            self.inbox.settle(scratch, lent.buffers);
-            filled
-        })
+        loop {
+            // Nearly always it is silent: then the scratch buffer is not asked for.
+            ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
+            let filled = lent.scratch.with(|scratch| {
+                self.inbox.load(scratch);
+                let filled = self.try_fill(scratch, bytes_max);
+                self.inbox.settle(scratch, lent.buffers);
+                filled
+            });
+            if let Some(filled) = filled {
+                return Poll::Ready(filled);
+            }
+        }
     }
 }

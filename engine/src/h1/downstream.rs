@@ -17,6 +17,7 @@ pub(crate) struct H1Downstream<S> {
     connection: Connection<S>,
     writer: BodyWriter,
     framing: BodyFraming,
+    ending: Ending,
     /// The client closed its sending side.
     half_closed: bool,
     /// Bytes of further requests that are received while one is in progress; beyond them only a hang-up is watched for.
@@ -25,12 +26,22 @@ pub(crate) struct H1Downstream<S> {
     pipeline_full: bool,
 }
 
+/// Whether the connection ends with the response in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    None,
+    WithResponse,
+    /// All of it was sent; what was sent last may wait for the end.
+    Awaited,
+}
+
 impl<S: ByteStream> H1Downstream<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             connection: Connection::new(stream, HeadScanner::new()),
             writer: BodyWriter::Nothing,
             framing: BodyFraming::None,
+            ending: Ending::None,
             half_closed: false,
             pipeline_bytes_max: 0,
             pipeline_full: false,
@@ -98,7 +109,7 @@ impl<S: ByteStream> H1Downstream<S> {
             return false;
         }
         let taken = self.lend_body(lent, &mut |batch| {
-            batch.slices().iter().for_each(|slice| out.extend_from_slice(slice));
+            batch.slices().for_each(|slice| out.extend_from_slice(slice));
             Ok(())
         });
         matches!(taken, Ok(BodyStep::End))
@@ -119,6 +130,19 @@ impl<S: ByteStream> H1Downstream<S> {
         self.connection.poll_readable(cx)
     }
 
+    /// Receives what a new connection has brought, before it is waited for. Whether anything or the end has come; then
+    /// also whether there is a request to serve.
+    pub(crate) fn try_first(&mut self, lent: Lent<'_>) -> Option<bool> {
+        if self.connection.stream.is_watched() {
+            return None;
+        }
+        match self.connection.try_first(lent) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            received => Some(received.unwrap_or(false)),
+        }
+    }
+
     /// Asks for a turn after the others: the next event of a stream that can be sent to.
     pub(crate) fn start_turn(&mut self) {
         self.connection.stream.rearm();
@@ -127,6 +151,13 @@ impl<S: ByteStream> H1Downstream<S> {
     /// Waits for that turn.
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.stream.poll_ready(cx, Interest::Write).map(drop)
+    }
+
+    /// Lets go of what waits for the end: over unread bytes, a mere close would throw it away.
+    pub(crate) fn end(&mut self) {
+        if self.ending == Ending::Awaited {
+            self.connection.stream.shutdown_write();
+        }
     }
 
     /// Receives and forgets; `Ok(false)` is the end of the stream. For a close that lets the client read the answer.
@@ -161,6 +192,11 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
             if self.half_closed {
                 return self.connection.stream.poll_ready(cx, Interest::Gone).map(|_| ClientSignal::Gone);
             }
+            if !self.connection.stream.is_watched() {
+                // Most requests are answered before that.
+                self.connection.stream.watch_soon(cx);
+                return Poll::Pending;
+            }
             // A full pipeline buffer is not read into any further.
             let room = (self.pipeline_bytes_max as usize).saturating_sub(self.connection.inbox.len());
             let end = if room == 0 {
@@ -187,15 +223,20 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn send_interim(&mut self, head: &[u8], lent: Lent<'_>) -> io::Result<()> {
-        self.connection.send(BodyWriter::Nothing, head, &BodyBatch::default(), lent)
+        self.connection.send(BodyWriter::Nothing, head, &BodyBatch::default(), false, lent)
     }
 
-    fn start_response(&mut self, framing: BodyFraming) {
+    fn start_response(&mut self, framing: BodyFraming, closes: bool) {
         self.writer = BodyWriter::new(framing);
+        self.ending = if closes { Ending::WithResponse } else { Ending::None };
     }
 
     fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
-        self.connection.send(self.writer, head, batch, lent)
+        let is_last = batch.end && self.ending != Ending::None;
+        if is_last {
+            self.ending = Ending::Awaited;
+        }
+        self.connection.send(self.writer, head, batch, is_last, lent)
     }
 
     fn takes_pipes(&self) -> bool {

@@ -30,11 +30,12 @@ impl Default for Kept {
 }
 
 impl Outbox {
-    /// Sends the slices, and keeps what the socket does not take.
+    /// Sends the slices, and keeps what the socket does not take. `is_last`: the end of the stream follows at once.
     pub(crate) fn send(
         &mut self,
         stream: &mut impl ByteStream,
         slices: &[IoSlice<'_>],
+        is_last: bool,
         buffers: &Buffers,
     ) -> io::Result<()> {
         let Kept::Bytes { bytes: kept, .. } = &mut self.kept else {
@@ -42,7 +43,8 @@ impl Outbox {
         };
         let mut sent = 0;
         if kept.is_empty() {
-            sent = unless_blocked(stream.try_send(slices))?;
+            let attempt = if is_last { stream.try_send_last(slices) } else { stream.try_send(slices) };
+            sent = unless_blocked(attempt)?;
             self.accepted += sent as u64;
         }
         for slice in slices {

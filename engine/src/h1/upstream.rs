@@ -58,7 +58,7 @@ pub(crate) enum Leftover<S> {
 
 impl<S: ByteStream> Upstream for H1Upstream<S> {
     fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
-        self.connection.send(self.writer, head, batch, lent)
+        self.connection.send(self.writer, head, batch, false, lent)
     }
 
     fn takes_pipes(&self) -> bool {

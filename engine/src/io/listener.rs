@@ -23,8 +23,8 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Makes it a connection of this worker.
-    pub(crate) fn open(self) -> io::Result<Accepted> {
-        Ok(Accepted { socket: Socket::new(self.fd)?, peer: self.peer })
+    pub(crate) fn open(self) -> Accepted {
+        Accepted { socket: Socket::accepted(self.fd), peer: self.peer }
     }
 
     /// Ends it with a reset: nothing is left of it here, in the kernel neither.
@@ -50,7 +50,7 @@ impl ListenerSocket {
 
     /// Waits until a connection waits.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.pollable.poll_ready(cx, Interest::Read)
+        self.pollable.poll_ready(cx, Interest::Read).map(drop)
     }
 
     /// Asks to be ready again while connections wait.

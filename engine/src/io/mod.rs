@@ -96,11 +96,27 @@ pub(crate) trait ByteStream {
     /// Asks for another readiness although the last attempt did not block: for whoever stops early to let others run.
     fn rearm(&mut self);
 
+    /// Whether what happens to it is noticed. A new one is watched only when it is waited for.
+    fn is_watched(&self) -> bool {
+        true
+    }
+
+    /// Asks for a stream that is not watched to be so from the worker's next tick on, and the task to be woken when there
+    /// is something to receive.
+    fn watch_soon(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
     /// Receives what is there. `Ok(0)` is the end of the stream.
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Sends what the peer takes at once.
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// The same for the last bytes: what goes out last may wait for [`Self::shutdown_write`], which has to follow at once.
+    fn try_send_last(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_send(slices)
+    }
 
     /// Whether the next two can work: not for a stream that changes its bytes on the way (TLS).
     fn splices(&self) -> bool;
@@ -128,7 +144,7 @@ pub(crate) trait ByteStream {
 }
 
 /// A stream that can be opened from here.
-pub(crate) trait Dial: ByteStream + Sized {
+pub(crate) trait Dial: ByteStream + Sized + 'static {
     /// Starts to connect. The connection stands when `poll_ready` for writing is ready and `take_error` is `None`.
     fn dial(address: &Address) -> io::Result<Self>;
 

@@ -11,6 +11,9 @@
 //!
 //! The rule of edge-triggering: wait only after an attempt that would block, or that moved less than it could have.
 //! Whoever stops earlier asks for a new event ([`Pollable::rearm`]).
+//!
+//! An accepted connection gets into the set when it is waited for first: many end before. Adding it brings an event for
+//! what it is ready for by then, so nothing that came earlier is missed.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -42,6 +45,8 @@ thread_local! {
 struct Set {
     epoll: OwnedFd,
     entries: RefCell<Slab<Entry>>,
+    /// What is to be watched soon ([`Pollable::watch_soon`]).
+    soon: RefCell<Vec<Key>>,
 }
 
 /// What an entry takes of the table, as the tests of the memory's bound count it.
@@ -55,7 +60,27 @@ struct Entry {
     flags: u8,
     /// The flags that `waker` waits for.
     awaited: u8,
+    watch: Watch,
     waker: Option<Waker>,
+}
+
+/// Whether the set knows of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    Not,
+    /// Not yet: with the next [`watch_waiting`].
+    Soon,
+    Is,
+}
+
+/// Watches what was to be watched soon.
+pub(crate) fn watch_waiting() {
+    if let Some(set) = SET.with(|cell| cell.get().cloned()) {
+        for key in set.soon.take() {
+            // If the set is full, what is in progress goes on without it.
+            let _ = set.watch(key);
+        }
+    }
 }
 
 /// Makes this thread's set and starts the task that dispatches its events. Once on each worker, inside the runtime.
@@ -63,7 +88,11 @@ struct Entry {
 pub(crate) fn install() -> io::Result<Closing> {
     let epoll = syscall::epoll()?;
     let handle = TcpStream::from_std(std::net::TcpStream::from(epoll.try_clone()?))?;
-    let set = Rc::new(Set { epoll, entries: RefCell::new(Slab::with_capacity(ENTRIES_RESERVED)) });
+    let set = Rc::new(Set {
+        epoll,
+        entries: RefCell::new(Slab::with_capacity(ENTRIES_RESERVED)),
+        soon: RefCell::default(),
+    });
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
     let closing = Closing(set.clone());
@@ -117,6 +146,18 @@ impl Turns {
 }
 
 impl Set {
+    /// Adds an entry, unless it is there. What it is ready for already is an event, too.
+    fn watch(&self, key: Key) -> io::Result<()> {
+        match self.entries.borrow_mut().get_mut(key.index as usize) {
+            Some(entry) if entry.generation == key.generation && entry.watch != Watch::Is => {
+                syscall::epoll_add(self.epoll.as_raw_fd(), entry.fd.as_raw_fd(), key.to_bits())?;
+                entry.watch = Watch::Is;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Returns how many events there were.
     fn dispatch(&self) -> usize {
         clock::refresh();
@@ -141,6 +182,14 @@ impl Set {
 }
 
 impl Entry {
+    fn await_flags(&mut self, cx: &mut Context<'_>, flags: u8) {
+        self.awaited |= flags;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
     fn notice(&mut self, flags: u8) {
         self.flags |= flags;
         if self.flags & self.awaited != 0 {
@@ -206,16 +255,21 @@ thread_local! {
 impl Pollable {
     /// Takes the descriptor over. It must be non-blocking, of a kind that can be polled, and this a worker's thread.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let pollable = Self::unwatched(fd);
+        pollable.set.watch(pollable.key)?;
+        Ok(pollable)
+    }
+
+    /// The same for one that the set gets to know only when it is waited for: many connections end before.
+    pub(super) fn unwatched(fd: OwnedFd) -> Self {
         let set = SET.with(|cell| cell.get().cloned()).expect("a worker installs its set first");
         let generation = GENERATION.get().wrapping_add(1);
         GENERATION.set(generation);
         let raw = fd.as_raw_fd();
-        let entry = Entry { fd, generation, flags: 0, awaited: 0, waker: None };
+        let entry = Entry { fd, generation, flags: 0, awaited: 0, watch: Watch::Not, waker: None };
         let index = set.entries.borrow_mut().insert(entry);
         let key = Key { index: u32::try_from(index).expect("fewer than 2^32 descriptors"), generation };
-        let pollable = Self { set, raw, key, is_sole: true };
-        syscall::epoll_add(pollable.set.epoll.as_raw_fd(), raw, key.to_bits())?;
-        Ok(pollable)
+        Self { set, raw, key, is_sole: true }
     }
 
     /// The same for a duplicate of what others hold too.
@@ -229,8 +283,8 @@ impl Pollable {
         self.raw
     }
 
-    /// Waits for an event since the last time this was ready.
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<()> {
+    /// Waits for an event since the last time this was ready. An error if the set has no room for it.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
         let mut entries = self.set.entries.borrow_mut();
         let Some(entry) = entries.get_mut(self.key.index as usize) else { return Poll::Pending };
         // The last two stay set; a stream that has ended is always worth an attempt.
@@ -242,25 +296,47 @@ impl Pollable {
         };
         if entry.flags & wanted != 0 {
             entry.flags &= !used_up;
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
-        entry.awaited |= wanted;
-        match &mut entry.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => entry.waker = Some(cx.waker().clone()),
+        entry.await_flags(cx, wanted);
+        if entry.watch != Watch::Is {
+            drop(entries);
+            self.set.watch(self.key)?;
         }
         Poll::Pending
     }
 
-    /// Whether an event has come that may mean something to receive.
+    /// Whether the set knows of it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.set.entries.borrow().get(self.key.index as usize).is_none_or(|entry| entry.watch == Watch::Is)
+    }
+
+    /// Waits for something to receive, or the end of it, from the next [`watch_waiting`] on: for what is not urgent.
+    pub(super) fn watch_soon(&self, cx: &mut Context<'_>) {
+        let mut entries = self.set.entries.borrow_mut();
+        let Some(entry) = entries.get_mut(self.key.index as usize) else { return };
+        entry.await_flags(cx, READ | HANG_UP);
+        if entry.watch == Watch::Not {
+            entry.watch = Watch::Soon;
+            self.set.soon.borrow_mut().push(self.key);
+        }
+    }
+
+    /// Whether there may be something to receive: an event has come that may mean it, or none could.
     pub(super) fn may_be_readable(&self) -> bool {
         let entries = self.set.entries.borrow();
-        entries.get(self.key.index as usize).is_none_or(|entry| entry.flags & (READ | HANG_UP) != 0)
+        entries
+            .get(self.key.index as usize)
+            .is_none_or(|entry| entry.watch != Watch::Is || entry.flags & (READ | HANG_UP) != 0)
     }
 
     /// Forgets the events so far and asks for a new one if the descriptor is still ready: for whoever stops before an
     /// attempt would block, to let others run.
     pub(super) fn rearm(&self) {
+        if !self.is_watched() {
+            // The first wait asks.
+            return;
+        }
         if let Some(entry) = self.set.entries.borrow_mut().get_mut(self.key.index as usize) {
             entry.flags &= !(READ | WRITE);
         }

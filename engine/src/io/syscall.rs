@@ -40,7 +40,17 @@ pub(super) fn peek(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// sendmsg(2) without blocking and without SIGPIPE.
 pub(super) fn send(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    send_with(fd, slices, 0)
+}
+
+/// The same; the last segment, if it is not full, waits for more to send or for the end of the stream, which then goes out
+/// in it and not in a segment of its own.
+pub(super) fn send_last(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    send_with(fd, slices, libc::MSG_MORE)
+}
+
+fn send_with(fd: RawFd, slices: &[IoSlice<'_>], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let nowhere = std::ptr::null::<libc::c_void>();
     if let [slice] = slices {
         // SAFETY: the kernel reads `slice.len()` bytes of memory that we borrow.
@@ -115,8 +125,12 @@ pub(super) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128 bytes");
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // Through syscall(2), as [`receive`] is.
     // SAFETY: the kernel writes at most `length` bytes to `storage`.
-    let accepted = check(unsafe { libc::accept4(fd, storage.as_mut_ptr().cast(), &raw mut length, flags) })?;
+    let accepted = check_size(unsafe {
+        libc::syscall(libc::SYS_accept4, fd, storage.as_mut_ptr(), &raw mut length, flags)
+    })?;
+    let accepted = RawFd::try_from(accepted).expect("descriptors are ints");
     // SAFETY: accept4 has just made this descriptor and nobody else has it.
     let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
     // SAFETY: zeroed before, so every byte is initialised whatever the kernel wrote.
@@ -285,7 +299,8 @@ pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec.
     let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    // None of them is negative after 1970.
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// close_range(2) from `first` up, in a descriptor table that is this thread's own from now on. The caller sees to it that

@@ -33,6 +33,11 @@ impl ClientKey {
             },
         }
     }
+
+    /// A number that stands for it; two clients of different families may share one.
+    pub(crate) fn bits(self) -> u64 {
+        self.bits
+    }
 }
 
 /// How many connections each of some clients has open.

@@ -449,7 +449,7 @@ mod tests {
                             take(limit, worker);
                             let now = held.fetch_add(1, SeqCst) + 1;
                             most.fetch_max(now, SeqCst);
-                            if round % 16 == worker {
+                            if round % 64 == worker {
                                 // Whoever runs now finds the limit reached.
                                 std::thread::yield_now();
                             }

@@ -110,8 +110,8 @@ fn serves_keep_alive_clients_in_turn_over_one_connection() {
                 });
             }
         });
-        // 200 requests one after the other; waiting for a deadline anywhere would take a second each time.
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        // 200 requests, three at once at most; waiting for a deadline would take a second each time, more than a minute.
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         assert!(most.load(Ordering::SeqCst) <= limit, "{most:?} requests at once");
         settles_at(0, || proxy.listener("connections"));
         assert!(waited(&proxy) > 0);
@@ -179,6 +179,7 @@ fn a_waiting_client_is_served_when_the_first_is_done() {
     eventually("the first is in flight", || origin.requests().len() == 1);
     let mut second = proxy.client();
     second.send(client::get("/second")).unwrap();
+    eventually("the second waits", || waited(&proxy) == 1);
     second.expect_silence(Duration::from_millis(300));
     assert_eq!((origin.requests().len(), waited(&proxy)), (1, 1));
     go.send(()).unwrap();
@@ -218,7 +219,8 @@ fn an_idle_connection_makes_room_at_once() {
         first.expect_close();
         first = second;
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // A second of grace in each turn would make 20.
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
     assert_eq!((waited(&proxy), yielded(&proxy)), (20, 20));
 }
 
@@ -250,9 +252,11 @@ fn as_many_idle_connections_close_as_clients_wait() {
     idle.iter_mut().for_each(|client| assert_eq!(client.get("/").status(), 200));
     let mut newcomers: Vec<Client> = (0..10).map(|_| proxy.client()).collect();
     settles_at(50, || proxy.listener("connections_total"));
-    for newcomer in &mut newcomers {
-        assert!(!newcomer.get("/").head.connection_has("close"));
-    }
+    let closes: Vec<bool> =
+        newcomers.iter_mut().map(|newcomer| newcomer.get("/").head.connection_has("close")).collect();
+    // Nobody waits any more, once the worker that accepted the last one has seen that it was the last.
+    assert!(closes.iter().skip_while(|closes| **closes).all(|closes| !closes), "{closes:?}");
+    assert!(closes.contains(&false), "{closes:?}");
     assert_eq!(yielded(&proxy), 10);
     let open = idle.iter_mut().filter_map(|client| client.silent_for(Duration::from_millis(1)).ok());
     assert_eq!(open.filter(|open| *open).count(), 30);
@@ -289,38 +293,50 @@ fn busy_connections_are_never_cut() {
 #[test]
 fn a_silent_connection_makes_room_after_a_second_only() {
     let origin = Origin::answering(ok("x"));
-    let proxy = Setup::origin(&origin).workers(4).listener("connections_max = 1").start();
+    let setup = Setup::origin(&origin).workers(4).listener("connections_max = 1");
+    let proxy = setup.listener("head_timeout = \"1m\"").start();
     let start = Instant::now();
     let mut silent = proxy.client();
     settles_at(1, || proxy.listener("connections"));
     let mut second = proxy.client();
+    // Without the grace it would wait until `head_timeout`.
     assert_eq!(second.get("/").status(), 200);
-    let took = start.elapsed();
     // The grace begins with the accept, by a clock that is up to 4 ms behind.
-    assert!((990..4_000).contains(&took.as_millis()), "{took:?}");
+    assert!(start.elapsed() >= Duration::from_millis(990), "{:?}", start.elapsed());
     silent.expect_end();
     drop(second);
     settles_at(0, || proxy.listener("connections"));
 
     // One that sends within its second is served first.
-    let mut late = proxy.client();
-    settles_at(1, || proxy.listener("connections"));
-    let mut waiting = proxy.client();
-    waiting.send(client::get("/")).unwrap();
-    eventually("it waits", || waited(&proxy) == 2);
-    assert_eq!(late.get("/").status(), 200);
-    assert_eq!(waiting.response().status(), 200);
+    eventually("it sends within its second", || {
+        let before = waited(&proxy);
+        let start = Instant::now();
+        let mut late = proxy.client();
+        settles_at(1, || proxy.listener("connections"));
+        let mut waiting = proxy.client();
+        waiting.send(client::get("/")).unwrap();
+        eventually("it waits", || waited(&proxy) == before + 1);
+        let served = late.send(client::get("/")).and_then(|()| late.try_response(true));
+        let took = start.elapsed();
+        assert_eq!(waiting.response().status(), 200);
+        drop((late, waiting));
+        settles_at(0, || proxy.listener("connections"));
+        // On a machine that is busy with other things its second may be over before it sends.
+        assert!(served.is_ok() || took >= Duration::from_millis(990), "{served:?} after {took:?}");
+        served.is_ok_and(|response| response.status() == 200)
+    });
 
-    // One that has been silent for longer makes room at once.
-    settles_at(1, || proxy.listener("connections"));
-    drop(waiting);
-    settles_at(0, || proxy.listener("connections"));
-    let mut silent = proxy.client();
-    silent.expect_silence(Duration::from_millis(1_300));
-    let start = Instant::now();
-    assert_eq!(proxy.get("/").status(), 200);
-    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
-    silent.expect_end();
+    // One that has been silent for longer makes room at once: without a second of grace at least.
+    eventually("room is made at once", || {
+        let mut silent = proxy.client();
+        silent.expect_silence(Duration::from_millis(1_300));
+        let start = Instant::now();
+        assert_eq!(proxy.get("/").status(), 200);
+        let took = start.elapsed();
+        silent.expect_end();
+        settles_at(0, || proxy.listener("connections"));
+        took < Duration::from_millis(700)
+    });
 }
 
 #[test]
@@ -334,8 +350,7 @@ fn waiting_takes_no_time_of_a_core() {
     let mut crowd: Vec<Client> = (0..100).map(|_| proxy.client()).collect();
     crowd.iter_mut().for_each(|client| client.send(client::get("/")).unwrap());
     eventually("every worker waits", || waited(&proxy) == 4);
-    let share = process::cpu_share(proxy.pid(), Duration::from_secs(1));
-    assert!(share < 0.03, "{share:.3} of a core while everybody waits");
+    process::assert_quiet(proxy.pid(), 0.03, "everybody waits");
     go.send(()).unwrap();
     crowd.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
     go.send(()).unwrap();

@@ -15,6 +15,8 @@ pub(super) enum Step {
     Reset,
     /// Nothing is read for so long.
     Sleep(Duration),
+    /// Reads nothing until the connection has been reset.
+    AwaitReset,
     /// Reads at most so many bytes after each such time, so many times.
     Sip {
         bytes_max: usize,

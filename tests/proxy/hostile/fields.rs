@@ -208,7 +208,7 @@ fn expectations() -> Vec<Case> {
             .when(When::Head)
             .replies(go_on)
             .later("abc")
-            .reply_step(super::case::Step::Sleep(std::time::Duration::from_millis(120)))
+            .reply_step(super::case::Step::Sleep(std::time::Duration::from_secs(1)))
             .replies_more(OK)
             .arrives(head.to_owned() + "abc")
             .sees([go_on.as_bytes(), OK].concat())

@@ -27,16 +27,16 @@ pub(super) const PIPELINES: Group =
     Group { name: "pipelines", setup: |setup| setup.listener("pipeline_bytes_max = 1024"), cases: pipelines };
 pub(super) const HEAD_TIMES: Group = Group {
     name: "times of heads",
-    setup: |setup| setup.listener("head_timeout = \"600ms\"").listener("keepalive_timeout = \"400ms\""),
+    setup: |setup| setup.listener("head_timeout = \"1500ms\"").listener("keepalive_timeout = \"1s\""),
     cases: head_times,
 };
 pub(super) const BODY_TIMES: Group = Group {
     name: "times of bodies",
     setup: |setup| {
         setup
-            .listener("body_idle_timeout = \"500ms\"")
-            .listener("send_timeout = \"500ms\"")
-            .listener("head_timeout = \"400ms\"")
+            .listener("body_idle_timeout = \"1500ms\"")
+            .listener("send_timeout = \"1500ms\"")
+            .listener("head_timeout = \"1s\"")
     },
     cases: body_times,
 };
@@ -196,7 +196,7 @@ fn body_times() -> Vec<Case> {
             .concat();
     let mut unread = Case::new("a response that nobody reads", GET)
         .replies(&endless)
-        .step(Step::Sleep(Duration::from_millis(1_500)))
+        .step(Step::AwaitReset)
         .logs(&[(200, Some("send_timeout"))])
         .end(End::Reset)
         .pooled(false);
@@ -211,7 +211,7 @@ fn body_times() -> Vec<Case> {
             "a body that takes its time but moves",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
         )
-        .step(Step::Drip(b"0123456789".to_vec(), Duration::from_millis(100)))
+        .step(Step::Drip(b"0123456789".to_vec(), Duration::from_millis(250)))
         .arrives("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789"),
         unread,
         Case::new("a response that is read slowly but steadily", GET)

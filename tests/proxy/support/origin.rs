@@ -156,15 +156,18 @@ impl Shared {
         stream: Stream,
         script: Arc<impl Fn(&mut Connection) + Send + Sync + 'static>,
     ) {
-        let index = self.accepted.fetch_add(1, Ordering::SeqCst);
         let (Ok(handle), Ok(wire)) = (stream.try_clone(), Wire::new(stream)) else {
             return;
         };
         lock(&self.received).push(wire.record());
+        let index = self.accepted.load(Ordering::SeqCst);
         lock(&self.open).insert(index, handle);
+        // Last: who sees the count finds the connection among the open ones, or over.
+        self.accepted.store(index + 1, Ordering::SeqCst);
         let shared = Arc::clone(self);
         std::thread::spawn(move || {
-            let mut connection = Connection { index, wire, shared: Arc::clone(&shared) };
+            let open = Open { index, shared: Arc::clone(&shared) };
+            let mut connection = Connection { index, wire, open };
             let run = std::panic::AssertUnwindSafe(|| script(&mut connection));
             if let Err(panic) = std::panic::catch_unwind(run)
                 && !shared.stop.load(Ordering::SeqCst)
@@ -194,7 +197,8 @@ pub(crate) struct Connection {
     /// In the order of accepting, from 0.
     pub(crate) index: usize,
     wire: Wire,
-    shared: Arc<Shared>,
+    /// Behind `wire`, so that it is dropped after it.
+    open: Open,
 }
 
 impl Deref for Connection {
@@ -219,7 +223,7 @@ impl Connection {
         };
         let body = self.wire.body(head.framing(), Neither::NoBody)?;
         let request = Request { head, body: body.bytes, trailers: body.trailers };
-        lock(&self.shared.requests).push(request.clone());
+        lock(&self.open.shared.requests).push(request.clone());
         Ok(Some(request))
     }
 
@@ -229,10 +233,19 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+/// A connection's place among the open ones.
+#[derive(Debug)]
+struct Open {
+    index: usize,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        // The handle would keep the socket open.
-        lock(&self.shared.open).remove(&self.index);
+        // The handle is the last that keeps the socket open, and is closed under the lock: who sees that the connection is
+        // no longer open knows that its end has been sent.
+        let mut open = lock(&self.shared.open);
+        drop(open.remove(&self.index));
     }
 }
 

@@ -37,10 +37,24 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 }
 
 /// The share of one core that the process takes over `time`.
-pub(crate) fn cpu_share(pid: u32, time: Duration) -> f64 {
+fn cpu_share(pid: u32, time: Duration) -> f64 {
     let (before, start) = (cpu(pid), Instant::now());
     std::thread::sleep(time);
     (cpu(pid) - before).as_secs_f64() / start.elapsed().as_secs_f64()
+}
+
+/// Fails if the process never takes so little of a core as `most` for a second. Closing and settling may take a moment;
+/// spinning does not stop.
+#[track_caller]
+pub(crate) fn assert_quiet(pid: u32, most: f64, what: &str) {
+    let mut share = 1.0;
+    for _ in 0..4 {
+        share = cpu_share(pid, Duration::from_secs(1));
+        if share <= most {
+            return;
+        }
+    }
+    panic!("{what}: {share:.2} of a core");
 }
 
 /// Open descriptors: of the first thread, and of the workers, which have tables of their own.

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 use super::message::{Body, Framing, Head, pattern_slice};
@@ -290,6 +290,18 @@ impl Wire {
     /// Makes the close, which is the drop, a reset.
     pub(crate) fn reset_on_close(&self) {
         sys::reset_on_close(&self.stream);
+    }
+
+    /// Waits, and reads nothing, until the peer has reset the connection.
+    pub(crate) fn await_reset(&self) -> io::Result<()> {
+        let start = Instant::now();
+        while either!(&self.stream, stream => stream.take_error())?.is_none() {
+            if start.elapsed() > self.deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// What was received and not taken.

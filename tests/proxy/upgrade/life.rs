@@ -44,7 +44,7 @@ fn logs_a_tunnel_when_it_ends_with_its_bytes() {
     assert_eq!((&record["request_bytes"], &record["response_bytes"]), (&13.into(), &13.into()), "{record}");
     assert!(record["reason"].is_null(), "{record}");
     assert!(record["duration_us"].as_u64().unwrap() >= 300_000, "{record}");
-    assert_eq!(proxy.metric("corelane_route_responses_1xx_total", &[("route", "all")]), 1);
+    settles_at(1, || proxy.metric("corelane_route_responses_1xx_total", &[("route", "all")]));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_tunnel_outlives_its_listener() {
 #[test]
 fn a_drain_lets_tunnels_live_until_its_timeout_and_cuts_them_then() {
     let origin = echoing();
-    let mut proxy = Setup::origin(&origin).process("drain_timeout = \"2s\"").start();
+    let mut proxy = Setup::origin(&origin).process("drain_timeout = \"4s\"").start();
     let mut client = open(&proxy);
     let start = Instant::now();
     proxy.signal(libc::SIGTERM);
@@ -125,8 +125,8 @@ fn a_drain_lets_tunnels_live_until_its_timeout_and_cuts_them_then() {
         assert_echo(&mut client, "during the drain");
     }
     client.expect_end();
-    let took = start.elapsed();
-    assert!((1_900..6_000).contains(&took.as_millis()), "{took:?}");
+    // By itself it would live for `tunnel_idle_timeout`, ten minutes.
+    assert!(start.elapsed() >= Duration::from_millis(3_900), "{:?}", start.elapsed());
     assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
     let record = &proxy.records(1)[0];
     assert_eq!((&record["status"], &record["reason"]), (&101.into(), &"drain_timeout".into()), "{record}");

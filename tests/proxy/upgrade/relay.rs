@@ -206,7 +206,7 @@ fn an_idle_tunnel_is_closed_on_both_sides() {
     let start = Instant::now();
     let mut client = open(&proxy);
     client.expect_end();
-    assert!((500..4_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(seen.recv_timeout(Duration::from_secs(10)), Ok(true));
     let record = proxy.record();
     assert_eq!((&record["status"], &record["reason"]), (&101.into(), &"tunnel_idle_timeout".into()));
@@ -218,18 +218,18 @@ fn bytes_in_either_direction_keep_a_tunnel() {
     let origin = granting(|connection| {
         // One way, then the other.
         for _ in 0..6 {
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(400));
             connection.send("x").unwrap();
         }
         connection.exactly(6).unwrap();
         connection.send("done").unwrap();
         connection.wait_for_end();
     });
-    let proxy = Setup::origin(&origin).upstream("tunnel_idle_timeout = \"700ms\"").start();
+    let proxy = Setup::origin(&origin).upstream("tunnel_idle_timeout = \"2s\"").start();
     let mut client = open(&proxy);
     assert_eq!(client.exactly(6).unwrap(), b"xxxxxx");
     for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(400));
         client.send("y").unwrap();
     }
     assert_eq!(client.exactly(4).unwrap(), b"done");
@@ -239,18 +239,18 @@ fn bytes_in_either_direction_keep_a_tunnel() {
 fn the_other_timeouts_do_not_hold_in_a_tunnel() {
     let origin = echoing();
     let proxy = Setup::origin(&origin)
-        .listener("head_timeout = \"300ms\"")
-        .listener("keepalive_timeout = \"300ms\"")
-        .listener("body_idle_timeout = \"300ms\"")
-        .listener("send_timeout = \"300ms\"")
-        .upstream("response_head_timeout = \"300ms\"")
-        .upstream("body_idle_timeout = \"300ms\"")
-        .upstream("request_timeout = \"500ms\"")
-        .upstream("idle_timeout = \"300ms\"")
+        .listener("head_timeout = \"1s\"")
+        .listener("keepalive_timeout = \"1s\"")
+        .listener("body_idle_timeout = \"1s\"")
+        .listener("send_timeout = \"1s\"")
+        .upstream("response_head_timeout = \"1s\"")
+        .upstream("body_idle_timeout = \"1s\"")
+        .upstream("request_timeout = \"1s\"")
+        .upstream("idle_timeout = \"1s\"")
         .start();
     let mut client = open(&proxy);
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(700));
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(1_600));
         assert_echo(&mut client, "still here");
     }
 }

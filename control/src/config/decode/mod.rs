@@ -2,6 +2,7 @@
 //! anything.
 
 mod access_log;
+mod action;
 mod admin;
 mod error_page;
 mod limits;

@@ -4,6 +4,7 @@ use crate::config::tree::Value;
 use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, Router, Rule};
 
+use super::action;
 use super::listener::Listeners;
 use super::upstream::Upstreams;
 use crate::config::names::{self, Names};
@@ -45,7 +46,9 @@ fn route(
     rule: &Result<Rule, Reported>,
     upstreams: &Upstreams<'_>,
 ) -> Result<Route, Reported> {
-    let upstream = upstream(section, upstreams);
+    let action = action::action(section, upstreams);
+    let mirror = action::mirror(section, upstreams);
+    let timeouts = action::timeouts(section);
     let host = section.or_default("host", host);
     let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
     let upgrades = section.short_list("upgrades", "upgrade", protocol);
@@ -55,7 +58,9 @@ fn route(
         listeners: listeners.clone(),
         hosts: hosts.clone(),
         path: path.clone(),
-        upstream: upstream?,
+        action: action?,
+        mirror: mirror?,
+        timeouts: timeouts?,
         host: host?,
         body_bytes_max: body_bytes_max? as u64,
         upgrades: upgrades?.into_iter().map(String::into_boxed_str).collect(),
@@ -70,6 +75,10 @@ fn name<'a>(section: &Reader<'a>, index: usize, names: &mut Names<'a>) -> Result
         let at = section.at("name");
         let first = names.add(name, index, at);
         return first.map(|()| name).map_err(|first| names::twice(report, at, "name", name, first));
+    }
+    if section.has("split") && !section.has("upstream") {
+        let message = "this route needs a name: a split has none to give it";
+        return Err(report.missing(section.start(), message.to_owned()));
     }
     let name = section.text("upstream").ok_or(Reported)?;
     names.add(name, index, section.at("upstream")).map(|()| name).map_err(|first| {
@@ -119,11 +128,6 @@ fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
             Err(section.report().wrong(table.start(), format!("path has both prefix and exact{one}")))
         }
     }
-}
-
-fn upstream(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<usize, Reported> {
-    let name = section.required("upstream", value::string)?;
-    upstreams.names.find(name).map_err(|fault| section.tell(section.at("upstream"), "upstream", fault))
 }
 
 fn host(value: &Value) -> Parsed<HostPolicy> {

@@ -41,6 +41,11 @@ fn routes() {
 }
 
 #[test]
+fn actions() {
+    check(include_str!("bad/actions.txt"), 20);
+}
+
+#[test]
 fn upstreams() {
     check(include_str!("bad/upstreams.txt"), 44);
 }

@@ -10,6 +10,10 @@ use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, refer
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 
+/// What examples name beside `api`.
+const OTHERS: &str = "[upstreams.canary]\nendpoints = [\"127.0.0.1:8002\"]\n\
+                      [upstreams.shadow]\nendpoints = [\"127.0.0.1:8003\"]\n";
+
 /// A file with one key set, in line 2.
 pub(super) fn with(key: &Key, value: &str) -> String {
     let (name, title) = (key.name, key.section.title());
@@ -22,8 +26,31 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
         Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
+        Section::Route if name == "split" => format!("{title}\n{name} = {value}\nname = \"all\"\n"),
+        Section::Route if name == "sticky" => {
+            format!("{title}\n{name} = {value}\nname = \"all\"\nsplit = [{{ upstream = \"api\" }}]\n")
+        }
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
+        Section::Split if name == "upstream" => {
+            format!("[[routes]]\nsplit = [{{ {name} = {value} }}]\nname = \"all\"\n")
+        }
+        Section::Split => {
+            let item = format!("{{ {name} = {value}, upstream = \"api\" }}");
+            format!("[[routes]]\nsplit = [{item}, {{ upstream = \"canary\" }}]\nname = \"all\"\n")
+        }
+        Section::Sticky => {
+            let cookie = if matches!(name, "max_age" | "path") { ", cookie = \"lane\"" } else { "" };
+            let split = "split = [{ upstream = \"api\" }]";
+            format!("[[routes]]\nsticky = {{ {name} = {value}{cookie} }}\nname = \"all\"\n{split}\n")
+        }
+        Section::Mirror if name == "upstream" => {
+            format!("[[routes]]\nmirror = {{ {name} = {value} }}\nupstream = \"api\"\n")
+        }
+        Section::Mirror => {
+            let mirror = format!("{{ {name} = {value}, upstream = \"api\" }}");
+            format!("[[routes]]\nmirror = {mirror}\nupstream = \"api\"\n")
+        }
         Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
         Section::ErrorPage if name == "file" || name == "body" => {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
@@ -38,6 +65,8 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             format!("[upstreams.api]\nendpoints = [{{ {name} = {value}, address = \"127.0.0.1:8001\" }}]\n")
         }
     };
+    let others = ["canary", "shadow"].iter().any(|it| lines.contains(it));
+    let lines = if others { lines + UPSTREAM + OTHERS } else { lines };
     let text = completed(&lines);
     if name == "listeners" {
         text.replacen("[[listeners]]", "[[listeners]]\nname = \"web\"", 1)
@@ -67,6 +96,9 @@ fn heading(section: Section) -> &'static str {
     match section {
         Section::PathPolicies => "paths of a listener",
         Section::Path => "path of a route",
+        Section::Split => "split of a route",
+        Section::Sticky => "sticky of a route",
+        Section::Mirror => "mirror of a route",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
     }
@@ -93,6 +125,10 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
+                Section::Split | Section::Sticky | Section::Mirror => {
+                    let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
+                    text.replacen(&format!(", {} = {value}", key.name), "", 1)
+                }
                 Section::PathPolicies => text.replacen(&format!("{} = {value}", key.name), "", 1),
                 _ => text.replacen(&line, "", 1),
             };
@@ -201,7 +237,17 @@ fn completed_example(text: &str) -> String {
     if text.contains("[[listeners]]") && !text.contains("address") {
         text = text.replacen("[[listeners]]\n", "[[listeners]]\naddress = \"127.0.0.1:8080\"\n", 1);
     }
-    if text.contains("[[routes]]") && !text.contains("upstream = ") {
+    if text.contains("sticky = ") && !text.contains("split = ") {
+        let split = "[[routes]]\nsplit = [{ upstream = \"api\" }, { upstream = \"canary\" }]\n";
+        text = text.replacen("[[routes]]\n", split, 1);
+    }
+    if text.contains("split = ") && !text.contains("name = ") {
+        text = text.replacen("[[routes]]\n", "[[routes]]\nname = \"all\"\n", 1);
+    }
+    if text.contains("\"canary\"") || text.contains("\"shadow\"") {
+        text = text + UPSTREAM + OTHERS;
+    }
+    if text.contains("[[routes]]") && !text.contains("split = ") && !text.contains("\nupstream = ") {
         text = text.replacen("[[routes]]\n", "[[routes]]\nupstream = \"api\"\n", 1);
     }
     if text.contains("[upstreams.api]") && !text.contains("endpoints") {

@@ -1,0 +1,91 @@
+//! The same choice for the same key, without a table: weighted rendezvous hashing.
+//!
+//! Each candidate draws a number from its own name and the key, scaled by its weight, and the highest wins. So the shares
+//! of keys follow the weights, the order of the candidates does not matter, and after a change of weights only those keys
+//! move that have to: nothing moves between two candidates whose weights did not change.
+
+/// A number that stands for `bytes`, the same in every process (FNV-1a, then mixed).
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    mix(bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
+}
+
+/// Which of the candidates `key` belongs to: each is the [`fingerprint`] of its name and its weight. `None` if every
+/// weight is 0.
+#[must_use]
+pub fn rendezvous(candidates: impl IntoIterator<Item = (u64, u32)>, key: u64) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (index, (name, weight)) in candidates.into_iter().enumerate() {
+        if weight == 0 {
+            continue;
+        }
+        // 53 bits, never 0 or 1: the logarithm is finite and not 0.
+        let drawn = ((mix(name ^ mix(key)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let score = -f64::from(weight) / drawn.ln();
+        if best.is_none_or(|(_, highest)| score > highest) {
+            best = Some((index, score));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+/// The last steps of splitmix64: each bit of the input changes half of the output's.
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: u64 = 100_000;
+
+    fn named(weights: &[(&str, u32)]) -> Vec<(u64, u32)> {
+        weights.iter().map(|&(name, weight)| (fingerprint(name.as_bytes()), weight)).collect()
+    }
+
+    fn choices(weights: &[(&str, u32)]) -> Vec<usize> {
+        let candidates = named(weights);
+        (0..KEYS).map(|key| rendezvous(candidates.iter().copied(), key).expect("a weight")).collect()
+    }
+
+    #[test]
+    fn shares_follow_the_weights() {
+        let chosen = choices(&[("a", 90), ("b", 10), ("none", 0)]);
+        let counts = [0, 1, 2].map(|index| chosen.iter().filter(|&&it| it == index).count());
+        // Four standard deviations are 380.
+        assert!(counts[0].abs_diff(90_000) < 380, "{counts:?}");
+        assert_eq!(counts[2], 0);
+    }
+
+    #[test]
+    fn only_what_must_move_moves() {
+        let before = choices(&[("a", 50), ("b", 30), ("c", 20)]);
+        // In another order, and `c` has lost its share.
+        let after = choices(&[("b", 30), ("a", 50), ("c", 0)]);
+        for (before, after) in before.iter().zip(&after) {
+            match before {
+                0 => assert_eq!(*after, 1),
+                1 => assert_eq!(*after, 0),
+                _ => assert!(*after < 2),
+            }
+        }
+    }
+
+    #[test]
+    fn no_weight_no_choice() {
+        assert_eq!(rendezvous(named(&[("a", 0)]), 1), None);
+        assert_eq!(rendezvous([], 1), None);
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_for_ever() {
+        // Cookies that clients keep are made of it.
+        assert_eq!(format!("{:016x}", fingerprint(b"blue")), "d6aca0b0b9ba62b1");
+        assert_ne!(fingerprint(b"blue"), fingerprint(b"green"));
+    }
+}

@@ -1,0 +1,460 @@
+//! Requests that are sent to a second upstream too, and whose answers nobody sees.
+//!
+//! ```text
+//! exchange: Copy, while the request is received ──▶ task of its own: CheckOut / Connect → SendRequest ‖ DropResponse
+//! ```
+//!
+//! The task begins when the request is complete; the exchange does not wait for it, and it is never tried a second time.
+//! A mirrored request has a [`Place`] from its first byte on, so that the memory of all of them is bounded: without a place
+//! it is not mirrored.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use corelane_http1::write_decimal;
+use corelane_semantics::{BodyFraming, Method, Version, response_framing};
+
+use crate::action::{Mirror as Settings, MirrorSkip};
+use crate::core::{Core, Timer, due};
+use crate::exchange::{INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, response_limits};
+use crate::failure::Failure;
+use crate::h1::{H1Upstream, Leftover};
+use crate::heads::connection_options;
+use crate::io::{Dial, Interest, clock};
+use crate::listener::is_exhausted;
+use crate::local::Local;
+use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
+use crate::pool::Pool;
+use crate::reputation::Offence;
+use crate::snapshot::{Endpoint, Upstream as UpstreamConfig};
+use crate::task;
+
+/// Of a body so much is handed to the socket at once: what it does not take is copied.
+pub(crate) const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// One of the `mirrors_max` places that a route has on a worker. Given back when dropped.
+struct Place<S: Dial> {
+    core: Rc<Core<S>>,
+    local: Rc<Local<S>>,
+    route: usize,
+    taken: Rc<Cell<usize>>,
+}
+
+impl<S: Dial> Place<S> {
+    fn settings(&self) -> &Settings {
+        let mirror = &self.local.snapshot().routes[self.route].mirror;
+        mirror.as_ref().expect("only routes that mirror have places")
+    }
+}
+
+impl<S: Dial> Drop for Place<S> {
+    fn drop(&mut self) {
+        self.taken.set(self.taken.get() - 1);
+        self.settings().counters.of(self.core.index).active.decrement();
+    }
+}
+
+/// A request that is to be mirrored, while it is received.
+pub(crate) struct Copy<S: Dial> {
+    place: Place<S>,
+    body: Vec<u8>,
+    is_whole: bool,
+}
+
+impl<S: Dial> Copy<S> {
+    /// Begins a copy for a request of this route, if it is the mirror's turn and nothing speaks against it.
+    pub(crate) fn begin(
+        core: &Rc<Core<S>>,
+        local: &Rc<Local<S>>,
+        route: usize,
+        framing: BodyFraming,
+        may_switch: bool,
+    ) -> Option<Box<Self>> {
+        let settings = local.snapshot().routes[route].mirror.as_ref()?;
+        let (rule, state) = (&settings.rule, local.route(route)?);
+        if !state.takes(rule.share) {
+            return None;
+        }
+        let counters = settings.counters.of(core.index);
+        let is_large = matches!(framing, BodyFraming::Length(length) if length > rule.body_bytes_max as u64);
+        let skip = if may_switch {
+            Some(MirrorSkip::Upgrade)
+        } else if is_large {
+            Some(MirrorSkip::BodyTooLarge)
+        } else if state.mirrors().get() >= rule.mirrors_max {
+            Some(MirrorSkip::Busy)
+        } else {
+            None
+        };
+        if let Some(skip) = skip {
+            counters.skipped.add(skip);
+            return None;
+        }
+        let taken = state.mirrors().clone();
+        taken.set(taken.get() + 1);
+        counters.active.increment();
+        let place = Place { core: core.clone(), local: local.clone(), route, taken };
+        // Only mirrored requests allocate: this, and their task.
+        Some(Box::new(Self { place, body: core.buffers.take(), is_whole: false }))
+    }
+
+    /// Adds what was received of the body. `false`: it is more than is mirrored, which is counted.
+    pub(crate) fn add(&mut self, batch: &BodyBatch<'_>) -> bool {
+        if (self.body.len() as u64).saturating_add(batch.bytes)
+            > self.place.settings().rule.body_bytes_max as u64
+        {
+            self.skip(MirrorSkip::BodyTooLarge);
+            return false;
+        }
+        batch.slices().iter().for_each(|slice| self.body.extend_from_slice(slice));
+        self.is_whole |= batch.end;
+        true
+    }
+
+    /// The rest of the request stands with its head.
+    pub(crate) fn complete(&mut self) {
+        self.is_whole = true;
+    }
+
+    /// Whether the request was received completely.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Counts that the request is not mirrored.
+    pub(crate) fn skip(&self, skip: MirrorSkip) {
+        self.place.settings().counters.of(self.place.core.index).skipped.add(skip);
+    }
+
+    /// Sends the request, in a task of its own. `head` is what the route's own upstream gets, perhaps with a body behind it.
+    pub(crate) fn send(self, head: &[u8], method: Method, framing: BodyFraming, is_of_connection: bool) {
+        let Self { place, body, .. } = self;
+        let core = place.core.clone();
+        let mut request = core.buffers.take();
+        if framing == BodyFraming::Chunked {
+            write_with_length(head, body.len(), &mut request);
+        } else {
+            request.extend_from_slice(head);
+        }
+        let mirrored = Mirrored { place, head: request, body, method, is_of_connection };
+        task::spawn_aside(&core, mirrored.run());
+    }
+}
+
+/// Writes a head whose body is chunked as one whose body has a length; the trailers are lost.
+fn write_with_length(head: &[u8], length: usize, out: &mut Vec<u8>) {
+    // As we write it; what a client sends in its place ends here.
+    const CHUNKED: &[u8] = b"\r\nTransfer-Encoding: chunked\r\n";
+    let at = head.windows(CHUNKED.len()).position(|window| window == CHUNKED);
+    let at = at.expect("a head for a chunked body says so");
+    out.extend_from_slice(&head[..at]);
+    out.extend_from_slice(b"\r\nContent-Length: ");
+    write_decimal(out, length as u64);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&head[at + CHUNKED.len()..]);
+}
+
+/// A complete request on its way to the mirror's upstream.
+struct Mirrored<S: Dial> {
+    place: Place<S>,
+    head: Vec<u8>,
+    body: Vec<u8>,
+    method: Method,
+    /// It speaks of a scheme that authenticates the connection, which nobody else may use after it then.
+    is_of_connection: bool,
+}
+
+/// Where the request and its response stand.
+struct State {
+    /// Bytes of the body that were handed to the connection; the head went with the first.
+    handed_on: usize,
+    has_begun: bool,
+    /// The upstream takes no more of it; what it answers still counts.
+    upload_over: bool,
+    phase: Phase,
+    interims: u32,
+    /// The response allows that the connection is used again.
+    keeps: bool,
+    progress_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Head,
+    Body,
+    Complete,
+}
+
+impl<S: Dial> Mirrored<S> {
+    async fn run(mut self) {
+        self.place.settings().counters.of(self.place.core.index).requests.increment();
+        let sent = self.relay().await;
+        let core = &self.place.core;
+        if let Err(failure) = sent {
+            self.place.settings().counters.of(core.index).failures.add(failure.reason());
+        }
+        core.buffers.give(std::mem::take(&mut self.head));
+        core.buffers.give(std::mem::take(&mut self.body));
+    }
+
+    async fn relay(&self) -> Result<(), Failure> {
+        let Place { core, local, .. } = &self.place;
+        let upstream_index = self.place.settings().rule.upstream;
+        let upstream = &local.snapshot().upstreams[upstream_index];
+        let upstream_counters = upstream.counters.of(core.index);
+        upstream_counters.requests.increment();
+        let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
+        let Some(index) = local_upstream.pick(upstream, &[]) else {
+            upstream_counters.no_endpoint.increment();
+            return Err(Failure::NoEndpoint);
+        };
+        let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
+            return Err(Failure::NoEndpoint);
+        };
+        let counters = endpoint.counters.of(core.index);
+        let _lease = Lease::new(counters);
+        let mut timer = Timer::new(core);
+        let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
+        let pooled = pool.check_out(clock::coarse_ms(), upstream);
+        let is_reused = pooled.is_some();
+        let stream = match pooled {
+            Some(stream) => stream,
+            None => {
+                let connected = connect(&self.place.core, &mut timer, upstream, endpoint, end_ms).await;
+                count_connect(counters, &connected);
+                connected?
+            }
+        };
+        counters.requests.increment();
+        counters.reused.add(u64::from(is_reused));
+        let framing = BodyFraming::Length(self.body.len() as u64);
+        let mut up = H1Upstream::new(stream, framing, response_limits(upstream));
+        let mut state = State::new();
+        let relayed =
+            poll_fn(|cx| self.poll_relay(cx, &mut timer, &mut up, &mut state, upstream, end_ms)).await;
+        let moved = up.take_moved();
+        counters.received_bytes.add(moved.received);
+        counters.sent_bytes.add(moved.sent);
+        match relayed {
+            Ok(()) => self.retire(pool, upstream, up, &state),
+            Err(failure) => {
+                count_endpoint_failure(counters, failure);
+                if let Some(offence) = failure.offence() {
+                    self.strike(pool, upstream, offence);
+                }
+            }
+        }
+        relayed
+    }
+
+    fn poll_relay(
+        &self,
+        cx: &mut Context<'_>,
+        timer: &mut Timer<S>,
+        up: &mut H1Upstream<S>,
+        state: &mut State,
+        upstream: &UpstreamConfig,
+        end_ms: u64,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            let mut moved = self.step_request(cx, up, state);
+            moved |= self.step_response(cx, up, state)?;
+            if state.phase == Phase::Complete {
+                return Poll::Ready(Ok(()));
+            }
+            if !moved {
+                break;
+            }
+            state.progress_ms = clock::coarse_ms();
+        }
+        let (timeout, failure) = match state.phase {
+            Phase::Head if up.is_blocked() => (upstream.response_head_timeout, Failure::UpstreamStalled),
+            Phase::Head => (upstream.response_head_timeout, Failure::ResponseHeadTimeout),
+            Phase::Body | Phase::Complete => (upstream.body_idle_timeout, Failure::ResponseBodyTimeout),
+        };
+        let idle_ms = due(state.progress_ms, timeout);
+        ready!(timer.poll_until(cx, idle_ms.min(end_ms)));
+        Poll::Ready(Err(if self.place.core.cutting.get() {
+            Failure::DrainTimeout
+        } else if end_ms < idle_ms {
+            Failure::RequestTimeout
+        } else {
+            failure
+        }))
+    }
+
+    /// Sends what the socket takes. Returns whether anything moved.
+    fn step_request(&self, cx: &mut Context<'_>, up: &mut H1Upstream<S>, state: &mut State) -> bool {
+        let lent = self.place.core.lent();
+        if state.upload_over {
+            return false;
+        }
+        if up.is_blocked() {
+            return match up.poll_flush(cx, lent) {
+                Poll::Pending => false,
+                Poll::Ready(flushed) => {
+                    state.upload_over = flushed.is_err();
+                    true
+                }
+            };
+        }
+        let rest = &self.body[state.handed_on..];
+        if state.has_begun && rest.is_empty() {
+            return false;
+        }
+        let piece = &rest[..rest.len().min(PIECE_BYTES_MAX)];
+        let head = if state.has_begun { &[][..] } else { &self.head };
+        state.has_begun = true;
+        state.handed_on += piece.len();
+        let batch = BodyBatch::of(piece, state.handed_on == self.body.len(), Vec::new());
+        state.upload_over = up.send_request(head, &batch, lent).is_err();
+        true
+    }
+
+    /// Receives the response and forgets it. Returns whether anything moved.
+    fn step_response(
+        &self,
+        cx: &mut Context<'_>,
+        up: &mut H1Upstream<S>,
+        state: &mut State,
+    ) -> Result<bool, Failure> {
+        let lent = self.place.core.lent().towards(false);
+        let step = match state.phase {
+            Phase::Complete => return Ok(false),
+            Phase::Head => {
+                let is_sent = !state.upload_over && state.handed_on == self.body.len() && !up.is_blocked();
+                let mut framing = Err(Failure::UpstreamClosed);
+                let head = &mut *self.place.core.response_head.borrow_mut();
+                let read = up.poll_response_head(cx, lent, head, &mut |head, bytes| {
+                    framing = self.judge(head, bytes, is_sent, state);
+                });
+                match read {
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(Err(error)) => return Err(Failure::from_response(&error, false)),
+                    Poll::Ready(Ok(())) => {}
+                }
+                let Some(framing) = framing? else {
+                    up.settle(lent);
+                    return Ok(true);
+                };
+                state.phase = Phase::Body;
+                up.start_body(framing);
+                Poll::Ready(up.lend_response_body(lent, &mut |_| Ok(())))
+            }
+            Phase::Body => up.poll_response_body(cx, lent, &mut |_| Ok(())),
+        };
+        match step {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(BodyStep::End)) => state.phase = Phase::Complete,
+            Poll::Ready(Ok(BodyStep::More)) => {}
+            Poll::Ready(Err(RelayError::Receive(error))) => return Err(Failure::from_response(&error, true)),
+            Poll::Ready(Err(RelayError::Send)) => unreachable!("forgetting a body does not fail"),
+        }
+        Ok(true)
+    }
+
+    /// How the body of this response is framed; `None` for an interim one.
+    fn judge(
+        &self,
+        head: &corelane_semantics::ResponseHead,
+        bytes: &[u8],
+        is_sent: bool,
+        state: &mut State,
+    ) -> Result<Option<BodyFraming>, Failure> {
+        let options = connection_options(&head.fields, bytes);
+        let framing = response_framing(head, bytes, self.method).map_err(Failure::ResponseFraming)?;
+        match head.status {
+            101 => Err(Failure::UnexpectedSwitch),
+            100..=199 if state.interims == INTERIM_RESPONSES_MAX => Err(Failure::InterimFlood),
+            100..=199 => {
+                state.interims += 1;
+                Ok(None)
+            }
+            status => {
+                state.keeps = is_sent
+                    && head.version == Version::Http11
+                    && !options.close
+                    && framing != BodyFraming::UntilClose
+                    // What is authenticated may be the connection.
+                    && status != 401
+                    && !self.is_of_connection;
+                Ok(Some(framing))
+            }
+        }
+    }
+
+    /// After a complete response: the connection goes to the pool, or it closes.
+    fn retire(&self, pool: &Pool<S>, upstream: &UpstreamConfig, up: H1Upstream<S>, state: &State) {
+        match up.into_leftover() {
+            Leftover::Idle(stream) if state.keeps => {
+                pool.check_in(stream, clock::coarse_ms(), upstream);
+                self.place.core.keep_ticking();
+            }
+            Leftover::Surplus => self.strike(pool, upstream, Offence::Surplus),
+            Leftover::Idle(_) | Leftover::Unfit => {}
+        }
+    }
+
+    fn strike(&self, pool: &Pool<S>, upstream: &UpstreamConfig, offence: Offence) {
+        pool.strike(offence, clock::coarse_ms(), upstream);
+        self.place.core.keep_ticking();
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            handed_on: 0,
+            has_begun: false,
+            upload_over: false,
+            phase: Phase::Head,
+            interims: 0,
+            keeps: false,
+            progress_ms: clock::coarse_ms(),
+        }
+    }
+}
+
+async fn connect<S: Dial>(
+    core: &Core<S>,
+    timer: &mut Timer<S>,
+    upstream: &UpstreamConfig,
+    endpoint: &Endpoint,
+    end_ms: u64,
+) -> Result<S, Failure> {
+    let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
+    let mut stream = match S::dial(&endpoint.address) {
+        Ok(stream) => stream,
+        Err(error) if is_exhausted(&error) => return Err(Failure::Exhausted),
+        Err(_) => return Err(Failure::ConnectFailed),
+    };
+    poll_fn(|cx| {
+        if let Poll::Ready(ready) = stream.poll_ready(cx, Interest::Write) {
+            let outcome = ready.and_then(|()| stream.take_error());
+            return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
+        }
+        ready!(timer.poll_until(cx, connect_due_ms.min(end_ms)));
+        Poll::Ready(Err(match core.cutting.get() {
+            true => Failure::DrainTimeout,
+            false if end_ms < connect_due_ms => Failure::RequestTimeout,
+            false => Failure::ConnectTimeout,
+        }))
+    })
+    .await
+    .map(|()| stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunked_head_becomes_one_with_a_length() {
+        let head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nVia: 1.1 corelane\r\n\r\n";
+        let mut out = Vec::new();
+        write_with_length(head, 1234, &mut out);
+        assert_eq!(out, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1234\r\nVia: 1.1 corelane\r\n\r\n");
+    }
+}
