@@ -122,8 +122,11 @@ impl Chain {
     /// Keeps what the filters of the response will need of the request, as it is now.
     fn keep(&self, context: &Context<'_>, edits: &mut Edits) {
         let mut carry = std::mem::take(&mut edits.carry);
-        for variable in self.entries.iter().flat_map(|entry| &entry.compiled.carried) {
-            carry.push(|out| variable.write(context, edits, out));
+        for (index, entry) in (0..).zip(&self.entries) {
+            edits.entry = index;
+            for variable in &entry.compiled.carried {
+                carry.push(|out| variable.write(context, edits, out));
+            }
         }
         edits.carry = carry;
     }

@@ -110,4 +110,8 @@ macro_rules! filters {
 filters! {
     RequestFields = "request_fields" in request_fields,
     ResponseFields = "response_fields" in response_fields,
+    Rewrite = "rewrite" in rewrite,
+    Query = "query" in query,
+    Redirect = "redirect" in redirect,
+    Respond = "respond" in respond,
 }
