@@ -277,7 +277,7 @@ impl Build<'_> {
         (self.environment)(name)
     }
 
-    /// Keeps a variable of the request for the response; its place.
+    /// Keeps a variable of the request for the response; its place among those of the filter.
     pub(crate) fn carry(&mut self, variable: Variable) -> usize {
         let place = self.carried.iter().position(|carried| *carried == variable);
         place.unwrap_or_else(|| {
