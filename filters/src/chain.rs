@@ -96,7 +96,7 @@ impl Chain {
         edits: &mut Edits,
         mut see: impl FnMut(&Entry, &Edits),
     ) -> Verdict {
-        edits.begin(self.needs_carry);
+        edits.begin();
         let mut verdict = Verdict::Continue;
         for (index, entry) in (0..).zip(&self.entries) {
             edits.entry = index;

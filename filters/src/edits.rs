@@ -221,7 +221,7 @@ impl Edits {
     }
 
     /// Forgets the last request.
-    pub(crate) fn begin(&mut self, needs_carry: bool) {
+    pub(crate) fn begin(&mut self) {
         self.request.clear();
         self.response.clear();
         self.query_removed = false;
@@ -236,7 +236,7 @@ impl Edits {
         self.notes.clear();
         self.note_bytes.clear();
         debug_assert!(self.carry.is_empty(), "a carry that was not taken");
-        if needs_carry && !self.carry.has_memory() {
+        if !self.carry.has_memory() {
             self.carry = self.carries.pop().unwrap_or_default();
         }
     }

@@ -124,4 +124,8 @@ filters! {
     BodyLimit = "body_limit" in body_limit,
     Timeouts = "timeouts" in timeouts,
     RequestId = "request_id" in request_id,
+    RateLimit = "rate_limit" in rate_limit,
+    ConcurrencyLimit = "concurrency_limit" in concurrency_limit,
+    BasicAuth = "basic_auth" in basic_auth,
+    ApiKey = "api_key" in api_key,
 }
