@@ -28,12 +28,12 @@ impl Carry {
     }
 
     pub(crate) fn has_memory(&self) -> bool {
-        self.bytes.capacity() > 0
+        self.bytes.capacity() + self.texts.capacity() + self.places.capacity() > 0
     }
 
     /// Whether its memory is worth keeping.
     pub(crate) fn keeps_little(&self) -> bool {
-        self.bytes.capacity() <= 1024 && self.has_memory()
+        self.bytes.capacity() <= 1024 && self.texts.capacity() <= 64 && self.has_memory()
     }
 
     /// Adds a text: what `write` appends.

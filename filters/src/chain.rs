@@ -96,7 +96,7 @@ impl Chain {
         edits: &mut Edits,
         mut see: impl FnMut(&Entry, &Edits),
     ) -> Verdict {
-        edits.begin(self.needs_carry);
+        edits.begin();
         let mut verdict = Verdict::Continue;
         for (index, entry) in (0..).zip(&self.entries) {
             edits.entry = index;
@@ -122,8 +122,11 @@ impl Chain {
     /// Keeps what the filters of the response will need of the request, as it is now.
     fn keep(&self, context: &Context<'_>, edits: &mut Edits) {
         let mut carry = std::mem::take(&mut edits.carry);
-        for variable in self.entries.iter().flat_map(|entry| &entry.compiled.carried) {
-            carry.push(|out| variable.write(context, edits, out));
+        for (index, entry) in (0..).zip(&self.entries) {
+            edits.entry = index;
+            for variable in &entry.compiled.carried {
+                carry.push(|out| variable.write(context, edits, out));
+            }
         }
         edits.carry = carry;
     }

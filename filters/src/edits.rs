@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use corelane_semantics::{Known, Span};
+
 use crate::carry::Carry;
 use crate::context::{Context, Purpose};
 use crate::field_edits::FieldEdits;
 use crate::field_name::FieldName;
 use crate::filters::FilterId;
+use crate::pattern::Caches;
 use crate::reason::Reason;
-use crate::text::cookie_value;
+use crate::text::{cookie_value, query_value};
 
 /// What becomes of a request after its filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,12 @@ pub struct Edits {
     carries: Vec<Carry>,
     /// The place in the chain of the filter that runs.
     pub(crate) entry: u16,
+    pub(crate) caches: Caches,
+    /// The groups of a pattern in the path as it is now.
+    pub(crate) matches: Vec<Option<Span>>,
+    /// What filters note for their part in the response, by their place in the chain.
+    notes: Vec<(u16, Span)>,
+    note_bytes: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +227,7 @@ impl Edits {
     }
 
     /// Forgets the last request.
-    pub(crate) fn begin(&mut self, needs_carry: bool) {
+    pub(crate) fn begin(&mut self) {
         self.request.clear();
         self.response.clear();
         self.query_removed = false;
@@ -229,8 +238,11 @@ impl Edits {
         self.limits = Limits::default();
         self.events.clear();
         self.answer = None;
+        self.matches.clear();
+        self.notes.clear();
+        self.note_bytes.clear();
         debug_assert!(self.carry.is_empty(), "a carry that was not taken");
-        if needs_carry && !self.carry.has_memory() {
+        if !self.carry.has_memory() {
             self.carry = self.carries.pop().unwrap_or_default();
         }
     }
@@ -254,6 +266,19 @@ impl Edits {
         let result = self.with_text(|edits, text| then(edits, text, &mut spare));
         self.spare = spare;
         result
+    }
+
+    /// Notes something for the filter's part in the response: what `write` appends.
+    pub(crate) fn note(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.note_bytes.len();
+        write(&mut self.note_bytes);
+        self.notes.push((self.entry, Span::new(start, self.note_bytes.len())));
+    }
+
+    /// What the filter noted.
+    pub(crate) fn noted(&self) -> &[u8] {
+        let note = self.notes.iter().find(|(entry, _)| *entry == self.entry);
+        note.map_or(&[], |(_, span)| span.bytes(&self.note_bytes))
     }
 
     /// Answers with the listener's page.
@@ -295,6 +320,11 @@ impl Edits {
         self.request_id.get().unwrap_or(context.request_id)
     }
 
+    /// A parameter of the query as it is now.
+    pub(crate) fn query_parameter<'a>(&'a self, name: &[u8], context: &Context<'a>) -> Option<&'a [u8]> {
+        self.query_now(context).and_then(|query| query_value(query, name))
+    }
+
     /// The first value of a request field as it is now.
     pub(crate) fn field<'a>(&'a self, name: &'a FieldName, context: &Context<'a>) -> Option<&'a [u8]> {
         self.request.values(name, &context.head.fields, context.bytes).next()
@@ -313,8 +343,15 @@ impl Edits {
 }
 
 impl Context<'_> {
+    /// Whether the client speaks TLS, to us or by the word of a trusted proxy in front.
+    pub(crate) fn is_secure(&self) -> bool {
+        let said = || self.head.fields.first(Known::XForwardedProto, self.bytes);
+        self.tls.is_some()
+            || self.trusted && said().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+    }
+
     pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.is_secure() { "https" } else { "http" }
     }
 
     pub(crate) fn is_served(&self) -> bool {

@@ -1,12 +1,15 @@
 //! The filters of a configuration, by name, and how settings become steps.
 
+use std::cell::Cell;
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use crate::chain::{Chain, Entry};
 use crate::field_name::FieldName;
 use crate::filter::{Settings, Step};
+use crate::pattern::Pattern;
 use crate::problem::Problem;
+use crate::table::Table;
 use crate::template::Template;
 use crate::variable::{Phase, Variable};
 
@@ -27,6 +30,10 @@ impl FilterId {
 pub struct Filters {
     /// What limits hash their keys with, so that no client can choose which of them meet in one place.
     keys: RandomState,
+    /// The tables of the configuration before.
+    inherited: Vec<(Arc<str>, Arc<Table>)>,
+    /// How many patterns there are.
+    patterns: Cell<usize>,
     definitions: Vec<Definition>,
 }
 
@@ -37,6 +44,8 @@ struct Definition {
     settings: Settings,
     /// For all chains, unless it asks for parts of its route's path.
     step: Option<Arc<Compiled>>,
+    /// Where it counts, in all chains.
+    table: Option<Arc<Table>>,
 }
 
 /// A filter, ready to run.
@@ -61,13 +70,15 @@ impl Filters {
     /// None yet; `keys` is the chance that they get.
     #[must_use]
     pub fn new(keys: RandomState) -> Self {
-        Self { keys, definitions: Vec::new() }
+        Self { keys, ..Self::default() }
     }
 
     /// None yet; limits that are defined again go on with what they have counted.
     #[must_use]
     pub fn after(earlier: &Self) -> Self {
-        Self { keys: earlier.keys.clone(), definitions: Vec::new() }
+        let tables = earlier.definitions.iter();
+        let tables = tables.filter_map(|of| Some((Arc::clone(&of.name), Arc::clone(of.table.as_ref()?))));
+        Self { keys: earlier.keys.clone(), inherited: tables.collect(), ..Self::default() }
     }
 
     /// Adds a filter.
@@ -86,10 +97,13 @@ impl Filters {
         environment: Environment<'_>,
     ) -> Result<FilterId, Vec<Problem>> {
         let id = FilterId(u16::try_from(self.definitions.len()).expect("configurations have fewer filters"));
-        let mut build = Build::new(None, environment);
+        let inherited = self.inherited.iter().find(|(other, _)| **other == *name);
+        let table = inherited.map(|(_, table)| Arc::clone(table));
+        let mut build = Build { name, table, ..self.build(None, environment) };
         let compiled = build.compile(&settings)?;
         let step = (!build.uses_captures).then(|| Arc::new(compiled));
-        self.definitions.push(Definition { name: name.into(), settings, step });
+        let table = build.table.filter(|_| build.uses_table);
+        self.definitions.push(Definition { name: name.into(), settings, step, table });
         Ok(id)
     }
 
@@ -97,6 +111,33 @@ impl Filters {
     #[must_use]
     pub fn name(&self, id: FilterId) -> &str {
         self.definitions.get(id.index()).map_or("", |definition| &definition.name)
+    }
+
+    /// How many keys a limit has forgotten, for want of room, while they still mattered; 0 for other filters.
+    #[must_use]
+    pub fn evictions(&self, id: FilterId) -> u64 {
+        let table = self.definitions.get(id.index()).and_then(|definition| definition.table.as_ref());
+        table.map_or(0, |table| table.evictions())
+    }
+
+    pub(crate) fn build<'a>(
+        &'a self,
+        scope: Option<&'a Scope<'a>>,
+        environment: Environment<'a>,
+    ) -> Build<'a> {
+        Build {
+            name: "",
+            problems: Vec::new(),
+            scope,
+            environment,
+            carried: Vec::new(),
+            uses_captures: false,
+            keys: &self.keys,
+            patterns: &self.patterns,
+            table: None,
+            uses_table: false,
+            matches: None,
+        }
     }
 
     /// The chain of these filters, in the order in which requests meet them; responses meet them in reverse.
@@ -119,7 +160,12 @@ impl Filters {
             let definition = &self.definitions[id.index()];
             let compiled = match &definition.step {
                 Some(step) => Ok(Arc::clone(step)),
-                None => Build::new(Some(scope), environment).compile(&definition.settings).map(Arc::new),
+                None => {
+                    let table = definition.table.clone();
+                    let mut build =
+                        Build { name: &definition.name, table, ..self.build(Some(scope), environment) };
+                    build.compile(&definition.settings).map(Arc::new)
+                }
             };
             match compiled {
                 Ok(compiled) => {
@@ -136,19 +182,24 @@ impl Filters {
 
 /// What steps are made with; collects what is wrong.
 pub(crate) struct Build<'a> {
+    /// What the filter is called.
+    pub(crate) name: &'a str,
     problems: Vec<Problem>,
     /// `None` where the route is not known: then its path may have any group.
     scope: Option<&'a Scope<'a>>,
     environment: Environment<'a>,
     carried: Vec<Variable>,
     uses_captures: bool,
+    keys: &'a RandomState,
+    patterns: &'a Cell<usize>,
+    /// The filter's own, or the one that it inherits.
+    table: Option<Arc<Table>>,
+    uses_table: bool,
+    /// Whose groups `{match.NAME}` are, where there are any.
+    pub(crate) matches: Option<Pattern>,
 }
 
-impl<'a> Build<'a> {
-    pub(crate) fn new(scope: Option<&'a Scope<'a>>, environment: Environment<'a>) -> Self {
-        Self { problems: Vec::new(), scope, environment, carried: Vec::new(), uses_captures: false }
-    }
-
+impl Build<'_> {
     fn compile(&mut self, settings: &Settings) -> Result<Compiled, Vec<Problem>> {
         let step = Step::compile(settings, self);
         debug_assert!(step.is_some() || !self.problems.is_empty(), "no step, and nobody says why");
@@ -177,6 +228,38 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// A field's name.
+    pub(crate) fn field_name(&mut self, key: impl Into<String>, text: &str) -> Option<FieldName> {
+        FieldName::parse(text).map_err(|why| self.problem(key, format!("{text:?}: {why}"))).ok()
+    }
+
+    /// Regular expressions that are searched for together.
+    pub(crate) fn pattern(&mut self, key: impl Into<String>, texts: &[&str]) -> Option<Pattern> {
+        let place = self.patterns.get();
+        self.patterns.set(place + 1);
+        Pattern::compile(texts, place).map_err(|why| self.problem(key, why)).ok()
+    }
+
+    /// A number within bounds, or a mistake noted.
+    pub(crate) fn within(&mut self, key: &str, number: u64, bounds: std::ops::RangeInclusive<u64>) {
+        if !bounds.contains(&number) {
+            self.problem(key, format!("{number} is not from {} to {}", bounds.start(), bounds.end()));
+        }
+    }
+
+    /// Where the filter counts: all its chains in one table, and the one of the configuration before if it is as large.
+    pub(crate) fn table(&mut self, keys_max: u32) -> Arc<Table> {
+        self.uses_table = true;
+        let fitting = self.table.take().filter(|table| table.keys_max() == keys_max);
+        let table = fitting.unwrap_or_else(|| Arc::new(Table::new(keys_max)));
+        self.table = Some(Arc::clone(&table));
+        table
+    }
+
+    pub(crate) fn keys(&self) -> &RandomState {
+        self.keys
+    }
+
     /// A field's name that edits may change.
     pub(crate) fn editable(&mut self, key: impl Into<String>, text: &str) -> Option<FieldName> {
         FieldName::parse_editable(text).map_err(|why| self.problem(key, format!("{text:?}: {why}"))).ok()
@@ -194,7 +277,7 @@ impl<'a> Build<'a> {
         (self.environment)(name)
     }
 
-    /// Keeps a variable of the request for the response; its place.
+    /// Keeps a variable of the request for the response; its place among those of the filter.
     pub(crate) fn carry(&mut self, variable: Variable) -> usize {
         let place = self.carried.iter().position(|carried| *carried == variable);
         place.unwrap_or_else(|| {

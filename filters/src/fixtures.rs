@@ -11,8 +11,8 @@ use crate::{
 
 /// A request, and what the engine would know of it.
 pub(crate) struct Sent {
-    bytes: Vec<u8>,
-    head: RequestHead,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) head: RequestHead,
     pub(crate) client: &'static str,
     pub(crate) tls: bool,
     pub(crate) trusted: bool,

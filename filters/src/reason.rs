@@ -24,8 +24,6 @@ pub enum Reason {
     ApiKeyWrong,
     /// `rewrite_invalid`: a path, query or host made from the request that could not be sent. 400.
     RewriteInvalid,
-    /// `body_too_large`: the request says that its body is larger than `body_limit` allows. 413.
-    BodyTooLarge,
     /// `redirected`: not a refusal.
     Redirected,
     /// `responded`: not a refusal.
@@ -36,7 +34,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::AddressDenied,
         Self::UserAgentDenied,
         Self::RefererDenied,
@@ -47,7 +45,6 @@ impl Reason {
         Self::ApiKeyMissing,
         Self::ApiKeyWrong,
         Self::RewriteInvalid,
-        Self::BodyTooLarge,
         Self::Redirected,
         Self::Responded,
         Self::CorsPreflight,
@@ -73,7 +70,6 @@ impl Reason {
             Self::ApiKeyMissing => "api_key_missing",
             Self::ApiKeyWrong => "api_key_wrong",
             Self::RewriteInvalid => "rewrite_invalid",
-            Self::BodyTooLarge => "body_too_large",
             Self::Redirected => "redirected",
             Self::Responded => "responded",
             Self::CorsPreflight => "cors_preflight",

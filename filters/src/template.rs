@@ -66,6 +66,16 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// A text without variables.
+    pub(crate) fn text(text: &[u8]) -> Self {
+        Self { parts: vec![Part::Text(text.into())] }
+    }
+
+    /// One behind the other.
+    pub(crate) fn join(templates: Vec<Self>) -> Self {
+        Self { parts: templates.into_iter().flat_map(|template| template.parts).collect() }
+    }
+
     /// Its text, if it has no variable.
     pub(crate) fn fixed(&self) -> Option<&[u8]> {
         match self.parts.as_slice() {

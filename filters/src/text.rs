@@ -17,11 +17,38 @@ pub(crate) fn write_display(out: &mut Vec<u8>, value: impl Display) {
 
 /// The text of a query's first parameter of this name, as it stands there; empty for one without `=`.
 pub(crate) fn query_value<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    query
-        .split(|&byte| byte == b'&')
-        .map(split_parameter)
-        .find(|(other, _)| *other == name)
-        .map(|(_, value)| value)
+    let mut parameters = query.split(|&byte| byte == b'&').map(split_parameter);
+    parameters.find(|(other, _)| is_encoded(other, name)).map(|(_, value)| value)
+}
+
+/// Whether a parameter's name, as it stands in a query, says `name`: percent-encoding and `+` make no difference, so that
+/// no spelling hides a parameter.
+pub(crate) fn is_encoded(mut encoded: &[u8], name: &[u8]) -> bool {
+    for &expected in name {
+        let (byte, rest) = match encoded {
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                (digit(*high) << 4 | digit(*low), rest)
+            }
+            [b'+', rest @ ..] => (b' ', rest),
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return false,
+        };
+        if byte != expected {
+            return false;
+        }
+        encoded = rest;
+    }
+    encoded.is_empty()
+}
+
+/// What a hexadecimal digit says; 0 for anything else.
+pub(crate) fn digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => 0,
+    }
 }
 
 /// Name and value of a parameter.
@@ -43,10 +70,12 @@ pub(crate) fn cookie_value<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: 
     })
 }
 
-/// Appends text of which every byte that `keeps` refuses is percent-encoded (RFC 3986 §2.1).
+/// Appends text of which every byte that `keeps` refuses is percent-encoded (RFC 3986 §2.1). What is encoded already stays.
 pub(crate) fn write_encoded(out: &mut Vec<u8>, text: &[u8], keeps: impl Fn(u8) -> bool) {
-    for &byte in text {
-        if keeps(byte) {
+    for (index, &byte) in text.iter().enumerate() {
+        let digits = text.get(index + 1..index + 3).unwrap_or_default();
+        let is_escape = byte == b'%' && digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit);
+        if is_escape || keeps(byte) {
             out.push(byte);
         } else {
             const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -55,12 +84,12 @@ pub(crate) fn write_encoded(out: &mut Vec<u8>, text: &[u8], keeps: impl Fn(u8) -
     }
 }
 
-/// What a path has in it unencoded (RFC 3986 §3.3); `%` too, for values that are encoded already.
+/// What a path has in it unencoded (RFC 3986 §3.3).
 pub(crate) fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
 }
 
-/// What the value of a query's parameter has in it unencoded; `%` too. `+` would be a space, `&` the end.
+/// What the value of a query's parameter has in it unencoded. `+` would be a space, `&` the end.
 pub(crate) fn is_query_value_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$'()*,;:@/?%=".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~!$'()*,;:@/?=".contains(&byte)
 }

@@ -4,7 +4,7 @@ use crate::context::{Context, ResponseContext};
 use crate::edits::Edits;
 use crate::field_name::{FieldName, is_token_byte};
 use crate::filters::Build;
-use crate::text::{query_value, write_display};
+use crate::text::write_display;
 
 /// Where a template is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ pub(crate) enum Variable {
     Upstream,
     TlsVersion,
     TlsClientSubject,
+    /// A group of the filter's own pattern.
+    Match(usize),
+    /// What the filter noted for its part in the response.
+    Note,
     /// Who `basic_auth` let in.
     User,
     /// Whose key `api_key` found.
@@ -100,6 +104,12 @@ impl Variable {
         }
         Ok(match kind {
             "path" => Self::Capture(build.capture(name)?),
+            "match" => {
+                let pattern =
+                    build.matches.as_ref().ok_or("{match.…} stands only in the text for a regex")?;
+                let group = pattern.group(name);
+                Self::Match(group.ok_or_else(|| format!("{{match.{name}}}: the regex has no such group"))?)
+            }
             "query" => Self::QueryParameter(name.as_bytes().into()),
             "header" => {
                 Self::Header(FieldName::parse(name).map_err(|why| format!("{{header.{name}}}: {why}"))?)
@@ -135,9 +145,12 @@ impl Variable {
                 _ => &[],
             },
             Self::Query => edits.query_now(context).unwrap_or_default(),
-            Self::QueryParameter(name) => {
-                edits.query_now(context).and_then(|query| query_value(query, name)).unwrap_or_default()
-            }
+            Self::QueryParameter(name) => edits.query_parameter(name, context).unwrap_or_default(),
+            Self::Match(index) => match edits.matches.get(*index) {
+                Some(Some(span)) => span.bytes(edits.path_now(context)),
+                _ => &[],
+            },
+            Self::Note => edits.noted(),
             Self::Header(name) => edits.field(name, context).unwrap_or_default(),
             Self::Cookie(name) => edits.cookie(name, context).unwrap_or_default(),
             Self::Method => context.head.method_token.bytes(context.bytes),

@@ -1,5 +1,7 @@
 //! Every type of filter, a file each. A new one is a file and a line in the table below.
 
+mod field_rule;
+
 use crate::context::{Context, ResponseContext};
 use crate::edits::Edits;
 use crate::filters::Build;
@@ -110,4 +112,20 @@ macro_rules! filters {
 filters! {
     RequestFields = "request_fields" in request_fields,
     ResponseFields = "response_fields" in response_fields,
+    Rewrite = "rewrite" in rewrite,
+    Query = "query" in query,
+    Redirect = "redirect" in redirect,
+    Respond = "respond" in respond,
+    Cors = "cors" in cors,
+    SecurityHeaders = "security_headers" in security_headers,
+    ClientAddresses = "client_addresses" in client_addresses,
+    UserAgent = "user_agent" in user_agent,
+    Referer = "referer" in referer,
+    BodyLimit = "body_limit" in body_limit,
+    Timeouts = "timeouts" in timeouts,
+    RequestId = "request_id" in request_id,
+    RateLimit = "rate_limit" in rate_limit,
+    ConcurrencyLimit = "concurrency_limit" in concurrency_limit,
+    BasicAuth = "basic_auth" in basic_auth,
+    ApiKey = "api_key" in api_key,
 }
