@@ -1,8 +1,10 @@
 //! From the filters of a configuration to the chains that its routes run.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
+use corelane_engine::snapshot::Chains;
 use corelane_filters::{Chain, FilterId, Filters, Problem, Scope};
 
 use crate::config::{Config, Route};
@@ -12,6 +14,7 @@ use crate::config::{Config, Route};
 pub(crate) struct Compiled {
     /// What the next configuration takes the limits' counts from.
     filters: Filters,
+    /// In the order of [`FilterId::index`].
     names: Vec<Arc<str>>,
     routes: Vec<RouteFilters>,
 }
@@ -19,9 +22,9 @@ pub(crate) struct Compiled {
 /// Those of one route.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteFilters {
-    /// One chain for each listener, or one for all.
-    pub(crate) chains: Arc<[Chain]>,
-    /// The groups of the route's path, by number.
+    /// What its requests run.
+    pub(crate) chains: Chains,
+    /// The groups of its path, by number.
     pub(crate) captures: Vec<usize>,
 }
 
@@ -35,66 +38,87 @@ pub(crate) enum Fault {
         /// What.
         problem: Problem,
     },
-    /// With one in its place.
+    /// With one in its place, or with what the route answers.
     Place {
-        /// The route that runs it.
+        /// The route.
         route: usize,
-        /// Which it is.
-        filter: usize,
+        /// The filter's name.
+        name: Arc<str>,
         /// What.
         problem: Problem,
     },
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, problem) = match self {
+            Self::Settings { filter, problem } => (format!("filter {filter}"), problem),
+            Self::Place { name, problem, .. } => (format!("filter \"{name}\""), problem),
+        };
+        write!(f, "{name}: {} {}", problem.key, problem.message)
+    }
+}
+
 impl Compiled {
     /// Compiles the filters. Limits of the same name go on with what they have counted in `earlier`.
     pub(crate) fn new(config: &Config, earlier: &Self) -> Result<Self, Vec<Fault>> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let mut filters = Filters::after(&earlier.filters);
-        let (mut ids, mut faults) = (Vec::new(), Vec::new());
-        for (index, filter) in config.filters.iter().enumerate() {
-            match filters.define(&filter.name, filter.settings.clone(), &environment) {
-                Ok(id) => ids.push(id),
-                Err(problems) => {
-                    let fault = |problem| Fault::Settings { filter: index, problem };
-                    faults.extend(problems.into_iter().map(fault));
-                }
-            }
+        let mut compiled = Self { filters: Filters::after(&earlier.filters), ..Self::default() };
+        let mut faults = Vec::new();
+        for (filter, it) in config.filters.iter().enumerate() {
+            let fault = |problem| Fault::Settings { filter, problem };
+            faults.extend(compiled.define(&it.name, &it.settings).into_iter().map(fault));
         }
+        let mut answers = HashMap::new();
+        for (route, it) in config.routes.iter().enumerate() {
+            let Some(settings) = &it.answer else { continue };
+            let name: Arc<str> = format!("{} of route {}", settings.kind(), it.name).into();
+            let fault = |problem| Fault::Place { route, name: name.clone(), problem };
+            faults.extend(compiled.define(&name, settings).into_iter().map(fault));
+            answers.insert(route, compiled.names.len() - 1);
+        }
+        // Without all of them the places of the others are wrong.
         if !faults.is_empty() {
             return Err(faults);
         }
         let mut known = HashMap::new();
-        let mut routes = Vec::with_capacity(config.routes.len());
         for (index, route) in config.routes.iter().enumerate() {
+            let rows = Rows::new(config, route, answers.get(&index).copied());
             let groups: Vec<&str> = route.path.group_names().collect();
-            let mut chain = |ids: Vec<FilterId>| {
-                let scope = Scope { captures: &groups };
-                let made = filters.chain(&ids, &scope, &environment);
-                made.map_err(|problems| {
-                    let fault = |(filter, problem): (FilterId, _)| {
-                        Fault::Place { route: index, filter: filter.index(), problem }
-                    };
-                    faults.extend(problems.into_iter().map(fault));
-                })
-            };
-            let lists = lists(config, route, &ids);
-            let captures: Vec<usize> = groups.iter().filter_map(|name| route.path.group(name)).collect();
+            let captures = groups.iter().filter_map(|name| route.path.group(name)).collect();
             // Thousands of routes have the same filters, mostly none.
-            let key = (lists, groups.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let key = (rows, groups.iter().map(ToString::to_string).collect::<Vec<_>>());
             let chains = match known.get(&key) {
-                Some(chains) => Arc::clone(chains),
-                None => {
-                    let made: Result<Arc<[Chain]>, ()> = key.0.iter().map(|ids| chain(ids.clone())).collect();
-                    let Ok(made) = made else { continue };
-                    known.insert(key, Arc::clone(&made));
-                    made
-                }
+                Some(chains) => Ok(Chains::clone(chains)),
+                None => compiled.chains(&key.0, &groups).inspect(|chains| {
+                    known.insert(key, chains.clone());
+                }),
             };
-            routes.push(RouteFilters { chains, captures });
+            match chains {
+                Ok(chains) => compiled.routes.push(RouteFilters { chains, captures }),
+                Err(problems) => faults.extend(problems.into_iter().map(|(filter, problem)| {
+                    let name = compiled.names[filter.index()].clone();
+                    Fault::Place { route: index, name, problem }
+                })),
+            }
         }
-        let names = config.filters.iter().map(|filter| filter.name.clone()).collect();
-        if faults.is_empty() { Ok(Self { filters, names, routes }) } else { Err(faults) }
+        if faults.is_empty() { Ok(compiled) } else { Err(faults) }
+    }
+
+    fn define(&mut self, name: &str, settings: &corelane_filters::Settings) -> Vec<Problem> {
+        self.names.push(name.into());
+        let defined = self.filters.define(name, settings.clone(), &environment);
+        defined.err().unwrap_or_default()
+    }
+
+    fn chains(&self, rows: &Rows, groups: &[&str]) -> Result<Chains, Vec<(FilterId, Problem)>> {
+        let scope = Scope { captures: groups };
+        let chain = |ids: &Vec<usize>| {
+            let ids: Vec<FilterId> = ids.iter().filter_map(|&id| self.filters.id(id)).collect();
+            self.filters.chain(&ids, &scope, &environment)
+        };
+        let chains: Result<Vec<Chain>, _> = rows.lists.iter().map(chain).collect();
+        let upstreams = rows.upstreams.clone().into();
+        Ok(Chains { chains: chains?.into(), upstreams, by_listener: rows.by_listener })
     }
 
     /// The names, in the order of [`FilterId::index`].
@@ -108,15 +132,36 @@ impl Compiled {
     }
 }
 
-/// What requests of a route meet: for each listener if they differ, else once.
-fn lists(config: &Config, route: &Route, ids: &[FilterId]) -> Vec<Vec<FilterId>> {
-    let of = |listener: Option<usize>| {
-        let own = listener.map_or(&[][..], |listener| &config.listeners[listener].filters);
-        let upstream = &config.upstreams[route.upstream].filters;
-        own.iter().chain(&route.filters).chain(upstream).map(|&filter| ids[filter]).collect::<Vec<_>>()
-    };
-    if route.listeners.iter().all(|&listener| config.listeners[listener].filters.is_empty()) {
-        return vec![of(None)];
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The filters that requests of a route meet, by number, as [`Chains`] has them.
+#[derive(PartialEq, Eq, Hash)]
+struct Rows {
+    lists: Vec<Vec<usize>>,
+    upstreams: Vec<usize>,
+    by_listener: bool,
+}
+
+impl Rows {
+    fn new(config: &Config, route: &Route, answer: Option<usize>) -> Self {
+        let of_listener = |index: usize| &config.listeners[index].filters[..];
+        let by_listener = route.listeners.iter().any(|&index| !of_listener(index).is_empty());
+        let upstreams: Vec<usize> = route.action.upstreams().collect();
+        let of_upstream = |index: usize| &config.upstreams[index].filters[..];
+        let by_upstream = upstreams.len() > 1 && upstreams.iter().any(|&index| !of_upstream(index).is_empty());
+        let listeners = if by_listener { 0..config.listeners.len() } else { 0..1 };
+        let listed = |listener: usize, upstream: Option<usize>| {
+            let first = if by_listener { of_listener(listener) } else { &[] };
+            let last = upstream.map_or(&[][..], of_upstream);
+            first.iter().chain(&route.filters).chain(last).copied().chain(answer).collect()
+        };
+        let only = upstreams.first().copied();
+        let lists = listeners.flat_map(|listener| match by_upstream {
+            true => upstreams.iter().map(|&upstream| listed(listener, Some(upstream))).collect(),
+            false => vec![listed(listener, only)],
+        });
+        Self { lists: lists.collect(), by_listener, upstreams: if by_upstream { upstreams } else { Vec::new() } }
     }
-    (0..config.listeners.len()).map(|listener| of(Some(listener))).collect()
 }

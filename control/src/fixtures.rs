@@ -37,6 +37,8 @@ pub(crate) fn config() -> Config {
             hosts: Vec::new(),
             path: PathPattern::prefix("/").expect("a path"),
             action: Action::Upstream(0),
+            answer: None,
+            filters: Vec::new(),
             mirror: None,
             timeouts: RouteTimeouts::default(),
             host: HostPolicy::Preserve,
@@ -45,6 +47,7 @@ pub(crate) fn config() -> Config {
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
         error_pages: Vec::new(),
+        filters: Vec::new(),
     }
 }
 
@@ -69,6 +72,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
         client_half_close: ClientHalfClose::Abort,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
+        filters: Vec::new(),
     }
 }
 
@@ -88,6 +92,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         head_bytes_max: 16 * 1024,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        filters: Vec::new(),
     }
 }
 

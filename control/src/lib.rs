@@ -23,6 +23,7 @@ pub mod config;
 pub mod demo;
 mod error_pages;
 mod events;
+mod filters;
 #[cfg(test)]
 mod fixtures;
 mod listen;

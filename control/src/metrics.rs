@@ -23,6 +23,7 @@ pub(crate) fn render(status: &Status) -> String {
     );
     page.sets("corelane_route", registry.routes.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
     page.sets("corelane_mirror", registry.mirrors.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
+    page.sets("corelane_filter", registry.filters.iter().map(|(name, it)| (labels(&[("filter", name)]), it)));
     page.sets(
         "corelane_upstream",
         registry.upstreams.iter().map(|(name, it)| (labels(&[("upstream", name)]), it)),

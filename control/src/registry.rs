@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corelane_engine::counters::{
-    CounterSet, EndpointCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
+    CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
 use corelane_engine::limits::{Peers, SharedLimits};
@@ -26,6 +26,8 @@ pub(crate) struct Registry {
     pub(crate) routes: Family<Arc<str>, RouteCounters>,
     /// By the name of the route that mirrors.
     pub(crate) mirrors: Family<Arc<str>, MirrorCounters>,
+    /// By the filter's name.
+    pub(crate) filters: Family<Arc<str>, FilterCounters>,
     /// By the upstream's name.
     pub(crate) upstreams: Family<Arc<str>, UpstreamCounters>,
     /// By the upstream's name and the endpoint's address.
@@ -42,6 +44,7 @@ impl Registry {
             listeners: Family::new(workers),
             routes: Family::new(workers),
             mirrors: Family::new(workers),
+            filters: Family::new(workers),
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
         }
@@ -53,6 +56,7 @@ impl Registry {
         self.shared_limits.sets.retain(|_, (_, used_by)| *used_by >= serial);
         self.routes.drop_unused_since(serial);
         self.mirrors.drop_unused_since(serial);
+        self.filters.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
     }

@@ -15,6 +15,7 @@ use corelane_routing::Router;
 use crate::admin::{AdminListener, AdminServer};
 use crate::changes::Changes;
 use crate::config::{Admin, Config, LogTarget};
+use crate::filters::Compiled;
 use crate::listen::{Listeners, Prepared};
 use crate::log;
 use crate::log_writer::{self, OpenTarget};
@@ -26,6 +27,7 @@ use crate::supervisor::Supervisor;
 /// What a configuration needs, got and not yet in use. Dropping it gives it back.
 pub(crate) struct Staged {
     router: Router,
+    filters: Compiled,
     sockets: Prepared,
     admin: Change<AdminListener>,
     log: Change<OpenTarget>,
@@ -98,25 +100,31 @@ impl Supervisor {
     }
 
     async fn apply(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let staged = Self::stage(&self.listeners, Some(&self.config), &config)?;
+        let staged = Self::stage(&self.listeners, Some((&self.config, &self.filters)), &config)?;
         self.put_in_force(config, staged).await
     }
 
     /// Gets what `config` needs beyond what `old` has. Changes nothing.
     pub(crate) fn stage(
         listeners: &Listeners,
-        old: Option<&Config>,
+        old: Option<(&Config, &Compiled)>,
         config: &Config,
     ) -> Result<Staged, Vec<String>> {
         let mut errors = Vec::new();
+        let none = Compiled::default();
+        let (old, old_filters) = old.map_or((None, &none), |(old, filters)| (Some(old), filters));
+        let filters = Compiled::new(config, old_filters)
+            .map_err(|faults| errors.extend(faults.iter().map(ToString::to_string)));
         let router = snapshot_builder::router(config).map_err(|lines| errors.extend(lines));
         let sockets = listeners
             .prepare(addresses(config))
             .map_err(|refusals| errors.extend(refusals.iter().map(ToString::to_string)));
         let admin = stage_admin(old, config).map_err(|refusal| errors.push(refusal));
         let log = stage_log(old, config).map_err(|refusal| errors.push(refusal));
-        match (router, sockets, admin, log) {
-            (Ok(router), Ok(sockets), Ok(admin), Ok(log)) => Ok(Staged { router, sockets, admin, log }),
+        match (router, filters, sockets, admin, log) {
+            (Ok(router), Ok(filters), Ok(sockets), Ok(admin), Ok(log)) => {
+                Ok(Staged { router, filters, sockets, admin, log })
+            }
             _ => Err(errors),
         }
     }
@@ -132,7 +140,7 @@ impl Supervisor {
         self.resolver.first_answers(&new_names, FIRST_ANSWERS_TIMEOUT).await;
 
         let version = Version { generation: self.version.generation + 1, serial: self.version.serial + 1 };
-        let snapshot = self.build(&config, staged.router, version);
+        let snapshot = self.build(&config, staged.router, &staged.filters, version);
         let opened: Vec<(Address, Address)> =
             staged.sockets.opened().map(|(configured, bound)| (configured.clone(), bound.clone())).collect();
         let sockets = match self.listeners.commit(staged.sockets, addresses(&config)) {
@@ -158,6 +166,7 @@ impl Supervisor {
         let Version { serial, generation } = version;
         self.landing.push_back(Landing { serial, generation, reload: None });
         self.config = Rc::new(config);
+        self.filters = staged.filters;
         Ok(())
     }
 

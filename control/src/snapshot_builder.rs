@@ -11,6 +11,7 @@ use corelane_routing::{Router, Rule};
 
 use crate::config::{self, Config, Target};
 use crate::error_pages;
+use crate::filters::{Compiled, RouteFilters};
 use crate::registry::Registry;
 
 /// The addresses of each host name that has resolved, sorted.
@@ -58,20 +59,22 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
 pub(crate) fn build(
     config: &Config,
     router: Router,
+    filters: &Compiled,
     answers: &Answers,
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
     let serial = version.serial;
     let listeners = config.listeners.iter().zip(error_pages::by_listener(config));
+    let routes = config.routes.iter().enumerate();
     Snapshot {
         serial,
         generation: version.generation,
         listeners: listeners.map(|(it, pages)| listener(it, pages, registry, serial)).collect(),
-        routes: config.routes.iter().map(|it| route(it, registry, serial)).collect(),
+        routes: routes.map(|(index, it)| route(it, filters.of_route(index), registry, serial)).collect(),
         router,
         upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
-        filters: Vec::new(),
+        filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
     }
 }
@@ -102,7 +105,7 @@ fn listener(
     }
 }
 
-fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
+fn route(it: &config::Route, filters: RouteFilters, registry: &mut Registry, serial: u64) -> Route {
     Route {
         name: it.name.clone(),
         action: it.action.clone(),
@@ -114,8 +117,8 @@ fn route(it: &config::Route, registry: &mut Registry, serial: u64) -> Route {
         host: it.host.clone(),
         body_bytes_max: it.body_bytes_max,
         upgrades: it.upgrades.clone(),
-        captures: vec![],
-        chains: Chains::default(),
+        captures: filters.captures,
+        chains: filters.chains,
         counters: registry.routes.of(it.name.clone(), serial),
     }
 }
@@ -192,7 +195,7 @@ mod tests {
         let mut registry = fixtures::registry(1);
         let version = Version { generation: 1, serial: 1 };
         let snapshot =
-            build(&config, router(&config).expect("no conflict"), &answers, &mut registry, version);
+            build(&config, router(&config).expect("no conflict"), &Compiled::default(), &answers, &mut registry, version);
         let endpoints: Vec<_> =
             snapshot.upstreams[0].endpoints.iter().map(|it| (&*it.label, it.weight)).collect();
         assert_eq!(endpoints, [("10.0.0.1:80", 7), ("[::1]:80", 2)]);
@@ -201,6 +204,7 @@ mod tests {
         let again = build(
             &config,
             router(&config).expect("no conflict"),
+            &Compiled::default(),
             &answers,
             &mut registry,
             Version { generation: 1, serial: 2 },

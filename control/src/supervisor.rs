@@ -70,6 +70,8 @@ pub(crate) struct Supervisor {
     pub(crate) options: RunOptions,
     /// In force.
     pub(crate) config: Rc<Config>,
+    /// Its filters.
+    pub(crate) filters: Compiled,
     pub(crate) status: Rc<Status>,
     pub(crate) listeners: Listeners,
     pub(crate) resolver: Resolver,
@@ -296,7 +298,7 @@ impl Supervisor {
         let config = self.config.clone();
         let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
         let version = Version { serial: self.version.serial + 1, ..self.version };
-        let snapshot = self.build(&config, router, version);
+        let snapshot = self.build(&config, router, &self.filters, version);
         self.send(snapshot, version, Vec::new());
     }
 
@@ -305,10 +307,11 @@ impl Supervisor {
         &self,
         config: &Config,
         router: corelane_routing::Router,
+        filters: &Compiled,
         version: Version,
     ) -> Arc<Snapshot> {
         let registry = &mut self.status.registry.borrow_mut();
-        Arc::new(snapshot_builder::build(config, router, self.resolver.answers(), registry, version))
+        Arc::new(snapshot_builder::build(config, router, filters, self.resolver.answers(), registry, version))
     }
 
     /// Sends a snapshot, and to each worker its sockets.

@@ -18,6 +18,8 @@ pub enum Action {
     Upstream(usize),
     /// To one of several.
     Split(Split),
+    /// To none: the last of its filters answers.
+    Answer,
 }
 
 impl Action {
@@ -26,6 +28,7 @@ impl Action {
         let (one, several) = match self {
             Self::Upstream(upstream) => (Some(*upstream), &[][..]),
             Self::Split(split) => (None, &split.destinations[..]),
+            Self::Answer => (None, &[][..]),
         };
         one.into_iter().chain(several.iter().map(|destination| destination.upstream))
     }

@@ -234,7 +234,7 @@ const fn filter_reason(reason: FilterReason) -> Reason {
         FilterReason::ApiKeyMissing => Reason::ApiKeyMissing,
         FilterReason::ApiKeyWrong => Reason::ApiKeyWrong,
         FilterReason::RewriteInvalid => Reason::RewriteInvalid,
-        FilterReason::BodyTooLarge => Reason::BodyTooLarge,
+        FilterReason::Maintenance => Reason::Maintenance,
         FilterReason::Redirected | FilterReason::Responded | FilterReason::CorsPreflight => Reason::Responded,
     }
 }

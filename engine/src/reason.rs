@@ -136,6 +136,7 @@ words! {
         ApiKeyMissing = "api_key_missing",
         ApiKeyWrong = "api_key_wrong",
         RewriteInvalid = "rewrite_invalid",
+        Maintenance = "maintenance",
         Responded = "responded",
         NoEndpoint = "no_endpoint",
         DescriptorsExhausted = "descriptors_exhausted",

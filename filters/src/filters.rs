@@ -107,6 +107,13 @@ impl Filters {
         Ok(id)
     }
 
+    /// The filter in a place.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<FilterId> {
+        let is_there = index < self.definitions.len();
+        u16::try_from(index).ok().filter(|_| is_there).map(FilterId)
+    }
+
     /// The name of a filter.
     #[must_use]
     pub fn name(&self, id: FilterId) -> &str {

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::field_name::{FieldName, is_token_byte};
 use crate::filters::Build;
+use crate::settings::{self, Item, Kind, Read};
 
 /// A part of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,65 @@ pub enum KeyPart {
 impl KeyPart {
     /// The client's IPv4 address or IPv6 network of 64 bits.
     pub const CLIENT: Self = Self::Client { ipv4_prefix: 32, ipv6_prefix: 64 };
+}
+
+/// The keys of a part that is a table.
+pub(crate) const PART: &[settings::Key] = &[
+    settings::Key::optional("header", Kind::Text, "no field").says(
+        "The first value of a field.",
+        "a field's name",
+        "\"X-Tenant\"",
+    ),
+    settings::Key::optional("cookie", Kind::Text, "no cookie").says("A cookie.", "a name", "\"session\""),
+    settings::Key::optional("query", Kind::Text, "no parameter").says(
+        "A parameter of the query.",
+        "a name",
+        "\"token\"",
+    ),
+    settings::Key::optional("client", Kind::Table(CLIENT), "not the client").says(
+        "The client's network.",
+        "a table",
+        "{ ipv4_prefix = 24, ipv6_prefix = 48 }",
+    ),
+];
+
+const CLIENT: &[settings::Key] = &[
+    settings::Key::or("ipv4_prefix", Kind::Integer, "32").says("Bits of an IPv4 address.", "0 to 32", "24"),
+    settings::Key::or("ipv6_prefix", Kind::Integer, "64").says("Bits of an IPv6 address.", "0 to 128", "48"),
+];
+
+/// Reads `key`.
+pub(crate) fn parts(table: &dyn Read) -> Vec<KeyPart> {
+    let mut parts = Vec::new();
+    table.items("key", &mut |item| match item {
+        Item::Text(word) => match &*word {
+            "client" => parts.push(KeyPart::CLIENT),
+            "host" => parts.push(KeyPart::Host),
+            "user" => parts.push(KeyPart::User),
+            "api_key" => parts.push(KeyPart::ApiKey),
+            _ => table.wrong(
+                "key",
+                format!("{word:?} is none of \"client\", \"host\", \"user\", \"api_key\", and no table"),
+            ),
+        },
+        Item::Table(table) => {
+            let texts = [
+                table.text("header").map(KeyPart::Header),
+                table.text("cookie").map(KeyPart::Cookie),
+                table.text("query").map(KeyPart::Query),
+            ];
+            parts.extend(texts.into_iter().flatten());
+            table.table("client", &mut |table| {
+                let bits = |key, most| {
+                    let bits = table.integer(key, 0..=most);
+                    bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or_default()
+                };
+                let (ipv4_prefix, ipv6_prefix) = (bits("ipv4_prefix", 32), bits("ipv6_prefix", 128));
+                parts.push(KeyPart::Client { ipv4_prefix, ipv6_prefix });
+            });
+        }
+    });
+    parts
 }
 
 /// The parts, compiled.

@@ -21,6 +21,7 @@ mod pattern;
 mod problem;
 mod reason;
 mod secret;
+pub mod settings;
 mod table;
 mod template;
 mod text;

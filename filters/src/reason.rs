@@ -34,7 +34,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AddressDenied,
         Self::UserAgentDenied,
         Self::RefererDenied,
@@ -45,6 +45,7 @@ impl Reason {
         Self::ApiKeyMissing,
         Self::ApiKeyWrong,
         Self::RewriteInvalid,
+        Self::Maintenance,
         Self::Redirected,
         Self::Responded,
         Self::CorsPreflight,
@@ -70,6 +71,7 @@ impl Reason {
             Self::ApiKeyMissing => "api_key_missing",
             Self::ApiKeyWrong => "api_key_wrong",
             Self::RewriteInvalid => "rewrite_invalid",
+            Self::Maintenance => "maintenance",
             Self::Redirected => "redirected",
             Self::Responded => "responded",
             Self::CorsPreflight => "cors_preflight",

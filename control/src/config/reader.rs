@@ -285,6 +285,11 @@ impl<'a> Reader<'a> {
         parse(value.get_ref()).map_err(wrong)
     }
 
+    /// A key's value with its place.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Spanned<Value>> {
+        self.entry(key)
+    }
+
     fn entry(&self, key: &str) -> Option<&'a Spanned<Value>> {
         debug_assert_eq!(self.known(key).name, key);
         self.table?.get(key)

@@ -3,6 +3,7 @@
 //! The decoder knows no other keys and takes its defaults from here; docs/configuration.md is checked against it.
 
 mod error_page;
+mod filter;
 mod listener;
 mod process;
 mod route;
@@ -74,6 +75,8 @@ pub enum Section {
     Endpoint,
     /// `[[error_pages]]`
     ErrorPage,
+    /// `[filters.NAME]`
+    Filter,
 }
 
 impl Section {
@@ -94,6 +97,7 @@ impl Section {
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",
+            Self::Filter => "[filters.NAME]",
         }
     }
 
@@ -123,7 +127,8 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 5] = [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS];
+static KEYS: [&[Key]; 6] =
+    [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS, filter::KEYS];
 
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const HEAD_SIZE: &str = "\"1KiB\" to \"64KiB\"";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
+use corelane_filters::Settings;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
@@ -29,6 +30,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[upstreams.*]`, in the order of the file.
     pub upstreams: Vec<Upstream>,
+    /// `[filters.*]`, in the order of the file.
+    pub filters: Vec<Filter>,
     /// `[[error_pages]]`: no two for the same status of the same listener, or for the same status of all.
     pub error_pages: Vec<ErrorPage>,
 }
@@ -117,6 +120,8 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// `methods_refused`, `underscore_fields`, `trailers`, `paths`
     pub rules: RequestRules,
+    /// `filters`, as indices into [`Config::filters`].
+    pub filters: Vec<usize>,
 }
 
 /// One of `[[routes]]`
@@ -132,6 +137,10 @@ pub struct Route {
     pub path: corelane_routing::PathPattern,
     /// `upstream` or `split`, with indices into [`Config::upstreams`], and `sticky`.
     pub action: Action,
+    /// `redirect`, `respond` or `maintenance`: what [`Action::Answer`] answers.
+    pub answer: Option<Settings>,
+    /// `filters`, as indices into [`Config::filters`].
+    pub filters: Vec<usize>,
     /// `mirror`
     pub mirror: Option<MirrorRule>,
     /// `request_timeout`, `response_head_timeout`, `body_idle_timeout`
@@ -142,6 +151,15 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// `upgrades`, in lower case
     pub upgrades: Vec<Box<str>>,
+}
+
+/// One of `[filters.*]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// The table's key.
+    pub name: Arc<str>,
+    /// `type`, and the keys of the type.
+    pub settings: Settings,
 }
 
 /// One of `[upstreams.*]`
@@ -173,6 +191,8 @@ pub struct Upstream {
     pub tunnel_idle_timeout: Duration,
     /// `quarantine_after`, `quarantine_time`
     pub quarantine: Quarantine,
+    /// `filters`, as indices into [`Config::filters`].
+    pub filters: Vec<usize>,
 }
 
 /// One of an upstream's `endpoints`.

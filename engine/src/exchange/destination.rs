@@ -37,6 +37,7 @@ impl<S: Dial> Exchange<S> {
         let route_config = &snapshot.routes[route];
         let upstream = match &route_config.action {
             Action::Upstream(upstream) => *upstream,
+            Action::Answer => return,
             Action::Split(_) if !served => return,
             Action::Split(split) => match self.choose(local, route, split, asker) {
                 Some(destination) => destination.upstream,

@@ -4,7 +4,7 @@ use std::cell::RefMut;
 use std::time::Duration;
 
 use corelane_filters::{Carry, Chain, Context, Edits, Outcome, ResponseContext, Verdict};
-use corelane_semantics::{RequestHead, ResponseHead};
+use corelane_semantics::{BodyFraming, RequestHead, ResponseHead};
 
 use super::Exchange;
 use crate::failure::Failure;
@@ -79,8 +79,11 @@ impl<S: Dial> Exchange<S> {
         {
             self.body_bytes_max = bytes_max;
         }
-        match (verdict, edits.answer()) {
-            (Verdict::Answer, Some(answer)) => Err(Failure::Filter(answer.status, answer.reason)),
+        match (verdict, edits.answer(), self.framing) {
+            (Verdict::Answer, Some(answer), _) => Err(Failure::Filter(answer.status, answer.reason)),
+            (_, _, BodyFraming::Length(length)) if length > self.body_bytes_max && self.body_bytes_max != 0 => {
+                Err(Failure::BodyTooLarge)
+            }
             _ => Ok(()),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct LocalRoute {
 impl LocalRoute {
     fn new(route: &Route, worker: usize) -> Self {
         let weights = match &route.action {
-            Action::Upstream(_) => Vec::new(),
+            Action::Upstream(_) | Action::Answer => Vec::new(),
             Action::Split(split) => split.destinations.iter().map(|it| it.weight).collect(),
         };
         Self {

@@ -11,6 +11,7 @@ use crate::filters::Build;
 use crate::reason::Reason;
 use crate::secret::Hash;
 use crate::text::{digit, is_encoded, split_parameter};
+use crate::settings::{Key, Kind, Read};
 
 pub use crate::secret::SecretHash;
 
@@ -37,6 +38,51 @@ pub enum Place {
 impl Default for Settings {
     fn default() -> Self {
         Self { place: Place::Header("X-Api-Key".to_owned()), keys: Vec::new(), forward: false }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("header", Kind::Text, "X-API-Key, unless query is given").says(
+        "The field with the key; in Authorization behind Bearer (RFC 6750 §2.1).",
+        "a field's name",
+        "\"Authorization\"",
+    ),
+    Key::optional("query", Kind::Text, "not in the query").says(
+        "The parameter with the key. It will be in logs and histories: a field is better.",
+        "a name",
+        "\"key\"",
+    ),
+    Key::required("keys", Kind::Pairs).says(
+        "Names for the keys, and their hashes.",
+        "names, and sha256:HEX",
+        "{ ci = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\" }",
+    ),
+    Key::or("forward", Kind::Flag, "false").says(
+        "Whether the upstream gets the key.",
+        "true or false",
+        "true",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let keys = table.pairs("keys")?;
+        let place = match (table.text("header"), table.text("query")) {
+            (Some(_), Some(query)) => {
+                table.wrong("query", "stands beside header: a key is in one place".to_owned());
+                Place::Query(query)
+            }
+            (None, Some(query)) => Place::Query(query),
+            (header, None) => Place::Header(header.unwrap_or_else(|| "X-API-Key".to_owned())),
+        };
+        Some(Self {
+            place,
+            keys: keys.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
+            forward: table.flag("forward")?,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::reason::Reason;
 use crate::secret::Salted;
+use crate::settings::{Key, Kind, Read};
 
 pub use crate::secret::SecretHash;
 
@@ -31,6 +32,38 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { realm: "restricted".to_owned(), users: Vec::new(), forward: false }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::or("realm", Kind::Text, "\"restricted\"").says(
+        "What the browser shows when it asks.",
+        "printable ASCII without \" and \\",
+        "\"Staff only\"",
+    ),
+    Key::required("users", Kind::Pairs).says(
+        "Names, and the hashes of their passwords.",
+        "names without a colon, and sha256:SALT:HEX",
+        "{ ann = \"sha256:abcdefghijklmnop:97abb5fb2a2ac03c57f44d2c6e3efb76a6e43ea5cbf0a7b3ba4f16efc8c1fa23\" }",
+    ),
+    Key::or("forward", Kind::Flag, "false").says(
+        "Whether the upstream gets the password.",
+        "true or false",
+        "true",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let users = table.pairs("users")?;
+        Some(Self {
+            realm: table.text("realm")?,
+            users: users.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
+            forward: table.flag("forward")?,
+        })
     }
 }
 

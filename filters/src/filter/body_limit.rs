@@ -4,12 +4,30 @@ use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
+use crate::settings::{Key, Kind, Read};
 
 /// The limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes; 0 for no body. The smallest of this, of other filters' and of the listener's holds.
     pub bytes_max: u64,
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::required("bytes_max", Kind::Size).says(
+        "The largest body of a request; the smallest of this, of other filters' and of the route's holds.",
+        "a size; 0 for no body",
+        "\"10MiB\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self { bytes_max: table.size("bytes_max")? })
+    }
 }
 
 /// The filter, ready to run.

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
 use crate::reason::Reason;
+use crate::settings::{Key, Kind, Read};
 
 /// The lists. `deny` goes before `allow`; with `allow`, who stands in neither is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,31 @@ pub struct Settings {
     pub allow: Vec<String>,
     /// The same.
     pub deny: Vec<String>,
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("allow", Kind::Texts, "everybody but deny").says(
+        "Who is let in.",
+        "addresses, networks, \"unix\"",
+        "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
+    ),
+    Key::optional("deny", Kind::Texts, "nobody beside allow").says(
+        "Who is not; the more specific of allow and deny holds.",
+        "addresses, networks, \"unix\"",
+        "[\"10.9.0.0/16\"]",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            allow: table.texts("allow").unwrap_or_default(),
+            deny: table.texts("deny").unwrap_or_default(),
+        })
+    }
 }
 
 /// The filter, ready to run.

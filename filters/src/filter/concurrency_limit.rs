@@ -15,6 +15,8 @@ use crate::filters::Build;
 use crate::key::Key;
 use crate::reason::Reason;
 use crate::table::{Rule, Table};
+use crate::key::{PART, parts};
+use crate::settings::{Key as SettingKey, Kind, Read};
 
 pub use crate::key::KeyPart;
 
@@ -32,6 +34,38 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { key: vec![KeyPart::CLIENT], requests_max: 0, keys_max: 65_536 }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[SettingKey] = &[
+    SettingKey::or("key", Kind::Items(PART), "[\"client\"]").says(
+        "What is counted by; several parts are one key together.",
+        "\"client\", \"host\", \"user\", \"api_key\", and { header = \"...\" }, { cookie = \"...\" }, { query = \"...\" }, { client = { ipv4_prefix = 24 } }",
+        "[\"host\", { header = \"X-Tenant\" }]",
+    ),
+    SettingKey::required("requests_max", Kind::Integer).says(
+        "How many requests of a key may be in flight.",
+        "1 to 1000000",
+        "10",
+    ),
+    SettingKey::or("keys_max", Kind::Integer, "65536").says(
+        "How many keys there is room for; 64 bytes each at most.",
+        "1 to 16777216",
+        "1048576",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let number = |key, range| table.integer(key, range).and_then(|number| u32::try_from(number).ok());
+        Some(Self {
+            key: parts(table),
+            requests_max: number("requests_max", 1..=1_000_000)?,
+            keys_max: number("keys_max", 1..=KEYS_MAX)?,
+        })
     }
 }
 

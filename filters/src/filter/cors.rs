@@ -15,6 +15,7 @@ use crate::pattern::Pattern;
 use crate::reason::Reason;
 use crate::variable::Variable;
 use corelane_semantics::{Fields, Method};
+use crate::settings::{Item, Key, Kind, Read};
 
 /// Who may do what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,67 @@ pub enum Origin {
     Exact(String),
     /// Those that the expression matches as a whole.
     Regex(String),
+}
+
+const ORIGIN: &[Key] = &[Key::required("regex", Kind::Text).says(
+    "Origins that the expression matches as a whole.",
+    "a regular expression",
+    "\"https://[a-z]+\\\\.example\\\\.org\"",
+)];
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::required("origins", Kind::Items(ORIGIN)).says(
+        "The origins whose pages may ask.",
+        "\"*\", origins, and { regex = \"...\" }",
+        "[\"https://app.example.com\", { regex = \"https://[a-z]+\\\\.example\\\\.org\" }]",
+    ),
+    Key::optional("methods", Kind::Texts, "GET, HEAD and POST").says(
+        "Further methods.",
+        "methods",
+        "[\"PUT\", \"DELETE\"]",
+    ),
+    Key::optional("headers", Kind::Texts, "none").says(
+        "Request fields that scripts may set.",
+        "names of fields",
+        "[\"Content-Type\", \"Authorization\"]",
+    ),
+    Key::optional("expose", Kind::Texts, "none").says(
+        "Response fields that scripts may read.",
+        "names of fields",
+        "[\"X-Request-Id\"]",
+    ),
+    Key::or("credentials", Kind::Flag, "false").says(
+        "Whether requests may have cookies and other credentials.",
+        "true or false; not with \"*\"",
+        "true",
+    ),
+    Key::optional("max_age", Kind::Duration, "the browser's default").says(
+        "How long a browser may remember a preflight's answer.",
+        "a duration",
+        "\"1h\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let mut origins = Vec::new();
+        table.items("origins", &mut |item| match item {
+            Item::Text(origin) if origin == "*" => origins.push(Origin::Any),
+            Item::Text(origin) => origins.push(Origin::Exact(origin)),
+            Item::Table(table) => origins.extend(table.text("regex").map(Origin::Regex)),
+        });
+        Some(Self {
+            origins,
+            methods: table.texts("methods").unwrap_or_default(),
+            headers: table.texts("headers").unwrap_or_default(),
+            expose: table.texts("expose").unwrap_or_default(),
+            credentials: table.flag("credentials")?,
+            max_age: table.duration("max_age"),
+        })
+    }
 }
 
 /// The filter, ready to run.

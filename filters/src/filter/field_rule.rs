@@ -1,5 +1,6 @@
 //! What `user_agent` and `referer` have in common: a field's value is let through, or refused.
 
+use crate::settings::{Item, Key, Kind, Read};
 use crate::filters::Build;
 use crate::pattern::{Caches, Pattern};
 
@@ -21,6 +22,55 @@ pub struct Settings {
     pub allow: Vec<Values>,
     /// What is refused.
     pub deny: Vec<Values>,
+}
+
+const VALUES: &[Key] = &[
+    Key::optional("exact", Kind::Text, "not this one alone").says("This value.", "a text", "\"curl/8.5.0\""),
+    Key::optional("regex", Kind::Text, "no expression").says(
+        "Values in which the expression finds something.",
+        "a regular expression",
+        "\"(?i)bot\"",
+    ),
+    Key::optional("empty", Kind::Flag, "not the empty one").says(
+        "No field, or an empty one.",
+        "true",
+        "true",
+    ),
+];
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("allow", Kind::Items(VALUES), "everything but deny").says(
+        "What is let through.",
+        "texts, { regex = \"...\" } and { empty = true }",
+        "[{ regex = \"^Mozilla/\" }]",
+    ),
+    Key::optional("deny", Kind::Items(VALUES), "nothing beside allow").says(
+        "What is refused; it goes before allow.",
+        "texts, { regex = \"...\" } and { empty = true }",
+        "[{ regex = \"(?i)bot\" }, { empty = true }]",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let values = |key: &str| {
+            let mut values = Vec::new();
+            table.items(key, &mut |item| match item {
+                Item::Text(text) => values.push(Values::Exact(text)),
+                Item::Table(table) => {
+                    let exact = table.text("exact").map(Values::Exact);
+                    let regex = table.text("regex").map(Values::Regex);
+                    let empty = table.flag("empty").unwrap_or_default().then_some(Values::Empty);
+                    values.extend(exact.into_iter().chain(regex).chain(empty));
+                }
+            });
+            values
+        };
+        Some(Self { allow: values("allow"), deny: values("deny") })
+    }
 }
 
 /// Two lists, compiled.

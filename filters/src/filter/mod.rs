@@ -5,6 +5,7 @@ mod field_rule;
 use crate::context::{Context, ResponseContext};
 use crate::edits::Edits;
 use crate::filters::Build;
+use crate::settings::{Key, Read};
 
 /// What a filter did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ macro_rules! filters {
         $(pub mod $module;)+
 
         /// The settings of a filter of any type.
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Settings {
             $(#[doc = concat!("`type = \"", $kind, "\"`")] $variant($module::Settings),)+
         }
@@ -52,6 +53,24 @@ macro_rules! filters {
         impl Settings {
             /// Every type, as the configuration says it.
             pub const KINDS: &'static [&'static str] = &[$($kind),+];
+
+            /// The keys that a filter of this type has beside `type`.
+            #[must_use]
+            pub fn keys(kind: &str) -> Option<&'static [Key]> {
+                match kind {
+                    $($kind => Some($module::KEYS),)+
+                    _ => None,
+                }
+            }
+
+            /// Reads the settings of a filter of this type; `None` if something is wrong, which is told.
+            #[must_use]
+            pub fn read(kind: &str, table: &dyn Read) -> Option<Self> {
+                match kind {
+                    $($kind => $module::Settings::read(table).map(Self::$variant),)+
+                    _ => None,
+                }
+            }
 
             /// The type, as the configuration says it.
             #[must_use]
@@ -116,6 +135,7 @@ filters! {
     Query = "query" in query,
     Redirect = "redirect" in redirect,
     Respond = "respond" in respond,
+    Maintenance = "maintenance" in maintenance,
     Cors = "cors" in cors,
     SecurityHeaders = "security_headers" in security_headers,
     ClientAddresses = "client_addresses" in client_addresses,

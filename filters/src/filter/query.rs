@@ -9,6 +9,7 @@ use crate::filters::Build;
 use crate::template::Template;
 use crate::text::{is_encoded, is_query_value_byte, split_parameter, write_encoded};
 use crate::variable::Phase;
+use crate::settings::{Key, Kind, Read};
 
 /// The changes, made in this order: keep, remove, rename, set, add. Names are given decoded, values may have variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,49 @@ pub struct Settings {
     pub set: Vec<(String, String)>,
     /// One more, at the end.
     pub add: Vec<(String, String)>,
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("keep", Kind::Texts, "all stay").says(
+        "Only these parameters stay.",
+        "names",
+        "[\"page\", \"sort\"]",
+    ),
+    Key::optional("remove", Kind::Texts, "none goes").says(
+        "These parameters go.",
+        "names",
+        "[\"utm_source\"]",
+    ),
+    Key::optional("rename", Kind::Pairs, "none is renamed").says(
+        "Old and new names.",
+        "names",
+        "{ q = \"search\" }",
+    ),
+    Key::optional("set", Kind::Pairs, "none is set").says(
+        "There is this one of the name afterwards, at the end.",
+        "names, and values with variables",
+        "{ tenant = \"{host}\" }",
+    ),
+    Key::optional("add", Kind::Pairs, "none is added").says(
+        "One more, at the end.",
+        "names, and values with variables",
+        "{ via = \"edge\" }",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            keep: table.texts("keep"),
+            remove: table.texts("remove").unwrap_or_default(),
+            rename: table.pairs("rename").unwrap_or_default(),
+            set: table.pairs("set").unwrap_or_default(),
+            add: table.pairs("add").unwrap_or_default(),
+        })
+    }
 }
 
 /// The filter, ready to run.

@@ -24,6 +24,8 @@ use crate::reason::Reason;
 use crate::table::{Refused, Rule, Table};
 use crate::text::write_display;
 use crate::variable::Variable;
+use crate::key::{PART, parts};
+use crate::settings::{Key as SettingKey, Kind, Read};
 
 pub use crate::key::KeyPart;
 
@@ -66,6 +68,56 @@ impl Default for Settings {
             keys_max: 65_536,
             fields: Fields::Always,
         }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[SettingKey] = &[
+    SettingKey::or("key", Kind::Items(PART), "[\"client\"]").says(
+        "What is counted by; several parts are one key together.",
+        "\"client\", \"host\", \"user\", \"api_key\", and { header = \"...\" }, { cookie = \"...\" }, { query = \"...\" }, { client = { ipv4_prefix = 24 } }",
+        "[\"host\", { header = \"X-Tenant\" }]",
+    ),
+    SettingKey::required("requests", Kind::Integer).says(
+        "How many requests in `per`.",
+        "1 to 1000000000",
+        "100",
+    ),
+    SettingKey::or("per", Kind::Duration, "\"1s\"").says(
+        "The time for `requests`.",
+        "\"1ms\" to \"24h\"",
+        "\"1m\"",
+    ),
+    SettingKey::optional("burst", Kind::Integer, "requests").says(
+        "How many may come at once.",
+        "1 to 1000000000",
+        "20",
+    ),
+    SettingKey::or("keys_max", Kind::Integer, "65536").says(
+        "How many keys there is room for; 64 bytes each at most.",
+        "1 to 16777216",
+        "1048576",
+    ),
+    SettingKey::or("fields", Kind::Text, "\"always\"").says(
+        "Which answers have RateLimit and RateLimit-Policy.",
+        "\"always\", \"refused\" or \"never\"",
+        "\"refused\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let fields = [Fields::Always, Fields::Refused, Fields::Never];
+        Some(Self {
+            key: parts(table),
+            requests: table.integer("requests", 1..=1_000_000_000)?,
+            per: table.duration("per")?,
+            burst: table.integer("burst", 1..=1_000_000_000),
+            keys_max: table.integer("keys_max", 1..=KEYS_MAX).and_then(|most| u32::try_from(most).ok())?,
+            fields: fields[table.choice("fields", &["always", "refused", "never"])?],
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::template::Template;
 use crate::text::{is_query_value_byte, write_display, write_encoded};
 use crate::variable::Phase;
 use corelane_semantics::is_authority;
+use crate::settings::{Key, Kind, Read};
 
 /// What differs in the new address; what is not given stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,55 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { status: 308, scheme: None, host: None, port: None, path: None, query: None }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::or("status", Kind::Integer, "308").says(
+        "The status. 307 and 308 keep the method and the body.",
+        "301, 302, 303, 307 or 308",
+        "301",
+    ),
+    Key::optional("scheme", Kind::Text, "the request's").says(
+        "The scheme.",
+        "\"http\" or \"https\"",
+        "\"https\"",
+    ),
+    Key::optional("host", Kind::Text, "the request's").says(
+        "The host.",
+        "a host without its port, with variables",
+        "\"www.example.com\"",
+    ),
+    Key::optional("port", Kind::Integer, "the request's; none where scheme or host is given").says(
+        "The port.",
+        "1 to 65535",
+        "8443",
+    ),
+    Key::optional("path", Kind::Text, "the request's").says(
+        "The path.",
+        "a path with variables",
+        "\"/new{path}\"",
+    ),
+    Key::optional("query", Kind::Text, "the request's").says(
+        "The query without ?; empty for none.",
+        "a query with variables",
+        "\"\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            status: table.integer("status", 300..=399).and_then(|status| u16::try_from(status).ok())?,
+            scheme: table.text("scheme"),
+            host: table.text("host"),
+            port: table.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()),
+            path: table.text("path"),
+            query: table.text("query"),
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::template::Template;
 use crate::variable::Phase;
+use crate::settings::{Key, Kind, Read};
 
 /// The changes, made in this order: rename, remove, set, add, append. Names are fields', values may have variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,49 @@ pub struct Settings {
     pub add: Vec<(String, String)>,
     /// One more member behind a comma in the last line; a line if there is none.
     pub append: Vec<(String, String)>,
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("rename", Kind::Pairs, "nothing is renamed").says(
+        "Old and new names of fields.",
+        "names of fields",
+        "{ \"X-Old\" = \"X-New\" }",
+    ),
+    Key::optional("remove", Kind::Texts, "nothing is removed").says(
+        "Fields of which every line goes.",
+        "names of fields",
+        "[\"X-Internal\"]",
+    ),
+    Key::optional("set", Kind::Pairs, "nothing is set").says(
+        "Fields that have this one line afterwards.",
+        "names of fields, and values with variables",
+        "{ \"X-Client\" = \"{client.ip}\" }",
+    ),
+    Key::optional("add", Kind::Pairs, "nothing is added").says(
+        "One more line.",
+        "names of fields, and values with variables",
+        "{ \"X-Via-Edge\" = \"{listener}\" }",
+    ),
+    Key::optional("append", Kind::Pairs, "nothing is appended").says(
+        "One more member, behind a comma in the last line of the field; a line where there is none.",
+        "names of fields, and values with variables",
+        "{ \"Vary\" = \"Accept\" }",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            rename: table.pairs("rename").unwrap_or_default(),
+            remove: table.texts("remove").unwrap_or_default(),
+            set: table.pairs("set").unwrap_or_default(),
+            add: table.pairs("add").unwrap_or_default(),
+            append: table.pairs("append").unwrap_or_default(),
+        })
+    }
 }
 
 /// The changes, compiled; those of a response too.

@@ -9,6 +9,7 @@ use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::variable::Variable;
+use crate::settings::{Key, Kind, Read};
 
 /// Which id, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,38 @@ pub enum Keep {
 impl Default for Settings {
     fn default() -> Self {
         Self { header: "X-Request-Id".to_owned(), keep: Keep::Trusted, respond: true }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::or("header", Kind::Text, "\"X-Request-Id\"").says(
+        "The field.",
+        "a field's name",
+        "\"X-Correlation-Id\"",
+    ),
+    Key::or("keep", Kind::Text, "\"trusted\"").says(
+        "Whose ids are kept, those of trusted proxies, everybody's or nobody's.",
+        "\"trusted\", \"always\" or \"never\"",
+        "\"never\"",
+    ),
+    Key::or("respond", Kind::Flag, "true").says(
+        "Whether the response has the field, too.",
+        "true or false",
+        "false",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let keep = [Keep::Trusted, Keep::Always, Keep::Never];
+        Some(Self {
+            header: table.text("header")?,
+            keep: keep[table.choice("keep", &["trusted", "always", "never"])?],
+            respond: table.flag("respond")?,
+        })
     }
 }
 

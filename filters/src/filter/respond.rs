@@ -9,6 +9,7 @@ use crate::reason::Reason;
 use crate::template::Template;
 use crate::text::write_display;
 use crate::variable::Phase;
+use crate::settings::{Key, Kind, Read};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,43 @@ impl Default for Settings {
     fn default() -> Self {
         let content_type = "text/plain; charset=utf-8".to_owned();
         Self { status: 200, content_type, body: String::new(), fields: Vec::new() }
+    }
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::or("status", Kind::Integer, "200").says(
+        "The status.",
+        "200 to 599",
+        "200",
+    ),
+    Key::or("content_type", Kind::Text, "\"text/plain; charset=utf-8\"").says(
+        "The type of the body.",
+        "a media type",
+        "\"application/json\"",
+    ),
+    Key::or("body", Kind::Text, "\"\"").says(
+        "The body; in HTML and JSON the values of variables are escaped.",
+        "a text with variables",
+        "\"ok\\n\"",
+    ),
+    Key::optional("fields", Kind::Pairs, "none").says(
+        "More fields.",
+        "names of fields, and values with variables",
+        "{ \"Cache-Control\" = \"no-store\" }",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            status: table.integer("status", 200..=599).and_then(|status| u16::try_from(status).ok())?,
+            content_type: table.text("content_type")?,
+            body: table.text("body")?,
+            fields: table.pairs("fields").unwrap_or_default(),
+        })
     }
 }
 

@@ -5,10 +5,14 @@ use super::{Filter, Flow};
 use crate::context::ResponseContext;
 use crate::edits::Edits;
 use crate::filters::Build;
+use crate::settings::Key;
 use crate::variable::Phase;
 
 /// The changes, as those of `request_fields`.
 pub type Settings = super::request_fields::Settings;
+
+/// The keys of its table.
+pub const KEYS: &[Key] = super::request_fields::KEYS;
 
 /// The filter, ready to run.
 #[derive(Debug)]

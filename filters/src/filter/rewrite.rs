@@ -14,6 +14,7 @@ use crate::template::Template;
 use crate::text::{is_path_byte, write_encoded};
 use crate::variable::Phase;
 use corelane_semantics::is_authority;
+use crate::settings::{Key, Kind, Read};
 
 /// What changes. Nothing is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,74 @@ pub enum PathChange {
     },
     /// The whole path, with variables.
     Set(String),
+}
+
+const REPLACE_PREFIX: &[Key] = &[
+    Key::required("prefix", Kind::Text).says("The old segments.", "a canonical path that begins with /", "\"/v1\""),
+    Key::required("with", Kind::Text).says("The new ones.", "a path with variables", "\"/v2\""),
+];
+
+const REGEX: &[Key] = &[
+    Key::required("pattern", Kind::Text).says("The expression.", "a regular expression", "\"^/user/([0-9]+)$\""),
+    Key::required("with", Kind::Text).says(
+        "The text; its groups are `{match.1}`, `{match.NAME}`.",
+        "a path with variables",
+        "\"/u/{match.1}\"",
+    ),
+];
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("strip_prefix", Kind::Text, "the path keeps its start").says(
+        "Whole segments at the start of the path that go; other paths stay.",
+        "a canonical path that begins with /",
+        "\"/api\"",
+    ),
+    Key::optional("replace_prefix", Kind::Table(REPLACE_PREFIX), "the path keeps its start").says(
+        "Whole segments at the start of the path that become others.",
+        "a table",
+        "{ prefix = \"/v1\", with = \"/v2\" }",
+    ),
+    Key::optional("regex", Kind::Table(REGEX), "no regex is used").says(
+        "The first part of the path that a regular expression matches becomes a text.",
+        "a table",
+        "{ pattern = \"^/user/([0-9]+)$\", with = \"/u/{match.1}\" }",
+    ),
+    Key::optional("path", Kind::Text, "the path stays").says(
+        "The whole path.",
+        "a path with variables",
+        "\"/render{path}\"",
+    ),
+    Key::optional("host", Kind::Text, "the route's host").says(
+        "The host that the upstream gets.",
+        "a host with variables, with or without a port",
+        "\"{header.X-Tenant}.internal\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let strip = table.text("strip_prefix").map(PathChange::StripPrefix);
+        let set = table.text("path").map(PathChange::Set);
+        let (mut replace, mut regex) = (None, None);
+        table.table("replace_prefix", &mut |table| {
+            replace = table.text("prefix").zip(table.text("with"));
+        });
+        table.table("regex", &mut |table| regex = table.text("pattern").zip(table.text("with")));
+        let replace = replace.map(|(prefix, with)| PathChange::ReplacePrefix { prefix, with });
+        let regex = regex.map(|(pattern, with)| PathChange::Regex { pattern, with });
+        let changes = [("strip_prefix", strip), ("replace_prefix", replace), ("regex", regex), ("path", set)];
+        let mut path = None;
+        for (key, change) in changes {
+            if change.is_some() && path.is_some() {
+                table.wrong(key, "is one change of the path too many: give one".to_owned());
+            }
+            path = path.or(change);
+        }
+        Some(Self { path, host: table.text("host") })
+    }
 }
 
 /// The filter, ready to run.

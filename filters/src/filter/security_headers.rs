@@ -10,6 +10,7 @@ use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::variable::Variable;
+use crate::settings::{Key, Kind, Read};
 
 /// The fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,89 @@ impl Default for Settings {
             permissions_policy: None,
             replace: false,
         }
+    }
+}
+
+const HSTS: &[Key] = &[
+    Key::or("max_age", Kind::Duration, "\"8760h\"").says(
+        "How long a browser remembers; \"0s\" makes it forget.",
+        "a duration",
+        "\"8760h\"",
+    ),
+    Key::or("include_subdomains", Kind::Flag, "false").says(
+        "Whether it holds for the hosts below, too.",
+        "true or false",
+        "true",
+    ),
+    Key::or("preload", Kind::Flag, "false").says(
+        "Whether browsers may ship with it; hard to take back.",
+        "true or false",
+        "true",
+    ),
+];
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("hsts", Kind::Table(HSTS), "a year, for this host alone").says(
+        "Strict-Transport-Security, sent over TLS only (RFC 6797 §7.2).",
+        "a table",
+        "{ max_age = \"8760h\", include_subdomains = true }",
+    ),
+    Key::or("nosniff", Kind::Flag, "true").says(
+        "X-Content-Type-Options: nosniff.",
+        "true or false",
+        "false",
+    ),
+    Key::or("frame_options", Kind::Text, "\"DENY\"").says(
+        "X-Frame-Options (RFC 7034).",
+        "\"DENY\", \"SAMEORIGIN\" or \"\" for none",
+        "\"SAMEORIGIN\"",
+    ),
+    Key::or("referrer_policy", Kind::Text, "\"strict-origin-when-cross-origin\"").says(
+        "Referrer-Policy.",
+        "a policy, or \"\" for none",
+        "\"no-referrer\"",
+    ),
+    Key::optional("content_security_policy", Kind::Text, "none: what a page needs only its author knows").says(
+        "Content-Security-Policy.",
+        "a policy",
+        "\"default-src 'self'\"",
+    ),
+    Key::optional("permissions_policy", Kind::Text, "none").says(
+        "Permissions-Policy.",
+        "a policy",
+        "\"camera=()\"",
+    ),
+    Key::or("replace", Kind::Flag, "false").says(
+        "Whether the upstream's own fields of these names go.",
+        "true or false",
+        "true",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        let given = |key| table.text(key).filter(|text| !text.is_empty());
+        let mut hsts = Self::default().hsts;
+        table.table("hsts", &mut |table| {
+            let max_age = table.duration("max_age").unwrap_or_default();
+            hsts = Some(Hsts {
+                max_age,
+                include_subdomains: table.flag("include_subdomains").unwrap_or_default(),
+                preload: table.flag("preload").unwrap_or_default(),
+            });
+        });
+        Some(Self {
+            hsts,
+            nosniff: table.flag("nosniff")?,
+            frame_options: given("frame_options"),
+            referrer_policy: given("referrer_policy"),
+            content_security_policy: given("content_security_policy"),
+            permissions_policy: given("permissions_policy"),
+            replace: table.flag("replace")?,
+        })
     }
 }
 

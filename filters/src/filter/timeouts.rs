@@ -6,6 +6,7 @@ use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
+use crate::settings::{Key, Kind, Read};
 
 /// The times; what is not given stays. A later filter's hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,37 @@ pub struct Settings {
     pub response_head_timeout: Option<Duration>,
     /// Between two pieces of a body.
     pub body_idle_timeout: Option<Duration>,
+}
+
+/// The keys of its table.
+pub const KEYS: &[Key] = &[
+    Key::optional("request_timeout", Kind::Duration, "the upstream's").says(
+        "For the whole exchange.",
+        "above \"0s\", at most a day",
+        "\"30s\"",
+    ),
+    Key::optional("response_head_timeout", Kind::Duration, "the upstream's").says(
+        "From the request's end to the response's head.",
+        "above \"0s\", at most a day",
+        "\"10s\"",
+    ),
+    Key::optional("body_idle_timeout", Kind::Duration, "the upstream's").says(
+        "Between two pieces of a response's body.",
+        "above \"0s\", at most a day",
+        "\"1m\"",
+    ),
+];
+
+impl Settings {
+    /// Reads them; what was wrong is told, and the settings are of no use then.
+    #[must_use]
+    pub fn read(table: &dyn Read) -> Option<Self> {
+        Some(Self {
+            request_timeout: table.duration("request_timeout"),
+            response_head_timeout: table.duration("response_head_timeout"),
+            body_idle_timeout: table.duration("body_idle_timeout"),
+        })
+    }
 }
 
 /// The filter, ready to run.

@@ -8,9 +8,13 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
+use crate::settings::Key;
 use crate::reason::Reason;
 
 pub use super::field_rule::{Settings, Values};
+
+/// The keys of its table.
+pub const KEYS: &[Key] = super::field_rule::KEYS;
 
 /// The filter, ready to run.
 #[derive(Debug)]

@@ -2,21 +2,45 @@
 
 use std::time::Duration;
 
+use corelane_filters::Settings;
 use corelane_engine::action::{
     Action, Destination, MirrorRule, RouteTimeouts, SHARE_ALL, Split, Sticky, StickyCookie, Token,
 };
-use toml::Spanned;
-use toml::de::DeValue;
 
+use super::filter;
 use super::upstream::Upstreams;
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
+use crate::config::tree::{Spanned, Value};
 use crate::config::report::Reported;
 use crate::config::value::Parsed;
 use crate::config::{show, token, value};
 
-/// Exactly one action.
-pub(super) fn action(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<Action, Reported> {
+/// Exactly one action, and the answer of one that is no upstream.
+pub(super) fn action(
+    section: &Reader<'_>,
+    upstreams: &Upstreams<'_>,
+) -> Result<(Action, Option<Settings>), Reported> {
+    let given: Vec<&str> = ACTIONS.into_iter().filter(|key| section.has(key)).collect();
+    if let [first, second, ..] = given[..] {
+        let one = ACTIONS.join(", ");
+        let message = format!("{second} stands beside {first}; a route has exactly one of {one}");
+        return Err(section.report().wrong(section.at(second), message));
+    }
+    match given[..] {
+        [kind @ ("redirect" | "respond" | "maintenance")] => {
+            let Some(value) = section.value(kind) else { return Err(Reported) };
+            let settings = filter::settings_of(kind, section, value)?;
+            Ok((Action::Answer, Some(settings)))
+        }
+        _ => Ok((upstream_or_split(section, upstreams)?, None)),
+    }
+}
+
+/// The keys of which a route has one.
+const ACTIONS: [&str; 5] = ["upstream", "split", "redirect", "respond", "maintenance"];
+
+fn upstream_or_split(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<Action, Reported> {
     let sticky = sticky(section);
     let split = split(section, upstreams);
     let upstream = section.optional("upstream", value::string)?;
@@ -24,11 +48,7 @@ pub(super) fn action(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<
         None => Ok(None),
         Some(name) => upstream_named(section, "upstream", name, upstreams).map(Some),
     };
-    let one = "; a route has exactly one of upstream and split";
     match (upstream?, split?) {
-        (Some(_), Some(_)) => {
-            Err(section.report().wrong(section.at("split"), format!("split stands beside upstream{one}")))
-        }
         (Some(upstream), None) => match sticky? {
             None => Ok(Action::Upstream(upstream)),
             Some(_) => {
@@ -37,7 +57,7 @@ pub(super) fn action(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<
             }
         },
         (None, Some(destinations)) => Ok(Action::Split(Split { destinations, sticky: sticky? })),
-        (None, None) => Err(section.lacks("upstream")),
+        _ => Err(section.lacks("upstream")),
     }
 }
 
@@ -66,10 +86,10 @@ fn split(section: &Reader<'_>, upstreams: &Upstreams<'_>) -> Result<Option<Vec<D
 
 fn destination<'a>(
     section: &Reader<'a>,
-    item: &'a Spanned<DeValue<'a>>,
+    item: &'a Spanned<Value>,
     upstreams: &Upstreams<'_>,
 ) -> Result<Destination, ItemFault> {
-    let DeValue::Table(table) = item.get_ref() else {
+    let Value::Table(table) = item.get_ref() else {
         let expected = "a table, e.g. { upstream = \"api\", weight = 90 }";
         return Err(ItemFault::Wrong(value::wrong_kind(item.get_ref(), expected)));
     };
@@ -113,7 +133,7 @@ fn sticky(section: &Reader<'_>) -> Result<Option<Sticky>, Reported> {
 }
 
 /// A path as it may stand in `Set-Cookie` (RFC 6265 §4.1.1).
-fn cookie_path(value: &DeValue<'_>) -> Parsed<String> {
+fn cookie_path(value: &Value) -> Parsed<String> {
     let path = value::string(value)?;
     let shown = show::quoted(path);
     match path.chars().find(|&c| !c.is_ascii_graphic() || c == ';') {
@@ -148,7 +168,7 @@ pub(super) fn mirror(
 }
 
 /// `"10%"`, `"0.5%"`.
-fn share(value: &DeValue<'_>) -> Parsed<u32> {
+fn share(value: &Value) -> Parsed<u32> {
     let text = value::string(value)?;
     let allowed = "allowed: \"0.0001%\" to \"100%\", with at most four decimals";
     let fault = || format!("{} is not a share; {allowed}", show::quoted(text));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
+use super::filter::Filters;
 use super::{limits, rules};
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
@@ -44,7 +45,10 @@ const PROTOCOLS: [(&str, ()); 1] = [("http", ())];
 const HALF_CLOSES: [(&str, ClientHalfClose); 2] =
     [("abort", ClientHalfClose::Abort), ("finish", ClientHalfClose::Finish)];
 
-pub(super) fn decode<'a>(sections: Result<Vec<Reader<'a>>, Reported>) -> Listeners<'a> {
+pub(super) fn decode<'a>(
+    sections: Result<Vec<Reader<'a>>, Reported>,
+    filters: &Filters<'_>,
+) -> Listeners<'a> {
     let mut names = Names::new();
     let failed = sections.is_err();
     let sections = sections.unwrap_or_else(|reported| {
@@ -59,7 +63,7 @@ pub(super) fn decode<'a>(sections: Result<Vec<Reader<'a>>, Reported>) -> Listene
         if let Err(reported) = name {
             names.set_incomplete(reported);
         }
-        all.push(listener(section, name, address));
+        all.push(listener(section, name, address, filters));
     }
     let all = if failed { Err(Reported) } else { super::all(all) };
     Listeners { all, names, count: sections.len(), addresses }
@@ -69,6 +73,7 @@ fn listener(
     section: &Reader<'_>,
     name: Result<&str, Reported>,
     address: Result<Address, Reported>,
+    filters: &Filters<'_>,
 ) -> Result<Listener, Reported> {
     let timeout = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
     let protocol = section.or_default("protocol", |value| value::choice(value, &PROTOCOLS));
@@ -84,6 +89,7 @@ fn listener(
         section.or_default("client_half_close", |value| value::choice(value, &HALF_CLOSES));
     let limits = limits::decode(section, head_bytes_max);
     let rules = rules::decode(section);
+    let filters = filters.listed(section);
     protocol?;
     Ok(Listener {
         name: name?.into(),
@@ -99,6 +105,7 @@ fn listener(
         client_half_close: client_half_close?,
         limits: limits?,
         rules: rules?,
+        filters: filters?,
     })
 }
 

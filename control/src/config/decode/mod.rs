@@ -5,6 +5,7 @@ mod access_log;
 mod action;
 mod admin;
 mod error_page;
+mod filter;
 mod limits;
 mod listener;
 mod process;
@@ -29,21 +30,26 @@ pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Conf
     let access_log =
         root.section(Section::AccessLog).and_then(|section| access_log::decode(section.as_ref()));
     let resolver = root.section_or_absent(Section::Resolver).and_then(|section| resolver::decode(&section));
-    let listeners = listener::decode(root.list(Section::Listener));
+    let filters = filter::decode(&root);
+    let listeners = listener::decode(root.list(Section::Listener), &filters);
     let admin = root.section(Section::Admin).and_then(|section| admin::decode(section.as_ref(), &listeners));
-    let upstreams = upstream::decode(&root, &listeners);
-    let routes = route::decode(root.list(Section::Route), &listeners, &upstreams, report);
+    let upstreams = upstream::decode(&root, &listeners, &filters);
+    let others = route::Others { listeners: &listeners, upstreams: &upstreams, filters: &filters };
+    let (routes, filtered) = route::decode(root.list(Section::Route), &others, report);
     let error_pages = error_page::decode(root.optional_list(Section::ErrorPage), &listeners);
-    Ok(Config {
+    let config = Config {
         process: process?,
         admin: admin?,
         access_log: access_log?,
         resolver: resolver?,
-        listeners: listeners.all?,
+        listeners: listeners.all.clone()?,
         routes: routes?,
-        upstreams: upstreams.all?,
+        upstreams: upstreams.all.clone()?,
         error_pages: error_pages?,
-    })
+        filters: filters.all.clone()?,
+    };
+    filters.compile(&config, &filtered, report)?;
+    Ok(config)
 }
 
 /// All of them, or that at least one was wrong.

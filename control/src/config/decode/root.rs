@@ -17,7 +17,7 @@ pub(super) struct Root<'a> {
 }
 
 /// The sections and how they are written.
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("process", Section::Process),
     ("admin", Section::Admin),
     ("access_log", Section::AccessLog),
@@ -26,6 +26,7 @@ const SECTIONS: [(&str, Section); 8] = [
     ("routes", Section::Route),
     ("upstreams", Section::Upstream),
     ("error_pages", Section::ErrorPage),
+    ("filters", Section::Filter),
 ];
 
 /// Sections by name, in the order of the file; each value with its place.

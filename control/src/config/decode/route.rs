@@ -5,6 +5,7 @@ use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, Router, Rule};
 
 use super::action;
+use super::filter::Filters;
 use super::listener::Listeners;
 use super::upstream::Upstreams;
 use crate::config::names::{self, Names};
@@ -15,27 +16,47 @@ use crate::config::types::Route;
 use crate::config::value::Parsed;
 use crate::config::{address, show, token, value};
 
+/// What routes refer to.
+pub(super) struct Others<'o> {
+    pub(super) listeners: &'o Listeners<'o>,
+    pub(super) upstreams: &'o Upstreams<'o>,
+    pub(super) filters: &'o Filters<'o>,
+}
+
+/// The routes, and where each says its filters.
 pub(super) fn decode<'a>(
     sections: Result<Vec<Reader<'a>>, Reported>,
-    listeners: &Listeners<'_>,
-    upstreams: &Upstreams<'_>,
+    others: &Others<'_>,
+    report: &Report<'_>,
+) -> (Result<Vec<Route>, Reported>, Vec<usize>) {
+    match sections {
+        Ok(sections) => {
+            let filtered = sections.iter().map(|section| section.at("filters")).collect();
+            (routes(&sections, others, report), filtered)
+        }
+        Err(reported) => (Err(reported), Vec::new()),
+    }
+}
+
+fn routes<'a>(
+    sections: &[Reader<'a>],
+    others: &Others<'_>,
     report: &Report<'_>,
 ) -> Result<Vec<Route>, Reported> {
-    let sections = sections?;
     let mut names = Names::new();
     let mut all = Vec::with_capacity(sections.len());
     let mut rules = Vec::with_capacity(sections.len());
     let mut starts = Vec::with_capacity(sections.len());
     for (index, section) in sections.iter().enumerate() {
         let name = name(section, index, &mut names);
-        let rule = rule(section, listeners);
-        all.push(route(section, name, &rule, upstreams));
+        let rule = rule(section, others.listeners);
+        all.push(route(section, name, &rule, others));
         if let Ok(rule) = rule {
             rules.push(rule);
             starts.push(section.start());
         }
     }
-    let distinct = refuse_conflicts(&rules, &starts, listeners, report);
+    let distinct = refuse_conflicts(&rules, &starts, others.listeners, report);
     let all = super::all(all);
     distinct.and(all)
 }
@@ -44,22 +65,26 @@ fn route(
     section: &Reader<'_>,
     name: Result<&str, Reported>,
     rule: &Result<Rule, Reported>,
-    upstreams: &Upstreams<'_>,
+    others: &Others<'_>,
 ) -> Result<Route, Reported> {
-    let action = action::action(section, upstreams);
-    let mirror = action::mirror(section, upstreams);
+    let action = action::action(section, others.upstreams);
+    let mirror = action::mirror(section, others.upstreams);
+    let filters = others.filters.listed(section);
     let timeouts = action::timeouts(section);
     let host = section.or_default("host", host);
     let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
     let upgrades = section.short_list("upgrades", "upgrade", protocol);
     let Rule { listeners, hosts, path } = rule.as_ref().map_err(|reported| *reported)?;
+    let (action, answer) = action?;
     Ok(Route {
         name: name?.into(),
         listeners: listeners.clone(),
         hosts: hosts.clone(),
         path: path.clone(),
-        action: action?,
+        action,
+        answer,
         mirror: mirror?,
+        filters: filters?,
         timeouts: timeouts?,
         host: host?,
         body_bytes_max: body_bytes_max? as u64,

@@ -6,6 +6,7 @@ use crate::config::tree::{Spanned, Value};
 use corelane_balancer::PolicyKind;
 use corelane_engine::snapshot::Quarantine;
 
+use super::filter::Filters;
 use super::listener::{HEAD_BYTES, Listeners};
 use super::root::Root;
 use crate::config::names::{self, Names};
@@ -30,7 +31,11 @@ const POLICIES: [(&str, PolicyKind); 3] = [
     ("least_connections", PolicyKind::LeastConnections),
 ];
 
-pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstreams<'a> {
+pub(super) fn decode<'a>(
+    root: &Root<'a>,
+    listeners: &Listeners<'_>,
+    filters: &Filters<'_>,
+) -> Upstreams<'a> {
     let mut names = Names::new();
     let entries = match root.named(Section::Upstream) {
         Ok(entries) => entries,
@@ -54,7 +59,7 @@ pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>) -> Upstream
         let checked = names::checked(name).map(str::to_owned);
         let checked = checked.map_err(|text| root.report().wrong(at, format!("upstream {text}")));
         let section = Reader::named(Section::Upstream, name, (table, value.span().start), root.report());
-        all.push(upstream(&section, checked, listeners));
+        all.push(upstream(&section, checked, listeners, filters));
     }
     Upstreams { all: super::all(all), names }
 }
@@ -63,6 +68,7 @@ fn upstream(
     section: &Reader<'_>,
     name: Result<String, Reported>,
     listeners: &Listeners<'_>,
+    filters: &Filters<'_>,
 ) -> Result<Upstream, Reported> {
     let timeout = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
     let policy = section.or_default("policy", |value| value::choice(value, &POLICIES));
@@ -78,6 +84,7 @@ fn upstream(
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
+    let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
@@ -92,6 +99,7 @@ fn upstream(
         head_bytes_max: head_bytes_max?,
         tunnel_idle_timeout: tunnel_idle_timeout?,
         quarantine: quarantine?,
+        filters: filters?,
     })
 }
 

@@ -221,6 +221,15 @@ pub(super) static KEYS: &[Key] = &[
         example: "{ encoded_slash = \"pass\", dot_segments = \"reject\" }",
     },
     Key {
+        section: Section::Listener,
+        name: "filters",
+        kind: "list of strings",
+        default: Absent("none"),
+        allowed: "names of filters",
+        description: "The filters of all requests that come in here, before those of their routes.",
+        example: "[\"secure\"]",
+    },
+    Key {
         section: Section::PathPolicies,
         name: "encoded_slash",
         kind: "string",

@@ -1,6 +1,6 @@
 //! The keys of `[upstreams.NAME]` and of its endpoints.
 
-use super::KeyDefault::{Required, Value};
+use super::KeyDefault::{Absent, Required, Value};
 use super::{DURATION, HEAD_SIZE, Key, Section};
 
 pub(super) static KEYS: &[Key] = &[
@@ -120,6 +120,15 @@ pub(super) static KEYS: &[Key] = &[
         allowed: "\"1s\" to \"8760h\"",
         description: "How long that lasts, and within which time they are counted.",
         example: "\"10m\"",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "filters",
+        kind: "list of strings",
+        default: Absent("none"),
+        allowed: "names of filters",
+        description: "The filters of the requests that go there, after those of their routes.",
+        example: "[\"secure\"]",
     },
     Key {
         section: Section::Endpoint,
