@@ -35,6 +35,9 @@ pub(super) struct Loading<'e> {
 /// The key that includes other files.
 pub(super) const INCLUDE: &str = "include";
 
+/// The key that tells editors of JSON where the schema is; nothing is done with it.
+pub(super) const SCHEMA: &str = "$schema";
+
 /// How deep includes may be nested. A guess: two are usual.
 const DEPTH_MAX: usize = 8;
 
@@ -83,6 +86,7 @@ impl<'e> Loading<'e> {
         self.sources.push(name, folder(name), lines, syntax);
         self.environment.substitute(&mut root, &mut self.sources, &mut self.errors);
         let include = root.remove(INCLUDE);
+        root.remove(SCHEMA);
         for (key, value) in root {
             self.merge(key, value);
         }
