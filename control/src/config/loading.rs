@@ -95,17 +95,13 @@ impl<'e> Loading<'e> {
 
     /// Adds a section. Lists grow, tables of named things join, everything else stands in one file.
     fn merge(&mut self, key: Spanned<String>, value: Spanned<Value>) {
-        let section = decode::section(key.get_ref());
-        let Some((_, first)) = self.root.get_mut(key.get_ref()) else {
-            self.root.push(key, value);
-            return;
-        };
+        // An unknown one is told, in each file; there may be many, so none is looked for.
+        let Some(section) = decode::section(key.get_ref()) else { return self.root.push(key, value) };
+        let Some((_, first)) = self.root.get_mut(key.get_ref()) else { return self.root.push(key, value) };
         let (at, first_at) = (key.span().start, first.span().start);
-        match (section, first.get_mut(), value.into_inner()) {
-            // Told, in each file.
-            (None, _, _) => self.root.push(key, Spanned::new(at..at, Value::Null)),
-            (Some(section), Value::Array(all), Value::Array(more)) if section.is_list() => all.extend(more),
-            (Some(section), Value::Table(all), Value::Table(more)) if section.is_named() => {
+        match (first.get_mut(), value.into_inner()) {
+            (Value::Array(all), Value::Array(more)) if section.is_list() => all.extend(more),
+            (Value::Table(all), Value::Table(more)) if section.is_named() => {
                 let mut twice = Vec::new();
                 let mut places: HashMap<_, _> =
                     all.keys().map(|name| (name.get_ref().clone(), name.span().start)).collect();
@@ -125,7 +121,7 @@ impl<'e> Loading<'e> {
                     self.error(name.span().start, message);
                 }
             }
-            (Some(section), ..) => {
+            _ => {
                 let line = self.sources.line(first_at);
                 let message = format!("section {} is already defined in line {line}", section.title());
                 self.error(at, message);
