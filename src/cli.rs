@@ -26,20 +26,43 @@ pub(crate) enum Command {
     /// Serve what a configuration file says
     #[command(long_about = "Serves what a configuration file says, until a signal ends it.", after_long_help = RUN_HELP)]
     Run {
-        /// The configuration, in TOML
+        /// The configuration: TOML, or YAML and JSON by the ending .yaml, .yml or .json
         file: PathBuf,
     },
     /// Check a configuration file and show every error in it
     #[command(
         long_about = "Checks a configuration file as `run` and a reload would, without serving.\n\n\
-                      Prints one line for a file without errors. Otherwise each error stands on a line of its own on \
+                      Says OK and the memory that the file allows, and which files it includes. Otherwise each error stands on a line of its own on \
                       stderr, as file:line:column: message.",
         after_long_help = "Exit status: 0 without errors, 1 with errors, 2 for a wrong command line."
     )]
     Check {
-        /// The configuration, in TOML
+        /// The configuration: TOML, or YAML and JSON by the ending .yaml, .yml or .json
         file: PathBuf,
     },
+    /// Put configuration files into their layout
+    #[command(
+        long_about = "Puts TOML and JSON files into one layout, comments and order kept, and prints the names of those \
+                      that it changed. Without a file, standard input is read as TOML and written to standard output. \
+                      Files that another one includes are not touched unless they are named; YAML is refused, as its \
+                      comments could not be kept.",
+        after_long_help = "Exit status: 0 when all is well, 1 when a file has syntax errors or, with --check, would \
+                           change, 2 for a wrong command line."
+    )]
+    Fmt {
+        /// The files
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Change nothing; print the names of the files that would change
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the JSON Schema of configuration files, for editors
+    #[command(
+        long_about = "Prints the JSON Schema of configuration files: keys, types, choices, defaults and descriptions, \
+                      for editors of YAML, JSON and TOML."
+    )]
+    Schema,
     /// Proxy from one address to others, without a file
     #[command(
         long_about = "Serves on one address and spreads the requests over others, in turn, with the defaults of a \
@@ -80,12 +103,16 @@ Exit status:
 
 const RUN_HELP: &str = "\
 Signals:
-  SIGHUP   read the file again. Listeners, routes and upstreams that did not change are not touched and
-           connections are not cut. A file with errors changes nothing: each error is logged.
+  SIGHUP   read the file and what it includes again. Listeners, routes and upstreams that did not
+           change are not touched and connections are not cut. A file with errors changes nothing:
+           each error is logged.
   SIGTERM, SIGINT
            fail /readyz, wait process.shutdown_delay, close the listeners, finish the requests in
            progress for at most process.drain_timeout, end. A second one ends at once.
   SIGUSR1  open the access-log file again, after it was renamed
+
+The file may include others, include = [\"conf.d/*.toml\"], and take values from the environment: ${NAME},
+or ${NAME:-default}. A reload reads all of its files again, with the environment of the start.
 
 Units in the file: durations as \"500ms\", \"10s\", \"5m\"; sizes as 16384 or \"16KiB\".
 

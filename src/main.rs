@@ -4,6 +4,7 @@
 //! signal N.
 
 mod cli;
+mod fmt;
 mod memory;
 mod proxy;
 
@@ -32,6 +33,11 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let reason = match command {
         Command::Check { file } => return Ok(check(&file)),
+        Command::Fmt { files, check } => return fmt::run(&files, check),
+        Command::Schema => {
+            print!("{}", corelane_control::config::schema());
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Run { file } => run(ConfigSource::File(file))?,
         Command::Proxy { from, to, admin } => {
             let text = proxy::config_text(&from, &to, admin.as_deref());

@@ -15,10 +15,10 @@ pub(crate) fn config_text(from: &str, to: &[String], admin: Option<&str>) -> Str
     text
 }
 
-/// As a basic string of TOML, whatever is in it.
+/// As a basic string of TOML, whatever is in it: a shell has put its variables in already.
 fn quoted(value: &str) -> String {
     let mut quoted = String::from("\"");
-    for c in value.chars() {
+    for c in value.replace("${", "$${").chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             c if c.is_control() => {
@@ -56,5 +56,7 @@ mod tests {
         let errors = parsed("a\"\nnonsense = 3 \\ # \u{7f}", &["b:1"], None).expect_err("is no address");
         assert_eq!(errors.iter().count(), 1, "{errors}");
         assert!(!errors.to_string().contains("unknown"), "{errors}");
+        let errors = parsed("${HOME}", &["b:1"], None).expect_err("is no address");
+        assert!(errors.to_string().contains("\"${HOME}\" has no port"), "{errors}");
     }
 }

@@ -179,3 +179,27 @@ fn run_refuses_what_check_refuses() {
     assert_eq!(status.code(), Some(1));
     assert!(proxy.log().contains("polizy") && proxy.log().contains("policy"), "{}", proxy.log());
 }
+
+#[test]
+fn shows_which_files_are_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("main.toml");
+    fs::write(&main, format!("include = [\"*.json\"]\n{GOOD}")).unwrap();
+    let more = dir.path().join("more.json");
+    fs::write(&more, "{\"upstreams\": {\"more\": {\"endpoints\": [\"127.0.0.1:1\"]}}}").unwrap();
+    let checked = output(Command::new(binary()).arg("check").arg(&main));
+    let text = stdout(&checked);
+    assert!(checked.status.success(), "{}", all_output(&checked));
+    let expected =
+        format!("OK: {} (1 listener, 1 route, 2 upstreams)\nincludes {}\n", main.display(), more.display());
+    assert!(text.starts_with(&expected), "{text}");
+
+    fs::write(&more, "{\"upstreams\": {\"api\": {}}}").unwrap();
+    let checked = output(Command::new(binary()).arg("check").arg(&main));
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(
+        stderr(&checked).starts_with(&format!("{}:1:16: section [upstreams.api]", more.display())),
+        "{}",
+        stderr(&checked)
+    );
+}

@@ -72,15 +72,45 @@ fn proxy_needs_no_file() {
 
 #[test]
 fn helps_and_names_its_version() {
-    for arguments in
-        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["proxy", "--help"], &["demo", "--help"]]
-    {
-        let output = output(Command::new(binary()).args(arguments));
+    for command in ["", "run", "check", "fmt", "schema", "proxy", "demo"] {
+        let arguments: Vec<_> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let output = output(Command::new(binary()).args(&arguments));
         assert!(output.status.success(), "{arguments:?}");
         assert!(stdout(&output).contains("Usage"), "{arguments:?}: {}", stdout(&output));
     }
     let output = output(Command::new(binary()).arg("--version"));
     assert_eq!(stdout(&output).trim(), format!("corelane {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn formats_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (toml, json) = (write("a.toml", "[a]\nb=1 # c\n"), write("b.json", "{\n  \"a\": 1\n}\n"));
+    let fmt = |arguments: &[&std::path::Path]| output(Command::new(binary()).arg("fmt").args(arguments));
+    let check = fmt(&["--check".as_ref(), &toml, &json]);
+    assert_eq!((check.status.code(), stdout(&check)), (Some(1), format!("{}\n", toml.display())));
+    let written = fmt(&[&toml, &json]);
+    assert_eq!((written.status.code(), stdout(&written)), (Some(0), format!("{}\n", toml.display())));
+    assert_eq!(std::fs::read_to_string(&toml).unwrap(), "[a]\nb = 1 # c\n");
+    assert!(fmt(&["--check".as_ref(), &toml, &json]).status.success());
+
+    let (yaml, broken) = (write("c.yaml", "a: 1\n"), write("d.toml", "a = \n"));
+    let refused = fmt(&[&yaml, &broken]);
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(1), String::new()));
+    assert_eq!(stderr(&refused).lines().count(), 2, "{}", stderr(&refused));
+}
+
+#[test]
+fn prints_the_schema() {
+    let printed = output(Command::new(binary()).arg("schema"));
+    assert!(printed.status.success());
+    let schema: serde_json::Value = serde_json::from_str(&stdout(&printed)).unwrap();
+    assert_eq!(schema["$defs"]["process"]["properties"]["driver"]["default"], "auto");
 }
 
 #[test]

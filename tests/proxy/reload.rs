@@ -241,3 +241,27 @@ fn the_access_log_is_opened_again() {
     let record = proxy.record();
     assert!(record["path"].as_str().unwrap().starts_with("/after"), "{record}");
 }
+
+#[test]
+fn reads_included_files_again() {
+    let origins = [Origin::answering(ok("one")), Origin::answering(ok("two"))];
+    let setup = Setup::origin(&origins[0]);
+    let sections = "[admin]\naddress = \"127.0.0.1:@admin@\"\n[access_log]\npath = \"@dir@/access.log\"\n";
+    let mut proxy = setup.start();
+    proxy.rewrite(&format!("include = [\"conf.d/*.yaml\"]\n{sections}{}", setup.text()));
+    std::fs::create_dir(proxy.dir().join("conf.d")).unwrap();
+    proxy.reload_and_wait();
+    assert_eq!(proxy.client().get("/two").body, b"one");
+
+    let included = proxy.dir().join("conf.d/two.yaml");
+    let route = "routes: [{name: two, path: {prefix: /two}, upstream: two}]\n";
+    let upstream = format!("upstreams: {{two: {{endpoints: [\"{}\"]}}}}\n", origins[1].address());
+    std::fs::write(&included, format!("{route}{upstream}")).unwrap();
+    proxy.reload_and_wait();
+    assert_eq!(proxy.client().get("/two").body, b"two");
+
+    std::fs::write(&included, route).unwrap();
+    proxy.reload_in_vain();
+    assert!(proxy.log().contains("two.yaml:1:54: upstream"), "{}", proxy.log());
+    assert_eq!(proxy.client().get("/two").body, b"two");
+}

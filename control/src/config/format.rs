@@ -45,6 +45,8 @@ pub(super) struct Syntax {
     pub(super) errors: Vec<(usize, String)>,
     /// From this offset on the tree is guesswork.
     pub(super) spoilt_from: usize,
+    /// Whether the lines of the errors are guesswork too.
+    pub(super) spoils_lines: bool,
     /// Whether everything that the file sets is in the tree.
     pub(super) complete: bool,
 }
@@ -52,7 +54,7 @@ pub(super) struct Syntax {
 impl Syntax {
     /// Of a file that ends at its first error, of which nothing may be judged.
     pub(super) fn broken(at: usize, message: String) -> Self {
-        Self { errors: vec![(at, message)], spoilt_from: 0, complete: false }
+        Self { errors: vec![(at, message)], spoilt_from: 0, spoils_lines: true, complete: false }
     }
 }
 
@@ -70,7 +72,9 @@ pub(super) fn read(format: Format, lines: &Lines, base: usize) -> Understood {
     let tree = read(&text[skipped..], base + skipped, &mut Errors { lines, base, found: &mut found });
     match tree {
         Ok(root) => {
-            Understood { root, syntax: Syntax { errors: found, spoilt_from: usize::MAX, complete: true } }
+            // Keys that stand twice; nothing of the tree is guesswork.
+            let (spoilt_from, spoils_lines) = (usize::MAX, false);
+            Understood { root, syntax: Syntax { errors: found, spoilt_from, spoils_lines, complete: true } }
         }
         Err((at, message)) => {
             let syntax = Syntax::broken(at + skipped, message);

@@ -35,6 +35,9 @@ pub(super) struct Loading<'e> {
 /// The key that includes other files.
 pub(super) const INCLUDE: &str = "include";
 
+/// The key that tells editors of JSON where the schema is; nothing is done with it.
+pub(super) const SCHEMA: &str = "$schema";
+
 /// How deep includes may be nested. A guess: two are usual.
 const DEPTH_MAX: usize = 8;
 
@@ -83,6 +86,7 @@ impl<'e> Loading<'e> {
         self.sources.push(name, folder(name), lines, syntax);
         self.environment.substitute(&mut root, &mut self.sources, &mut self.errors);
         let include = root.remove(INCLUDE);
+        root.remove(SCHEMA);
         for (key, value) in root {
             self.merge(key, value);
         }
@@ -91,17 +95,13 @@ impl<'e> Loading<'e> {
 
     /// Adds a section. Lists grow, tables of named things join, everything else stands in one file.
     fn merge(&mut self, key: Spanned<String>, value: Spanned<Value>) {
-        let section = decode::section(key.get_ref());
-        let Some((_, first)) = self.root.get_mut(key.get_ref()) else {
-            self.root.push(key, value);
-            return;
-        };
+        // An unknown one is told, in each file; there may be many, so none is looked for.
+        let Some(section) = decode::section(key.get_ref()) else { return self.root.push(key, value) };
+        let Some((_, first)) = self.root.get_mut(key.get_ref()) else { return self.root.push(key, value) };
         let (at, first_at) = (key.span().start, first.span().start);
-        match (section, first.get_mut(), value.into_inner()) {
-            // Told, in each file.
-            (None, _, _) => self.root.push(key, Spanned::new(at..at, Value::Null)),
-            (Some(section), Value::Array(all), Value::Array(more)) if section.is_list() => all.extend(more),
-            (Some(section), Value::Table(all), Value::Table(more)) if section.is_named() => {
+        match (first.get_mut(), value.into_inner()) {
+            (Value::Array(all), Value::Array(more)) if section.is_list() => all.extend(more),
+            (Value::Table(all), Value::Table(more)) if section.is_named() => {
                 let mut twice = Vec::new();
                 let mut places: HashMap<_, _> =
                     all.keys().map(|name| (name.get_ref().clone(), name.span().start)).collect();
@@ -121,7 +121,7 @@ impl<'e> Loading<'e> {
                     self.error(name.span().start, message);
                 }
             }
-            (Some(section), ..) => {
+            _ => {
                 let line = self.sources.line(first_at);
                 let message = format!("section {} is already defined in line {line}", section.title());
                 self.error(at, message);

@@ -26,6 +26,7 @@ mod environment;
 mod error;
 mod file;
 mod format;
+mod layout;
 mod lines;
 mod loading;
 mod names;
@@ -33,6 +34,7 @@ mod page;
 mod reader;
 mod reference;
 mod report;
+mod schema;
 mod show;
 mod size;
 mod sources;
@@ -49,7 +51,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors, Position};
+pub use layout::formatted;
 pub use reference::{Key, KeyDefault, Section, reference};
+pub use schema::schema;
 pub use types::*;
 
 /// A configuration, and where it came from.
@@ -82,15 +86,25 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
     decode_all(loading).map(|loaded| loaded.config)
 }
 
-fn load_with(path: &Path, environment: environment::Lookup<'_>) -> Result<Loaded, ConfigErrors> {
+/// The text of a file alone, not looked into.
+///
+/// # Errors
+///
+/// Why there is none.
+pub fn read(path: &Path) -> Result<String, ConfigErrors> {
     let name = path.display().to_string();
-    let text = file::read(path).map_err(|unreadable| match unreadable {
+    file::read(path).map_err(|unreadable| match unreadable {
         file::Unreadable::Whole(message) => ConfigErrors::whole_file(&name, message),
         file::Unreadable::At { before, message } => {
             let at = before.len();
             ConfigErrors::at(&name, lines::Lines::new(before).position(at), message)
         }
-    })?;
+    })
+}
+
+fn load_with(path: &Path, environment: environment::Lookup<'_>) -> Result<Loaded, ConfigErrors> {
+    let name = path.display().to_string();
+    let text = read(path)?;
     let mut loading = loading::Loading::new(environment);
     loading.file(&name, path, text);
     decode_all(loading)

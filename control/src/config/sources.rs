@@ -51,7 +51,8 @@ impl Sources {
     /// Adds a file at [`next_base`](Self::next_base).
     pub(super) fn push(&mut self, name: &str, folder: &Path, lines: Lines, syntax: Syntax) {
         let base = self.next_base();
-        let spoilt_lines = syntax.errors.iter().map(|(at, _)| lines.line(*at)).collect();
+        let spoilt = syntax.errors.iter().filter(|_| syntax.spoils_lines);
+        let spoilt_lines = spoilt.map(|(at, _)| lines.line(*at)).collect();
         let (name, folder) = (name.into(), folder.to_owned());
         self.files.push(Source { name, folder, base, lines, spoilt_lines, syntax });
     }

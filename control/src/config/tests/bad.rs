@@ -1,20 +1,26 @@
 //! Bad files and every message about them, word for word. The files are in `bad/`, one text for each section.
 
-use super::{completed, errors};
+use super::{completed, errors, errors_of};
 
 /// `=== [alone]`, a file, `---`, its errors. Required sections are added behind a file that is not alone.
 fn check(cases: &str, expected_cases: usize) {
+    check_as("t.toml", cases, expected_cases);
+}
+
+/// The same for files of any format; to those of YAML and JSON nothing is added.
+fn check_as(name: &str, cases: &str, expected_cases: usize) {
     let mut seen = 0;
     for case in cases.split("\n===").skip(1) {
         let (flags, case) = case.split_once('\n').expect("a line ends the ===");
         let (file, expected) = match case.strip_prefix("---\n") {
             Some(expected) => ("", expected),
-            None => case.split_once("\n---\n").expect("--- stands between file and errors"),
+            // YAML has --- of its own.
+            None => case.rsplit_once("\n---\n").expect("--- stands between file and errors"),
         };
         let file = format!("{file}\n");
-        let file = if flags.trim() == "alone" { file } else { completed(&file) };
+        let file = if flags.trim() == "alone" || name != "t.toml" { file } else { completed(&file) };
         let expected: Vec<_> = expected.trim_end().lines().collect();
-        assert_eq!(errors(&file), expected, "\n{file}");
+        assert_eq!(errors_of(name, &file), expected, "\n{file}");
         seen += 1;
     }
     assert_eq!(seen, expected_cases);
@@ -63,6 +69,16 @@ fn sections() {
 #[test]
 fn syntax() {
     check(include_str!("bad/syntax.txt"), 27);
+}
+
+#[test]
+fn yaml() {
+    check_as("t.yaml", include_str!("bad/yaml.txt"), 16);
+}
+
+#[test]
+fn json() {
+    check_as("t.json", include_str!("bad/json.txt"), 13);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use corelane_engine::reason::{Reason, Word};
 use corelane_semantics::{PathBuffers, PathError};
 
 use super::{UPSTREAM, completed, errors};
-use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, parse, reference};
+use crate::config::{Config, ConfigErrors, Key, KeyDefault, Section, load, parse, reference};
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 
@@ -166,6 +166,10 @@ fn every_example_of_the_document_is_allowed() {
         examples += 1;
     }
     assert!(examples > reference().count(), "{examples}");
+    for format in ["yaml", "json"] {
+        let block = DOCUMENT.split_once(&format!("```{format}\n")).unwrap().1.split("```").next().unwrap();
+        parse(&format!("t.{format}"), block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
 }
 
 #[test]
@@ -219,12 +223,14 @@ fn reason(error: PathError) -> &'static str {
     known.find(|known| *known == word).unwrap_or_else(|| panic!("{word} is no reason"))
 }
 
-/// What a text says beside the page that the examples name.
+/// What a text says beside the files that the examples name.
 fn parsed(text: &str) -> Result<Config, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pages")).unwrap();
     std::fs::write(folder.path().join("pages/unavailable.html"), "<h1>{status}</h1>").unwrap();
-    parse(folder.path().join("t.toml").to_str().unwrap(), text)
+    std::fs::write(folder.path().join("upstreams.yaml"), "upstreams: {}\n").unwrap();
+    std::fs::write(folder.path().join("t.toml"), text).unwrap();
+    load(&folder.path().join("t.toml")).map(|loaded| loaded.config)
 }
 
 fn default(key: &Key) -> String {

@@ -505,3 +505,13 @@ fn many_routes_are_read_in_no_time() {
     // Seconds here, in a debug build, are milliseconds' worth; what is ruled out is a square.
     assert!(started.elapsed() < seconds(30), "{:?}", started.elapsed());
 }
+
+#[test]
+fn many_unknown_keys_and_names_are_read_in_no_time() {
+    let start = std::time::Instant::now();
+    let unknown: String = (0..50_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let named: String = (0..50_000).map(|n| format!("\"u{n}\": {{\"endpoints\": []}}, ")).collect();
+    let text = format!("{{{unknown}\"upstreams\": {{{named}\"x\": 1}}}}");
+    assert!(parse("t.json", &text).is_err());
+    assert!(start.elapsed() < seconds(20), "{:?}", start.elapsed());
+}

@@ -7,7 +7,7 @@ use super::good::CORE;
 use crate::config::{ConfigErrors, parse};
 
 /// What is put into a good file.
-const SPLINTERS: [&str; 34] = [
+const SPLINTERS: [&str; 44] = [
     "\"",
     "'",
     "\"\"\"",
@@ -42,6 +42,16 @@ const SPLINTERS: [&str; 34] = [
     "[[routes]]\nupstream = \"api\"\n",
     "x.y.z = 1\n",
     "\u{1b}[31m",
+    "${",
+    "${HOME}",
+    "$${",
+    "&a ",
+    "*a",
+    "- ",
+    "? ",
+    ": ",
+    "!!str ",
+    "\n---\n",
 ];
 
 #[derive(Clone, Debug)]
@@ -53,8 +63,8 @@ enum Change {
     RepeatLine(usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
-    let place = 0..CORE.len();
+fn change(length: usize) -> impl Strategy<Value = Change> {
+    let place = 0..length;
     prop_oneof![
         (place.clone(), 0..SPLINTERS.len()).prop_map(|(at, splinter)| Change::Insert(at, splinter)),
         (place.clone(), 1usize..40).prop_map(|(at, bytes)| Change::Cut(at, bytes)),
@@ -62,6 +72,12 @@ fn change() -> impl Strategy<Value = Change> {
         (0usize..50).prop_map(Change::DropLine),
         (0usize..50).prop_map(Change::RepeatLine),
     ]
+}
+
+/// A text with a few changes.
+pub(super) fn spliced(text: &'static str) -> impl Strategy<Value = String> {
+    let changes = prop::collection::vec(change(text.len()), 1..8);
+    changes.prop_map(|changes| changes.iter().fold(text.to_owned(), changed))
 }
 
 fn floor(text: &str, at: usize) -> usize {
@@ -90,7 +106,12 @@ fn changed(text: String, change: &Change) -> String {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    let Err(errors) = parse("t.toml", text) else { return Ok(()) };
+    check_of("t.toml", text)
+}
+
+/// Whatever the text says, the answer is right.
+pub(super) fn check_of(file: &str, text: &str) -> Result<(), TestCaseError> {
+    let Err(errors) = parse(file, text) else { return Ok(()) };
     check_errors(text, &errors)
 }
 
@@ -167,8 +188,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn answers_to_changed_files(changes in prop::collection::vec(change(), 1..8)) {
-        let text = changes.iter().fold(CORE.to_owned(), changed);
+    fn answers_to_changed_files(text in spliced(CORE)) {
         check(&text)?;
     }
 

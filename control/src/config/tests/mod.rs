@@ -2,9 +2,15 @@
 
 mod bad;
 mod documentation;
+mod environment;
+mod examples;
+mod formats;
 mod good;
 mod hostile;
+mod include;
+mod layout;
 mod load;
+mod schema;
 
 /// What a test's text need not say.
 const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";
@@ -25,13 +31,17 @@ fn completed(text: &str) -> String {
 
 /// The errors of a text, without the file's name.
 fn errors(text: &str) -> Vec<String> {
-    match super::parse("t.toml", text) {
+    errors_of("t.toml", text)
+}
+
+/// The same of a file of any format.
+fn errors_of(file: &str, text: &str) -> Vec<String> {
+    match super::parse(file, text) {
         Ok(_) => Vec::new(),
         Err(errors) => {
             let shown = errors.iter().map(ToString::to_string);
-            shown
-                .map(|error| error.strip_prefix("t.toml:").unwrap_or(&error).trim_start().to_owned())
-                .collect()
+            let prefix = format!("{file}:");
+            shown.map(|error| error.strip_prefix(&prefix).unwrap_or(&error).trim_start().to_owned()).collect()
         }
     }
 }

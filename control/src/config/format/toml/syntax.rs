@@ -20,8 +20,10 @@ pub(super) fn read(lines: &Lines, root: &DeTable<'_>, errors: &[toml::de::Error]
         (message.starts_with("unclosed") && !is_header(error)) || message.starts_with("invalid multi-line")
     });
     match runs_on.then(|| unclosed::first_unclosed(text)).flatten() {
-        Some((at, close)) => Syntax { errors: cut_at(found, at, close), spoilt_from: at, complete },
-        None => Syntax { errors: found, spoilt_from: usize::MAX, complete },
+        Some((at, close)) => {
+            Syntax { errors: cut_at(found, at, close), spoilt_from: at, spoils_lines: true, complete }
+        }
+        None => Syntax { errors: found, spoilt_from: usize::MAX, spoils_lines: true, complete },
     }
 }
 
