@@ -24,6 +24,8 @@ pub enum Reason {
     ApiKeyWrong,
     /// `rewrite_invalid`: a path, query or host made from the request that could not be sent. 400.
     RewriteInvalid,
+    /// `maintenance`: the route is closed for a while. 503.
+    Maintenance,
     /// `redirected`: not a refusal.
     Redirected,
     /// `responded`: not a refusal.
