@@ -111,7 +111,7 @@ impl<S: Dial> MirrorCopy<S> {
             self.skip(MirrorSkip::BodyTooLarge);
             return false;
         }
-        batch.slices().iter().for_each(|slice| self.body.extend_from_slice(slice));
+        batch.slices().for_each(|slice| self.body.extend_from_slice(slice));
         self.is_whole |= batch.end;
         true
     }

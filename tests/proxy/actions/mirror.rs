@@ -119,7 +119,7 @@ fn a_mirror_that_never_answers_is_not_felt() {
     settles_at(64, || mirrors(&proxy, "failures_total"));
     settles_at(0, || mirrors(&proxy, "requests_active"));
     eventually("its connections are closed", || shadow.open_connections() == 0);
-    assert_eq!(proxy.metric("corelane_route_failures_total", &[]), 0);
+    assert!(!proxy.metrics().contains("corelane_route_failures_total{"), "no failure of a client's request");
 }
 
 #[test]
@@ -144,7 +144,8 @@ fn a_mirror_that_talks_nonsense_is_not_felt() {
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
         ];
         if let Ok(Some(_)) = connection.request() {
-            let _ = connection.send(nonsense[connection.index % nonsense.len()]);
+            let kind = connection.index % nonsense.len();
+            let _ = connection.send(nonsense[kind]);
         }
     });
     let proxy = launch(1, ALL, &[("main", main.address()), ("shadow", shadow.address())]).start();
