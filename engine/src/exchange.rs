@@ -56,7 +56,7 @@ use crate::local::Local;
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
-use crate::mirror;
+use crate::mirror::MirrorCopy;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::session::Session;
@@ -120,7 +120,7 @@ pub(crate) struct Exchange<S: Dial> {
     /// The client is told where it stays.
     assigned: Option<Assigned>,
     /// The copy of the request for the mirror, until it is sent.
-    mirror: Option<Box<mirror::Copy<S>>>,
+    mirror: Option<Box<MirrorCopy<S>>>,
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
     pub(crate) attempts: u32,

@@ -174,7 +174,7 @@ impl<S: Dial> Local<S> {
     }
 
     /// The state of the route with this index in the snapshot, if it splits or mirrors.
-    pub(crate) fn route(&self, index: usize) -> Option<&LocalRoute> {
+    pub(crate) fn route_state(&self, index: usize) -> Option<&LocalRoute> {
         self.routes.get(index)?.as_deref()
     }
 

@@ -1,7 +1,7 @@
 //! Requests that are sent to a second upstream too, and whose answers nobody sees.
 //!
 //! ```text
-//! exchange: Copy, while the request is received ──▶ task of its own: CheckOut / Connect → SendRequest ‖ DropResponse
+//! exchange: MirrorCopy, while the request is received ──▶ task of its own: CheckOut / Connect → SendRequest ‖ DropResponse
 //! ```
 //!
 //! The task begins when the request is complete; the exchange does not wait for it, and it is never tried a second time.
@@ -34,6 +34,9 @@ use crate::task;
 /// Of a body so much is handed to the socket at once: what it does not take is copied.
 pub(crate) const PIECE_BYTES_MAX: usize = 64 * 1024;
 
+/// Steps without waiting after which the others of the worker get a turn: 256 KiB of a body.
+const STEPS_A_TURN: u32 = 4;
+
 /// One of the `mirrors_max` places that a route has on a worker. Given back when dropped.
 struct Place<S: Dial> {
     core: Rc<Core<S>>,
@@ -57,13 +60,13 @@ impl<S: Dial> Drop for Place<S> {
 }
 
 /// A request that is to be mirrored, while it is received.
-pub(crate) struct Copy<S: Dial> {
+pub(crate) struct MirrorCopy<S: Dial> {
     place: Place<S>,
     body: Vec<u8>,
     is_whole: bool,
 }
 
-impl<S: Dial> Copy<S> {
+impl<S: Dial> MirrorCopy<S> {
     /// Begins a copy for a request of this route, if it is the mirror's turn and nothing speaks against it.
     pub(crate) fn begin(
         core: &Rc<Core<S>>,
@@ -73,7 +76,7 @@ impl<S: Dial> Copy<S> {
         may_switch: bool,
     ) -> Option<Box<Self>> {
         let settings = local.snapshot().routes[route].mirror.as_ref()?;
-        let (rule, state) = (&settings.rule, local.route(route)?);
+        let (rule, state) = (&settings.rule, local.route_state(route)?);
         if !state.takes(rule.share) {
             return None;
         }
@@ -108,7 +111,7 @@ impl<S: Dial> Copy<S> {
             self.skip(MirrorSkip::BodyTooLarge);
             return false;
         }
-        batch.slices().iter().for_each(|slice| self.body.extend_from_slice(slice));
+        batch.slices().for_each(|slice| self.body.extend_from_slice(slice));
         self.is_whole |= batch.end;
         true
     }
@@ -258,7 +261,7 @@ impl<S: Dial> Mirrored<S> {
         upstream: &UpstreamConfig,
         end_ms: u64,
     ) -> Poll<Result<(), Failure>> {
-        loop {
+        for steps in 0.. {
             let mut moved = self.step_request(cx, up, state);
             moved |= self.step_response(cx, up, state)?;
             if state.phase == Phase::Complete {
@@ -268,6 +271,11 @@ impl<S: Dial> Mirrored<S> {
                 break;
             }
             state.progress_ms = clock::coarse_ms();
+            if steps == STEPS_A_TURN {
+                // Others first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let (timeout, failure) = match state.phase {
             Phase::Head if up.is_blocked() => (upstream.response_head_timeout, Failure::UpstreamStalled),
@@ -376,6 +384,7 @@ impl<S: Dial> Mirrored<S> {
                 state.keeps = is_sent
                     && head.version == Version::Http11
                     && !options.close
+                    && !options.excess
                     && framing != BodyFraming::UntilClose
                     // What is authenticated may be the connection.
                     && status != 401

@@ -55,7 +55,7 @@ impl<S: Dial> Exchange<S> {
         split: &'a Split,
         asker: &Asker<'_>,
     ) -> Option<&'a Destination> {
-        let next = || local.route(route)?.pick().map(|index| &split.destinations[index]);
+        let next = || local.route_state(route)?.pick().map(|index| &split.destinations[index]);
         match &split.sticky {
             None => next(),
             Some(Sticky::Cookie(cookie)) => {

@@ -8,13 +8,13 @@ use super::Exchange;
 use crate::action::MirrorSkip;
 use crate::core::Core;
 use crate::io::Dial;
-use crate::mirror::Copy;
+use crate::mirror::MirrorCopy;
 
 impl<S: Dial> Exchange<S> {
     /// Begins the copy, if the request is one of the mirror's. `resendable`: its body, if it has one, stands behind its head.
     pub(super) fn begin_mirror(&mut self, core: &Rc<Core<S>>, route: usize, resendable: bool) {
         let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
-        self.mirror = Copy::begin(core, &self.local, route, self.framing, may_switch);
+        self.mirror = MirrorCopy::begin(core, &self.local, route, self.framing, may_switch);
         if let (Some(copy), true) = (&mut self.mirror, resendable) {
             copy.complete();
         }
