@@ -495,7 +495,7 @@ impl<S: Dial> Exchange<S> {
             && head.fields.all(Known::Authorization, bytes).any(authenticates_connection);
         let (listener, client) = (self.listener, sender.client);
         let request = Request { listener, host, path, head, bytes, client, tls: false };
-        self.route = self.local.route(&request);
+        self.route = self.local.find_route(&request);
         let Some(route) = self.route.map(|route| &self.snapshot().routes[route]) else {
             return Err(Failure::NoRoute);
         };

@@ -94,6 +94,7 @@ impl<S: Dial> Local<S> {
         (upstream, endpoint): (usize, usize),
     ) -> Self {
         let snapshot = whole.snapshot();
+        let chain = snapshot.routes[route].chain(listener, Some(upstream));
         let upstream = &snapshot.upstreams[upstream];
         let snapshot = Snapshot {
             serial: snapshot.serial,
@@ -107,7 +108,7 @@ impl<S: Dial> Local<S> {
             routes: vec![Route {
                 action: Action::Upstream(0),
                 mirror: None,
-                chains: Chains::only(snapshot.routes[route].chain(listener, Some(upstream))),
+                chains: Chains::only(chain),
                 ..snapshot.routes[route].clone()
             }],
             upstreams: vec![Upstream {
@@ -130,7 +131,7 @@ impl<S: Dial> Local<S> {
     }
 
     /// The route of a request, if any.
-    pub(crate) fn route(&self, request: &Request<'_>) -> Option<usize> {
+    pub(crate) fn find_route(&self, request: &Request<'_>) -> Option<usize> {
         self.snapshot.router.route(request, &mut self.routing.borrow_mut())
     }
 

@@ -45,7 +45,6 @@ impl<S: Dial> Exchange<S> {
             (u64::MAX, Failure::ResponseHeadTimeout)
         };
         let response_ms = self.response_progress.at_ms;
-        let body_idle_timeout = limits.body_idle_timeout.unwrap_or(upstream.body_idle_timeout);
         let response_deadline = if down.is_blocked() {
             (due(response_ms, listener.send_timeout), Failure::ClientStalled)
         } else if self.phase == Phase::Body {

@@ -94,18 +94,16 @@ impl Changes {
         for (index, name) in settings.remove.iter().enumerate() {
             changes.extend(build.editable(format!("remove[{index}]"), name).map(Change::Remove));
         }
-        let groups: [(&str, &[(String, String)], fn(FieldName, Template) -> Change); 3] = [
-            ("set", &settings.set, Change::Set),
-            ("add", &settings.add, Change::Add),
-            ("append", &settings.append, Change::Append),
-        ];
-        for (key, group, make) in groups {
+        let mut with_values = |key: &str, group: &[(String, String)], make: fn(FieldName, Template) -> Change| {
             for (name, value) in group {
                 let key = format!("{key}.{name}");
                 let value = build.template(key.as_str(), value, phase);
                 changes.extend(build.editable(key, name).map(|name| make(name, value)));
             }
-        }
+        };
+        with_values("set", &settings.set, Change::Set);
+        with_values("add", &settings.add, Change::Add);
+        with_values("append", &settings.append, Change::Append);
         if settings == &Settings::default() {
             build.problem("", "changes nothing: give rename, remove, set, add or append");
         }
