@@ -46,6 +46,7 @@ impl Changes {
         note(old.access_log != new.access_log, &mut settings, "access_log");
         note(old.resolver != new.resolver, &mut settings, "resolver");
         note(error_pages(old) != error_pages(new), &mut settings, "error_pages");
+        note(old.filters != new.filters, &mut settings, "filters");
         note(old.process.workers != new.process.workers, &mut after_restart, "process.workers");
         note(old.process.driver != new.process.driver, &mut after_restart, "process.driver");
         Self {
@@ -122,6 +123,8 @@ struct Upstreams<'a> {
     sticky: Option<&'a Sticky>,
     /// The one that mirrors, and the rest of its rule.
     mirror: Option<(&'a str, MirrorRule)>,
+    /// Its filters, in order.
+    filters: Vec<&'a str>,
 }
 
 impl<'a> Upstreams<'a> {
@@ -129,6 +132,7 @@ impl<'a> Upstreams<'a> {
         let name = |upstream: usize| &*config.upstreams[upstream].name;
         let (shares, sticky) = match &route.action {
             Action::Upstream(upstream) => (BTreeMap::from([(name(*upstream), 1)]), None),
+            Action::Answer => (BTreeMap::new(), None),
             Action::Split(split) => {
                 let shares = split.destinations.iter().map(|it| (name(it.upstream), it.weight));
                 (shares.collect(), split.sticky.as_ref())
@@ -136,8 +140,13 @@ impl<'a> Upstreams<'a> {
         };
         let mirror = route.mirror.as_ref();
         let mirror = mirror.map(|rule| (name(rule.upstream), MirrorRule { upstream: 0, ..rule.clone() }));
-        Self { shares, sticky, mirror }
+        Self { shares, sticky, mirror, filters: filters(config, &route.filters) }
     }
+}
+
+/// The names of filters that are listed by index.
+fn filters<'a>(config: &'a Config, listed: &[usize]) -> Vec<&'a str> {
+    listed.iter().map(|&index| &*config.filters[index].name).collect()
 }
 
 struct Route<'a>(RouteByNames<'a>);
@@ -147,6 +156,7 @@ impl PartialEq for Route<'_> {
         let ((listeners, upstreams, a), (other_listeners, other_upstreams, b)) = (&self.0, &other.0);
         listeners == other_listeners
             && upstreams == other_upstreams
+            && a.answer == b.answer
             && a.timeouts == b.timeouts
             && a.hosts == b.hosts
             && a.path == b.path

@@ -34,6 +34,7 @@ use crate::options::{ExitReason, RunOptions, SupervisorError};
 use crate::registry::Registry;
 use crate::reload::{self, Landing};
 use crate::resolver::Resolver;
+use crate::filters::Compiled;
 use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
 use crate::snapshot_builder::{self, Version};
@@ -125,6 +126,7 @@ impl Supervisor {
         drop(blocked);
 
         let mut supervisor = Self {
+            filters: Compiled::default(),
             options,
             config: Rc::new(config.clone()),
             resolver: Resolver::new(status.clone()),

@@ -276,7 +276,7 @@ impl Read for FilterTable<'_> {
             let Value::Table(table) = value else {
                 return Err(value::wrong_kind(value, "a table of strings"));
             };
-            let pair = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
+            let pair = |(name, value): &(Spanned<String>, Spanned<Value>)| {
                 let text = value::string(value.get_ref());
                 let text = text.map_err(|text| format!("has {}: {text}", show::quoted(name.get_ref())))?;
                 Ok((name.get_ref().clone(), text.to_owned()))
