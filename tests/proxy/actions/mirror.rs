@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{config, launch, named};
-use crate::support::message::chunked;
+use crate::support::message::{chunked, pattern};
 use crate::support::{Origin, Proxy, eventually, ok, settles_at};
 
 /// To `main`, and all of it to `shadow` too.
@@ -47,7 +47,7 @@ fn bodies_are_mirrored_whole_or_not_at_all() {
     let proxy = launch(1, &route, &[("main", main.address()), ("shadow", shadow.address())]).start();
     let mut client = proxy.client();
     let sizes = [0, 1, 5_000, 100_000, 262_144];
-    let body = |size: usize| -> Vec<u8> { (0..size).map(|at| (at % 251) as u8).collect() };
+    let body = |size: usize| pattern(0, size);
     for size in sizes {
         let head = "POST /chunked HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
         let wire = [head.as_bytes(), &chunked(&body(size), 3_000)].concat();

@@ -1,5 +1,6 @@
 //! The configuration loader as a whole: text in, [`Config`](super::Config) or messages out.
 
+mod actions;
 mod bad;
 mod documentation;
 mod environment;
