@@ -287,7 +287,9 @@ pub struct Chains {
 }
 
 impl Chains {
-    fn of(&self, listener: usize, upstream: Option<usize>) -> Option<&Chain> {
+    /// The chain of requests that come in by a listener and are for an upstream; `None` if there are no filters.
+    #[must_use]
+    pub fn of(&self, listener: usize, upstream: Option<usize>) -> Option<&Chain> {
         let chain = match *self.chains {
             [] => return None,
             [ref chain] => chain,

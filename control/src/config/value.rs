@@ -22,6 +22,18 @@ pub(super) fn string(value: &Value) -> Parsed<&str> {
     }
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
+    match value {
+        Value::Boolean(value) => Ok(*value),
+        Value::String(text) if matches!(&**text, "true" | "false") => match text.is_substitution() {
+            true => Ok(&**text == "true"),
+            false => Err(format!("{} is a string; write {} without quotes", show::quoted(text), &**text)),
+        },
+        other => Err(wrong_kind(other, "true or false")),
+    }
+}
+
 /// An integer within bounds.
 pub(super) fn integer(value: &Value, bounds: RangeInclusive<u32>) -> Parsed<u32> {
     let (first, last) = (bounds.start(), bounds.end());

@@ -300,13 +300,7 @@ impl Read for FilterTable<'_> {
     }
 
     fn flag(&self, key: &str) -> Option<bool> {
-        self.parsed(key, |value| match value {
-            Value::Boolean(flag) => Ok(*flag),
-            Value::String(text) if text.is_substitution() && matches!(&**text, "true" | "false") => {
-                Ok(&**text == "true")
-            }
-            other => Err(value::wrong_kind(other, "true or false")),
-        })
+        self.parsed(key, value::boolean)
     }
 
     fn choice(&self, key: &str, words: &[&str]) -> Option<usize> {
