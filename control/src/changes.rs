@@ -121,6 +121,8 @@ impl PartialEq for Route<'_> {
             && upstream == other_upstream
             && a.hosts == b.hosts
             && a.path == b.path
+            && a.conditions == b.conditions
+            && a.priority == b.priority
             && a.host == b.host
             && a.body_bytes_max == b.body_bytes_max
             && a.upgrades == b.upgrades

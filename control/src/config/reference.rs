@@ -60,8 +60,12 @@ pub enum Section {
     PathPolicies,
     /// `[[routes]]`
     Route,
+    /// `{ ... }` in a route's hosts
+    RouteHost,
     /// `path = { ... }` of a route
     Path,
+    /// `{ ... }` in a route's headers, queries and cookies
+    Condition,
     /// `[upstreams.NAME]`
     Upstream,
     /// `{ ... }` in an upstream's endpoints
@@ -81,7 +85,9 @@ impl Section {
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",
             Self::Route => "[[routes]]",
+            Self::RouteHost => "a host",
             Self::Path => "path",
+            Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",

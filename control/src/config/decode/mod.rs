@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod conditions;
 mod error_page;
 mod limits;
 mod listener;

@@ -24,6 +24,13 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
+        Section::RouteHost => format!("[[routes]]\nhosts = [{{ {name} = {value} }}]\nupstream = \"api\"\n"),
+        Section::Condition if name == "name" => {
+            format!("[[routes]]\nheaders = [{{ {name} = {value}, exact = \"a\" }}]\nupstream = \"api\"\n")
+        }
+        Section::Condition => {
+            format!("[[routes]]\nheaders = [{{ {name} = {value}, name = \"A\" }}]\nupstream = \"api\"\n")
+        }
         Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
         Section::ErrorPage if name == "file" || name == "body" => {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
@@ -66,7 +73,9 @@ fn chapters() -> HashMap<(String, String), String> {
 fn heading(section: Section) -> &'static str {
     match section {
         Section::PathPolicies => "paths of a listener",
+        Section::RouteHost => "hosts of a route",
         Section::Path => "path of a route",
+        Section::Condition => "headers, queries and cookies of a route",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
     }
