@@ -41,3 +41,5 @@ mod stages;
 mod task;
 pub mod tripwire;
 pub mod worker;
+
+pub use heads::forwarded_client;

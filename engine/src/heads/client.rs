@@ -92,7 +92,7 @@ impl Sender {
 ///
 /// What stands left of that anybody may have written. Where something is no address, the proxy that passed it on is the
 /// client; if all are trusted, the leftmost is.
-fn forwarded_client(peer: IpAddr, trusted_proxies: &[IpNet], head: &RequestHead, bytes: &[u8]) -> IpAddr {
+pub fn forwarded_client(peer: IpAddr, trusted_proxies: &[IpNet], head: &RequestHead, bytes: &[u8]) -> IpAddr {
     let mut client = peer;
     if !head.fields.has(Known::XForwardedFor) {
         return client;
