@@ -10,7 +10,7 @@ use std::sync::Arc;
 use corelane_balancer::{Picker, PolicyKind};
 
 use self::route::LocalRoute;
-use crate::action::Action;
+use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::{Dial, clock};
@@ -26,6 +26,8 @@ pub(crate) struct Local<S> {
     upstreams: Vec<LocalUpstream<S>>,
     /// Only routes that split or mirror have something here.
     routes: Vec<Option<Box<LocalRoute>>>,
+    /// The timeouts of each route that does not split.
+    timeouts: Vec<Timeouts>,
     log_names: LogNames,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
@@ -46,6 +48,7 @@ impl<S: Dial> Local<S> {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
             routes: Vec::new(),
+            timeouts: Vec::new(),
             log_names: LogNames::default(),
             worker,
             retire: None,
@@ -72,8 +75,13 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
+        let timeouts = snapshot.routes.iter().map(|route| match route.action {
+            Action::Upstream(upstream) => route.timeouts.towards(&snapshot.upstreams[upstream]),
+            Action::Split(_) => Timeouts::default(),
+        });
+        let timeouts = timeouts.collect();
         let log_names = LogNames::new(&snapshot);
-        Self { snapshot, upstreams, routes, log_names, worker, retire: Some(events) }
+        Self { snapshot, upstreams, routes, timeouts, log_names, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -108,7 +116,8 @@ impl<S: Dial> Local<S> {
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
-        Self { snapshot, upstreams: Vec::new(), routes: Vec::new(), log_names, worker, retire: None }
+        let (upstreams, routes, timeouts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { snapshot, upstreams, routes, timeouts, log_names, worker, retire: None }
     }
 
     /// The snapshot.
@@ -134,6 +143,11 @@ impl<S: Dial> Local<S> {
     /// The state of the route with this index in the snapshot, if it splits or mirrors.
     pub(crate) fn route_state(&self, index: usize) -> Option<&LocalRoute> {
         self.routes.get(index)?.as_deref()
+    }
+
+    /// The timeouts of the route with this index in the snapshot, which does not split.
+    pub(crate) fn timeouts(&self, route: usize) -> Timeouts {
+        self.timeouts[route]
     }
 
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
@@ -186,6 +200,7 @@ impl<S: Dial> LocalUpstream<S> {
     }
 
     /// Chooses an endpoint that is not in `excluded`.
+    #[inline(always)]
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
         let mut outstanding = self.outstanding.borrow_mut();
         if upstream.policy == PolicyKind::LeastConnections {
