@@ -7,6 +7,7 @@ use corelane_balancer::fingerprint;
 use corelane_http1::write_decimal;
 use corelane_semantics::RequestHead;
 
+use crate::core::milliseconds;
 use crate::counters::{MirrorCounters, PerWorker};
 use crate::reason::words;
 use crate::snapshot::Upstream;
@@ -196,21 +197,21 @@ pub struct RouteTimeouts {
     pub body_idle: Option<Duration>,
 }
 
-/// The timeouts of one exchange.
+/// The timeouts of one exchange, in milliseconds; 0: no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timeouts {
-    pub(crate) request: Duration,
-    pub(crate) response_head: Duration,
-    pub(crate) body_idle: Duration,
+    pub(crate) request_ms: u64,
+    pub(crate) response_head_ms: u64,
+    pub(crate) body_idle_ms: u64,
 }
 
 impl RouteTimeouts {
     /// Those that hold for a request of the route to this upstream.
     pub(crate) fn towards(&self, upstream: &Upstream) -> Timeouts {
         Timeouts {
-            request: self.request.unwrap_or(upstream.request_timeout),
-            response_head: self.response_head.unwrap_or(upstream.response_head_timeout),
-            body_idle: self.body_idle.unwrap_or(upstream.body_idle_timeout),
+            request_ms: milliseconds(self.request.unwrap_or(upstream.request_timeout)),
+            response_head_ms: milliseconds(self.response_head.unwrap_or(upstream.response_head_timeout)),
+            body_idle_ms: milliseconds(self.body_idle.unwrap_or(upstream.body_idle_timeout)),
         }
     }
 }

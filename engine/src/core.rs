@@ -291,8 +291,16 @@ impl<S: Dial> Drop for Timer<S> {
 
 /// `start_ms` plus a timeout of which zero means none.
 pub(crate) fn due(start_ms: u64, timeout: Duration) -> u64 {
-    if timeout.is_zero() {
-        return u64::MAX;
-    }
-    start_ms.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+    due_ms(start_ms, milliseconds(timeout))
+}
+
+/// The same for a timeout in milliseconds.
+pub(crate) fn due_ms(start_ms: u64, timeout_ms: u64) -> u64 {
+    if timeout_ms == 0 { u64::MAX } else { start_ms.saturating_add(timeout_ms) }
+}
+
+/// A timeout in milliseconds; one of less than that is none.
+pub(crate) fn milliseconds(timeout: Duration) -> u64 {
+    let rest = u64::from(timeout.subsec_millis());
+    timeout.as_secs().saturating_mul(1000).saturating_add(rest)
 }

@@ -42,7 +42,7 @@ use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
 use crate::action::Timeouts;
-use crate::core::{Core, Timer, due};
+use crate::core::{Core, Timer, due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
@@ -633,7 +633,7 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let exchange_due_ms = due(self.started_ms, self.timeouts.request);
+        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -697,8 +697,12 @@ impl<S: Dial> Exchange<S> {
             mirror.take_if(|copy| !copy.add(batch));
             Ok(())
         });
-        self.mirror = mirror;
-        self.send_mirror();
+        if mirror.is_some() {
+            if mirror.is_some() {
+                self.mirror = mirror;
+                self.send_mirror();
+            }
+        }
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
@@ -1070,7 +1074,9 @@ impl<S: Dial> Exchange<S> {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
-        self.end_mirror();
+        if self.mirror.is_some() {
+            self.end_mirror();
+        }
         self.note_trailers();
         if !self.tripwires.is_empty() {
             self.count_tripwires();

@@ -32,7 +32,7 @@ use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::session::Session;
 use crate::snapshot::{
-    Address, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
+    Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
     RequestRules, Route, Snapshot, Upstream,
 };
 use crate::stages::Established;

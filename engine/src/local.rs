@@ -13,7 +13,7 @@ use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
 use self::route::LocalRoute;
-use crate::action::Action;
+use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::io::{Dial, clock};
@@ -29,6 +29,8 @@ pub(crate) struct Local<S> {
     upstreams: Vec<LocalUpstream<S>>,
     /// Only routes that split or mirror have something here.
     routes: Vec<Option<Box<LocalRoute>>>,
+    /// The timeouts of each route that does not split.
+    timeouts: Vec<Timeouts>,
     log_names: LogNames,
     /// What the filters of a request, or of a response, write into; used within a step.
     edits: RefCell<Edits>,
@@ -53,6 +55,7 @@ impl<S: Dial> Local<S> {
             snapshot: Arc::default(),
             upstreams: Vec::new(),
             routes: Vec::new(),
+            timeouts: Vec::new(),
             log_names: LogNames::default(),
             edits: RefCell::default(),
             routing: RefCell::default(),
@@ -81,9 +84,14 @@ impl<S: Dial> Local<S> {
             })
             .collect();
         let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
+        let timeouts = snapshot.routes.iter().map(|route| match route.action {
+            Action::Upstream(upstream) => route.timeouts.towards(&snapshot.upstreams[upstream]),
+            Action::Split(_) | Action::Answer => Timeouts::default(),
+        });
+        let timeouts = timeouts.collect();
         let log_names = LogNames::new(&snapshot);
         let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
-        Self { snapshot, upstreams, routes, log_names, edits, routing, worker, retire: Some(events) }
+        Self { snapshot, upstreams, routes, timeouts, log_names, edits, routing, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -121,8 +129,8 @@ impl<S: Dial> Local<S> {
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
         let (routing, edits) = (RefCell::default(), RefCell::default());
-        let (upstreams, routes) = (Vec::new(), Vec::new());
-        Self { snapshot, upstreams, routes, log_names, edits, routing, worker, retire: None }
+        let (upstreams, routes, timeouts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { snapshot, upstreams, routes, timeouts, log_names, edits, routing, worker, retire: None }
     }
 
     /// The snapshot.
@@ -179,6 +187,11 @@ impl<S: Dial> Local<S> {
         self.routes.get(index)?.as_deref()
     }
 
+    /// The timeouts of the route with this index in the snapshot, which does not split.
+    pub(crate) fn timeouts(&self, route: usize) -> Timeouts {
+        self.timeouts[route]
+    }
+
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
@@ -229,6 +242,7 @@ impl<S: Dial> LocalUpstream<S> {
     }
 
     /// Chooses an endpoint that is not in `excluded`.
+    #[inline(always)]
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
         let mut outstanding = self.outstanding.borrow_mut();
         if upstream.policy == PolicyKind::LeastConnections {

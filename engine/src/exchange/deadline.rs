@@ -1,7 +1,7 @@
 //! When an exchange gives up waiting, and why.
 
 use super::{Exchange, Phase};
-use crate::core::{Core, due};
+use crate::core::{Core, due, due_ms};
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{Downstream, Upstream};
@@ -33,14 +33,14 @@ impl<S: Dial> Exchange<S> {
         let request_deadline = if is_unwanted {
             (u64::MAX, Failure::RequestBodyTimeout)
         } else if up.is_blocked() && !self.upload_over {
-            (due(request_ms, timeouts.response_head), Failure::UpstreamStalled)
+            (due_ms(request_ms, timeouts.response_head_ms), Failure::UpstreamStalled)
         } else if uploads && held_back {
             // Nobody can tell whose fault it is, so it is not the endpoint's: any client could put it there.
-            (due(request_ms, timeouts.response_head), Failure::RequestBodyTimeout)
+            (due_ms(request_ms, timeouts.response_head_ms), Failure::RequestBodyTimeout)
         } else if uploads {
             (due(request_ms, listener.body_idle_timeout), Failure::RequestBodyTimeout)
         } else if self.phase == Phase::Head {
-            (due(request_ms, timeouts.response_head), Failure::ResponseHeadTimeout)
+            (due_ms(request_ms, timeouts.response_head_ms), Failure::ResponseHeadTimeout)
         } else {
             (u64::MAX, Failure::ResponseHeadTimeout)
         };
@@ -48,11 +48,11 @@ impl<S: Dial> Exchange<S> {
         let response_deadline = if down.is_blocked() {
             (due(response_ms, listener.send_timeout), Failure::ClientStalled)
         } else if self.phase == Phase::Body {
-            (due(response_ms.max(request_ms), timeouts.body_idle), Failure::ResponseBodyTimeout)
+            (due_ms(response_ms.max(request_ms), timeouts.body_idle_ms), Failure::ResponseBodyTimeout)
         } else {
             (u64::MAX, Failure::ClientStalled)
         };
-        let exchange_deadline = due(self.started_ms, timeouts.request);
+        let exchange_deadline = due_ms(self.started_ms, timeouts.request_ms);
         // A client that does not send its body must not put the blame on the endpoint.
         let awaits_client = uploads && !is_unwanted && !up.is_blocked();
         let exchange_failure =

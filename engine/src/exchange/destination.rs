@@ -4,7 +4,7 @@ use corelane_balancer::rendezvous;
 use corelane_semantics::{Known, RequestHead};
 
 use super::Exchange;
-use crate::action::{Action, Destination, SetCookie, Split, Sticky, Token};
+use crate::action::{Action, Destination, SetCookie, Split, Sticky};
 use crate::heads::Sender;
 use crate::io::Dial;
 use crate::limits::ClientKey;
@@ -20,12 +20,12 @@ pub(super) struct Asker<'a> {
 /// A client is to be told where it stays.
 #[derive(Clone, Copy)]
 pub(super) struct Assigned {
-    token: Token,
     is_secure: bool,
 }
 
 impl<S: Dial> Exchange<S> {
     /// Follows the route's action. A split chooses for requests that are served only, so that its shares are theirs.
+    #[inline]
     pub(super) fn choose_upstream(
         &mut self,
         local: &Local<S>,
@@ -33,19 +33,22 @@ impl<S: Dial> Exchange<S> {
         served: bool,
         asker: &Asker<'_>,
     ) {
+        match &local.snapshot().routes[route].action {
+            Action::Upstream(upstream) => {
+                self.upstream = Some(*upstream);
+                self.timeouts = local.timeouts(route);
+            }
+            Action::Split(split) if served => self.choose_share(local, route, split, asker),
+            Action::Split(_) | Action::Answer => {}
+        }
+    }
+
+    #[cold]
+    fn choose_share(&mut self, local: &Local<S>, route: usize, split: &Split, asker: &Asker<'_>) {
+        let Some(destination) = self.choose(local, route, split, asker) else { return };
         let snapshot = local.snapshot();
-        let route_config = &snapshot.routes[route];
-        let upstream = match &route_config.action {
-            Action::Upstream(upstream) => *upstream,
-            Action::Answer => return,
-            Action::Split(_) if !served => return,
-            Action::Split(split) => match self.choose(local, route, split, asker) {
-                Some(destination) => destination.upstream,
-                None => return,
-            },
-        };
-        self.upstream = Some(upstream);
-        self.timeouts = route_config.timeouts.towards(&snapshot.upstreams[upstream]);
+        self.upstream = Some(destination.upstream);
+        self.timeouts = snapshot.routes[route].timeouts.towards(&snapshot.upstreams[destination.upstream]);
     }
 
     fn choose<'a>(
@@ -63,7 +66,7 @@ impl<S: Dial> Exchange<S> {
                     return Some(destination);
                 }
                 let destination = next()?;
-                self.assigned = Some(Assigned { token: destination.token, is_secure: asker.came_by_tls() });
+                self.assigned = Some(Assigned { is_secure: asker.came_by_tls() });
                 Some(destination)
             }
             Some(Sticky::Client) => match asker.sender.client {
@@ -78,14 +81,17 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// What the response tells a client that was not told before.
+    #[inline]
     pub(super) fn set_cookie(&self) -> Option<SetCookie<'_>> {
-        let Assigned { token, is_secure } = self.assigned?;
-        match &self.snapshot().routes[self.route?].action {
-            Action::Split(Split { sticky: Some(Sticky::Cookie(cookie)), .. }) => {
-                Some(SetCookie { cookie, token, is_secure })
-            }
-            _ => None,
-        }
+        self.assigned.and_then(|assigned| self.cookie_of(assigned))
+    }
+
+    #[cold]
+    fn cookie_of(&self, Assigned { is_secure }: Assigned) -> Option<SetCookie<'_>> {
+        let Action::Split(split) = &self.snapshot().routes[self.route?].action else { return None };
+        let Some(Sticky::Cookie(cookie)) = &split.sticky else { return None };
+        let destination = split.destinations.iter().find(|it| Some(it.upstream) == self.upstream)?;
+        Some(SetCookie { cookie, token: destination.token, is_secure })
     }
 }
 

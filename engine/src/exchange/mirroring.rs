@@ -11,7 +11,10 @@ use crate::io::Dial;
 use crate::mirror::MirrorCopy;
 
 impl<S: Dial> Exchange<S> {
+    // Out of the way of exchanges that are not mirrored.
+
     /// Begins the copy, if the request is one of the mirror's. `resendable`: its body, if it has one, stands behind its head.
+    #[cold]
     pub(super) fn begin_mirror(&mut self, core: &Rc<Core<S>>, route: usize, resendable: bool) {
         let may_switch = !self.words.upgrade.is_empty() || self.method == Method::Connect;
         self.mirror = MirrorCopy::begin(core, &self.local, route, self.framing, may_switch);
@@ -21,6 +24,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Sends the copy when it is complete.
+    #[cold]
     pub(super) fn send_mirror(&mut self) {
         if let Some(copy) = self.mirror.take_if(|copy| copy.is_whole()) {
             let head = &self.head[self.head_start..];
@@ -29,6 +33,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// The exchange is over, whatever came of it.
+    #[cold]
     pub(super) fn end_mirror(&mut self) {
         self.send_mirror();
         if let Some(copy) = self.mirror.take() {

@@ -26,6 +26,7 @@ impl<S: ByteStream> H1Upstream<S> {
     }
 
     /// What is left of the connection after a response.
+    #[inline(always)]
     pub(crate) fn into_leftover(self) -> Leftover<S> {
         let mut connection = self.connection;
         if !connection.reader.is_done() {

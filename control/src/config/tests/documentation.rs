@@ -30,6 +30,9 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Route if name == "sticky" => {
             format!("{title}\n{name} = {value}\nname = \"all\"\nsplit = [{{ upstream = \"api\" }}]\n")
         }
+        Section::Route if matches!(name, "redirect" | "respond" | "maintenance") => {
+            format!("{title}\n{name} = {value}\nname = \"all\"\n")
+        }
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
         Section::Split if name == "upstream" => {
@@ -58,6 +61,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Condition => {
             format!("[[routes]]\nheaders = [{{ {name} = {value}, name = \"A\" }}]\nupstream = \"api\"\n")
         }
+        Section::Filter => format!("[filters.secure]\n{name} = {value}\n"),
         Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
         Section::ErrorPage if name == "file" || name == "body" => {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
@@ -71,6 +75,10 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Endpoint => {
             format!("[upstreams.api]\nendpoints = [{{ {name} = {value}, address = \"127.0.0.1:8001\" }}]\n")
         }
+    };
+    let lines = match name {
+        "filters" => lines + "[filters.secure]\ntype = \"security_headers\"\n",
+        _ => lines,
     };
     let others = ["canary", "shadow"].iter().any(|it| lines.contains(it));
     let lines = if others { lines + UPSTREAM + OTHERS } else { lines };

@@ -42,6 +42,7 @@ fn listener(name: &str, address: Address) -> Listener {
         client_half_close: ClientHalfClose::Abort,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
+        filters: Vec::new(),
     }
 }
 
@@ -61,6 +62,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         head_bytes_max: 16 << 10,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        filters: Vec::new(),
     }
 }
 
@@ -100,6 +102,7 @@ fn the_smallest_file_has_the_defaults() {
         }],
         upstreams: vec![upstream("api", vec![endpoint("127.0.0.1:8001", 1)])],
         error_pages: Vec::new(),
+        filters: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -188,6 +191,7 @@ fn reads_the_core_example() {
         }],
         upstreams: vec![upstream("api", endpoints)],
         error_pages: Vec::new(),
+        filters: Vec::new(),
     };
     assert_eq!(parsed(CORE), expected);
 }
