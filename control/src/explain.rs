@@ -48,10 +48,7 @@ enum Goal {
     /// 404.
     NoRoute,
     /// These filters run, and then it is answered or goes to one of the upstreams.
-    Taken {
-        filters: Vec<Filtered>,
-        end: End,
-    },
+    Taken { filters: Vec<Filtered>, end: End },
 }
 
 /// A filter and what it does with the request.
@@ -67,10 +64,7 @@ struct Filtered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     /// A filter answers.
-    Answer {
-        status: u16,
-        reason: &'static str,
-    },
+    Answer { status: u16, reason: &'static str },
     /// Each with its share of the weights.
     Upstreams {
         /// How one of several is chosen.

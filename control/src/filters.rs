@@ -150,7 +150,8 @@ impl Rows {
         let by_listener = route.listeners.iter().any(|&index| !of_listener(index).is_empty());
         let upstreams: Vec<usize> = route.action.upstreams().collect();
         let of_upstream = |index: usize| &config.upstreams[index].filters[..];
-        let by_upstream = upstreams.len() > 1 && upstreams.iter().any(|&index| !of_upstream(index).is_empty());
+        let by_upstream =
+            upstreams.len() > 1 && upstreams.iter().any(|&index| !of_upstream(index).is_empty());
         let listeners = if by_listener { 0..config.listeners.len() } else { 0..1 };
         let listed = |listener: usize, upstream: Option<usize>| {
             let first = if by_listener { of_listener(listener) } else { &[] };
@@ -162,6 +163,10 @@ impl Rows {
             true => upstreams.iter().map(|&upstream| listed(listener, Some(upstream))).collect(),
             false => vec![listed(listener, only)],
         });
-        Self { lists: lists.collect(), by_listener, upstreams: if by_upstream { upstreams } else { Vec::new() } }
+        Self {
+            lists: lists.collect(),
+            by_listener,
+            upstreams: if by_upstream { upstreams } else { Vec::new() },
+        }
     }
 }

@@ -186,8 +186,14 @@ mod tests {
         let answers = Answers::from([("app.test".into(), vec![ip("10.0.0.1"), ip("::1")])]);
         let mut registry = fixtures::registry(1);
         let version = Version { generation: 1, serial: 1 };
-        let snapshot =
-            build(&config, router(&config).expect("no conflict"), &Compiled::default(), &answers, &mut registry, version);
+        let snapshot = build(
+            &config,
+            router(&config).expect("no conflict"),
+            &Compiled::default(),
+            &answers,
+            &mut registry,
+            version,
+        );
         let endpoints: Vec<_> =
             snapshot.upstreams[0].endpoints.iter().map(|it| (&*it.label, it.weight)).collect();
         assert_eq!(endpoints, [("10.0.0.1:80", 7), ("[::1]:80", 2)]);

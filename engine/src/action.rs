@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use corelane_balancer::fingerprint;
+use corelane_filters::Limits;
 use corelane_http1::write_decimal;
 use corelane_semantics::RequestHead;
 
@@ -203,6 +204,18 @@ pub(crate) struct Timeouts {
     pub(crate) request_ms: u64,
     pub(crate) response_head_ms: u64,
     pub(crate) body_idle_ms: u64,
+}
+
+impl Timeouts {
+    /// The same with what filters say.
+    pub(crate) fn with(self, limits: &Limits) -> Self {
+        let or = |timeout: Option<Duration>, ms: u64| timeout.map_or(ms, milliseconds);
+        Self {
+            request_ms: or(limits.request_timeout, self.request_ms),
+            response_head_ms: or(limits.response_head_timeout, self.response_head_ms),
+            body_idle_ms: or(limits.body_idle_timeout, self.body_idle_ms),
+        }
+    }
 }
 
 impl RouteTimeouts {

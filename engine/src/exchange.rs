@@ -36,8 +36,8 @@ use corelane_semantics::{
 
 pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
-use self::filtering::{Filterable, Filtered};
 use self::destination::{Asker, Assigned};
+use self::filtering::{Filterable, Filtered};
 use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;

@@ -32,8 +32,8 @@ use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::session::Session;
 use crate::snapshot::{
-    Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
-    RequestRules, Route, Snapshot, Upstream,
+    Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
+    Quarantine, RequestRules, Route, Snapshot, Upstream,
 };
 use crate::stages::Established;
 use crate::task::BoxedTask;

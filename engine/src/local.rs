@@ -20,7 +20,9 @@ use crate::io::{Dial, clock};
 use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
-use crate::snapshot::{Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream};
+use crate::snapshot::{
+    Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream,
+};
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -91,7 +93,17 @@ impl<S: Dial> Local<S> {
         let timeouts = timeouts.collect();
         let log_names = LogNames::new(&snapshot);
         let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
-        Self { snapshot, upstreams, routes, timeouts, log_names, edits, routing, worker, retire: Some(events) }
+        Self {
+            snapshot,
+            upstreams,
+            routes,
+            timeouts,
+            log_names,
+            edits,
+            routing,
+            worker,
+            retire: Some(events),
+        }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.

@@ -24,8 +24,8 @@ use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::snapshot::{
-    Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits, Quarantine,
-    RequestRules, Route, Snapshot, Upstream,
+    Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
+    Quarantine, RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
 use corelane_routing::{PathPattern, Router, Rule};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
-use corelane_filters::Settings;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
+use corelane_filters::Settings;
 use ipnet::IpNet;
 
 /// A whole configuration file, checked.

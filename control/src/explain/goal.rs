@@ -19,9 +19,8 @@ pub(super) fn of(
     route: usize,
     request: &Request<'_>,
 ) -> Result<Goal, String> {
-    let compiled = Compiled::new(config, &Compiled::default()).map_err(|faults| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let compiled = Compiled::new(config, &Compiled::default())
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let routed = compiled.of_route(route);
     let of = &config.routes[route];
     let upstream = of.action.upstreams().next();
@@ -31,8 +30,11 @@ pub(super) fn of(
     };
     let mut scratch = router.scratch();
     let found = router.captures(route, request.path, &mut scratch);
-    let captures: Vec<Option<Span>> =
-        routed.captures.iter().map(|&group| Some(Span::new(found.get(group)?.start, found.get(group)?.end))).collect();
+    let captures: Vec<Option<Span>> = routed
+        .captures
+        .iter()
+        .map(|&group| Some(Span::new(found.get(group)?.start, found.get(group)?.end)))
+        .collect();
     let context = Context {
         head: request.head,
         bytes: request.bytes,
@@ -61,7 +63,9 @@ pub(super) fn of(
         before.set(now);
     });
     let end = match (verdict, edits.answer()) {
-        (Verdict::Answer, Some(answer)) => End::Answer { status: answer.status, reason: answer.reason.name() },
+        (Verdict::Answer, Some(answer)) => {
+            End::Answer { status: answer.status, reason: answer.reason.name() }
+        }
         _ => end,
     };
     Ok(Goal::Taken { filters, end })
@@ -113,7 +117,9 @@ fn upstreams(config: &Config, action: &Action) -> End {
         }),
     };
     let weight = |upstream: usize| match action {
-        Action::Split(split) => split.destinations.iter().find(|it| it.upstream == upstream).map_or(0, |it| it.weight),
+        Action::Split(split) => {
+            split.destinations.iter().find(|it| it.upstream == upstream).map_or(0, |it| it.weight)
+        }
         Action::Upstream(_) | Action::Answer => 1,
     };
     let chosen = action.upstreams().map(|upstream| chosen(config, upstream, weight(upstream)));

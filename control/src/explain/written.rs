@@ -35,12 +35,17 @@ fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered]) -> fmt::Resul
     if filters.is_empty() {
         return Ok(());
     }
-    let width = |of: fn(&Filtered) -> &str| filters.iter().map(|it| of(it).chars().count()).max().unwrap_or(0);
+    let width =
+        |of: fn(&Filtered) -> &str| filters.iter().map(|it| of(it).chars().count()).max().unwrap_or(0);
     let (name_width, kind_width) = (width(|it| &it.name).min(30), width(|it| it.kind));
     writeln!(f, "\nFilters, in order:")?;
     for (number, it) in (1..).zip(filters) {
         let number_width = filters.len().to_string().len();
-        write!(f, "  {number:>number_width$}  {:<name_width$}  {:<kind_width$}  {}", it.name, it.kind, it.outcome)?;
+        write!(
+            f,
+            "  {number:>number_width$}  {:<name_width$}  {:<kind_width$}  {}",
+            it.name, it.kind, it.outcome
+        )?;
         let indent = 2 + number_width + 2 + name_width + 2 + kind_width + 2;
         writeln!(f)?;
         for change in &it.changes {
@@ -160,9 +165,10 @@ impl Explanation {
         });
         out += &format!(",\"filters\":{}", list(filters.collect()));
         let upstream = |it: &Chosen| {
-            let endpoints = it.endpoints.iter().map(|(endpoint, weight)| {
-                format!("{{{},\"weight\":{weight}}}", text("endpoint", endpoint))
-            });
+            let endpoints = it
+                .endpoints
+                .iter()
+                .map(|(endpoint, weight)| format!("{{{},\"weight\":{weight}}}", text("endpoint", endpoint)));
             let (name, policy, weight) = (text("name", &it.name), text("policy", it.policy), it.weight);
             format!("{{{name},\"weight\":{weight},{policy},\"endpoints\":{}}}", list(endpoints.collect()))
         };

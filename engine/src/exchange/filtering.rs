@@ -69,10 +69,7 @@ impl<S: Dial> Exchange<S> {
         let verdict = chain.request(&context, edits);
         let (carry, limits) = (edits.take_carry(), *edits.limits());
         self.filtered = Filtered { has_run: true, at_ns: context.now_ns, carry };
-        let timeouts = &mut self.timeouts;
-        timeouts.request = limits.request_timeout.unwrap_or(timeouts.request);
-        timeouts.response_head = limits.response_head_timeout.unwrap_or(timeouts.response_head);
-        timeouts.body_idle = limits.body_idle_timeout.unwrap_or(timeouts.body_idle);
+        self.timeouts = self.timeouts.with(&limits);
         self.count_filters(edits);
         if let Some(bytes_max) = limits.request_body_bytes_max
             && (self.body_bytes_max == 0 || bytes_max < self.body_bytes_max)
@@ -81,7 +78,9 @@ impl<S: Dial> Exchange<S> {
         }
         match (verdict, edits.answer(), self.framing) {
             (Verdict::Answer, Some(answer), _) => Err(Failure::Filter(answer.status, answer.reason)),
-            (_, _, BodyFraming::Length(length)) if length > self.body_bytes_max && self.body_bytes_max != 0 => {
+            (_, _, BodyFraming::Length(length))
+                if length > self.body_bytes_max && self.body_bytes_max != 0 =>
+            {
                 Err(Failure::BodyTooLarge)
             }
             _ => Ok(()),

@@ -162,8 +162,17 @@ fn answer(received: &str, framing: BodyFraming, persistence: Persistence) -> Str
     parse_response(bytes, &HeadLimits::default(), &mut head).unwrap();
     let options = &connection_options(&head.fields, bytes);
     let mut out = Vec::new();
-    DownstreamHead { head: &head, bytes, options, framing, persistence, date: b"today", edits: None, set_cookie: None }
-        .write(&mut out);
+    DownstreamHead {
+        head: &head,
+        bytes,
+        options,
+        framing,
+        persistence,
+        date: b"today",
+        edits: None,
+        set_cookie: None,
+    }
+    .write(&mut out);
     String::from_utf8(out).unwrap()
 }
 

@@ -1,8 +1,8 @@
 //! What `user_agent` and `referer` have in common: a field's value is let through, or refused.
 
-use crate::settings::{Item, Key, Kind, Read};
 use crate::filters::Build;
 use crate::pattern::{Caches, Pattern};
+use crate::settings::{Item, Key, Kind, Read};
 
 /// Some values of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use corelane_filters::Settings;
 use corelane_engine::action::{
     Action, Destination, MirrorRule, RouteTimeouts, SHARE_ALL, Split, Sticky, StickyCookie, Token,
 };
+use corelane_filters::Settings;
 
 use super::filter;
 use super::upstream::Upstreams;
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
-use crate::config::tree::{Spanned, Value};
 use crate::config::report::Reported;
+use crate::config::tree::{Spanned, Value};
 use crate::config::value::Parsed;
 use crate::config::{show, token, value};
 

@@ -7,10 +7,10 @@ use corelane_routing::{Case, Condition, Conditions, Pattern, PatternError, Test}
 use ipnet::IpNet;
 
 use super::rules;
-use crate::config::tree::{Spanned, Value};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
+use crate::config::tree::{Spanned, Value};
 use crate::config::value::Parsed;
 use crate::config::{address, show, token, value};
 

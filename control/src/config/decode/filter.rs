@@ -73,8 +73,7 @@ impl Filters<'_> {
     /// What the key `filters` of another section names, by index.
     pub(super) fn listed(&self, section: &Reader<'_>) -> Result<Vec<usize>, Reported> {
         let shown = |index: &usize| self.names.of(*index).unwrap_or_default().to_owned();
-        section
-            .any_items("filters", "filter", shown, |item| self.names.find(value::string(item.get_ref())?))
+        section.any_items("filters", "filter", shown, |item| self.names.find(value::string(item.get_ref())?))
     }
 
     /// Compiles the filters of a configuration that is right otherwise; `routes` is where each says its filters.
@@ -199,10 +198,8 @@ impl<'a> FilterTable<'a> {
                 let meant = suggest::did_you_mean(name, names());
                 let known = names().collect::<Vec<_>>().join(", ");
                 let shown = show::quoted(name);
-                opened.fail(
-                    key.span().start,
-                    format!("unknown key {shown} in {title}{meant} (keys: {known})"),
-                );
+                opened
+                    .fail(key.span().start, format!("unknown key {shown} in {title}{meant} (keys: {known})"));
             }
         }
         opened
@@ -261,7 +258,8 @@ impl Read for FilterTable<'_> {
             items
                 .iter()
                 .map(|item| {
-                    let text = value::string(item.get_ref()).map_err(|text| format!("has an item: {text}"))?;
+                    let text =
+                        value::string(item.get_ref()).map_err(|text| format!("has an item: {text}"))?;
                     match seen.insert(text) {
                         true => Ok(text.to_owned()),
                         false => Err(format!("has {} twice", show::quoted(text))),

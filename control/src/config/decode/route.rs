@@ -5,9 +5,9 @@ use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, PatternError, Router, Rule};
 
 use super::filter::Filters;
-use super::{action, conditions};
 use super::listener::Listeners;
 use super::upstream::Upstreams;
+use super::{action, conditions};
 use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;

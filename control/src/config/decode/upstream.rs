@@ -31,11 +31,7 @@ const POLICIES: [(&str, PolicyKind); 3] = [
     ("least_connections", PolicyKind::LeastConnections),
 ];
 
-pub(super) fn decode<'a>(
-    root: &Root<'a>,
-    listeners: &Listeners<'_>,
-    filters: &Filters<'_>,
-) -> Upstreams<'a> {
+pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>, filters: &Filters<'_>) -> Upstreams<'a> {
     let mut names = Names::new();
     let entries = match root.named(Section::Upstream) {
         Ok(entries) => entries,
