@@ -61,10 +61,14 @@ def best(result, family, figure, at_most, state):
     return choose(names, key=lambda name: median(result.values(name, figure, state)), default=None)
 
 
+def subject(target):
+    return "corelane-log" if target.workload == "access-log" else "corelane"
+
+
 def reached(target, result, state):
     """(the figure in a state of the machine, the variant that it is against)."""
     base = best(result, target.against, target.figure, target.at_most, state)
-    mine = "corelane-log" if target.workload == "access-log" else "corelane"
+    mine = subject(target)
     return median(result.ratios(mine, base, target.figure, state)) if base else None, base
 
 
@@ -84,7 +88,7 @@ def rows(results, memories):
         sign = "≤" if target.at_most else "≥"
         is_met = figure <= target.bound if target.at_most else figure >= target.bound
         about = "yes" if is_met else "**no**"
-        if not result.is_quiet():
+        if not result.is_quiet(subject(target), base):
             about += " (disturbed)"
         found.append([target.measure, f"{sign} {target.bound:.2f} × {base}", *shown, about])
     for memory in memories.get("idle-10k", []):
