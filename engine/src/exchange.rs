@@ -998,11 +998,10 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        let local = self.local.clone();
-        let edits = self.filter_response(&local, head, bytes);
+        written.set_cookie = self.set_cookie();
+        let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
-        let set_cookie = self.set_cookie();
-        core.with_date(|date| DownstreamHead { date, set_cookie, ..written }.write(out));
+        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
 
