@@ -40,6 +40,32 @@ pub(crate) enum Command {
         /// The configuration, in TOML
         file: PathBuf,
     },
+    /// Say which route a request takes, and why the others do not match
+    #[command(
+        long_about = "Says which route of a configuration file a request takes: every route of the listener in order of \
+                      precedence, why it matches or which condition fails, and the upstream. Sends nothing.",
+        after_long_help = EXPLAIN_HELP
+    )]
+    Explain {
+        /// The configuration, in TOML
+        file: PathBuf,
+        /// The request's method
+        method: String,
+        /// http://host/path?query, or a path alone
+        url: String,
+        /// A field of the request; may stand several times
+        #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// Where the connection comes from
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+        from: std::net::IpAddr,
+        /// The listener; without it the one with the URL's port, or the only one
+        #[arg(long, value_name = "NAME")]
+        listener: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Proxy from one address to others, without a file
     #[command(
         long_about = "Serves on one address and spreads the requests over others, in turn, with the defaults of a \
@@ -91,6 +117,14 @@ Units in the file: durations as \"500ms\", \"10s\", \"5m\"; sizes as 16384 or \"
 
 The process logs to stderr. Exit status: 0 after one signal to end, 1 when it cannot start (the file
 has errors, an address is taken), 2 for a wrong command line, 128+N after a second signal N.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  corelane explain edge.toml GET http://shop.example/cart
+  corelane explain edge.toml POST /api/users -H 'Host: api.example' -H 'X-Env: beta' --from 10.0.0.7
+
+Exit status: 0 when a route takes the request, 1 when none does, when it would be refused, or when the
+file has errors, 2 for a wrong command line.";
 
 const PROXY_HELP: &str = "\
 Examples:

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use corelane_control::explain::Question;
 use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let reason = match command {
         Command::Check { file } => return Ok(check(&file)),
+        Command::Explain { file, method, url, headers, from, listener, json } => {
+            let question = Question { method, url, fields: headers, from, listener };
+            return Ok(explain(&file, &question, json));
+        }
         Command::Run { file } => run(ConfigSource::File(file))?,
         Command::Proxy { from, to, admin } => {
             let text = proxy::config_text(&from, &to, admin.as_deref());
@@ -68,6 +73,22 @@ fn check(file: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn explain(file: &Path, question: &Question, json: bool) -> ExitCode {
+    let source = ConfigSource::File(file.to_owned());
+    let explanation = match corelane_control::explain::explain(&source, question) {
+        Ok(explanation) => explanation,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match json {
+        true => println!("{}", explanation.json()),
+        false => print!("{explanation}"),
+    }
+    if explanation.is_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn count(number: usize, thing: &str) -> String {

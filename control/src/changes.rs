@@ -150,6 +150,8 @@ impl PartialEq for Route<'_> {
             && a.timeouts == b.timeouts
             && a.hosts == b.hosts
             && a.path == b.path
+            && a.conditions == b.conditions
+            && a.priority == b.priority
             && a.host == b.host
             && a.body_bytes_max == b.body_bytes_max
             && a.upgrades == b.upgrades

@@ -9,7 +9,7 @@ use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
-use corelane_routing::PathPattern;
+use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
 use crate::registry::Registry;
@@ -36,6 +36,8 @@ pub(crate) fn config() -> Config {
             listeners: vec![0],
             hosts: Vec::new(),
             path: PathPattern::prefix("/").expect("a path"),
+            conditions: Conditions::default(),
+            priority: 0,
             action: Action::Upstream(0),
             mirror: None,
             timeouts: RouteTimeouts::default(),

@@ -23,6 +23,7 @@ pub mod config;
 pub mod demo;
 mod error_pages;
 mod events;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 mod listen;

@@ -31,15 +31,7 @@ pub(crate) struct Version {
 ///
 /// A line for each pair of routes that no request could tell apart.
 pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
-    let rules: Vec<Rule> = config
-        .routes
-        .iter()
-        .map(|route| Rule {
-            listeners: route.listeners.clone(),
-            hosts: route.hosts.clone(),
-            path: route.path.clone(),
-        })
-        .collect();
+    let rules: Vec<Rule> = config.routes.iter().map(config::Route::rule).collect();
     Router::build(&rules, config.listeners.len()).map_err(|conflicts| {
         let name = |route: usize| &config.routes[route].name;
         let line = |conflict: &corelane_routing::Conflict| {

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadLimits;
+use corelane_routing::Request;
 use corelane_semantics::{
     BodyFraming, Known, Method, PathError, RequestHead, ResponseHead, Span, TargetForm, Version,
     request_framing, response_framing,
@@ -43,7 +44,7 @@ use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
-    ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, UpstreamHead,
+    ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
     connection_options, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
@@ -361,12 +362,11 @@ impl<S: Dial> Exchange<S> {
         let mut buffers = core.paths.borrow_mut();
         let paths = buffers.canonicalise(head.path.bytes(bytes), &listener.rules.paths);
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
-        let trusted = !listener.trusted_proxies.is_empty()
-            && client.ip().is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip)));
+        let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
-        let verdict = self.judge(head, bytes, host, options, canonical, trusted);
+        let verdict = self.judge(head, bytes, host, options, canonical, sender);
         if let Some(route) = self.route {
-            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, client, trusted });
+            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
         }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let host_policy = match route {
@@ -386,7 +386,7 @@ impl<S: Dial> Exchange<S> {
             framing: self.framing,
             options,
             client,
-            trusted,
+            trusted: sender.is_trusted,
             forwarded: listener.forwarded,
             host_policy,
             path,
@@ -421,7 +421,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
-        trusted: bool,
+        sender: Sender,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
@@ -442,7 +442,7 @@ impl<S: Dial> Exchange<S> {
         if expects && !is_100_continue(head, bytes) {
             return Err(Failure::ExpectationUnsupported);
         }
-        if head.form == TargetForm::Absolute && !trusted && is_https(head.target.bytes(bytes)) {
+        if head.form == TargetForm::Absolute && !sender.is_trusted && is_https(head.target.bytes(bytes)) {
             return Err(Failure::SchemeMismatch);
         }
         let path = path.map_err(Failure::RequestPath)?;
@@ -451,7 +451,9 @@ impl<S: Dial> Exchange<S> {
         }
         self.authenticates_connection = head.fields.count(Known::Authorization) > 0
             && head.fields.all(Known::Authorization, bytes).any(authenticates_connection);
-        self.route = self.snapshot().router.route(self.listener, host, path);
+        let (listener, client) = (self.listener, sender.client);
+        let request = Request { listener, host, path, head, bytes, client, tls: false };
+        self.route = self.local.route(&request);
         let Some(route) = self.route.map(|route| &self.snapshot().routes[route]) else {
             return Err(Failure::NoRoute);
         };

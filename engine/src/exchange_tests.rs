@@ -47,7 +47,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn snapshot() -> Snapshot {
     let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
-    let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
+    let rule = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
     Snapshot {
         serial: 1,
         generation: 1,

@@ -17,7 +17,8 @@ use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
-pub(crate) use self::client::ClientAddress;
+pub use self::client::forwarded_client;
+pub(crate) use self::client::{ClientAddress, Sender};
 pub(crate) use self::options::{ConnectionOptions, connection_options};
 use crate::action::SetCookie;
 use crate::snapshot::{ForwardedFields, HostPolicy};

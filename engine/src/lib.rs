@@ -43,3 +43,5 @@ mod stages;
 mod task;
 pub mod tripwire;
 pub mod worker;
+
+pub use heads::forwarded_client;

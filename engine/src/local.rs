@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelane_balancer::{Picker, PolicyKind};
+use corelane_routing::{Request, Scratch};
 
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
@@ -29,6 +30,8 @@ pub(crate) struct Local<S> {
     /// The timeouts of each route that does not split.
     timeouts: Vec<Timeouts>,
     log_names: LogNames,
+    /// What the router's regexes need.
+    routing: RefCell<Scratch>,
     worker: usize,
     /// Where the snapshot goes when it is no longer needed.
     retire: Option<EventSender>,
@@ -50,6 +53,7 @@ impl<S: Dial> Local<S> {
             routes: Vec::new(),
             timeouts: Vec::new(),
             log_names: LogNames::default(),
+            routing: RefCell::default(),
             worker,
             retire: None,
         }
@@ -81,7 +85,8 @@ impl<S: Dial> Local<S> {
         });
         let timeouts = timeouts.collect();
         let log_names = LogNames::new(&snapshot);
-        Self { snapshot, upstreams, routes, timeouts, log_names, worker, retire: Some(events) }
+        let routing = RefCell::new(snapshot.router.scratch());
+        Self { snapshot, upstreams, routes, timeouts, log_names, routing, worker, retire: Some(events) }
     }
 
     /// What a tunnel needs of `whole`, apart from it: one listener, one route, one upstream with one endpoint.
@@ -117,12 +122,18 @@ impl<S: Dial> Local<S> {
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
         let (upstreams, routes, timeouts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { snapshot, upstreams, routes, timeouts, log_names, worker, retire: None }
+        let routing = RefCell::default();
+        Self { snapshot, upstreams, routes, timeouts, log_names, routing, worker, retire: None }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The route of a request, if any.
+    pub(crate) fn route(&self, request: &Request<'_>) -> Option<usize> {
+        self.snapshot.router.route(request, &mut self.routing.borrow_mut())
     }
 
     /// What the access log calls the snapshot's parts.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::PatternError;
+use crate::pattern::{Case, Pattern};
 
 /// A host that a route matches, lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,9 +14,20 @@ pub enum HostPattern {
     Exact(Box<str>),
     /// `*.suffix`: any name with one or more labels before the suffix; holds the suffix without the leading dot.
     Wildcard(Box<str>),
+    /// Any name that the regex is found in, in lower case; letters of the regex match in any case.
+    Regex(Pattern),
 }
 
 impl HostPattern {
+    /// Names that a regex is found in.
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError`] says what the text breaks; the configuration is to be refused.
+    pub fn regex(text: &str) -> Result<Self, PatternError> {
+        Pattern::new(text, Case::Ignored).map(Self::Regex)
+    }
+
     /// Reads `a.example.com`, `*.example.org`, `192.0.2.1`, `2001:db8::1` or `[2001:db8::1]`, in any case.
     ///
     /// # Errors
@@ -47,6 +59,7 @@ impl fmt::Display for HostPattern {
         match self {
             Self::Exact(host) => f.write_str(host),
             Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            Self::Regex(pattern) => pattern.fmt(f),
         }
     }
 }
@@ -161,7 +174,11 @@ mod tests {
         ] {
             let pattern = HostPattern::parse(text).expect(text);
             assert_eq!(pattern.to_string(), shown, "{text}");
-            assert_eq!(HostPattern::parse(shown), Ok(pattern), "what is shown is read back the same: {text}");
+            assert_eq!(
+                HostPattern::parse(shown),
+                Ok(pattern.clone()),
+                "what is shown is read back the same: {text}"
+            );
         }
         assert_eq!(HostPattern::parse("*.A.b"), Ok(HostPattern::Wildcard("a.b".into())));
         assert_eq!(HostPattern::parse("A.b"), Ok(HostPattern::Exact("a.b".into())));

@@ -1,8 +1,11 @@
 //! The rules of one listener, found by host.
 
+use crate::cell::{Entry, Search};
+use crate::conditions::Compiled;
 use crate::host::{HostBuffer, comparable};
 use crate::key::KeyMap;
 use crate::path_table::PathTable;
+use crate::scratch::Patterns;
 use crate::{HostPattern, PathPattern};
 
 /// The routes of one listener.
@@ -13,21 +16,21 @@ pub(crate) struct HostTable {
     wildcards: KeyMap<PathTable>,
     /// No wildcard's suffix has more labels.
     wildcard_labels_max: usize,
+    regexes: Vec<(usize, PathTable)>,
     any: PathTable,
+    /// Some rule has a priority: the most specific host and path need not have the best rule.
+    has_priorities: bool,
 }
 
 impl HostTable {
-    /// Adds a route; `host` is `None` for any.
-    ///
-    /// # Errors
-    ///
-    /// The route that holds this pair of patterns already; the table stays as it was.
-    pub(crate) fn insert(
+    /// Adds a rule behind all that go before it; `host` is `None` for any.
+    pub(crate) fn push(
         &mut self,
         host: Option<&HostPattern>,
         path: &PathPattern,
-        route: usize,
-    ) -> Result<(), usize> {
+        entry: Entry,
+        patterns: &mut Patterns,
+    ) {
         let paths = match host {
             None => &mut self.any,
             Some(HostPattern::Exact(name)) => self.exact.entry(name.as_bytes().into()).or_default(),
@@ -35,31 +38,83 @@ impl HostTable {
                 self.wildcard_labels_max = self.wildcard_labels_max.max(suffix.split('.').count());
                 self.wildcards.entry(suffix.as_bytes().into()).or_default()
             }
-        };
-        paths.insert(path, route)
-    }
-
-    /// The route for a host and a path, from the most specific host that has one.
-    pub(crate) fn route(&self, host: &[u8], path: &[u8]) -> Option<usize> {
-        if self.exact.is_empty() && self.wildcards.is_empty() {
-            return self.any.route(path);
-        }
-        let mut buffer: HostBuffer = [0; size_of::<HostBuffer>()];
-        let named = comparable(host, &mut buffer).and_then(|name| {
-            let exact = self.exact.get(name).and_then(|paths| paths.route(path));
-            exact.or_else(|| self.wildcard_route(name, path))
-        });
-        named.or_else(|| self.any.route(path))
-    }
-
-    fn wildcard_route(&self, name: &[u8], path: &[u8]) -> Option<usize> {
-        let mut suffix = longest_suffix(name, self.wildcard_labels_max)?;
-        loop {
-            if let Some(route) = self.wildcards.get(suffix).and_then(|paths| paths.route(path)) {
-                return Some(route);
+            Some(HostPattern::Regex(regex)) => {
+                let pattern = patterns.add(regex);
+                let known = self.regexes.iter().position(|(known, _)| *known == pattern);
+                let at = known.unwrap_or_else(|| {
+                    self.regexes.push((pattern, PathTable::default()));
+                    self.regexes.len() - 1
+                });
+                &mut self.regexes[at].1
             }
-            suffix = after_first_dot(suffix)?;
+        };
+        paths.push(path, entry, patterns);
+    }
+
+    /// After the last rule.
+    pub(crate) fn index(&mut self, conditions: &[Compiled], has_priorities: bool) {
+        self.has_priorities = has_priorities;
+        let named = self.exact.values_mut().chain(self.wildcards.values_mut());
+        let tables = named.chain(self.regexes.iter_mut().map(|(_, paths)| paths)).chain([&mut self.any]);
+        tables.for_each(|paths| paths.index(conditions));
+    }
+
+    /// Visits the rules for the host of a request, the most specific host first.
+    #[inline]
+    pub(crate) fn visit(&self, search: &mut Search<'_>) {
+        search.is_exhaustive = self.has_priorities;
+        if !self.exact.is_empty() || !self.wildcards.is_empty() || !self.regexes.is_empty() {
+            let mut buffer: HostBuffer = [0; size_of::<HostBuffer>()];
+            if let Some(name) = comparable(search.request.host, &mut buffer) {
+                self.visit_named(name, search);
+                if search.is_settled() {
+                    return;
+                }
+            }
         }
+        self.any.visit(search);
+    }
+
+    fn visit_named(&self, name: &[u8], search: &mut Search<'_>) {
+        if let Some(paths) = self.exact.get(name) {
+            paths.visit(search);
+            if search.is_settled() {
+                return;
+            }
+        }
+        if !self.wildcards.is_empty() {
+            self.visit_wildcards(name, search);
+            if search.is_settled() {
+                return;
+            }
+        }
+        if !self.regexes.is_empty() {
+            self.visit_regexes(name, search);
+        }
+    }
+
+    fn visit_wildcards(&self, name: &[u8], search: &mut Search<'_>) {
+        let mut next = longest_suffix(name, self.wildcard_labels_max);
+        while let Some(suffix) = next {
+            if let Some(paths) = self.wildcards.get(suffix) {
+                paths.visit(search);
+                if search.is_settled() {
+                    return;
+                }
+            }
+            next = after_first_dot(suffix);
+        }
+    }
+
+    /// One regex is as specific as another: their rules' ranks decide.
+    fn visit_regexes(&self, name: &[u8], search: &mut Search<'_>) {
+        search.is_exhaustive = true;
+        for (pattern, paths) in &self.regexes {
+            if search.finds(*pattern, name) {
+                paths.visit(search);
+            }
+        }
+        search.is_exhaustive = self.has_priorities;
     }
 }
 
@@ -84,15 +139,26 @@ fn after_first_dot(name: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Router, Rule, fixtures};
 
-    fn table(hosts: &[&str]) -> HostTable {
-        let mut table = HostTable::default();
-        let root = PathPattern::prefix("/").expect("a valid prefix");
-        for (route, host) in hosts.iter().enumerate() {
-            let pattern = (*host != "any").then(|| HostPattern::parse(host).expect("a valid host"));
-            table.insert(pattern.as_ref(), &root, route).expect("patterns differ");
+    /// A router for the root of each host.
+    struct Table(Router);
+
+    impl Table {
+        fn route(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+            fixtures::routed(&self.0, 0, host, path)
         }
-        table
+    }
+
+    fn table(hosts: &[&str]) -> Table {
+        let root = PathPattern::prefix("/").expect("a valid prefix");
+        let hosts = hosts.iter().map(|host| match host.strip_prefix('~') {
+            None if *host == "any" => vec![],
+            None => vec![HostPattern::parse(host).expect("a valid host")],
+            Some(regex) => vec![HostPattern::regex(regex).expect("a valid regex")],
+        });
+        let rules: Vec<Rule> = hosts.map(|hosts| Rule::new(vec![0], hosts, root.clone())).collect();
+        Table(Router::build(&rules, 1).expect("patterns differ"))
     }
 
     #[test]
@@ -150,5 +216,23 @@ mod tests {
         let host = format!("{}.example.com", "a".repeat(256));
         assert_eq!(table(&["*.example.com", "any"]).route(host.as_bytes(), b"/"), Some(1));
         assert_eq!(table(&["*.example.com"]).route(host.as_bytes(), b"/"), None);
+    }
+
+    #[test]
+    fn regexes_come_after_wildcards_and_before_any() {
+        let table =
+            table(&["any", "~^shop[0-9]+\\.Example$", "~shop", "*.shop.example", "shop9.example", "~\\[::"]);
+        for (host, route) in [
+            ("shop9.example", 4),
+            ("SHOP8.example:80", 1),
+            ("shop8.example.", 1),
+            ("a.shop8.example", 2),
+            ("a.shop.example", 3),
+            ("a.example", 0),
+            ("[::1]", 5),
+            ("shop@a", 0),
+        ] {
+            assert_eq!(table.route(host.as_bytes(), b"/"), Some(route), "{host}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use corelane_semantics::{PathBuffers, PathError, PathPolicies, PathPolicy};
 
 use crate::PatternError;
+use crate::pattern::{Case, Pattern};
 
 /// A path that a route matches, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +14,8 @@ pub enum PathPattern {
     Exact(Box<str>),
     /// This path and everything below it, by whole segments; `/` is every path. Never ends in `/` except for the root.
     Prefix(Box<str>),
+    /// Every canonical path that the regex is found in.
+    Regex(Pattern),
 }
 
 impl PathPattern {
@@ -30,6 +33,30 @@ impl PathPattern {
         canonical(path).map(Self::Prefix)
     }
 
+    /// Paths that a regex is found in, in their canonical form: without escapes but where one is needed, in capitals there.
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError`] says what the text breaks; the configuration is to be refused.
+    pub fn regex(text: &str) -> Result<Self, PatternError> {
+        Pattern::new(text, Case::Sensitive).map(Self::Regex)
+    }
+
+    /// The number of a group of its regex, by name; see [`crate::Router::captures`].
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<usize> {
+        match self {
+            Self::Regex(pattern) => pattern.group(name),
+            Self::Exact(_) | Self::Prefix(_) => None,
+        }
+    }
+
+    /// The names of the groups of its regex.
+    pub fn group_names(&self) -> impl Iterator<Item = &str> {
+        let pattern = if let Self::Regex(pattern) = self { Some(pattern) } else { None };
+        pattern.into_iter().flat_map(Pattern::group_names)
+    }
+
     /// This path alone: `/a/` is not `/a`.
     ///
     /// # Errors
@@ -44,6 +71,7 @@ impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(path) | Self::Prefix(path) => f.write_str(path),
+            Self::Regex(pattern) => pattern.fmt(f),
         }
     }
 }
@@ -157,7 +185,7 @@ mod tests {
             ("//a", PatternError::PathEmptySegment),
             ("/a//b", PatternError::PathEmptySegment),
         ] {
-            assert_eq!(PathPattern::prefix(text), Err(error), "{text:?}");
+            assert_eq!(PathPattern::prefix(text), Err(error.clone()), "{text:?}");
             assert_eq!(PathPattern::exact(text), Err(error), "{text:?}");
         }
         // A prefix loses its slashes at the end, a path alone does not.

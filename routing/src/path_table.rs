@@ -1,120 +1,115 @@
 //! The rules of one host pattern, found by path.
 
 use crate::PathPattern;
+use crate::cell::{Cell, Entry, Search};
+use crate::conditions::Compiled;
 use crate::key::KeyMap;
+use crate::scratch::Patterns;
+use crate::segment_map::SegmentMap;
 
 /// The routes of one host pattern.
 #[derive(Debug, Default)]
 pub(crate) struct PathTable {
-    exact: KeyMap<usize>,
+    exact: KeyMap<Cell>,
     /// No exact path is longer.
     exact_bytes_max: usize,
-    /// Without the root prefix.
-    prefixes: KeyMap<usize>,
-    /// No prefix is longer.
-    prefix_bytes_max: usize,
-    /// No prefix has more segments.
-    prefix_segments_max: usize,
-    root: Option<usize>,
+    /// Each under the segments that a path it matches must begin with.
+    regexes: Option<Box<SegmentMap<Vec<RegexCell>>>>,
+    prefixes: SegmentMap<Cell>,
+}
+
+/// The rules of one regex.
+#[derive(Debug)]
+struct RegexCell {
+    pattern: usize,
+    cell: Cell,
 }
 
 impl PathTable {
-    /// Adds a route.
-    ///
-    /// # Errors
-    ///
-    /// The route that holds this pattern already; the table stays as it was.
-    pub(crate) fn insert(&mut self, pattern: &PathPattern, route: usize) -> Result<(), usize> {
+    /// Adds a rule behind all that go before it.
+    pub(crate) fn push(&mut self, pattern: &PathPattern, entry: Entry, patterns: &mut Patterns) {
         match pattern {
             PathPattern::Exact(path) => {
-                insert_new(&mut self.exact, path, route)?;
                 self.exact_bytes_max = self.exact_bytes_max.max(path.len());
+                self.exact.entry(path.as_bytes().into()).or_default().push(entry);
             }
-            PathPattern::Prefix(path) => {
-                // Only a pattern made by hand still ends in a slash here.
-                let path = path.trim_end_matches('/');
-                if path.is_empty() {
-                    return match self.root {
-                        Some(holder) => Err(holder),
-                        None => {
-                            self.root = Some(route);
-                            Ok(())
-                        }
-                    };
+            PathPattern::Prefix(path) => self.prefixes.entry(path.as_bytes()).push(entry),
+            PathPattern::Regex(regex) => {
+                let literal = regex.literal();
+                let whole = literal.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                let cells = self.regexes.get_or_insert_default().entry(&literal[..whole]);
+                let pattern = patterns.add(regex);
+                match cells.iter_mut().find(|it| it.pattern == pattern) {
+                    Some(it) => it.cell.push(entry),
+                    None => {
+                        let mut cell = Cell::default();
+                        cell.push(entry);
+                        cells.push(RegexCell { pattern, cell });
+                    }
                 }
-                insert_new(&mut self.prefixes, path, route)?;
-                let segments = path.bytes().filter(|&byte| byte == b'/').count();
-                self.prefix_bytes_max = self.prefix_bytes_max.max(path.len());
-                self.prefix_segments_max = self.prefix_segments_max.max(segments);
             }
         }
-        Ok(())
     }
 
-    /// The route for a path: exact, else the longest prefix by whole segments.
-    pub(crate) fn route(&self, path: &[u8]) -> Option<usize> {
+    /// After the last rule.
+    pub(crate) fn index(&mut self, conditions: &[Compiled]) {
+        self.exact.values_mut().for_each(|cell| cell.index(conditions));
+        self.prefixes.values_mut().for_each(|cell| cell.index(conditions));
+        for cells in self.regexes.iter_mut().flat_map(|regexes| regexes.values_mut()) {
+            cells.iter_mut().for_each(|it| it.cell.index(conditions));
+        }
+    }
+
+    /// Visits the rules for the path of a request: exact, then regexes, then the longest prefix by whole segments.
+    #[inline]
+    pub(crate) fn visit(&self, search: &mut Search<'_>) {
+        let path = search.path;
         if path.len() <= self.exact_bytes_max
-            && let Some(&route) = self.exact.get(path)
+            && let Some(cell) = self.exact.get(path)
+            && search.visit(cell)
         {
-            return Some(route);
+            return;
         }
-        self.longest_prefix(path).or(self.root)
-    }
-
-    fn longest_prefix(&self, path: &[u8]) -> Option<usize> {
-        let mut candidate = self.longest_candidate(path);
-        while !candidate.is_empty() {
-            if let Some(&route) = self.prefixes.get(candidate) {
-                return Some(route);
+        if let Some(regexes) = &self.regexes {
+            visit_regexes(regexes, search);
+            if search.is_settled() {
+                return;
             }
-            let parent = candidate.iter().rposition(|&byte| byte == b'/')?;
-            candidate = &candidate[..parent];
         }
-        None
-    }
-
-    /// The longest run of whole segments at the start of the path that could be a prefix here, so that a path of many
-    /// or long segments costs no more than the configured prefixes.
-    fn longest_candidate<'a>(&self, path: &'a [u8]) -> &'a [u8] {
-        if path.len() <= self.prefix_bytes_max {
-            return first_segments(path, self.prefix_segments_max);
-        }
-        // One byte more than the longest prefix, to see whether a segment ends there.
-        let seen = &path[..=self.prefix_bytes_max];
-        let whole = seen.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        first_segments(&seen[..whole], self.prefix_segments_max)
+        self.prefixes.walk(path, |cell| search.visit(cell));
     }
 }
 
-/// At most so many segments of a path, without the slash after the last one.
-fn first_segments(path: &[u8], segments_max: usize) -> &[u8] {
-    let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
-    match slashes.map(|(at, _)| at).nth(segments_max) {
-        Some(end) => &path[..end],
-        None => path,
-    }
-}
-
-fn insert_new(map: &mut KeyMap<usize>, path: &str, route: usize) -> Result<(), usize> {
-    match map.get(path.as_bytes()) {
-        Some(&holder) => Err(holder),
-        None => {
-            map.insert(path.as_bytes().into(), route);
-            Ok(())
+/// A regex goes before another by its rules' ranks alone, so all that match are looked at.
+fn visit_regexes(regexes: &SegmentMap<Vec<RegexCell>>, search: &mut Search<'_>) {
+    let path = search.path;
+    regexes.walk(path, |cells| {
+        for it in cells {
+            if search.may_improve(&it.cell) && search.finds(it.pattern, path) {
+                search.visit(&it.cell);
+            }
         }
-    }
+        false
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Router, Rule, fixtures};
 
-    fn table(patterns: &[PathPattern]) -> PathTable {
-        let mut table = PathTable::default();
-        for (route, pattern) in patterns.iter().enumerate() {
-            table.insert(pattern, route).expect("patterns differ");
+    /// A router for any host.
+    struct Table(Router);
+
+    impl Table {
+        fn route(&self, path: &[u8]) -> Option<usize> {
+            fixtures::routed(&self.0, 0, b"h", path)
         }
-        table
+    }
+
+    fn table(patterns: &[PathPattern]) -> Table {
+        let rules: Vec<Rule> = patterns.iter().map(|path| Rule::new(vec![0], vec![], path.clone())).collect();
+        Table(Router::build(&rules, 1).expect("patterns differ"))
     }
 
     fn prefix(text: &str) -> PathPattern {
@@ -176,12 +171,31 @@ mod tests {
         assert_eq!(table.route(&[b'a'; 70_000]), None);
     }
 
+    fn regex(text: &str) -> PathPattern {
+        PathPattern::regex(text).expect("a valid regex")
+    }
+
     #[test]
-    fn names_the_holder_of_a_pattern() {
-        let mut table = table(&[prefix("/"), prefix("/a"), exact("/a")]);
-        assert_eq!(table.insert(&prefix("/"), 7), Err(0));
-        assert_eq!(table.insert(&prefix("/a/"), 7), Err(1));
-        assert_eq!(table.insert(&exact("/a"), 7), Err(2));
-        assert_eq!(table.route(b"/a"), Some(2));
+    fn regexes_come_after_exact_paths_and_before_prefixes() {
+        let table = table(&[
+            prefix("/users/admin"),
+            exact("/users/1"),
+            regex("^/users/[0-9]+$"),
+            regex("/[a-z]+$"),
+            regex("^/users/(admin|root)"),
+            prefix("/"),
+        ]);
+        for (path, route) in [
+            ("/users/1", 1),
+            ("/users/2", 2),
+            // Two regexes: the order of the file.
+            ("/users/admin", 3),
+            ("/users/admin/2", 4),
+            ("/x/y", 3),
+            ("/users/", 5),
+            ("/users", 3),
+        ] {
+            assert_eq!(table.route(path.as_bytes()), Some(route), "{path}");
+        }
     }
 }

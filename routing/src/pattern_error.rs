@@ -1,7 +1,7 @@
 //! Why a text is not a pattern. All are the configuration's fault; the caller shows them beside the value's place.
 
-/// What a host or path pattern may not be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// What a pattern may not be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// A host of no characters.
     #[error("a host may not be empty; leave `hosts` out to match any host")]
@@ -56,4 +56,18 @@ pub enum PatternError {
     /// `//`.
     #[error("a path may not hold `//`; rules see one slash in its place")]
     PathEmptySegment,
+    /// A regex of no characters: it would match everything.
+    #[error("a regex may not be empty; it would match everything")]
+    RegexEmpty,
+    /// A regex that the parser refuses.
+    #[error("not a regex: {what}, at character {column}")]
+    Regex {
+        /// What the parser says.
+        what: Box<str>,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// A regex of more than 4096 bytes, or that takes more than 64 KiB when it is compiled.
+    #[error("the regex is too large: it may have 4096 bytes and take 64 KiB compiled; repeat less in it")]
+    RegexTooLarge,
 }

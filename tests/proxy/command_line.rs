@@ -119,3 +119,37 @@ fn serves_curl_over_a_unix_socket() {
     let socket = proxy.dir().join("web.sock");
     assert_eq!(curl(&["--unix-socket", socket.to_str().unwrap(), "http://localhost/"]), "unix");
 }
+
+/// The example of docs/routing.md, and what it says is printed.
+#[test]
+fn explain_says_what_the_page_on_routing_shows() {
+    let page = include_str!("../../docs/routing.md");
+    let file = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let shown = page.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
+    let (command, printed) = shown.split_once('\n').unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.toml");
+    let rest = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:8080\"\n\
+                [upstreams.site]\nendpoints = [\"127.0.0.1:8001\"]\n[upstreams.beta]\nendpoints = [\"127.0.0.1:8002\"]\n\
+                [upstreams.users]\nendpoints = [\"127.0.0.1:8003\"]\n";
+    std::fs::write(&path, format!("{file}{rest}")).unwrap();
+    // Split as a shell would: each second part stood in quotes.
+    let parts = command.strip_prefix("$ corelane ").unwrap().split('\'').enumerate();
+    let words = parts.flat_map(|(at, part)| match at % 2 {
+        0 => part.split_whitespace().collect::<Vec<_>>(),
+        _ => vec![part],
+    });
+    let words: Vec<&str> = words.collect();
+    let explain = |words: &[&str]| output(Command::new(binary()).args(words).current_dir(folder.path()));
+    let told = explain(&words);
+    assert_eq!(stdout(&told), printed, "{}", stderr(&told));
+    assert!(told.status.success());
+    let json = explain(&[&words[..], &["--json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(value["upstream"]["name"], "site");
+    let none = explain(&["explain", "shop.toml", "GET", "http://elsewhere.example/"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(stdout(&none).contains("No route matches: the answer is 404 no_route."), "{}", stdout(&none));
+    let wrong = explain(&["explain", "missing.toml", "GET", "/"]);
+    assert_eq!((wrong.status.code(), stdout(&wrong).is_empty()), (Some(1), true));
+}

@@ -145,3 +145,103 @@ fn upstreams_may_be_shared_by_routes() {
     assert_eq!(origin.connections(), 1, "one pool for one upstream");
     settles_at(1, || proxy.metric("corelane_route_requests_total", &[("route", "two")]));
 }
+
+impl Routes {
+    /// The route of a whole request head without its empty line, sent to a listener.
+    fn taken(&self, listener: &str, head: &str) -> String {
+        let mut client = Client::connect(&self.proxy.address(listener));
+        let response = client.request(format!("{}\r\n\r\n", head.replace('\n', "\r\n")));
+        if response.status() == 200 { response.text() } else { response.status().to_string() }
+    }
+}
+
+#[test]
+fn every_condition_of_a_route_must_hold() {
+    let routes = routes(&[
+        ("plain", ""),
+        ("purge", "methods = [\"PURGE\", \"POST\"]"),
+        ("header", "headers = [{ name = \"X-Env\", exact = \"beta\" }]"),
+        (
+            "headers",
+            "headers = [{ name = \"x-env\", regex = \"^b\" }, { name = \"X-More\", present = true }]",
+        ),
+        ("query", "queries = [{ name = \"v\", exact = \"a b\" }]"),
+        ("cookie", "cookies = [{ name = \"group\", exact = \"b\" }, { name = \"old\", present = false }]"),
+        ("regex", "path = { regex = \"^/users/[0-9]+$\" }"),
+        ("host", "hosts = [{ regex = \"^shop[0-9]+[.]example$\" }]"),
+    ]);
+    for (head, route) in [
+        ("GET / HTTP/1.1\nHost: h", "plain"),
+        ("PURGE / HTTP/1.1\nHost: h", "purge"),
+        ("GET / HTTP/1.1\nHost: h\nx-env: beta", "header"),
+        ("GET / HTTP/1.1\nHost: h\nX-Env: Beta", "plain"),
+        ("GET / HTTP/1.1\nHost: h\nX-Env: beta\nX-Env: beta", "plain"),
+        ("GET / HTTP/1.1\nHost: h\nX-Env: beta\nX-More:", "headers"),
+        ("GET /?v=a+b HTTP/1.1\nHost: h", "query"),
+        ("GET /?v=a%20b&v=c HTTP/1.1\nHost: h", "query"),
+        ("GET /?v=c&v=a%20b HTTP/1.1\nHost: h", "plain"),
+        ("GET / HTTP/1.1\nHost: h\nCookie: a=b; group=b", "cookie"),
+        ("GET / HTTP/1.1\nHost: h\nCookie: group=b\nCookie: old=", "plain"),
+        ("GET /users/42?x HTTP/1.1\nHost: h", "regex"),
+        ("GET /users/4%32 HTTP/1.1\nHost: h", "regex"),
+        ("GET /users/x HTTP/1.1\nHost: h", "plain"),
+        ("GET /users/42 HTTP/1.1\nHost: SHOP9.example:80", "host"),
+        ("GET /users/42 HTTP/1.1\nHost: shop.example", "regex"),
+    ] {
+        assert_eq!(routes.taken("web", head), route, "{head}");
+    }
+}
+
+#[test]
+fn prefers_methods_then_headers_then_queries_then_cookies_then_clients_then_tls() {
+    let order = [
+        ("method", "methods = [\"GET\"]"),
+        ("two_headers", "headers = [{ name = \"a\", exact = \"1\" }, { name = \"b\", exact = \"1\" }]"),
+        ("header", "headers = [{ name = \"a\", exact = \"1\" }]"),
+        ("query", "queries = [{ name = \"a\", exact = \"1\" }]"),
+        ("cookie", "cookies = [{ name = \"a\", exact = \"1\" }]"),
+        ("client", "clients = [\"127.0.0.0/8\"]"),
+        ("tls", "tls = false"),
+        ("plain", ""),
+    ];
+    for first in 0..order.len() {
+        // In the file the other way round: its order decides last.
+        let some: Vec<_> = order[first..].iter().rev().copied().collect();
+        let head = "GET /?a=1 HTTP/1.1\nHost: h\na: 1\nb: 1\nCookie: a=1";
+        assert_eq!(routes(&some).taken("web", head), order[first].0);
+    }
+}
+
+#[test]
+fn a_priority_goes_before_what_is_specific() {
+    let routes = routes(&[
+        ("exact", "hosts = [\"h\"]\npath = { exact = \"/x\" }"),
+        ("maintenance", "path = { prefix = \"/x\" }\npriority = 1"),
+        ("last", "hosts = [\"h\"]\npriority = -1"),
+        ("any", ""),
+    ]);
+    assert_eq!(routes.of("h", "/x"), "maintenance");
+    assert_eq!(routes.of("h", "/y"), "any");
+}
+
+#[test]
+fn clients_are_told_by_trusted_proxies_alone() {
+    let origins = ["office", "other"].map(|name| Origin::answering(ok(name)));
+    let [office, other] = origins.each_ref().map(|origin| origin.address().to_owned());
+    let proxy = Proxy::start(&format!(
+        "[process]\nworkers = 1\n\
+         [[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:@edge@\"\n\
+         [[listeners]]\nname = \"behind\"\naddress = \"127.0.0.1:@behind@\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [[routes]]\nname = \"office\"\nclients = [\"10.0.0.0/8\"]\nupstream = \"office\"\n\
+         [[routes]]\nname = \"other\"\nupstream = \"other\"\n\
+         [upstreams.office]\nendpoints = [\"{office}\"]\n[upstreams.other]\nendpoints = [\"{other}\"]\n"
+    ));
+    let routes = Routes { proxy, _origins: origins.into() };
+    let sent = |listener: &str, forwarded: &str| {
+        routes.taken(listener, &format!("GET / HTTP/1.1\nHost: h\nX-Forwarded-For: {forwarded}"))
+    };
+    assert_eq!(sent("behind", "10.1.2.3"), "office");
+    assert_eq!(sent("behind", "192.0.2.1, 10.1.2.3, 127.0.0.1"), "office");
+    assert_eq!(sent("behind", "10.1.2.3, 192.0.2.1"), "other", "only the rightmost is believed");
+    assert_eq!(sent("edge", "10.1.2.3"), "other", "anybody may write that");
+}

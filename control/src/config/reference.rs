@@ -60,6 +60,8 @@ pub enum Section {
     PathPolicies,
     /// `[[routes]]`
     Route,
+    /// `{ ... }` in a route's hosts
+    RouteHost,
     /// `path = { ... }` of a route
     Path,
     /// `{ ... }` in a route's split
@@ -68,6 +70,8 @@ pub enum Section {
     Sticky,
     /// `mirror = { ... }` of a route
     Mirror,
+    /// `{ ... }` in a route's headers, queries and cookies
+    Condition,
     /// `[upstreams.NAME]`
     Upstream,
     /// `{ ... }` in an upstream's endpoints
@@ -87,10 +91,12 @@ impl Section {
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",
             Self::Route => "[[routes]]",
+            Self::RouteHost => "a host",
             Self::Path => "path",
             Self::Split => "an upstream of split",
             Self::Sticky => "sticky",
             Self::Mirror => "mirror",
+            Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",

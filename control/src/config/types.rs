@@ -130,6 +130,10 @@ pub struct Route {
     pub hosts: Vec<corelane_routing::HostPattern>,
     /// `path`
     pub path: corelane_routing::PathPattern,
+    /// `methods`, `headers`, `queries`, `cookies`, `clients`, `tls`
+    pub conditions: corelane_routing::Conditions,
+    /// `priority`
+    pub priority: i32,
     /// `upstream` or `split`, with indices into [`Config::upstreams`], and `sticky`.
     pub action: Action,
     /// `mirror`
@@ -142,6 +146,20 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// `upgrades`, in lower case
     pub upgrades: Vec<Box<str>>,
+}
+
+impl Route {
+    /// What a request must look like to take it.
+    #[must_use]
+    pub fn rule(&self) -> corelane_routing::Rule {
+        corelane_routing::Rule {
+            listeners: self.listeners.clone(),
+            hosts: self.hosts.clone(),
+            path: self.path.clone(),
+            conditions: self.conditions.clone(),
+            priority: self.priority,
+        }
+    }
 }
 
 /// One of `[upstreams.*]`

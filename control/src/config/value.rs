@@ -23,6 +23,17 @@ pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Parsed<&'v str> {
     }
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Parsed<bool> {
+    match value {
+        DeValue::Boolean(value) => Ok(*value),
+        DeValue::String(text) if matches!(&**text, "true" | "false") => {
+            Err(format!("{} is a string; write {text} without quotes", show::quoted(text)))
+        }
+        other => Err(wrong_kind(other, "true or false")),
+    }
+}
+
 /// An integer within bounds.
 pub(super) fn integer(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Parsed<u32> {
     let (first, last) = (bounds.start(), bounds.end());

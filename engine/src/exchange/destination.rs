@@ -5,7 +5,7 @@ use corelane_semantics::{Known, RequestHead};
 
 use super::Exchange;
 use crate::action::{Action, Destination, SetCookie, Split, Sticky};
-use crate::heads::ClientAddress;
+use crate::heads::Sender;
 use crate::io::Dial;
 use crate::limits::ClientKey;
 use crate::local::Local;
@@ -14,9 +14,7 @@ use crate::local::Local;
 pub(super) struct Asker<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) bytes: &'a [u8],
-    pub(super) client: &'a ClientAddress,
-    /// Whether what it says about where it came from is believed.
-    pub(super) trusted: bool,
+    pub(super) sender: Sender,
 }
 
 /// A client is to be told where it stays.
@@ -71,7 +69,7 @@ impl<S: Dial> Exchange<S> {
                 self.assigned = Some(Assigned { is_secure: asker.came_by_tls() });
                 Some(destination)
             }
-            Some(Sticky::Client) => match asker.client.ip() {
+            Some(Sticky::Client) => match asker.sender.client {
                 // Over a Unix socket all look the same.
                 None => next(),
                 Some(ip) => {
@@ -102,6 +100,6 @@ impl Asker<'_> {
     fn came_by_tls(&self) -> bool {
         let proto = self.head.fields.first(Known::XForwardedProto, self.bytes).unwrap_or_default();
         let nearest_client = proto.split(|&byte| byte == b',').next().unwrap_or_default();
-        self.trusted && nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
+        self.sender.is_trusted && nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
     }
 }

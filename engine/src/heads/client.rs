@@ -1,7 +1,10 @@
-//! Who a client is, as the upstream and the log are told.
+//! Who a client is: as the upstream and the log are told, and as trusted proxies tell it.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+
+use corelane_semantics::{Known, RequestHead};
+use ipnet::IpNet;
 
 /// Eight groups of four digits in brackets, a colon and the port.
 const TEXT_BYTES_MAX: usize = 47;
@@ -59,6 +62,65 @@ impl ClientAddress {
     }
 }
 
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    /// The peer is a proxy whose forwarding fields are believed.
+    pub(crate) is_trusted: bool,
+    /// Who asks, for routes; `None` over a Unix socket.
+    pub(crate) client: Option<IpAddr>,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        peer: &ClientAddress,
+        trusted_proxies: &[IpNet],
+        head: &RequestHead,
+        bytes: &[u8],
+    ) -> Self {
+        match peer.ip() {
+            Some(ip) if trusted_proxies.iter().any(|network| network.contains(&ip)) => {
+                Self { is_trusted: true, client: Some(forwarded_client(ip, trusted_proxies, head, bytes)) }
+            }
+            client => Self { is_trusted: false, client },
+        }
+    }
+}
+
+/// Who asked the first proxy that is trusted: the rightmost address of X-Forwarded-For that is not a trusted proxy itself.
+/// `peer` is one.
+///
+/// What stands left of that anybody may have written. Where something is no address, the proxy that passed it on is the
+/// client; if all are trusted, the leftmost is.
+pub fn forwarded_client(peer: IpAddr, trusted_proxies: &[IpNet], head: &RequestHead, bytes: &[u8]) -> IpAddr {
+    let mut client = peer;
+    if !head.fields.has(Known::XForwardedFor) {
+        return client;
+    }
+    let lines = head.fields.lines().iter().rev().filter(|field| field.known == Some(Known::XForwardedFor));
+    let entries = lines.flat_map(|field| field.value.bytes(bytes).rsplit(|&byte| byte == b','));
+    // RFC 9110 §5.6.1: empty members of a list do not count.
+    for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+        let Some(address) = forwarded_address(entry) else { return client };
+        client = address;
+        if !trusted_proxies.iter().any(|network| network.contains(&client)) {
+            return client;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: alone, or with a port, as some do.
+fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let address = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?.0,
+        None if text.bytes().filter(|&byte| byte == b':').count() == 1 => text.split_once(':')?.0,
+        None => text,
+    };
+    Some(address.parse::<IpAddr>().ok()?.to_canonical())
+}
+
 impl std::fmt::Write for ClientAddress {
     fn write_str(&mut self, part: &str) -> std::fmt::Result {
         let start = usize::from(self.length);
@@ -97,5 +159,39 @@ mod tests {
         }
         let client = ClientAddress::new(None);
         assert_eq!((client.text(), with_port_of(&client), client.ip()), (&b"unix:"[..], &b"unix:"[..], None));
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_is_not_trusted() {
+        let trusted: Vec<IpNet> =
+            ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| text.parse().unwrap()).to_vec();
+        let table: [(&[&str], &str); 16] = [
+            (&[], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+            (&["192.0.2.1"], "192.0.2.1"),
+            (&["198.51.100.1, 192.0.2.1"], "192.0.2.1"),
+            (&["192.0.2.1, 10.0.0.2,10.0.0.3"], "192.0.2.1"),
+            (&["192.0.2.1, , 10.0.0.2,"], "192.0.2.1"),
+            (&["198.51.100.1", "192.0.2.1", "10.0.0.2"], "192.0.2.1"),
+            (&["10.0.0.9, 10.0.0.2"], "10.0.0.9"),
+            (&["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2"),
+            (&["192.0.2.1, unknown"], "10.0.0.1"),
+            (&["192.0.2.1:443"], "192.0.2.1"),
+            (&["[2001:db8::1]:443, 2001:db8:1::5"], "2001:db8::1"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["::ffff:192.0.2.1"], "192.0.2.1"),
+            (&["192.0.2.1, ::ffff:10.0.0.2"], "192.0.2.1"),
+            (&["192.0.2.1, 10.0.0.2 x"], "10.0.0.1"),
+        ];
+        for (lines, expected) in table {
+            let fields: String = lines.iter().map(|line| format!("X-Forwarded-For: {line}\r\n")).collect();
+            let text = format!("GET / HTTP/1.1\r\n{fields}Host: a\r\n\r\n");
+            let mut head = RequestHead::default();
+            let limits = corelane_http1::HeadLimits::default();
+            corelane_http1::parse_request(text.as_bytes(), &limits, &mut head).unwrap();
+            let peer = "10.0.0.1".parse().unwrap();
+            let client = forwarded_client(peer, &trusted, &head, text.as_bytes());
+            assert_eq!(client, expected.parse::<IpAddr>().unwrap(), "{lines:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod access_log;
 mod action;
 mod admin;
+mod conditions;
 mod error_page;
 mod limits;
 mod listener;

@@ -1,14 +1,15 @@
 //! `[[routes]]`
 
 use corelane_engine::snapshot::HostPolicy;
-use corelane_routing::{Conflict, HostPattern, PathPattern, Router, Rule};
+use corelane_routing::{Conflict, HostPattern, PathPattern, PatternError, Router, Rule};
 use toml::de::DeValue;
 
 use super::action;
+use super::conditions;
 use super::listener::Listeners;
 use super::upstream::Upstreams;
 use crate::config::names::{self, Names};
-use crate::config::reader::Reader;
+use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::{Report, Reported};
 use crate::config::types::Route;
@@ -52,12 +53,15 @@ fn route(
     let host = section.or_default("host", host);
     let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
     let upgrades = section.short_list("upgrades", "upgrade", protocol);
-    let Rule { listeners, hosts, path } = rule.as_ref().map_err(|reported| *reported)?;
+    let Rule { listeners, hosts, path, conditions, priority } =
+        rule.as_ref().map_err(|reported| *reported)?;
     Ok(Route {
         name: name?.into(),
         listeners: listeners.clone(),
         hosts: hosts.clone(),
         path: path.clone(),
+        conditions: conditions.clone(),
+        priority: *priority,
         action: action?,
         mirror: mirror?,
         timeouts: timeouts?,
@@ -95,39 +99,44 @@ fn rule(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Rule, Reporte
     let on = listeners.listed(section).map(|on| on.unwrap_or_else(|| (0..listeners.count).collect()));
     let hosts = hosts(section);
     let path = path(section);
-    Ok(Rule { listeners: on?, hosts: hosts?, path: path? })
+    let conditions = conditions::decode(section);
+    let priority = conditions::priority(section);
+    Ok(Rule { listeners: on?, hosts: hosts?, path: path?, conditions: conditions?, priority: priority? })
 }
 
 fn hosts(section: &Reader<'_>) -> Result<Vec<HostPattern>, Reported> {
-    let hosts = section.items("hosts", "host", HostPattern::to_string, |item| {
-        let text = value::string(item.get_ref())?;
-        let pattern = HostPattern::parse(text);
-        Ok(pattern.map_err(|error| format!("{} is not allowed: {error}", show::quoted(text)))?)
+    let hosts = section.items("hosts", "host", HostPattern::to_string, |item| match item.get_ref() {
+        DeValue::Table(table) => {
+            let table = Reader::new(Section::RouteHost, table, item.span().start, section.report());
+            let regex = table.required("regex", |value| pattern(value, HostPattern::regex));
+            regex.map_err(ItemFault::Reported)
+        }
+        text => Ok(pattern(text, HostPattern::parse)?),
     })?;
     Ok(hosts.unwrap_or_default())
 }
 
 fn path(section: &Reader<'_>) -> Result<PathPattern, Reported> {
-    let pattern = |value: &DeValue<'_>, make: fn(&str) -> Result<PathPattern, _>| -> Parsed<PathPattern> {
-        let text = value::string(value)?;
-        make(text).map_err(|error: corelane_routing::PatternError| {
-            format!("{} is not allowed: {error}", show::quoted(text))
-        })
-    };
     let root = || PathPattern::prefix("/").map_err(|_| Reported);
     let Some(table) = section.table("path", Section::Path)? else { return root() };
     let prefix = table.optional("prefix", |value| pattern(value, PathPattern::prefix));
     let exact = table.optional("exact", |value| pattern(value, PathPattern::exact));
-    let one = "; write { prefix = \"/...\" } or { exact = \"/...\" }";
-    match (prefix?, exact?) {
-        (Some(pattern), None) | (None, Some(pattern)) => Ok(pattern),
-        (None, None) => {
-            Err(section.report().missing(table.start(), format!("path has neither prefix nor exact{one}")))
-        }
+    let regex = table.optional("regex", |value| pattern(value, PathPattern::regex));
+    let one = "write { prefix = \"/...\" }, { exact = \"/...\" } or { regex = \"^/...\" }";
+    let mut given = [prefix?, exact?, regex?].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(pattern), None) => Ok(pattern),
+        (None, _) if ["prefix", "exact", "regex"].iter().any(|key| table.is_misspelt(key)) => Err(Reported),
+        (None, _) => Err(section.report().missing(table.start(), format!("path is empty; {one}"))),
         (Some(_), Some(_)) => {
-            Err(section.report().wrong(table.start(), format!("path has both prefix and exact{one}")))
+            Err(section.report().wrong(table.start(), format!("path is matched in one way; {one}")))
         }
     }
+}
+
+fn pattern<T>(value: &DeValue<'_>, make: fn(&str) -> Result<T, PatternError>) -> Parsed<T> {
+    let text = value::string(value)?;
+    make(text).map_err(|error| conditions::refused(text, &error))
 }
 
 fn host(value: &DeValue<'_>) -> Parsed<HostPolicy> {
@@ -190,6 +199,11 @@ fn meeting(rules: &[Rule], conflict: &Conflict) -> String {
     let kind = match second.path {
         PathPattern::Exact(_) => "exact",
         PathPattern::Prefix(_) => "prefix",
+        PathPattern::Regex(_) => "regex",
     };
-    format!("{host} and path {kind} {}", show::quoted(&second.path.to_string()))
+    let path = show::quoted(&second.path.to_string());
+    match second.conditions.is_empty() {
+        true => format!("{host} and path {kind} {path}"),
+        false => format!("{host}, path {kind} {path} and the same conditions"),
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<RequestRules, Reported> {
 }
 
 /// RFC 9110 §9.1: methods are case-sensitive, so that `connect` would refuse nothing that anyone sends.
-fn method(text: &str) -> Parsed<String> {
+pub(super) fn method(text: &str) -> Parsed<String> {
     let token = token::checked(text, "method")?;
     match METHODS.iter().find(|known| known.eq_ignore_ascii_case(token) && **known != token) {
         Some(known) => {

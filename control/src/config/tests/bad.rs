@@ -37,7 +37,7 @@ fn listeners() {
 
 #[test]
 fn routes() {
-    check(include_str!("bad/routes.txt"), 35);
+    check(include_str!("bad/routes.txt"), 40);
 }
 
 #[test]

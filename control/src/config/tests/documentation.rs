@@ -51,6 +51,13 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let mirror = format!("{{ {name} = {value}, upstream = \"api\" }}");
             format!("[[routes]]\nmirror = {mirror}\nupstream = \"api\"\n")
         }
+        Section::RouteHost => format!("[[routes]]\nhosts = [{{ {name} = {value} }}]\nupstream = \"api\"\n"),
+        Section::Condition if name == "name" => {
+            format!("[[routes]]\nheaders = [{{ {name} = {value}, exact = \"a\" }}]\nupstream = \"api\"\n")
+        }
+        Section::Condition => {
+            format!("[[routes]]\nheaders = [{{ {name} = {value}, name = \"A\" }}]\nupstream = \"api\"\n")
+        }
         Section::ErrorPage if name == "statuses" => format!("{title}\n{name} = {value}\nbody = \"\"\n"),
         Section::ErrorPage if name == "file" || name == "body" => {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
@@ -95,10 +102,12 @@ fn chapters() -> HashMap<(String, String), String> {
 fn heading(section: Section) -> &'static str {
     match section {
         Section::PathPolicies => "paths of a listener",
+        Section::RouteHost => "hosts of a route",
         Section::Path => "path of a route",
         Section::Split => "split of a route",
         Section::Sticky => "sticky of a route",
         Section::Mirror => "mirror of a route",
+        Section::Condition => "headers, queries and cookies of a route",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
     }

@@ -8,7 +8,7 @@ use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
 };
-use corelane_routing::{HostPattern, PathPattern};
+use corelane_routing::{Case, Condition, Conditions, HostPattern, PathPattern, Pattern, Test};
 use corelane_semantics::{MethodSet, PathPolicies, PathPolicy};
 
 use super::{LISTENER, ROUTE, UPSTREAM, completed};
@@ -87,6 +87,8 @@ fn the_smallest_file_has_the_defaults() {
             listeners: vec![0],
             hosts: Vec::new(),
             path: PathPattern::prefix("/").unwrap(),
+            conditions: Conditions::default(),
+            priority: 0,
             action: Action::Upstream(0),
             mirror: None,
             timeouts: RouteTimeouts::default(),
@@ -171,12 +173,7 @@ fn reads_the_core_example() {
                 HostPattern::parse("*.example.org").unwrap(),
             ],
             path: PathPattern::prefix("/api").unwrap(),
-            action: Action::Upstream(0),
-            mirror: None,
-            timeouts: RouteTimeouts::default(),
-            host: HostPolicy::Preserve,
-            body_bytes_max: 0,
-            upgrades: vec!["websocket".into()],
+            ..defaults.routes[0].clone()
         }],
         upstreams: vec![upstream("api", endpoints)],
         error_pages: Vec::new(),
@@ -453,4 +450,47 @@ fn many_routes_are_read_in_no_time() {
     assert_eq!(parsed(&text).routes.len(), 20_000);
     // Seconds here, in a debug build, are milliseconds' worth; what is ruled out is a square.
     assert!(started.elapsed() < seconds(30), "{:?}", started.elapsed());
+}
+
+#[test]
+fn routes_with_conditions() {
+    let config = parsed(
+        r#"
+        [[listeners]]
+        address = "127.0.0.1:8080"
+        [[routes]]
+        upstream = "api"
+        hosts = ["a.example", { regex = "^B[0-9]" }]
+        path = { regex = "^/users/(?<id>[0-9]+)$" }
+        methods = ["GET", "PURGE"]
+        headers = [{ name = "X-Env", exact = "beta" }, { name = "X-Env", regex = "^b" }]
+        queries = [{ name = "a b", present = false }]
+        cookies = [{ name = "group", present = true }]
+        clients = ["10.0.0.0/8", "::1"]
+        tls = true
+        priority = -5
+        [upstreams.api]
+        endpoints = ["127.0.0.1:8001"]
+        "#,
+    );
+    let route = &config.routes[0];
+    assert_eq!(route.hosts[1], HostPattern::regex("^B[0-9]").unwrap());
+    assert_eq!(route.path.group_names().collect::<Vec<_>>(), ["id"]);
+    let condition = |name: &str, test| Condition { name: name.into(), test };
+    let regex = Pattern::new("^b", Case::Sensitive).unwrap();
+    assert_eq!(
+        route.conditions,
+        Conditions {
+            methods: vec!["GET".into(), "PURGE".into()],
+            headers: vec![
+                condition("X-Env", Test::Exact("beta".into())),
+                condition("X-Env", Test::Regex(regex))
+            ],
+            queries: vec![condition("a b", Test::Absent)],
+            cookies: vec![condition("group", Test::Present)],
+            clients: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            tls: Some(true),
+        }
+    );
+    assert_eq!(route.priority, -5);
 }
