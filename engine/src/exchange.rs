@@ -656,10 +656,8 @@ impl<S: Dial> Exchange<S> {
             Ok(())
         });
         if mirror.is_some() {
-            if mirror.is_some() {
-                self.mirror = mirror;
-                self.send_mirror();
-            }
+            self.mirror = mirror;
+            self.send_mirror();
         }
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
@@ -760,8 +758,10 @@ impl<S: Dial> Exchange<S> {
                 mirror.take_if(|copy| !copy.add(batch));
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
-            self.mirror = mirror;
-            self.send_mirror();
+            if mirror.is_some() {
+                self.mirror = mirror;
+                self.send_mirror();
+            }
             self.request_bytes += handed_on;
             if room.is_exceeded {
                 return Err(Failure::BodyTooLarge);
