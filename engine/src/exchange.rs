@@ -348,7 +348,7 @@ impl<S: Dial> Exchange<S> {
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
-        let verdict = self.judge(head, bytes, host, options, canonical, sender);
+        let verdict = self.judge(head, bytes, host, options, canonical, &sender);
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let host_policy = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
@@ -402,7 +402,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
-        sender: Sender,
+        sender: &Sender,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
