@@ -364,9 +364,9 @@ impl<S: Dial> Exchange<S> {
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
-        let verdict = self.judge(head, bytes, host, options, canonical, sender);
+        let verdict = self.judge(head, bytes, host, options, canonical, &sender);
         if let Some(route) = self.route {
-            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
+            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender: &sender });
         }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let host_policy = match route {
@@ -421,7 +421,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
-        sender: Sender,
+        sender: &Sender,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;

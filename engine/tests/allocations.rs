@@ -28,7 +28,7 @@ use corelane_engine::snapshot::{
     RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
-use corelane_routing::{PathPattern, Router, Rule};
+use corelane_routing::{Case, Condition, Conditions, HostPattern, PathPattern, Pattern, Router, Rule, Test};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -177,7 +177,21 @@ fn start_origin() -> SocketAddr {
 }
 
 fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
-    let rule = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
+    let all = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
+    // Tried first by each request, with all that a rule can ask for, and taken by none.
+    let regex = |text| Test::Regex(Pattern::new(text, Case::Sensitive).unwrap());
+    let condition = |name: &str, test| vec![Condition { name: name.into(), test }];
+    let tried = Rule {
+        hosts: vec![HostPattern::regex("^a[.]").unwrap()],
+        path: PathPattern::regex("^/(1k|chunked|upload)$").unwrap(),
+        conditions: Conditions {
+            headers: condition("Host", regex("example$")),
+            queries: condition("lang", regex("^(de|fr)$")),
+            clients: vec!["127.0.0.0/8".parse().unwrap()],
+            ..Conditions::default()
+        },
+        ..all.clone()
+    };
     Snapshot {
         serial: 1,
         generation: 1,
@@ -209,7 +223,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             upgrades: vec![],
             counters: PerWorker::new(1),
         }],
-        router: Router::build(&[rule], 1).unwrap(),
+        router: Router::build(&[all, tried], 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
             policy: PolicyKind::RoundRobin,

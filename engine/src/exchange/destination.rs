@@ -14,7 +14,7 @@ use crate::local::Local;
 pub(super) struct Asker<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) bytes: &'a [u8],
-    pub(super) sender: Sender,
+    pub(super) sender: &'a Sender,
 }
 
 /// A client is to be told where it stays.
