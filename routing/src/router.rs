@@ -144,12 +144,25 @@ impl Router {
     }
 
     /// The route for a request, if any.
+    #[inline]
     pub fn route(&self, request: &Request<'_>, scratch: &mut Scratch) -> Option<usize> {
         let table = self.listeners.get(request.listener)?;
         let path = request.path_or_root();
         if table.is_plain() {
             return table.plain_route(request.host, path).map(|route| route as usize);
         }
+        self.search(table, path, request, scratch)
+    }
+
+    /// Apart, so that what it needs is not set up for plain rules.
+    #[inline(never)]
+    fn search(
+        &self,
+        table: &HostTable,
+        path: &[u8],
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
         let mut search = Search {
             request,
             path,
