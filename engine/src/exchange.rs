@@ -371,7 +371,7 @@ impl<S: Dial> Exchange<S> {
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
-        let mut verdict = self.judge(head, bytes, host, options, canonical, sender);
+        let mut verdict = self.judge(head, bytes, host, options, canonical, &sender);
         if let Some(route) = self.route {
             self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
         }
@@ -464,7 +464,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
-        sender: Sender,
+        sender: &Sender,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
@@ -698,10 +698,8 @@ impl<S: Dial> Exchange<S> {
             Ok(())
         });
         if mirror.is_some() {
-            if mirror.is_some() {
-                self.mirror = mirror;
-                self.send_mirror();
-            }
+            self.mirror = mirror;
+            self.send_mirror();
         }
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
@@ -802,8 +800,10 @@ impl<S: Dial> Exchange<S> {
                 mirror.take_if(|copy| !copy.add(batch));
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
-            self.mirror = mirror;
-            self.send_mirror();
+            if mirror.is_some() {
+                self.mirror = mirror;
+                self.send_mirror();
+            }
             self.request_bytes += handed_on;
             if room.is_exceeded {
                 return Err(Failure::BodyTooLarge);
@@ -1001,11 +1001,10 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        let local = self.local.clone();
-        let edits = self.filter_response(&local, head, bytes);
+        written.set_cookie = self.set_cookie();
+        let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
-        let set_cookie = self.set_cookie();
-        core.with_date(|date| DownstreamHead { date, set_cookie, ..written }.write(out));
+        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
 

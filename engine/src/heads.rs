@@ -214,10 +214,11 @@ impl UpstreamHead<'_> {
             (head.fields_start, words)
         };
         let lines = Span { start: lines_start, end: head.fields_end };
+        let edits = self.fields();
         let mut index = 0..;
         write_lines(out, self.bytes, lines, &head.fields, |field, place| {
             let index = index.next().unwrap_or_default();
-            let keep = self.keeps(field, keep_host) && !self.fields().is_some_and(|edits| edits.drops(index));
+            let keep = self.keeps(field, keep_host) && !edits.is_some_and(|edits| edits.drops(index));
             if keep && field.known == Some(Known::Host) {
                 let start = place + (field.value.start - field.name.start) as usize;
                 words.host = Span::new(start, start + field.value.len());

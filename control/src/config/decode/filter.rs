@@ -327,7 +327,10 @@ impl Read for FilterTable<'_> {
                 &default
             }
             // Tells that it is required, if it is.
-            (None, _) => return drop(self.parsed::<()>(key, |_| Ok(()))),
+            (None, _) => {
+                let _: Option<()> = self.parsed(key, |_| Ok(()));
+                return;
+            }
         };
         let at = self.table.get(key).map_or(self.start, |value| value.span().start);
         let Value::Array(items) = value else {

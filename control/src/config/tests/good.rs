@@ -474,7 +474,8 @@ fn many_unknown_keys_and_names_are_read_in_no_time() {
     let named: String = (0..50_000).map(|n| format!("\"u{n}\": {{\"endpoints\": []}}, ")).collect();
     let text = format!("{{{unknown}\"upstreams\": {{{named}\"x\": 1}}}}");
     assert!(parse("t.json", &text).is_err());
-    assert!(start.elapsed() < seconds(20), "{:?}", start.elapsed());
+    // As above: on a busy machine it is the square that is ruled out.
+    assert!(start.elapsed() < seconds(30), "{:?}", start.elapsed());
 }
 
 #[test]
