@@ -44,4 +44,4 @@ mod task;
 pub mod tripwire;
 pub mod worker;
 
-pub use heads::forwarded_client;
+pub use heads::{forwarded_client, hide_from_filters};

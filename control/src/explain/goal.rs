@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use corelane_balancer::PolicyKind;
 use corelane_engine::action::{Action, Sticky};
+use corelane_engine::hide_from_filters;
+use corelane_engine::snapshot::UnderscoreFields;
 use corelane_filters::{Context, Edits, FilterStep, Outcome, Purpose, Tls, Verdict};
 use corelane_routing::{Request, Router};
 use corelane_semantics::Span;
@@ -54,6 +56,9 @@ pub(super) fn of(
         purpose: Purpose::Explain,
     };
     let mut edits = Edits::default();
+    let rules = &config.listeners[request.listener].rules;
+    let drops_underscores = rules.underscore_fields == UnderscoreFields::Drop;
+    hide_from_filters(request.head, request.bytes, context.trusted, drops_underscores, &mut edits);
     let (mut filters, before) = (Vec::new(), Cell::new(Vec::new()));
     let verdict = chain.explain(&context, &mut edits, &mut |step| {
         let known = before.take();
