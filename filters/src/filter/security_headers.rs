@@ -133,15 +133,17 @@ impl Settings {
                 preload: table.flag("preload").unwrap_or_default(),
             });
         });
-        Some(Self {
+        let (nosniff, replace) = (table.flag("nosniff"), table.flag("replace"));
+        let read = Self {
             hsts,
-            nosniff: table.flag("nosniff")?,
+            nosniff: false,
             frame_options: given("frame_options"),
             referrer_policy: given("referrer_policy"),
             content_security_policy: given("content_security_policy"),
             permissions_policy: given("permissions_policy"),
-            replace: table.flag("replace")?,
-        })
+            replace: false,
+        };
+        Some(Self { nosniff: nosniff?, replace: replace?, ..read })
     }
 }
 

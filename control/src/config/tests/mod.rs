@@ -5,6 +5,7 @@ mod bad;
 mod documentation;
 mod environment;
 mod examples;
+mod filters;
 mod formats;
 mod good;
 mod hostile;
