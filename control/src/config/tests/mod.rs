@@ -6,6 +6,7 @@ mod conditions;
 mod documentation;
 mod environment;
 mod examples;
+mod filters;
 mod formats;
 mod good;
 mod hostile;
