@@ -45,3 +45,4 @@ pub mod tripwire;
 pub mod worker;
 
 pub use heads::forwarded_client;
+pub use io::clock::monotonic_ns;
