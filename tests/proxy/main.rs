@@ -23,6 +23,7 @@ mod error_pages;
 mod failures;
 mod fairness;
 mod fields;
+mod filters;
 mod forwarded;
 mod framing;
 mod harness;

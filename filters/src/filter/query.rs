@@ -109,6 +109,7 @@ impl Filter for Step {
         for (key, group) in [("set", &settings.set), ("add", &settings.add)] {
             for (name, value) in group {
                 let value = build.template(format!("{key}.{name}"), value, Phase::Request);
+                let value = value.encoded(|text, out| write_encoded(out, text, is_query_value_byte));
                 add.push(([encoded(name), b"=".to_vec()].concat(), value));
             }
         }

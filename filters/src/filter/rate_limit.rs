@@ -11,6 +11,7 @@
 //!
 //! The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,6 +187,7 @@ impl Filter for Step {
             self.table.change(key, &rule).map(|(number, _)| number)
         } else {
             let number = self.table.number(key);
+            self.remark(&rule, number, &mut edits.remark);
             rule.next(number).ok_or(Refused::Limit(number))
         };
         let number = match changed {
@@ -226,6 +228,15 @@ impl Filter for Step {
 }
 
 impl Step {
+    /// How the key stands, for people.
+    fn remark(&self, rule: &Rate, number: u64, out: &mut String) {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{} of {} left", rule.left(number), self.depth / self.interval);
+        if rule.wait(number) > 0 {
+            let _ = write!(out, ", the next in {} s", seconds(rule.wait(number)));
+        }
+    }
+
     /// What is left, and until when all is back.
     fn write_limit(&self, left: u64, ahead: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.name);

@@ -53,7 +53,7 @@ pub const KEYS: &[Key] = &[
         "a host without its port, with variables",
         "\"www.example.com\"",
     ),
-    Key::optional("port", Kind::Integer, "the request's; none where scheme or host is given").says(
+    Key::optional("port", Kind::Integer, "the request's; none where the scheme becomes another or host is given").says(
         "The port.",
         "1 to 65535",
         "8443",
@@ -166,7 +166,7 @@ impl Step {
         let start = out.len();
         match &self.host {
             Some(host) => host.write(context, edits, out),
-            None if self.scheme.is_some() || self.port.is_some() => {
+            None if self.port.is_some() || self.scheme.is_some_and(|scheme| scheme != context.scheme()) => {
                 out.extend_from_slice(host_name(edits.host_now(context)));
             }
             None => out.extend_from_slice(edits.host_now(context)),

@@ -2,6 +2,7 @@
 
 mod actions;
 mod bad;
+mod conditions;
 mod documentation;
 mod environment;
 mod examples;
