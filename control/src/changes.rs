@@ -94,12 +94,24 @@ impl Names {
     }
 }
 
-fn listeners(config: &Config) -> BTreeMap<&str, &crate::config::Listener> {
-    config.listeners.iter().map(|it| (&*it.name, it)).collect()
+/// A listener points to filters by index; what counts is their names, in their order.
+type ListenerByNames<'a> = (Vec<&'a str>, crate::config::Listener);
+
+fn listeners(config: &Config) -> BTreeMap<&str, ListenerByNames<'_>> {
+    let by_names = |it: &crate::config::Listener| {
+        (filters(config, &it.filters), crate::config::Listener { filters: Vec::new(), ..it.clone() })
+    };
+    config.listeners.iter().map(|it| (&*it.name, by_names(it))).collect()
 }
 
-fn upstreams(config: &Config) -> BTreeMap<&str, &crate::config::Upstream> {
-    config.upstreams.iter().map(|it| (&*it.name, it)).collect()
+/// The same for an upstream.
+type UpstreamByNames<'a> = (Vec<&'a str>, crate::config::Upstream);
+
+fn upstreams(config: &Config) -> BTreeMap<&str, UpstreamByNames<'_>> {
+    let by_names = |it: &crate::config::Upstream| {
+        (filters(config, &it.filters), crate::config::Upstream { filters: Vec::new(), ..it.clone() })
+    };
+    config.upstreams.iter().map(|it| (&*it.name, by_names(it))).collect()
 }
 
 /// Like a route, a page points to listeners by index.
@@ -189,8 +201,41 @@ const NAMES_SHOWN_MAX: usize = 50;
 
 #[cfg(test)]
 mod tests {
+    use corelane_filters::Settings;
+    use corelane_filters::filter::maintenance;
+
     use super::*;
+    use crate::config::Filter;
     use crate::fixtures;
+
+    #[test]
+    fn filters_count_by_name_and_order() {
+        let filter = |name: &str| {
+            let settings = Settings::Maintenance(maintenance::Settings { retry_after: None });
+            Filter { name: name.into(), settings }
+        };
+        let mut old = fixtures::config();
+        old.filters = vec![filter("a"), filter("b")];
+        old.listeners[0].filters = vec![0, 1];
+        old.upstreams[0].filters = vec![1];
+        old.routes[0].filters = vec![0];
+
+        let mut new = old.clone();
+        new.filters.insert(0, filter("first"));
+        new.listeners[0].filters = vec![1, 2];
+        new.upstreams[0].filters = vec![2];
+        new.routes[0].filters = vec![1];
+        let moved = Changes::between(&old, &new);
+        assert_eq!(moved, Changes { settings: vec!["filters"], ..Changes::default() }, "other indices");
+
+        new.listeners[0].filters = vec![2, 1];
+        new.upstreams[0].filters = vec![1];
+        new.routes[0].filters = vec![2];
+        let changes = Changes::between(&old, &new);
+        assert_eq!(changes.listeners.changed, ["web"], "another order");
+        assert_eq!(changes.upstreams.changed.len(), 1);
+        assert_eq!(changes.routes.changed, ["all"]);
+    }
 
     #[test]
     fn finds_what_was_added_changed_and_removed() {

@@ -24,6 +24,8 @@ pub struct MemoryBound {
     pooled_connections: u64,
     /// 0 if nothing is mirrored.
     mirrors_bytes: u64,
+    /// Of limits, which all workers share. 0 if there are none.
+    tables_bytes: u64,
     access_log_bytes: u64,
     process_bytes: u64,
 }
@@ -52,6 +54,7 @@ impl MemoryBound {
             endpoints.sum::<u64>() * upstream.idle_connections_max as u64
         });
         let access_log = config.access_log.as_ref();
+        let tables: u64 = config.filters.iter().map(|filter| filter.settings.table_bytes()).sum();
         let pages: u64 = config.error_pages.iter().map(|page| page_bytes(page) as u64).sum();
         Self {
             listeners: (0..config.listeners.len()).map(|index| listener(config, index)).collect(),
@@ -60,6 +63,8 @@ impl MemoryBound {
             pooled_connections: per_worker.sum::<u64>() * workers as u64,
             mirrors_bytes: config.routes.iter().map(|route| mirrors(config, route)).sum::<u64>()
                 * workers as u64,
+            // A reload has the old ones and the new ones, until it knows that they are as large.
+            tables_bytes: 2 * tables,
             access_log_bytes: access_log
                 .map_or(0, |_| access_log_bytes(LOG_BATCHES_MAX, workers, head_bytes_max)),
             // A reload has the old pages and the new ones.
@@ -79,6 +84,7 @@ impl MemoryBound {
         self.workers * self.worker_bytes
             + self.pooled_connections * POOLED_CONNECTION_BYTES
             + self.mirrors_bytes
+            + self.tables_bytes
             + self.access_log_bytes
             + self.process_bytes
     }
@@ -152,13 +158,14 @@ impl fmt::Display for MemoryBound {
                  (idle {connections} x {idle} = {all_idle})"
             )?;
         }
-        let mirrors = match self.mirrors_bytes {
+        let part = |name, bytes| match bytes {
             0 => String::new(),
-            bytes => format!(", mirrors {}", shown(bytes)),
+            bytes => format!(", {name} {}", shown(bytes)),
         };
+        let (mirrors, tables) = (part("mirrors", self.mirrors_bytes), part("limits", self.tables_bytes));
         writeln!(
             f,
-            "memory at most: {} workers x {}, pools {}{mirrors}, access log {}, process {} = {}",
+            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
             shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
@@ -200,9 +207,11 @@ const PROCESS_BYTES: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LogTarget, PageVariable, StatusPattern};
+    use crate::config::{Filter, LogTarget, PageVariable, StatusPattern};
     use crate::fixtures;
     use corelane_engine::action::{Action, Destination, Split, Token};
+    use corelane_filters::Settings;
+    use corelane_filters::filter::{concurrency_limit, rate_limit};
 
     #[test]
     fn mirrors_count_for_each_worker_and_splits_with_their_largest_upstream() {
@@ -225,6 +234,24 @@ mod tests {
         config.routes[0].action = Action::Split(Split { destinations, sticky: None });
         let split = MemoryBound::with_workers(&config, 2);
         assert!(split.listeners[0].busy_bytes > two.listeners[0].busy_bytes);
+    }
+
+    #[test]
+    fn tables_of_limits_count_twice_however_many_workers() {
+        let mut config = fixtures::config();
+        let plain = MemoryBound::with_workers(&config, 4);
+        assert!(!plain.to_string().contains("limits"));
+        let rate = rate_limit::Settings { requests: 1, keys_max: 1 << 20, ..rate_limit::Settings::default() };
+        let few = concurrency_limit::Settings { requests_max: 1, keys_max: 1, ..Default::default() };
+        let filters = [Settings::RateLimit(rate), Settings::ConcurrencyLimit(few)];
+        let filters = filters.map(|settings| Filter { name: settings.kind().into(), settings });
+        config.filters = filters.into();
+        let bound = MemoryBound::with_workers(&config, 4);
+        // 2²⁰ keys, four to a set of 128 bytes, rounded up to a power of two; and one set.
+        assert_eq!(bound.tables_bytes, 2 * ((32 << 20) + 128));
+        assert_eq!(bound.total_bytes(), plain.total_bytes() + bound.tables_bytes);
+        assert_eq!(MemoryBound::with_workers(&config, 8).tables_bytes, bound.tables_bytes);
+        assert!(bound.to_string().contains(", limits 65 MiB, access log "), "{bound}");
     }
 
     #[test]

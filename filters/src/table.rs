@@ -56,9 +56,17 @@ pub(crate) trait Rule {
 impl Table {
     /// With room for at least this many keys: about twice as many ways, 32 to 64 bytes a key.
     pub(crate) fn new(keys_max: u32) -> Self {
-        let sets = (keys_max as usize).div_ceil(KEYS_PER_SET).next_power_of_two();
-        let sets = std::iter::repeat_with(Set::default).take(sets).collect();
+        let sets = std::iter::repeat_with(Set::default).take(Self::sets(keys_max)).collect();
         Self { sets, keys_max, evictions: AtomicU64::new(0) }
+    }
+
+    fn sets(keys_max: u32) -> usize {
+        (keys_max as usize).div_ceil(KEYS_PER_SET).next_power_of_two()
+    }
+
+    /// What a table with room for so many keys takes.
+    pub(crate) fn bytes(keys_max: u32) -> u64 {
+        (Self::sets(keys_max) * size_of::<Set>()) as u64
     }
 
     pub(crate) fn keys_max(&self) -> u32 {

@@ -86,6 +86,10 @@ impl Filter for Step {
         Some(Self { key, table, rule: InFlight { max: u64::from(settings.requests_max) } })
     }
 
+    fn table_bytes(settings: &Settings) -> u64 {
+        Table::bytes(settings.keys_max)
+    }
+
     fn request(&self, context: &Context<'_>, edits: &mut Edits) -> Flow {
         let key = self.key.of(context, edits);
         let is_free = if context.is_served() {

@@ -38,6 +38,11 @@ pub(crate) trait Filter: Sized {
 
     /// Takes back a place that it gave.
     fn release(&self, _place: u32) {}
+
+    /// How many bytes its table for all workers takes.
+    fn table_bytes(_settings: &Self::Settings) -> u64 {
+        0
+    }
 }
 
 macro_rules! filters {
@@ -77,6 +82,14 @@ macro_rules! filters {
             pub const fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $kind,)+
+                }
+            }
+
+            /// How many bytes the filter's table takes, which all workers share; 0 without one.
+            #[must_use]
+            pub fn table_bytes(&self) -> u64 {
+                match self {
+                    $(Self::$variant(settings) => <$module::Step as Filter>::table_bytes(settings),)+
                 }
             }
         }

@@ -180,6 +180,10 @@ impl Filter for Step {
         Some(Self { key, table, interval, depth, fields, name, policy, limit_field, policy_field })
     }
 
+    fn table_bytes(settings: &Settings) -> u64 {
+        Table::bytes(settings.keys_max)
+    }
+
     fn request(&self, context: &Context<'_>, edits: &mut Edits) -> Flow {
         let rule = Rate { now: context.now_ns, interval: self.interval, depth: self.depth };
         let key = self.key.of(context, edits);
