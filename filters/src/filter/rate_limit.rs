@@ -89,7 +89,7 @@ pub const KEYS: &[SettingKey] = &[
         "\"1ms\" to \"24h\"",
         "\"1m\"",
     ),
-    SettingKey::optional("burst", Kind::Integer, "requests").says(
+    SettingKey::optional("burst", Kind::Integer, "as many as requests").says(
         "How many may come at once.",
         "1 to 1000000000",
         "20",

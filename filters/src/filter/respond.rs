@@ -221,6 +221,6 @@ mod tests {
             assert!(text.lines().any(|line| line.starts_with(key)), "{key}: {text}");
         }
         let settings = Settings { status: 204, body: "a".into(), ..Settings::default() };
-        assert_eq!(problems(Any::Respond(settings)), "body: a 204 has none\n");
+        assert_eq!(problems(Any::Respond(settings)), "body: a response with the status 204 has none\n");
     }
 }

@@ -50,7 +50,9 @@ pub enum PathChange {
 
 const REPLACE_PREFIX: &[Key] = &[
     Key::required("prefix", Kind::Text).says("The old segments.", "a canonical path that begins with /", "\"/v1\""),
-    Key::required("with", Kind::Text).says("The new ones.", "a path with variables", "\"/v2\""),
+    Key::required("with", Kind::Text).says(
+        "The new ones.",
+        "a canonical path that begins with /", "\"/v2\""),
 ];
 
 const REGEX: &[Key] = &[

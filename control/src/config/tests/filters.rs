@@ -181,24 +181,3 @@ fn the_overview_has_an_example_that_is_right_and_variables_that_are_known() {
         }
     }
 }
-
-/// Made when this test is run alone with a folder in the environment; it is how pages get their tables.
-#[test]
-fn zz_dump() {
-    for kind in Settings::KINDS {
-        fn whats(keys: &[Key]) -> Vec<String> {
-            let mut all = Vec::new();
-            for key in keys {
-                all.push(key.description.to_owned());
-                if let Kind::Table(keys) | Kind::Items(keys) = key.kind {
-                    all.extend(whats(keys));
-                }
-            }
-            all
-        }
-        let keys = Settings::keys(kind).unwrap();
-        let lines: Vec<_> =
-            rows("", keys).into_iter().zip(whats(keys)).map(|(a, b)| format!("{a}\t{b}")).collect();
-        std::fs::write(format!("/tmp/schema5.rows.{kind}"), lines.join("\n")).unwrap();
-    }
-}
