@@ -22,7 +22,7 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::key::Key;
 use crate::reason::Reason;
-use crate::table::{Refused, Rule, Table};
+use crate::table::{Meaning, Refused, Rule, Table};
 use crate::text::write_display;
 use crate::variable::Variable;
 use crate::key::{PART, parts};
@@ -175,7 +175,7 @@ impl Filter for Step {
         let (limit_field, policy_field) =
             (build.field_name("", "RateLimit")?, build.field_name("", "RateLimit-Policy")?);
         // So that a wrong number does not become a large table.
-        let table = build.table(settings.keys_max.clamp(1, 1 << 24));
+        let table = build.table(settings.keys_max.clamp(1, 1 << 24), Meaning::Rate { interval, depth });
         let (name, policy, fields) = (name.into(), policy.into(), settings.fields);
         Some(Self { key, table, interval, depth, fields, name, policy, limit_field, policy_field })
     }
