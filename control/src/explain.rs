@@ -90,6 +90,8 @@ struct Split {
 /// These filters run, and then it is answered or goes to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Way {
+    /// The upstream that was chosen before the filters run; none where the route answers itself.
+    towards: Option<String>,
     filters: Vec<Filtered>,
     end: End,
 }

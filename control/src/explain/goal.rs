@@ -32,7 +32,7 @@ pub(super) fn of(view: &View<'_>, route: usize, seen: &Seen<'_>) -> Goal {
         body_bytes_max: rule.body_bytes_max as u64,
     });
     let ways = match on.exceeds(on.route.body_bytes_max) {
-        true => vec![Way { filters: Vec::new(), end: End::Answer(body_too_large()) }],
+        true => vec![Way { towards: None, filters: Vec::new(), end: End::Answer(body_too_large()) }],
         false if upstreams.is_empty() => vec![on.way(None)],
         false => upstreams.into_iter().map(|upstream| on.way(Some(upstream))).collect(),
     };
@@ -96,7 +96,8 @@ impl OnRoute<'_> {
             // A route without an upstream ends with a filter that answers.
             (_, _, None) => End::Answer(Answer { status: 404, reason: "no_route", ..body_too_large() }),
         };
-        Way { filters, end }
+        let towards = upstream.map(|upstream| self.view.config.upstreams[upstream].name.to_string());
+        Way { towards, filters, end }
     }
 
     fn run(

@@ -60,12 +60,17 @@ pub(super) fn ask(admin: &Admin, question: &Question, json: bool) -> Result<Told
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let target = format!("/explain?{}", query::written(question, json));
-    let answered = runtime.block_on(tokio::time::timeout(TIME_MAX, async {
-        match admin {
-            Admin::Tcp(authority) => exchange(TcpStream::connect(&**authority).await?, host, &target).await,
-            Admin::Unix(path) => exchange(UnixStream::connect(path).await?, host, &target).await,
-        }
-    }));
+    let answered = runtime.block_on(async {
+        let answer = async {
+            match admin {
+                Admin::Tcp(authority) => {
+                    exchange(TcpStream::connect(&**authority).await?, host, &target).await
+                }
+                Admin::Unix(path) => exchange(UnixStream::connect(path).await?, host, &target).await,
+            }
+        };
+        tokio::time::timeout(TIME_MAX, answer).await
+    });
     let late = format!("no answer in {} s", TIME_MAX.as_secs());
     let (status, told) = answered.map_err(|_| failed(&late))?.map_err(|error| failed(&error))?;
     match status {
