@@ -355,7 +355,7 @@ fn wrong_questions_are_refused_with_the_reason() {
     refused(&["unix:/nowhere", "GET", "/"], "cannot ask unix:/nowhere: ");
     refused(&["https://a:1", "GET", "/"], "https://a:1: an admin address is http://host:port or unix:/path");
     let web = format!("http://{}", proxy.address("web"));
-    refused(&[&web, "GET", "/"], &format!("cannot ask {web}: "));
+    refused(&[&web, "GET", "/"], &format!("cannot ask {web}: it has no /explain"));
 }
 
 #[test]
@@ -367,4 +367,32 @@ fn asks_over_a_unix_socket() {
     eventually("it answers", || explain(&[&socket, "GET", "http://a/"]).status.success());
     let output = stdout(&explain(&[&socket, "GET", "http://a/"]));
     assert!(output.contains("Upstream origin, policy round_robin: the only endpoint\n"), "{output}");
+}
+
+/// Each command of docs/explain.md prints what stands there.
+#[test]
+fn the_page_shows_what_is_said() {
+    let page = include_str!("../../docs/explain.md");
+    let file = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let text = file.replace("127.0.0.1:9900", "127.0.0.1:@admin@").replace("0.0.0.0:8080", "127.0.0.1:@web@");
+    let proxy = Proxy::start(&text);
+    std::fs::write(proxy.dir().join("edge.toml"), file).unwrap();
+    let mut commands = 0;
+    for shown in page.split("```text\n$ corelane explain ").skip(1) {
+        let (command, printed) = shown.split_once("```").unwrap().0.split_once('\n').unwrap();
+        // Split as a shell would: each second part stood in quotes.
+        let parts = command.split('\'').enumerate();
+        let words = parts.flat_map(|(at, part)| match at % 2 {
+            0 => part.split_whitespace().collect::<Vec<_>>(),
+            _ => vec![part],
+        });
+        let address = admin(&proxy);
+        let words: Vec<&str> =
+            words.map(|word| if word == "http://127.0.0.1:9900" { &*address } else { word }).collect();
+        let command = Command::new(binary()).arg("explain").args(words).current_dir(proxy.dir()).output();
+        let output = command.unwrap();
+        assert_eq!(stdout(&output), printed, "{}", stderr(&output));
+        commands += 1;
+    }
+    assert!(commands >= 5, "{commands}");
 }
