@@ -396,3 +396,26 @@ fn the_page_shows_what_is_said() {
     }
     assert!(commands >= 5, "{commands}");
 }
+
+#[test]
+fn a_name_that_has_not_resolved_is_told() {
+    let setup = Setup::to(&["nowhere.invalid:80"]).more("[resolver]\nservers = [\"127.0.0.1:1\"]");
+    let proxy = setup.start();
+    let (value, exit) = told(&proxy, &["GET", "http://a/"]);
+    let how = &value["ways"][0]["upstream"]["how"];
+    assert_eq!((how.as_str(), exit), (Some("no name has resolved, the answer is 503 no_endpoint"), Some(1)));
+    assert_eq!(proxy.get("/").status(), 503);
+}
+
+#[test]
+fn a_weight_of_zero_takes_nothing() {
+    let origin = echo("origin");
+    let proxy = Setup::to(&[&format!("{{ address = \"{}\", weight = 0 }}", origin.address())]).start();
+    let (value, exit) = told(&proxy, &["GET", "http://a/"]);
+    let how = &value["ways"][0]["upstream"]["how"];
+    assert_eq!(
+        (how.as_str(), exit),
+        (Some("no endpoint has a weight, the answer is 503 no_endpoint"), Some(1))
+    );
+    assert_eq!(proxy.get("/").status(), 503);
+}

@@ -261,7 +261,10 @@ fn policy(policy: PolicyKind) -> &'static str {
 fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
     let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
     match (endpoints, policy) {
-        ([], _) => "no endpoint is known: the answer is 503 no_endpoint".to_owned(),
+        ([], _) => "no name has resolved, the answer is 503 no_endpoint".to_owned(),
+        _ if endpoints.iter().all(|it| it.weight == 0) => {
+            "no endpoint has a weight, the answer is 503 no_endpoint".to_owned()
+        }
         ([_], _) => "the only endpoint".to_owned(),
         (_, PolicyKind::RoundRobin) => "in turn".to_owned(),
         (_, PolicyKind::Weighted) => {
