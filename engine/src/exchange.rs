@@ -48,7 +48,7 @@ use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
-    connection_options, upgrades, wants_upgrade,
+    connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
 use crate::listener::{ListenerSlot, is_exhausted};
@@ -101,7 +101,7 @@ pub(crate) struct Exchange<S: Dial> {
     method: Method,
     version: Version,
     framing: BodyFraming,
-    /// 0: no limit.
+    /// `u64::MAX`: no limit.
     body_bytes_max: u64,
     filtered: Filtered,
     /// The client may wait for a 100 before it sends its body.
@@ -178,10 +178,8 @@ struct BodyRoom {
 }
 
 impl BodyRoom {
-    /// `bytes_max` 0: no limit.
     fn new(bytes_max: u64, received: u64) -> Self {
-        let left = if bytes_max == 0 { u64::MAX } else { bytes_max.saturating_sub(received) };
-        Self { left, is_exceeded: false }
+        Self { left: bytes_max.saturating_sub(received), is_exceeded: false }
     }
 
     /// Fails before any byte above the limit is handed on.
@@ -245,7 +243,7 @@ impl<S: Dial> Exchange<S> {
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
-            body_bytes_max: 0,
+            body_bytes_max: u64::MAX,
             filtered: Filtered::default(),
             expects_continue: false,
             authenticates_connection: false,
@@ -373,13 +371,14 @@ impl<S: Dial> Exchange<S> {
         let path = paths.map_or(head.path.bytes(bytes), |paths| paths.forwarded);
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
-        let mut verdict = self.judge(head, bytes, host, options, canonical, sender);
+        let mut verdict = self.judge(head, bytes, host, options, canonical, &sender);
         if let Some(route) = self.route {
             self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
         }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let mut edits = None;
-        if let (Ok(()), Some(route)) = (verdict, route)
+        // A request that its route refuses passes the filters too: its answer has the fields of the route's answers.
+        if let Some(route) = route
             && let Some(chain) = route.chain(self.listener, self.upstream)
         {
             let request = Filterable {
@@ -393,7 +392,9 @@ impl<S: Dial> Exchange<S> {
                 request_id: &core.request_ids.text(self.number),
             };
             let mut made = local.edits().borrow_mut();
-            verdict = self.filter_request(chain, route, &request, &mut made);
+            let drops_underscores = listener.rules.underscore_fields == UnderscoreFields::Drop;
+            hide_dropped(head, bytes, options, (sender.is_trusted, drops_underscores), &mut made);
+            verdict = self.filter_request(chain, route, &request, &mut made).and(verdict);
             edits = Some(made);
         }
         let edits = edits.as_deref();
@@ -463,7 +464,7 @@ impl<S: Dial> Exchange<S> {
         host: Result<&[u8], corelane_semantics::HostError>,
         options: &ConnectionOptions,
         path: Result<&[u8], PathError>,
-        sender: Sender,
+        sender: &Sender,
     ) -> Result<(), Failure> {
         self.framing = request_framing(head, bytes).map_err(Failure::RequestFraming)?;
         let host = host.map_err(Failure::RequestHost)?;
@@ -505,9 +506,8 @@ impl<S: Dial> Exchange<S> {
             if wants_upgrade(head, options) && upgrades(head, bytes, &route.upgrades).next().is_some() {
                 return Err(Failure::UpgradeWithBody);
             }
-            let bytes_max = route.body_bytes_max;
+            let bytes_max = if route.body_bytes_max == 0 { u64::MAX } else { route.body_bytes_max };
             if let BodyFraming::Length(length) = self.framing
-                && bytes_max != 0
                 && length > bytes_max
             {
                 return Err(Failure::BodyTooLarge);
@@ -698,10 +698,8 @@ impl<S: Dial> Exchange<S> {
             Ok(())
         });
         if mirror.is_some() {
-            if mirror.is_some() {
-                self.mirror = mirror;
-                self.send_mirror();
-            }
+            self.mirror = mirror;
+            self.send_mirror();
         }
         self.request_bytes += handed_on;
         self.request_progress = Progress::starting_at(clock::coarse_ms());
@@ -802,8 +800,10 @@ impl<S: Dial> Exchange<S> {
                 mirror.take_if(|copy| !copy.add(batch));
                 trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
             });
-            self.mirror = mirror;
-            self.send_mirror();
+            if mirror.is_some() {
+                self.mirror = mirror;
+                self.send_mirror();
+            }
             self.request_bytes += handed_on;
             if room.is_exceeded {
                 return Err(Failure::BodyTooLarge);
@@ -972,6 +972,9 @@ impl<S: Dial> Exchange<S> {
         }
         if self.method == Method::Connect && matches!(head.status, 200..=299) {
             self.status = head.status;
+            let local = self.local.clone();
+            let edits = self.filter_response(&local, head, bytes);
+            written.edits = edits.as_deref().map(|edits| &edits.response);
             // RFC 9110 §9.3.6: Content-Length and Transfer-Encoding mean nothing in it.
             written.write_interim(out);
             return Ok(Answer::Switch);
@@ -998,11 +1001,10 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        let local = self.local.clone();
-        let edits = self.filter_response(&local, head, bytes);
+        written.set_cookie = self.set_cookie();
+        let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
-        let set_cookie = self.set_cookie();
-        core.with_date(|date| DownstreamHead { date, set_cookie, ..written }.write(out));
+        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
         Ok(Answer::Final { upstream })
     }
 
@@ -1023,7 +1025,10 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::SwitchMismatch);
         }
         self.status = 101;
-        DownstreamHead { set_cookie: self.set_cookie(), ..*written }.write_switch(protocol, out);
+        let local = self.local.clone();
+        let edits = self.filter_response(&local, head, bytes);
+        let edits = edits.as_deref().map(|edits| &edits.response);
+        DownstreamHead { set_cookie: self.set_cookie(), edits, ..*written }.write_switch(protocol, out);
         Ok(Answer::Switch)
     }
 

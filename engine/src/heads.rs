@@ -46,6 +46,50 @@ fn is_origin_claim(name: &[u8]) -> bool {
     }
 }
 
+/// Whether a field of that name is a claim that is not believed.
+fn is_unbelieved(name: &[u8], trusted: bool) -> bool {
+    (!trusted || name.contains(&b'_')) && is_origin_claim(name)
+}
+
+/// Hides from filters what the client may not say: they would read it, or bring it back under another name.
+pub(crate) fn hide_dropped(
+    head: &RequestHead,
+    bytes: &[u8],
+    options: &ConnectionOptions,
+    (trusted, drops_underscores): (bool, bool),
+    edits: &mut Edits,
+) {
+    for (index, field) in head.fields.lines().iter().enumerate() {
+        let is_dropped = match field.known {
+            None => {
+                let name = field.name.bytes(bytes);
+                drops_underscores && name.contains(&b'_')
+                    || options.nominate(field, bytes)
+                    || is_unbelieved(name, trusted)
+            }
+            Some(
+                Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost | Known::Forwarded,
+            ) => !trusted,
+            Some(_) => false,
+        };
+        if is_dropped {
+            edits.hide(index);
+        }
+    }
+}
+
+/// The same for who only tells what filters would do; `drops_underscores`: whether the listener does.
+pub fn hide_from_filters(
+    head: &RequestHead,
+    bytes: &[u8],
+    trusted: bool,
+    drops_underscores: bool,
+    edits: &mut Edits,
+) {
+    let options = connection_options(&head.fields, bytes);
+    hide_dropped(head, bytes, &options, (trusted, drops_underscores), edits);
+}
+
 /// What a request head towards an upstream is made from.
 pub(crate) struct UpstreamHead<'a> {
     /// The received head.
@@ -170,10 +214,11 @@ impl UpstreamHead<'_> {
             (head.fields_start, words)
         };
         let lines = Span { start: lines_start, end: head.fields_end };
+        let edits = self.fields();
         let mut index = 0..;
         write_lines(out, self.bytes, lines, &head.fields, |field, place| {
             let index = index.next().unwrap_or_default();
-            let keep = self.keeps(field, keep_host) && !self.fields().is_some_and(|edits| edits.drops(index));
+            let keep = self.keeps(field, keep_host) && !edits.is_some_and(|edits| edits.drops(index));
             if keep && field.known == Some(Known::Host) {
                 let start = place + (field.value.start - field.name.start) as usize;
                 words.host = Span::new(start, start + field.value.len());
@@ -246,8 +291,7 @@ impl UpstreamHead<'_> {
                     self.dropped_underscore.set(true);
                     return false;
                 }
-                !self.options.nominate(field, self.bytes)
-                    && ((self.trusted && !name.contains(&b'_')) || !is_origin_claim(name))
+                !self.options.nominate(field, self.bytes) && !is_unbelieved(name, self.trusted)
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
@@ -425,9 +469,7 @@ impl DownstreamHead<'_> {
             out.extend_from_slice(self.date);
             out.extend_from_slice(b"\r\n");
         }
-        for (name, value) in self.edits.into_iter().flat_map(FieldEdits::added) {
-            write_field(out, name, value);
-        }
+        self.write_added(out);
         self.persistence.write(out);
         self.write_cookie(out);
         out.extend_from_slice(b"\r\n");
@@ -436,6 +478,7 @@ impl DownstreamHead<'_> {
     /// Writes an interim (1xx) head, or that of a 2xx to CONNECT: RFC 9110 §9.3.6, it has no framing.
     pub(crate) fn write_interim(&self, out: &mut Vec<u8>) {
         self.write_start(out, false);
+        self.write_added(out);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -444,8 +487,16 @@ impl DownstreamHead<'_> {
         self.write_start(out, false);
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field(out, b"Upgrade", protocol);
+        self.write_added(out);
         self.write_cookie(out);
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the lines that filters add.
+    fn write_added(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.edits.into_iter().flat_map(FieldEdits::added) {
+            write_field(out, name, value);
+        }
     }
 
     fn write_cookie(&self, out: &mut Vec<u8>) {

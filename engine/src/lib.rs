@@ -44,5 +44,5 @@ mod task;
 pub mod tripwire;
 pub mod worker;
 
-pub use heads::forwarded_client;
+pub use heads::{forwarded_client, hide_from_filters};
 pub use io::clock::monotonic_ns;

@@ -151,6 +151,7 @@ impl<S: Dial> Local<S> {
     }
 
     /// The route of a request, if any.
+    #[inline]
     pub(crate) fn find_route(&self, request: &Request<'_>) -> Option<usize> {
         self.snapshot.router.route(request, &mut self.routing.borrow_mut())
     }

@@ -177,7 +177,7 @@ fn start_origin() -> SocketAddr {
 }
 
 fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
-    let rule = Rule { listeners: vec![0], hosts: vec![], path: PathPattern::prefix("/").unwrap() };
+    let rule = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
     Snapshot {
         serial: 1,
         generation: 1,

@@ -105,6 +105,8 @@ pub struct Edits {
     /// The place in the chain of the filter that runs.
     pub(crate) entry: u16,
     pub(crate) caches: Caches,
+    /// Received lines that the next request's filters do not see.
+    hidden: Vec<usize>,
     /// The groups of a pattern in the path as it is now.
     pub(crate) matches: Vec<Option<Span>>,
     /// What filters note for their part in the response, by their place in the chain.
@@ -228,9 +230,17 @@ impl Edits {
         }
     }
 
+    /// Hides a received line from the filters of the next request: to be called before [`crate::Chain::request`].
+    pub fn hide(&mut self, index: usize) {
+        self.hidden.push(index);
+    }
+
     /// Forgets the last request.
     pub(crate) fn begin(&mut self) {
         self.request.clear();
+        for index in self.hidden.drain(..) {
+            self.request.drop_received(index);
+        }
         self.response.clear();
         self.query_removed = false;
         let texts = [&mut self.path, &mut self.query, &mut self.host, &mut self.request_id];

@@ -177,7 +177,7 @@ impl FieldEdits {
         found
     }
 
-    fn drop_received(&mut self, index: usize) {
+    pub(crate) fn drop_received(&mut self, index: usize) {
         self.is_changed = true;
         let word = index / 64;
         if self.dropped.len() <= word {

@@ -54,7 +54,7 @@ pub(crate) trait Rule {
 }
 
 impl Table {
-    /// With room for at least this many keys: about twice as many ways, 37 bytes a key.
+    /// With room for at least this many keys: about twice as many ways, 32 to 64 bytes a key.
     pub(crate) fn new(keys_max: u32) -> Self {
         let sets = (keys_max as usize).div_ceil(KEYS_PER_SET).next_power_of_two();
         let sets = std::iter::repeat_with(Set::default).take(sets).collect();

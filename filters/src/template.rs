@@ -71,6 +71,18 @@ impl Template {
         Self { parts: vec![Part::Text(text.into())] }
     }
 
+    /// With its fixed parts written in another way.
+    pub(crate) fn encoded(mut self, encode: impl Fn(&[u8], &mut Vec<u8>)) -> Self {
+        for part in &mut self.parts {
+            if let Part::Text(text) = part {
+                let mut out = Vec::new();
+                encode(text, &mut out);
+                *text = out.into();
+            }
+        }
+        self
+    }
+
     /// One behind the other.
     pub(crate) fn join(templates: Vec<Self>) -> Self {
         Self { parts: templates.into_iter().flat_map(|template| template.parts).collect() }

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use corelane_filters::filter::{
-    api_key, basic_auth, body_limit, client_addresses, concurrency_limit, cors, query, rate_limit, redirect,
-    referer, request_fields, request_id, respond, rewrite, security_headers, timeouts, user_agent,
+    api_key, basic_auth, body_limit, client_addresses, concurrency_limit, cors, maintenance, query,
+    rate_limit, redirect, referer, request_fields, request_id, respond, rewrite, security_headers, timeouts,
+    user_agent,
 };
 use corelane_filters::{
     Chain, Context, Edits, Filters, Purpose, ResponseContext, Scope, SecretHash, Settings, Tls, Verdict,
@@ -119,6 +120,7 @@ fn answering() -> Vec<Settings> {
             fields: pairs(&[("X-A", "{method}")]),
             ..respond::Settings::default()
         }),
+        Settings::Maintenance(maintenance::Settings { retry_after: Some(Duration::from_secs(300)) }),
         Settings::BasicAuth(basic_auth::Settings {
             users: vec![("a".into(), SecretHash::new(format!("sha256:0123456789abcdef:{NOBODY}")))],
             ..basic_auth::Settings::default()

@@ -49,6 +49,12 @@ impl Cell {
         self.entries.push(entry);
     }
 
+    /// The route of the first rule.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.entries.first().map(|entry| entry.route)
+    }
+
     /// Moves rules that ask for exact values to tables, if there are many.
     pub(crate) fn index(&mut self, conditions: &[Compiled]) {
         if self.entries.len() <= SCANNED_MAX {

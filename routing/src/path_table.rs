@@ -60,6 +60,22 @@ impl PathTable {
         }
     }
 
+    /// The route for a path among rules without regexes and conditions: the same as by [`Self::visit`], for less.
+    #[inline]
+    pub(crate) fn plain_route(&self, path: &[u8]) -> Option<u32> {
+        if path.len() <= self.exact_bytes_max
+            && let Some(cell) = self.exact.get(path)
+        {
+            return cell.first();
+        }
+        let mut found = None;
+        self.prefixes.walk(path, |cell| {
+            found = cell.first();
+            true
+        });
+        found
+    }
+
     /// Visits the rules for the path of a request: exact, then regexes, then the longest prefix by whole segments.
     #[inline]
     pub(crate) fn visit(&self, search: &mut Search<'_>) {

@@ -9,7 +9,7 @@ use regex_automata::util::primitives::NonMaxUsize;
 
 use crate::cell::{Entry, Search};
 use crate::conditions::{Compiled, Conditions};
-use crate::host_table::HostTable;
+use crate::host_table::{HostTable, Kind};
 use crate::scratch::{Patterns, Scratch};
 use crate::{HostPattern, PathPattern, Request};
 
@@ -54,6 +54,17 @@ impl Rule {
     #[must_use]
     pub fn new(listeners: Vec<usize>, hosts: Vec<HostPattern>, path: PathPattern) -> Self {
         Self { listeners, hosts, path, conditions: Conditions::default(), priority: 0 }
+    }
+
+    /// What a search among rules like it has to look at.
+    fn kind(&self) -> Kind {
+        let has_regex = matches!(self.path, PathPattern::Regex(_))
+            || self.hosts.iter().any(|host| matches!(host, HostPattern::Regex(_)));
+        match self.priority {
+            0 if self.conditions.is_empty() && !has_regex => Kind::Plain,
+            0 => Kind::Ordered,
+            _ => Kind::Prioritised,
+        }
     }
 
     /// Its hosts, `None` for any.
@@ -105,16 +116,16 @@ impl Router {
         let mut router = Self::default();
         let conditions: Vec<u32> = rules.iter().map(|rule| router.compile(&rule.conditions)).collect();
         router.listeners.resize_with(listeners, HostTable::default);
+        let mut kinds = vec![Kind::default(); listeners];
         for (rank, place) in places.iter().enumerate() {
             let rule = &rules[place.rule];
+            kinds[place.listener] = kinds[place.listener].max(rule.kind());
             let entry =
                 Entry { rank: number(rank), route: number(place.rule), conditions: conditions[place.rule] };
             router.listeners[place.listener].push(place.host, &rule.path, entry, &mut router.patterns);
         }
-        for (listener, table) in router.listeners.iter_mut().enumerate() {
-            let has_priorities =
-                rules.iter().any(|rule| rule.priority != 0 && rule.listeners.contains(&listener));
-            table.index(&router.conditions, has_priorities);
+        for (table, kind) in router.listeners.iter_mut().zip(kinds) {
+            table.index(&router.conditions, kind);
         }
         router.rules = rules.to_vec();
         Ok(router)
@@ -133,11 +144,28 @@ impl Router {
     }
 
     /// The route for a request, if any.
+    #[inline]
     pub fn route(&self, request: &Request<'_>, scratch: &mut Scratch) -> Option<usize> {
         let table = self.listeners.get(request.listener)?;
+        let path = request.path_or_root();
+        if table.is_plain() {
+            return table.plain_route(request.host, path).map(|route| route as usize);
+        }
+        self.search(table, path, request, scratch)
+    }
+
+    /// Apart, so that what it needs is not set up for plain rules.
+    #[inline(never)]
+    fn search(
+        &self,
+        table: &HostTable,
+        path: &[u8],
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
         let mut search = Search {
             request,
-            path: request.path_or_root(),
+            path,
             conditions: &self.conditions,
             patterns: &self.patterns,
             scratch,
@@ -197,6 +225,7 @@ struct Place<'r> {
 }
 
 /// All of them, in the order of precedence; each listener, host and rule once.
+#[allow(clippy::mutable_key_type, reason = "a pattern is compared by its text alone")]
 fn places(rules: &[Rule]) -> Result<Vec<Place<'_>>, Vec<Conflict>> {
     let sorted: Vec<Conditions> = rules.iter().map(|rule| rule.conditions.sorted()).collect();
     let mut holders = HashMap::new();

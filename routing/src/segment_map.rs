@@ -43,7 +43,8 @@ impl<V> SegmentMap<V> {
     /// Calls `see` with the values above a path, the longest prefix first, until it says that this was enough.
     #[inline]
     pub(crate) fn walk<'m>(&'m self, path: &[u8], mut see: impl FnMut(&'m V) -> bool) {
-        let mut candidate = self.longest_candidate(path);
+        // Where there is the root alone, as behind a catch-all, the path need not be looked at.
+        let mut candidate = if self.below.is_empty() { b"" } else { self.longest_candidate(path) };
         while !candidate.is_empty() {
             if let Some(value) = self.below.get(candidate)
                 && see(value)

@@ -99,8 +99,11 @@ impl Asked {
     }
 }
 
+/// Whether a regex is found in a text.
+type Meaning = fn(&str) -> bool;
+
 /// The regexes of the tests, and what they mean.
-const REGEXES: [(&str, fn(&str) -> bool); 6] = [
+const REGEXES: [(&str, Meaning); 6] = [
     ("^/a/(?<x>[a-z]+)", |text| {
         let rest = text.strip_prefix("/a/");
         rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
@@ -267,6 +270,19 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+/// A rule with no more than a host and a path.
+fn plain_rule() -> impl Strategy<Value = Rule> {
+    let path = prop_oneof![
+        path().prop_map(|path| PathPattern::exact(&path).expect("a valid path")),
+        path().prop_map(|path| PathPattern::prefix(&path).expect("a valid path")),
+    ];
+    let host = (host(), any::<bool>()).prop_map(|(host, wildcard)| {
+        HostPattern::parse(&if wildcard { format!("*.{host}") } else { host }).expect("a valid host")
+    });
+    (vec(0..LISTENERS, 1..3), vec(host, 0..3), path)
+        .prop_map(|(listeners, hosts, path)| Rule::new(listeners, hosts, path))
+}
+
 /// Rules for any host and one path, so many that they are looked up by value.
 fn rules_of_one_path() -> impl Strategy<Value = Vec<Rule>> {
     let root = || PathPattern::prefix("/").expect("a path");
@@ -313,7 +329,7 @@ fn without_conflicts(candidates: Vec<Rule>) -> Vec<Rule> {
 proptest! {
     #[test]
     fn answers_as_the_model_does(
-        candidates in prop_oneof![3 => vec(rule(), 1..40), 1 => rules_of_one_path()],
+        candidates in prop_oneof![3 => vec(rule(), 1..40), 2 => vec(plain_rule(), 1..40), 1 => rules_of_one_path()],
         requests in vec(asked(), 1..40),
     ) {
         let rules = without_conflicts(candidates);

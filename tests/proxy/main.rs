@@ -24,6 +24,7 @@ mod explain;
 mod failures;
 mod fairness;
 mod fields;
+mod filters;
 mod forwarded;
 mod framing;
 mod harness;

@@ -57,7 +57,8 @@ class Slice:
     def state(self):
         """Where the machine's cores were; None if they moved, or the proxy was kept waiting."""
         of_lines = [line for _, line in self.speeds]
-        if not is_even(self.speeds) or self.waited > WAITED_MAX:
+        # Its own threads wait for each other, too: then it has the core.
+        if not is_even(self.speeds) or min(self.waited, 1 - self.core) > WAITED_MAX:
             return None
         return "near" if max(of_lines) <= NEAR_MAX else "far"
 
@@ -109,41 +110,47 @@ class Result:
         return [it for it in self.rounds if not it.complaints()]
 
     def compared(self, state):
-        """In how many of these each proxy compares with the first one."""
+        """In how many of these every proxy compares with the first one, at least."""
         first = self.proxies[0]
         return min(sum(1 for it in self.quiet() if it.pair(first, name, state)) for name in self.proxies)
 
     def enough(self):
         return min(ROUNDS_MIN, len(self.rounds))
 
-    def is_quiet(self):
-        return any(self.compared(state) >= self.enough() for state in STATES)
-
-    def counting(self):
-        """The rounds that count; where too few do, all."""
-        return self.quiet() if self.is_quiet() else self.rounds
-
     def states(self):
-        """Those with enough rounds, the better one first."""
-        return [state for state in STATES if self.compared(state) >= self.enough()]
+        """Those that the first proxy was often enough in, the better one first."""
+        first = self.proxies[0]
+        often = {state: sum(1 for it in self.quiet() if it.of(first, state)) for state in STATES}
+        return [state for state in STATES if often[state] >= self.enough()]
 
     def state(self):
         """Of which the figures are: cores that share a cache, as neighbours do on a real machine, if there were any."""
         def slices(state):
-            return sum(1 for one in self.counting() for it in one.slices if it.state() == state)
+            return sum(1 for one in self.rounds for it in one.slices if it.state() == state)
 
         return (self.states() or [max(STATES, key=slices)])[0]
 
+    def over(self, of):
+        """Something of each round that counts; where too few have it, of each round."""
+        found = [it for it in map(of, self.quiet()) if it is not None]
+        return found if len(found) >= self.enough() else [it for it in map(of, self.rounds) if it is not None]
+
     def values(self, proxy, of, state=None):
-        """A figure of a proxy, of each round that counts."""
-        found = [it.of(proxy, state or self.state()) for it in self.counting()]
-        return [value for value in map(of, filter(None, found)) if value is not None]
+        """A figure of a proxy, in one state of the machine."""
+        state = state or self.state()
+        found = self.over(lambda one: one.of(proxy, state))
+        return [value for value in map(of, found) if value is not None]
 
     def ratios(self, proxy, base, of, state=None):
         """The same as a ratio to another proxy, within the round."""
-        pairs = [it.pair(proxy, base, state or self.state()) for it in self.counting()]
-        pairs = [(of(a), of(b)) for a, b in filter(None, pairs)]
+        state = state or self.state()
+        pairs = [(of(a), of(b)) for a, b in self.over(lambda one: one.pair(proxy, base, state))]
         return [a / b for a, b in pairs if a is not None and b]
+
+    def is_quiet(self, proxy, base, state=None):
+        """Whether their ratios are of rounds that count."""
+        state = state or self.state()
+        return sum(1 for it in self.quiet() if it.pair(proxy, base, state)) >= self.enough()
 
 
 STATES = ("near", "far")

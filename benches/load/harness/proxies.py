@@ -66,9 +66,50 @@ keepalive_timeout = "10m"
 [[routes]]
 name = "all"
 upstream = "origin"
+{route}
 [upstreams.origin]
 endpoints = ["127.0.0.1:{origin}"]
+{more}
 """
+
+# What a site may well have on a route, in `filters`.
+FILTERS = """
+[filters.id]
+type = "request_id"
+[filters.secure]
+type = "security_headers"
+[filters.strip]
+type = "rewrite"
+strip_prefix = "/api"
+[filters.fields]
+type = "request_fields"
+set = { "X-Client" = "{client.ip}", "X-Route" = "{route}" }
+remove = ["X-Internal"]
+[filters.limit]
+type = "rate_limit"
+requests = 1000000000
+"""
+
+FILTER_NAMES = ("id", "secure", "strip", "fields", "limit")
+
+ROUTES = 10_000
+FILTERS_DEFINED = 100
+
+
+def many_routes():
+    """Routes for 100 hosts, one of them the bench's, whose requests take the least specific of its routes; each has a filter,
+    but for that one."""
+    parts = []
+    for number in range(FILTERS_DEFINED):
+        parts.append(f'[filters.f{number}]\ntype = "request_fields"\nset = {{ "X-Number" = "{number}" }}\n')
+    for number in range(ROUTES - 1):
+        host = "bench.example" if number % 100 == 0 else f"h{number % 100}.example"
+        path = f'{{ prefix = "/area/{number // 100}" }}'
+        if number % 1000 == 0:
+            path = f'{{ regex = "^/user/{number}/[0-9]+$" }}'
+        parts.append(f'[[routes]]\nname = "r{number}"\nhosts = ["{host}"]\npath = {path}\nupstream = "origin"\n')
+        parts.append(f'filters = ["f{number % FILTERS_DEFINED}"]\n')
+    return "".join(parts)
 
 ENVOY = """
 admin:
@@ -126,10 +167,10 @@ class Place:
         return path
 
 
-def corelane(binary, has_log=False):
+def corelane(binary, has_log=False, route="", more=lambda: ""):
     def command(place):
         log = f'[access_log]\npath = "{place.folder}/access.log"' if has_log else ""
-        return [place.built[binary], "run", place.write("corelane.toml", CORELANE, log=log)]
+        return [place.built[binary], "run", place.write("corelane.toml", CORELANE, log=log, route=route, more=more())]
 
     return command
 
@@ -183,6 +224,20 @@ PROXIES = {
         Proxy("before", "before", corelane("before"), "the binary of --before"),
         Proxy("corelane-log", "corelane-log", corelane("corelane", True), "with its access log", only=("access-log",)),
         Proxy("corelane-scraped", "corelane-scraped", corelane("corelane"), "scraped every second", only=("metrics",)),
+        Proxy(
+            "corelane-routes",
+            "corelane-routes",
+            corelane("corelane", more=many_routes),
+            "10 000 routes, 100 filters defined",
+            only=("routes-10k",),
+        ),
+        Proxy(
+            "corelane-filters",
+            "corelane-filters",
+            corelane("corelane", route=f"filters = {list(FILTER_NAMES)}".replace("'", '"'), more=lambda: FILTERS),
+            "request id, security headers, rewrite, fields, rate limit",
+            only=("filters",),
+        ),
         Proxy("nginx-16k", "nginx", nginx(16), "buffers of 16 KiB"),
         Proxy("nginx-64k", "nginx", nginx(64), "buffers of 64 KiB"),
         Proxy("haproxy-16k", "haproxy", haproxy(16), "buffers of 16 KiB"),

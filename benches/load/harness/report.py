@@ -18,6 +18,12 @@ def ratio(values):
     return "-" if not values else f"{median(values):.2f}" + (f" ({between[0]:.2f}-{between[1]:.2f})" if between else "")
 
 
+def cost(result, name, state=None):
+    """Corelane's CPU time as a ratio, marked where too few rounds were quiet."""
+    text = ratio(result.ratios("corelane", name, measure.cpu_us, state))
+    return text if text == "-" or result.is_quiet("corelane", name, state) else text + " ~"
+
+
 def table(head, rows):
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines] + [""]
@@ -35,8 +41,6 @@ def rounds_of(result):
     text += f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
     text += "; compared in " + ", ".join(f"{result.compared(state)} {state}" for state in STATES)
     text += f"; {moved} of {len(slices)} slices thrown away because the machine changed or the proxy waited"
-    if not result.is_quiet():
-        text += "; **too few were quiet: the figures are of all rounds**"
     return text
 
 
@@ -60,10 +64,10 @@ def workload_table(result):
             number(median(result.values(name, measure.rate)), 0) + bottleneck,
             "-" if core is None else f"{core * 100:.0f} %",
             f"{(median(result.values(name, lambda it: it.load_core)) or 0) * 100:.0f} %",
-            ratio(result.ratios("corelane", name, measure.cpu_us)),
+            cost(result, name),
         ]
         row += [number(median(result.values(name, measure.cpu_us, other))) for other in others]
-        row += [ratio(result.ratios("corelane", name, measure.cpu_us, other)) for other in others]
+        row += [cost(result, name, other) for other in others]
         if has_counters:
             counts = [median(result.values(name, measure.counted(f"instructions_{part}"))) for part in ("user", "kernel")]
             row.append(f"{number(counts[0], 0)} + {number(counts[1], 0)}")
@@ -88,7 +92,7 @@ def paced_table(rate_of, result):
             number(median(result.values(name, measure.rate)), 0),
             *(number(value, 0) for value in times),
             number(median(result.values(name, measure.cpu_us))),
-            ratio(result.ratios("corelane", name, measure.cpu_us)),
+            cost(result, name),
             tail,
             f"{(median(result.values(name, lambda it: it.core)) or 0) * 100:.0f} %",
         ])
@@ -157,7 +161,8 @@ def targets_section(session):
 
 TARGETS_NOTE = (
     "Medians of ratios within the round. \"Near\" and \"far\": whether the proxies' core and the load's core shared a cache "
-    "(README.md); near counts where it was met often enough, else far. Allocations per request are shown by a test of the "
+    "(README.md); near counts where it was met often enough, else far. \"Disturbed\", and ~ in the tables: fewer than three quiet "
+    "rounds, so it is of all of them. Allocations per request are shown by a test of the "
     "engine, not here."
 )
 

@@ -32,6 +32,7 @@ TARGETS = (
     Target("p99 at a third of nginx's saturation", "fixed-rate", "nginx", 1.0, latency("p99")),
     Target("p99 at a third of nginx's saturation", "fixed-rate", "haproxy", 1.0, latency("p99")),
     Target("CPU with the access log on", "access-log", "corelane", 1.10),
+    Target("CPU with 10 000 routes and 100 filters defined", "routes-10k", "corelane", 1.15),
     Target("CPU, POST 16 KiB", "post-16k", "nginx", 0.55),
     Target("CPU, POST 16 KiB", "post-16k", "haproxy", 0.45),
     Target("CPU, POST 16 KiB", "post-16k", "relay-epoll", 1.25),
@@ -61,10 +62,14 @@ def best(result, family, figure, at_most, state):
     return choose(names, key=lambda name: median(result.values(name, figure, state)), default=None)
 
 
+def subject(target):
+    return {"access-log": "corelane-log", "routes-10k": "corelane-routes"}.get(target.workload, "corelane")
+
+
 def reached(target, result, state):
     """(the figure in a state of the machine, the variant that it is against)."""
     base = best(result, target.against, target.figure, target.at_most, state)
-    mine = "corelane-log" if target.workload == "access-log" else "corelane"
+    mine = subject(target)
     return median(result.ratios(mine, base, target.figure, state)) if base else None, base
 
 
@@ -84,7 +89,7 @@ def rows(results, memories):
         sign = "≤" if target.at_most else "≥"
         is_met = figure <= target.bound if target.at_most else figure >= target.bound
         about = "yes" if is_met else "**no**"
-        if not result.is_quiet():
+        if not result.is_quiet(subject(target), base):
             about += " (disturbed)"
         found.append([target.measure, f"{sign} {target.bound:.2f} × {base}", *shown, about])
     for memory in memories.get("idle-10k", []):

@@ -3,8 +3,8 @@
 use corelane_balancer::PolicyKind;
 use corelane_engine::action::{Action, SHARE_ALL, Sticky};
 use corelane_engine::counters::{EndpointCounters, PerWorker};
-use corelane_engine::monotonic_ns;
-use corelane_engine::snapshot::Chains;
+use corelane_engine::snapshot::{Chains, UnderscoreFields};
+use corelane_engine::{hide_from_filters, monotonic_ns};
 use corelane_filters::{
     Answer as Answered, Body, Context, Edits, FilterStep, Limits, Outcome, Purpose, Tls, Verdict,
 };
@@ -133,6 +133,9 @@ impl OnRoute<'_> {
             now_ns: monotonic_ns(),
             purpose: Purpose::Explain,
         };
+        let rules = &config.listeners[request.listener].rules;
+        let drops_underscores = rules.underscore_fields == UnderscoreFields::Drop;
+        hide_from_filters(request.head, request.bytes, context.trusted, drops_underscores, edits);
         let mut filters: Vec<Filtered> = Vec::new();
         let (mut known, mut known_response): (Vec<String>, Vec<String>) = Default::default();
         let verdict = chain.explain(&context, edits, &mut |step| {

@@ -72,17 +72,13 @@ impl<S: Dial> Exchange<S> {
         self.timeouts = self.timeouts.with(&limits);
         self.count_filters(edits);
         if let Some(bytes_max) = limits.request_body_bytes_max
-            && (self.body_bytes_max == 0 || bytes_max < self.body_bytes_max)
+            && bytes_max < self.body_bytes_max
         {
             self.body_bytes_max = bytes_max;
         }
         match (verdict, edits.answer(), self.framing) {
             (Verdict::Answer, Some(answer), _) => Err(Failure::Filter(answer.status, answer.reason)),
-            (_, _, BodyFraming::Length(length))
-                if length > self.body_bytes_max && self.body_bytes_max != 0 =>
-            {
-                Err(Failure::BodyTooLarge)
-            }
+            (_, _, BodyFraming::Length(length)) if length > self.body_bytes_max => Err(Failure::BodyTooLarge),
             _ => Ok(()),
         }
     }

@@ -30,7 +30,7 @@ pub const KEYS: &[Key] = &[
         "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
     ),
     Key::optional("deny", Kind::Texts, "nobody beside allow").says(
-        "Who is not; the more specific of allow and deny holds.",
+        "Who is not, whatever allow says.",
         "addresses, networks, \"unix\"",
         "[\"10.9.0.0/16\"]",
     ),

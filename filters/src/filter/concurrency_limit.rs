@@ -62,11 +62,8 @@ impl Settings {
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
         let number = |key, range| table.integer(key, range).and_then(|number| u32::try_from(number).ok());
-        Some(Self {
-            key: parts(table),
-            requests_max: number("requests_max", 1..=1_000_000)?,
-            keys_max: number("keys_max", 1..=KEYS_MAX)?,
-        })
+        let (key, keys_max) = (parts(table), number("keys_max", 1..=KEYS_MAX));
+        Some(Self { key, requests_max: number("requests_max", 1..=1_000_000)?, keys_max: keys_max? })
     }
 }
 

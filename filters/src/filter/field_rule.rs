@@ -39,7 +39,7 @@ const VALUES: &[Key] = &[
 ];
 
 /// The keys of its table.
-pub const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &[
     Key::optional("allow", Kind::Items(VALUES), "everything but deny").says(
         "What is let through.",
         "texts, { regex = \"...\" } and { empty = true }",

@@ -111,13 +111,18 @@ impl Settings {
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
         let fields = [Fields::Always, Fields::Refused, Fields::Never];
+        let (key, per) = (parts(table), table.duration("per"));
+        let requests = table.integer("requests", 1..=1_000_000_000);
+        let burst = table.integer("burst", 1..=1_000_000_000);
+        let keys_max = table.integer("keys_max", 1..=KEYS_MAX);
+        let choice = table.choice("fields", &["always", "refused", "never"]);
         Some(Self {
-            key: parts(table),
-            requests: table.integer("requests", 1..=1_000_000_000)?,
-            per: table.duration("per")?,
-            burst: table.integer("burst", 1..=1_000_000_000),
-            keys_max: table.integer("keys_max", 1..=KEYS_MAX).and_then(|most| u32::try_from(most).ok())?,
-            fields: fields[table.choice("fields", &["always", "refused", "never"])?],
+            key,
+            requests: requests?,
+            per: per?,
+            burst,
+            keys_max: u32::try_from(keys_max?).ok()?,
+            fields: fields[choice?],
         })
     }
 }
@@ -146,7 +151,7 @@ impl Filter for Step {
         let per = u64::try_from(settings.per.as_nanos()).unwrap_or(u64::MAX);
         build.within("requests", settings.requests, 1..=1_000_000_000);
         if !(1_000_000..=DAY).contains(&per) {
-            build.problem("per", "not from 1 ms to a day");
+            build.problem("per", "not from \"1ms\" to \"24h\"");
         }
         let burst = settings.burst.unwrap_or(settings.requests);
         if settings.burst.is_some() {

@@ -63,6 +63,7 @@ impl Default for Settings {
 }
 
 const HSTS: &[Key] = &[
+    Key::or("enabled", Kind::Flag, "true").says("Whether it is sent at all.", "true or false", "false"),
     Key::or("max_age", Kind::Duration, "\"8760h\"").says(
         "How long a browser remembers; \"0s\" makes it forget.",
         "a duration",
@@ -92,10 +93,10 @@ pub const KEYS: &[Key] = &[
         "true or false",
         "false",
     ),
-    Key::or("frame_options", Kind::Text, "\"DENY\"").says(
+    Key::or("frame_options", Kind::Text, "\"SAMEORIGIN\"").says(
         "X-Frame-Options (RFC 7034).",
         "\"DENY\", \"SAMEORIGIN\" or \"\" for none",
-        "\"SAMEORIGIN\"",
+        "\"DENY\"",
     ),
     Key::or("referrer_policy", Kind::Text, "\"strict-origin-when-cross-origin\"").says(
         "Referrer-Policy.",
@@ -127,21 +128,24 @@ impl Settings {
         let mut hsts = Self::default().hsts;
         table.table("hsts", &mut |table| {
             let max_age = table.duration("max_age").unwrap_or_default();
-            hsts = Some(Hsts {
+            let (include_subdomains, preload) = (table.flag("include_subdomains"), table.flag("preload"));
+            hsts = table.flag("enabled").unwrap_or_default().then(|| Hsts {
                 max_age,
-                include_subdomains: table.flag("include_subdomains").unwrap_or_default(),
-                preload: table.flag("preload").unwrap_or_default(),
+                include_subdomains: include_subdomains.unwrap_or_default(),
+                preload: preload.unwrap_or_default(),
             });
         });
-        Some(Self {
+        let (nosniff, replace) = (table.flag("nosniff"), table.flag("replace"));
+        let read = Self {
             hsts,
-            nosniff: table.flag("nosniff")?,
+            nosniff: false,
             frame_options: given("frame_options"),
             referrer_policy: given("referrer_policy"),
             content_security_policy: given("content_security_policy"),
             permissions_policy: given("permissions_policy"),
-            replace: table.flag("replace")?,
-        })
+            replace: false,
+        };
+        Some(Self { nosniff: nosniff?, replace: replace?, ..read })
     }
 }
 

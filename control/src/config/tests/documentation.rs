@@ -270,7 +270,9 @@ fn completed_example(text: &str) -> String {
     if text.contains("\"canary\"") || text.contains("\"shadow\"") {
         text = text + UPSTREAM + OTHERS;
     }
-    if text.contains("[[routes]]") && !text.contains("split = ") && !text.contains("\nupstream = ") {
+    let actions = ["split", "upstream", "redirect", "respond", "maintenance"];
+    let has_action = actions.iter().any(|action| text.contains(&format!("\n{action} = ")));
+    if text.contains("[[routes]]") && !has_action {
         text = text.replacen("[[routes]]\n", "[[routes]]\nupstream = \"api\"\n", 1);
     }
     if text.contains("[upstreams.api]") && !text.contains("endpoints") {

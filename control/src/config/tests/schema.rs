@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use corelane_filters::Settings;
+use corelane_filters::settings::Default;
+
 use super::examples::all;
 use super::good::CORE;
 use crate::config::format::{self, Format};
@@ -41,7 +44,18 @@ fn check(value: &Value, schema: &Table, root: &Table, place: &str) -> Result<(),
         let fits = choices.any(|choice| choice.get_ref().as_str() == value.as_str());
         return if fits { Ok(()) } else { wrong("not a choice") };
     }
-    let kind = schema.get("type").unwrap().get_ref().as_str().unwrap();
+    if let Some(only) = schema.get("const") {
+        let fits = only.get_ref().as_str() == value.as_str();
+        return if fits { Ok(()) } else { wrong("another one") };
+    }
+    for part in schema.get("allOf").and_then(|all| all.get_ref().as_array()).into_iter().flatten() {
+        let part = table(part.get_ref());
+        let [condition, then] = ["if", "then"].map(|key| table(part.get(key).unwrap().get_ref()));
+        if check(value, condition, root, place).is_ok() {
+            check(value, then, root, place)?;
+        }
+    }
+    let kind = schema.get("type").map_or("object", |kind| kind.get_ref().as_str().unwrap());
     match (kind, value) {
         ("boolean", Value::Boolean(_)) => Ok(()),
         ("string", Value::String(text)) => {
@@ -91,9 +105,11 @@ fn check(value: &Value, schema: &Table, root: &Table, place: &str) -> Result<(),
                 let place = format!("{place}.{name}");
                 match properties.and_then(|properties| properties.get(name)) {
                     Some(schema) => check(value, table(schema.get_ref()), root, &place),
-                    None => match schema.get("additionalProperties").unwrap().get_ref() {
-                        Value::Table(schema) => check(value, schema, root, &place),
-                        _ => Err(format!("{place}: unknown key")),
+                    None => match schema.get("additionalProperties").map(|schema| schema.get_ref()) {
+                        Some(Value::Table(schema)) => check(value, schema, root, &place),
+                        Some(_) => Err(format!("{place}: unknown key")),
+                        // Conditions, and what has a definition for each type.
+                        None => Ok(()),
                     },
                 }
             })?;
@@ -129,6 +145,30 @@ fn takes_what_the_decoder_takes() {
 }
 
 #[test]
+fn takes_every_example_and_default_of_a_filter() {
+    let schema = tree("schema.json", &schema());
+    for kind in Settings::KINDS {
+        let keys = Settings::keys(kind).unwrap();
+        for key in keys {
+            let default = match key.default {
+                Default::Value(value) => Some(value),
+                Default::Required | Default::Absent(_) => None,
+            };
+            for value in [key.example].into_iter().chain(default) {
+                let required =
+                    keys.iter().filter(|it| it.default == Default::Required && it.name != key.name);
+                let mut text = format!("[filters.a]\ntype = \"{kind}\"\n{} = {value}\n", key.name);
+                for other in required {
+                    text.push_str(&format!("{} = {}\n", other.name, other.example));
+                }
+                let root = Value::Table(tree("t.toml", &text));
+                check(&root, &schema, &schema, kind).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn refuses_what_is_plainly_wrong() {
     let schema = tree("schema.json", &schema());
     for text in [
@@ -149,6 +189,21 @@ fn refuses_what_is_plainly_wrong() {
         "upstreams.a = { endpoints = [], attempts_max = 17 }",
         "routes = [{ upstream = \"a\", body_bytes_max = \"10MB\" }]",
         "include = \"x\"",
+        "routes = [{ headers = [{ exact = \"a\" }] }]",
+        "routes = [{ hosts = [{ exact = \"a\" }] }]",
+        "routes = [{ priority = 1000001 }]",
+        "routes = [{ split = [{ weight = 1 }] }]",
+        "routes = [{ redirect = { to = \"/\" } }]",
+        "routes = [{ redirect = { scheme = \"ftp\" } }]",
+        "filters = []",
+        "filters.a = {}",
+        "filters.a = { type = \"rewrit\" }",
+        "filters.a = { type = \"rewrite\", strip = \"/\" }",
+        "filters.a = { type = \"rewrite\", replace_prefix = { prefix = \"/\" } }",
+        "filters.a = { type = \"rate_limit\" }",
+        "filters.a = { type = \"rate_limit\", requests = 1, key = [{ nonsense = \"x\" }] }",
+        "filters.a = { type = \"respond\", status = 99 }",
+        "filters.a = { type = \"request_fields\", set = { A = 1 } }",
     ] {
         assert!(check(&Value::Table(tree("t.toml", text)), &schema, &schema, "").is_err(), "{text}");
     }
@@ -165,5 +220,8 @@ fn describes_every_key() {
             table(keys.get_ref()).keys().map(move |key| (section.clone(), key.get_ref().clone()))
         })
         .collect();
-    assert_eq!(described.len(), reference().count(), "each section has a name of its own");
+    let of_filters = Settings::KINDS.iter().map(|kind| Settings::keys(kind).unwrap().len() + 1);
+    let of_answers = ["redirect", "respond", "maintenance"].map(|kind| Settings::keys(kind).unwrap().len());
+    let keys = reference().count() + of_filters.sum::<usize>() + of_answers.iter().sum::<usize>();
+    assert_eq!(described.len(), keys, "each section has a name of its own");
 }

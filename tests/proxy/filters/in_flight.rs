@@ -1,0 +1,158 @@
+//! `concurrency_limit`: so many at once, and every place comes back, however its exchange ends.
+
+use std::time::Duration;
+
+use super::{filter, with};
+use crate::support::origin::Connection;
+use crate::support::{Client, Origin, Proxy, Setup, client, eventually, ok};
+
+const ONE: &str = "type = \"concurrency_limit\"\nrequests_max = 1";
+
+/// An origin that answers `/` and nothing else, but switches where it is asked to.
+fn slow() -> Origin {
+    Origin::script(|connection: &mut Connection| {
+        while let Ok(Some(request)) = connection.request() {
+            if request.head.has("upgrade") {
+                let switch =
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+                connection.send(switch).unwrap();
+                let _ = connection.drain();
+                return;
+            }
+            match request.head.target() {
+                "/" => connection.send(ok("served")).unwrap(),
+                "/cut" => return,
+                "/half" => {
+                    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+                    return;
+                }
+                _ => {
+                    let _ = connection.drain();
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// A client whose request is at the origin.
+fn hold(proxy: &Proxy, origin: &Origin) -> Client {
+    let before = origin.requests().len();
+    let mut client = proxy.client();
+    client.send(client::get("/held")).unwrap();
+    eventually("the request at the origin", || origin.requests().len() > before);
+    client
+}
+
+#[track_caller]
+fn comes_back(proxy: &Proxy) {
+    eventually("the place is free", || proxy.get("/").status() == 200);
+}
+
+#[test]
+fn one_more_is_refused_until_the_first_has_ended() {
+    let origin = slow();
+    let proxy = with(&origin, &[("it", ONE)]).workers(4).start();
+    let held = hold(&proxy, &origin);
+    for _ in 0..8 {
+        let response = proxy.get("/");
+        assert_eq!((response.status(), response.head.all("retry-after")), (503, vec!["1"]));
+        assert!(response.text().contains("concurrency_limited"), "{}", response.text());
+    }
+    assert_eq!(origin.requests().len(), 1);
+    drop(held);
+    comes_back(&proxy);
+    // An answer gives it back at once.
+    let mut client = proxy.client();
+    for _ in 0..50 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+}
+
+#[test]
+fn a_client_that_aborts_gives_its_place_back() {
+    let origin = slow();
+    let proxy = with(&origin, &[("it", ONE)]).start();
+    hold(&proxy, &origin).reset();
+    comes_back(&proxy);
+    // Within its own body, too.
+    let mut client = proxy.client();
+    client.send("POST /held HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+    eventually("the place is taken", || proxy.get("/").status() == 503);
+    client.reset();
+    comes_back(&proxy);
+}
+
+#[test]
+fn an_upstream_that_fails_gives_the_place_back() {
+    let origin = slow();
+    let proxy = with(&origin, &[("it", ONE)]).upstream("response_head_timeout = \"300ms\"").start();
+    for (target, status) in [("/cut", 502), ("/held", 504)] {
+        assert_eq!(proxy.get(target).status(), status);
+        comes_back(&proxy);
+    }
+    let mut client = proxy.client();
+    client.send(client::get("/half")).unwrap();
+    assert_eq!(client.next_head().status(), 200);
+    assert_eq!(client.at_most(100), b"half");
+    comes_back(&proxy);
+    let down = Setup::to(&["127.0.0.1:1"]).route("filters = [\"it\"]").more(&filter("it", ONE)).start();
+    for _ in 0..3 {
+        assert_eq!(down.get("/").status(), 502);
+    }
+}
+
+#[test]
+fn a_refusal_behind_it_gives_the_place_back() {
+    let origin = slow();
+    let proxy = with(&origin, &[("it", ONE), ("closed", "type = \"maintenance\"")]).start();
+    for _ in 0..3 {
+        assert!(proxy.get("/").text().contains("maintenance"));
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn a_reload_keeps_the_places_that_are_taken() {
+    let origin = slow();
+    let setup = with(&origin, &[("it", ONE)]).workers(2);
+    let mut proxy = setup.start();
+    let held = hold(&proxy, &origin);
+    proxy.rewrite(&setup.route("body_bytes_max = \"1MiB\"").text());
+    proxy.reload_and_wait();
+    assert_eq!(proxy.get("/").status(), 503);
+    drop(held);
+    comes_back(&proxy);
+    let _again = hold(&proxy, &origin);
+    assert_eq!(proxy.get("/").status(), 503);
+}
+
+#[test]
+fn a_tunnel_holds_its_place_until_it_ends() {
+    let origin = slow();
+    // Two listeners and two upstreams with filters of their own: the tunnel keeps the chain that it ran.
+    let setup = with(&origin, &[("it", ONE)])
+        .listener("filters = [\"mark\"]")
+        .more("[[listeners]]\nname = \"second\"\naddress = \"127.0.0.1:@second@\"\nfilters = [\"mark\", \"mark2\"]")
+        .more(&filter("mark", "type = \"request_fields\"\nset = { X-Mark = \"{listener}\" }"))
+        .more(&filter("mark2", "type = \"response_fields\"\nset = { X-Mark = \"{listener}\" }"));
+    let mut proxy = setup.start();
+    let second = proxy.address("second");
+    for reloads in [false, true] {
+        for address in [proxy.address("web"), second.clone()] {
+            let mut client = Client::connect(&address);
+            client
+                .send("GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                .unwrap();
+            assert_eq!(client.next_head().status(), 101);
+            if reloads {
+                proxy.rewrite(&setup.text());
+                proxy.signal(libc::SIGHUP);
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            assert_eq!(proxy.get("/").status(), 503);
+            drop(client);
+            comes_back(&proxy);
+        }
+    }
+}
