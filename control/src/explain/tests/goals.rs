@@ -108,7 +108,7 @@ Filters, in order:
                                         response RateLimit-Policy: \"limit\";q=60;w=60
   4  strip   rewrite           changes  path /v2/42
   5  secure  security_headers  changes  response X-Content-Type-Options: nosniff
-                                        response X-Frame-Options: DENY
+                                        response X-Frame-Options: SAMEORIGIN
                                         response Referrer-Policy: strict-origin-when-cross-origin
 
 Upstream api, policy weighted: by weight 3:1
@@ -135,7 +135,7 @@ Filters, in order:
 
 Answer 403 address_denied, a refusal:
   field     X-Content-Type-Options: nosniff
-  field     X-Frame-Options: DENY
+  field     X-Frame-Options: SAMEORIGIN
   field     Referrer-Policy: strict-origin-when-cross-origin
   field     X-Request-Id: (a new id)
   body      an error page
