@@ -28,6 +28,8 @@ use corelane_engine::snapshot::{
     Quarantine, RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
+use corelane_filters::filter::{concurrency_limit, rate_limit, request_fields, request_id, respond, rewrite};
+use corelane_filters::{Filters, Scope, Settings};
 use corelane_routing::{PathPattern, Router, Rule};
 
 /// The system's allocator, counting.
@@ -118,6 +120,8 @@ impl Scenario {
             get("a chunked response", "/chunked", b"\r\n0\r\n\r\n"),
             get("a target in absolute-form", "http://a.example/1k?lang=en", b"end of 1k"),
             get("a path that is rewritten", "/a/./b/../../1k?lang=en", b"end of 1k"),
+            get("a chain of filters", "/api/1k?lang=en", b"end of 1k"),
+            get("a filter's answer", "/fixed/a", b"for /fixed/a by a.example"),
             Self { name: "POST", request: post.into(), ends_with: b"16384 bytes taken" },
         ]
     }
@@ -176,8 +180,72 @@ fn start_origin() -> SocketAddr {
     address
 }
 
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// What requests to `/api` meet.
+fn changing() -> Vec<Settings> {
+    let pattern = rewrite::PathChange::Regex { pattern: "^/api/(.*)$".into(), with: "/{match.1}".into() };
+    vec![
+        Settings::RequestId(request_id::Settings::default()),
+        Settings::RateLimit(rate_limit::Settings {
+            requests: 1_000_000_000,
+            ..rate_limit::Settings::default()
+        }),
+        Settings::ConcurrencyLimit(concurrency_limit::Settings {
+            requests_max: 100,
+            ..concurrency_limit::Settings::default()
+        }),
+        Settings::RequestFields(request_fields::Settings {
+            set: pairs(&[("X-Id", "{path.id} {query.lang} {client.ip}"), ("X-Forwarded-For", "{client.ip}")]),
+            remove: vec!["User-Agent".into()],
+            append: pairs(&[("Accept", "{header.Accept}")]),
+            ..request_fields::Settings::default()
+        }),
+        Settings::Rewrite(rewrite::Settings { path: Some(pattern), host: Some("{host}.internal".into()) }),
+        Settings::ResponseFields(request_fields::Settings {
+            set: pairs(&[("X-Answer", "{status} {duration_ms} {endpoint} {path.id} {host}")]),
+            ..request_fields::Settings::default()
+        }),
+    ]
+}
+
+/// What requests to `/fixed` meet.
+fn answering() -> Vec<Settings> {
+    let body = "for {path} by {host}".to_owned();
+    vec![Settings::Respond(respond::Settings { body, ..respond::Settings::default() })]
+}
+
+/// A chain of these filters.
+fn chain(filters: &mut Filters, settings: Vec<Settings>) -> Chains {
+    let ids: Vec<_> =
+        settings.into_iter().map(|it| filters.define(it.kind(), it.clone(), &|_| None).unwrap()).collect();
+    let chain = filters.chain(&ids, &Scope { captures: &["id"] }, &|_| None).unwrap();
+    Chains { chains: [chain].into(), ..Chains::default() }
+}
+
 fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
-    let rule = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
+    let api = PathPattern::regex("^/api/(?<id>[0-9a-z]+)$").unwrap();
+    let captures = vec![api.group("id").unwrap()];
+    let paths = [PathPattern::prefix("/").unwrap(), api, PathPattern::prefix("/fixed").unwrap()];
+    let rules = paths.map(|path| Rule::new(vec![0], vec![], path));
+    let mut filters = Filters::default();
+    let chains = [changing(), answering()].map(|settings| chain(&mut filters, settings));
+    let plain = Route {
+        name: "all".into(),
+        action: Action::Upstream(0),
+        mirror: None,
+        timeouts: RouteTimeouts::default(),
+        host: HostPolicy::Preserve,
+        body_bytes_max: 1 << 20,
+        upgrades: vec![],
+        captures: vec![],
+        chains: Chains::default(),
+        counters: PerWorker::new(1),
+    };
+    let mut routes = vec![plain.clone()];
+    routes.extend(chains.map(|chains| Route { chains, captures: captures.clone(), ..plain.clone() }));
     Snapshot {
         serial: 1,
         generation: 1,
@@ -199,19 +267,8 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             error_pages: Arc::default(),
             counters: PerWorker::new(1),
         }],
-        routes: vec![Route {
-            name: "all".into(),
-            action: Action::Upstream(0),
-            mirror: None,
-            timeouts: RouteTimeouts::default(),
-            host: HostPolicy::Preserve,
-            body_bytes_max: 1 << 20,
-            upgrades: vec![],
-            captures: vec![],
-            chains: Chains::default(),
-            counters: PerWorker::new(1),
-        }],
-        router: Router::build(&[rule], 1).unwrap(),
+        routes,
+        router: Router::build(&rules, 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
             policy: PolicyKind::RoundRobin,
@@ -233,7 +290,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             quarantine: Quarantine::default(),
             counters: PerWorker::new(1),
         }],
-        filters: vec![],
+        filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
         access_log,
     }
 }

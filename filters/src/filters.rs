@@ -9,7 +9,7 @@ use crate::field_name::FieldName;
 use crate::filter::{Settings, Step};
 use crate::pattern::Pattern;
 use crate::problem::Problem;
-use crate::table::Table;
+use crate::table::{Meaning, Table};
 use crate::template::Template;
 use crate::variable::{Phase, Variable};
 
@@ -270,11 +270,12 @@ impl Build<'_> {
         }
     }
 
-    /// Where the filter counts: all its chains in one table, and the one of the configuration before if it is as large.
-    pub(crate) fn table(&mut self, keys_max: u32) -> Arc<Table> {
+    /// Where the filter counts: all its chains in one table, and the one of the configuration before if it is as large
+    /// and its numbers mean the same.
+    pub(crate) fn table(&mut self, keys_max: u32, meaning: Meaning) -> Arc<Table> {
         self.uses_table = true;
-        let fitting = self.table.take().filter(|table| table.keys_max() == keys_max);
-        let table = fitting.unwrap_or_else(|| Arc::new(Table::new(keys_max)));
+        let fitting = self.table.take().filter(|table| table.fits(keys_max, meaning));
+        let table = fitting.unwrap_or_else(|| Arc::new(Table::new(keys_max, meaning)));
         self.table = Some(Arc::clone(&table));
         table
     }

@@ -15,8 +15,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Table {
     sets: Box<[Set]>,
     keys_max: u32,
+    meaning: Meaning,
     /// Keys that were pushed out while their number still mattered.
     evictions: AtomicU64,
+}
+
+/// What the numbers say. With another rate they would be debts that take a day, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// How many are in flight.
+    InFlight,
+    /// Times of a rate, in nanoseconds.
+    Rate {
+        /// Between two requests.
+        interval: u64,
+        /// How far ahead a time may be.
+        depth: u64,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +70,9 @@ pub(crate) trait Rule {
 
 impl Table {
     /// With room for at least this many keys: about twice as many ways, 32 to 64 bytes a key.
-    pub(crate) fn new(keys_max: u32) -> Self {
+    pub(crate) fn new(keys_max: u32, meaning: Meaning) -> Self {
         let sets = std::iter::repeat_with(Set::default).take(Self::sets(keys_max)).collect();
-        Self { sets, keys_max, evictions: AtomicU64::new(0) }
+        Self { sets, keys_max, meaning, evictions: AtomicU64::new(0) }
     }
 
     fn sets(keys_max: u32) -> usize {
@@ -69,8 +84,9 @@ impl Table {
         (Self::sets(keys_max) * size_of::<Set>()) as u64
     }
 
-    pub(crate) fn keys_max(&self) -> u32 {
-        self.keys_max
+    /// Whether a limit can go on with it after a reload.
+    pub(crate) fn fits(&self, keys_max: u32, meaning: Meaning) -> bool {
+        (self.keys_max, self.meaning) == (keys_max, meaning)
     }
 
     pub(crate) fn evictions(&self) -> u64 {
@@ -224,7 +240,7 @@ mod tests {
 
     #[test]
     fn counts_each_key_and_is_full_when_all_matter() {
-        let table = Table::new(4);
+        let table = Table::new(4, Meaning::InFlight);
         assert_eq!(table.sets.len(), 1);
         for key in 1..=7 {
             assert_eq!(table.change(key, &Three).map(|(number, _)| number), Ok(1));
@@ -245,7 +261,7 @@ mod tests {
     #[test]
     fn never_more_than_the_limit_is_held_over_threads() {
         // More keys than ways, so that ways change their keys all the time.
-        let table = Table::new(4);
+        let table = Table::new(4, Meaning::InFlight);
         let held: [AtomicU64; 16] = Default::default();
         let granted = AtomicU64::new(0);
         std::thread::scope(|scope| {

@@ -15,7 +15,7 @@ use crate::edits::Edits;
 use crate::filters::Build;
 use crate::key::Key;
 use crate::reason::Reason;
-use crate::table::{Rule, Table};
+use crate::table::{Meaning, Rule, Table};
 use crate::key::{PART, parts};
 use crate::settings::{Key as SettingKey, Kind, Read};
 
@@ -82,7 +82,7 @@ impl Filter for Step {
         build.within("requests_max", u64::from(settings.requests_max), 1..=1_000_000);
         build.within("keys_max", u64::from(settings.keys_max), 1..=KEYS_MAX);
         let key = Key::compile(&settings.key, build);
-        let table = build.table(settings.keys_max.clamp(1, 1 << 24));
+        let table = build.table(settings.keys_max.clamp(1, 1 << 24), Meaning::InFlight);
         Some(Self { key, table, rule: InFlight { max: u64::from(settings.requests_max) } })
     }
 

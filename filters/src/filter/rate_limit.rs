@@ -22,7 +22,7 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::key::Key;
 use crate::reason::Reason;
-use crate::table::{Refused, Rule, Table};
+use crate::table::{Meaning, Refused, Rule, Table};
 use crate::text::write_display;
 use crate::variable::Variable;
 use crate::key::{PART, parts};
@@ -175,7 +175,7 @@ impl Filter for Step {
         let (limit_field, policy_field) =
             (build.field_name("", "RateLimit")?, build.field_name("", "RateLimit-Policy")?);
         // So that a wrong number does not become a large table.
-        let table = build.table(settings.keys_max.clamp(1, 1 << 24));
+        let table = build.table(settings.keys_max.clamp(1, 1 << 24), Meaning::Rate { interval, depth });
         let (name, policy, fields) = (name.into(), policy.into(), settings.fields);
         Some(Self { key, table, interval, depth, fields, name, policy, limit_field, policy_field })
     }
@@ -352,7 +352,8 @@ mod tests {
         );
         let explained = Sent { purpose: Purpose::Explain, ..at(0, "10.0.0.1") };
         for _ in 0..9 {
-            assert_eq!(explained.through(&chain).answer(), "");
+            let asked = explained.through(&chain);
+            assert_eq!((asked.answer(), &*asked.edits.remark), (String::new(), "2 of 3 left"));
         }
         for _ in 0..2 {
             assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), "");
@@ -360,6 +361,7 @@ mod tests {
         let refused = "429 rate_limited\nRateLimit: \"f0\";r=0;t=1\nRateLimit-Policy: \"f0\";q=3;w=1\nRetry-After: 1\n";
         assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), refused);
         assert_eq!(explained.through(&chain).answer(), refused);
+        assert_eq!(explained.through(&chain).edits.remark, "0 of 3 left, the next in 1 s");
 
         let slow = Settings { requests: 1, per: Duration::from_secs(90), fields: Fields::Never, ..Settings::default() };
         let slow = super::tests::chain([Any::RateLimit(slow)]);

@@ -82,21 +82,20 @@ fn anybodys_page_needs_no_vary() {
 
 const SECURE: [(&str, &str); 3] = [
     ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
+    ("x-frame-options", "SAMEORIGIN"),
     ("referrer-policy", "strict-origin-when-cross-origin"),
 ];
 
 #[test]
 fn security_headers_in_one_line() {
-    let origin =
-        Origin::answering("HTTP/1.1 200 OK\r\nX-Frame-Options: SAMEORIGIN\r\nContent-Length: 0\r\n\r\n");
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nX-Frame-Options: DENY\r\nContent-Length: 0\r\n\r\n");
     let proxy = with(&origin, &[("it", "type = \"security_headers\"")])
         .listener("trusted_proxies = [\"127.0.0.1\"]")
         .start();
     let mut client = proxy.client();
     let head = client.get("/").head;
     assert_eq!(head.all("x-content-type-options"), ["nosniff"]);
-    assert_eq!(head.all("x-frame-options"), ["SAMEORIGIN"], "the upstream knows better");
+    assert_eq!(head.all("x-frame-options"), ["DENY"], "the upstream knows better");
     assert!(!head.has("strict-transport-security"), "not without TLS: {head:?}");
     let head = client.request(get_with("/", "X-Forwarded-Proto: https\r\n")).head;
     assert_eq!(head.all("strict-transport-security"), ["max-age=31536000"]);

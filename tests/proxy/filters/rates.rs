@@ -101,3 +101,21 @@ fn a_reload_forgets_no_count() {
     assert_eq!(proxy.get("/").status(), 429);
     assert_eq!(origin.requests().len(), 2);
 }
+
+#[test]
+fn another_rate_begins_anew() {
+    let origin = plain();
+    let slow = with(&origin, &[("it", "type = \"rate_limit\"\nrequests = 1\nper = \"24h\"\nburst = 2")]);
+    let mut proxy = slow.start();
+    assert_eq!((proxy.get("/").status(), proxy.get("/").status(), proxy.get("/").status()), (200, 200, 429));
+    // What was two days ahead must not lock the client out of a rate that asks for a second.
+    for keys in [
+        "type = \"rate_limit\"\nrequests = 100",
+        "type = \"concurrency_limit\"\nrequests_max = 1",
+        "type = \"rate_limit\"\nrequests = 1\nper = \"24h\"\nburst = 2",
+    ] {
+        proxy.rewrite(&with(&origin, &[("it", keys)]).text());
+        proxy.reload_and_wait();
+        assert_eq!((proxy.get("/").status(), proxy.get("/").status()), (200, 200), "{keys}");
+    }
+}
