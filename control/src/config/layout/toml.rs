@@ -102,6 +102,8 @@ impl<'t> Reader<'t> {
             match event.kind() {
                 EventKind::SimpleKey => key.push_str(&self.raw(&event)),
                 EventKind::KeySep => key.push('.'),
+                // The parser lets a table in braces have one before the =.
+                EventKind::Newline => {}
                 _ => break,
             }
         }
@@ -109,6 +111,11 @@ impl<'t> Reader<'t> {
     }
 
     fn value(&mut self) -> Node {
+        while self
+            .events
+            .next_if(|it| matches!(it.kind(), EventKind::Whitespace | EventKind::Newline))
+            .is_some()
+        {}
         match self.next() {
             Some(event) if event.kind() == EventKind::ArrayOpen => Node::Group(self.group(['[', ']'])),
             Some(event) if event.kind() == EventKind::InlineTableOpen => Node::Group(self.group(['{', '}'])),

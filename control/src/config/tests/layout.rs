@@ -17,6 +17,12 @@ fn the_core_example_keeps_its_meaning_and_comments() {
     );
 }
 
+/// Found by the property below: what was behind the line's end was taken for the value.
+#[test]
+fn a_line_may_end_around_the_assignment_in_a_table_in_braces() {
+    assert_eq!(formatted("t.toml", "a = { b\n = 1, c =\n 2 }\n").unwrap(), "a = { b = 1, c = 2 }\n");
+}
+
 #[test]
 fn json_is_indented() {
     let text =
