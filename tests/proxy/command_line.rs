@@ -176,7 +176,7 @@ fn explain_says_what_the_page_on_routing_shows() {
     assert!(told.status.success());
     let json = explain(&[&words[..], &["--json"]].concat());
     let value: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
-    assert_eq!(value["upstream"]["name"], "site");
+    assert_eq!(value["upstreams"][0]["name"], "site");
     let none = explain(&["explain", "shop.toml", "GET", "http://elsewhere.example/"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(stdout(&none).contains("No route matches: the answer is 404 no_route."), "{}", stdout(&none));
