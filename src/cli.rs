@@ -63,14 +63,17 @@ pub(crate) enum Command {
                       for editors of YAML, JSON and TOML."
     )]
     Schema,
-    /// Say which route a request takes, and why the others do not match
+    /// Say what becomes of a request, and why: routes, filters, upstream
     #[command(
-        long_about = "Says which route of a configuration file a request takes: every route of the listener in order of \
-                      precedence, why it matches or which condition fails, and the upstream. Sends nothing.",
+        long_about = "Says what becomes of a request: every route of the listener in order of precedence, why it matches \
+                      or which condition fails; each filter and what it does; and the answer, or the upstream and how \
+                      its endpoint is chosen. Sends nothing and counts nothing.\n\n\
+                      A running proxy, asked at its admin address, answers from the configuration that is in force, and \
+                      says what is left of rate limits and how busy each endpoint is.",
         after_long_help = EXPLAIN_HELP
     )]
     Explain {
-        /// The configuration, in TOML
+        /// The configuration; or the admin address of a running proxy, http://host:port or unix:/path
         file: PathBuf,
         /// The request's method
         method: String,
@@ -149,9 +152,11 @@ const EXPLAIN_HELP: &str = "\
 Examples:
   corelane explain edge.toml GET http://shop.example/cart
   corelane explain edge.toml POST /api/users -H 'Host: api.example' -H 'X-Env: beta' --from 10.0.0.7
+  corelane explain http://127.0.0.1:9900 GET http://shop.example/cart --json
 
-Exit status: 0 when a route takes the request, 1 when none does, when it would be refused, or when the
-file has errors, 2 for a wrong command line.";
+Exit status: 0 when a route takes the request, 1 when none does, when it would be refused (by a filter
+or a limit, or before any route is looked at), when the file has errors, or when the proxy cannot be
+asked; 2 for a wrong command line.";
 
 const PROXY_HELP: &str = "\
 Examples:

@@ -8,6 +8,7 @@ mod fmt;
 mod memory;
 mod proxy;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Explain { file, method, url, headers, from, listener, json } => {
             let question = Question { method, url, fields: headers, from, listener };
-            return Ok(explain(&file, &question, json));
+            return Ok(explain(file.as_os_str(), &question, json));
         }
         Command::Run { file } => run(ConfigSource::File(file))?,
         Command::Proxy { from, to, admin } => {
@@ -85,20 +86,17 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn explain(file: &Path, question: &Question, json: bool) -> ExitCode {
-    let source = ConfigSource::File(file.to_owned());
-    let explanation = match corelane_control::explain::explain(&source, question) {
-        Ok(explanation) => explanation,
+fn explain(place: &OsStr, question: &Question, json: bool) -> ExitCode {
+    match corelane_control::explain::tell(place, question, json) {
+        Ok(told) => {
+            print!("{}", told.text);
+            if told.is_taken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
         Err(errors) => {
             eprintln!("{errors}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    match json {
-        true => println!("{}", explanation.json()),
-        false => print!("{explanation}"),
     }
-    if explanation.is_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn count(number: usize, thing: &str) -> String {

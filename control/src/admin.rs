@@ -1,4 +1,4 @@
-//! The admin server: /healthz, /readyz and /metrics, on the control thread.
+//! The admin server: /healthz, /readyz, /metrics and /explain, on the control thread.
 //!
 //! Tells and changes nothing. It goes on answering while the process drains.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use corelane_engine::snapshot::Address;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, spawn_local};
 
+use crate::explain::page::{self as explain_page, Refusal};
 use crate::listen::{self, ListenError, SocketFile};
 use crate::metrics;
 use crate::status::{Phase, Status};
@@ -122,7 +123,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &status);
+        let response = respond(&request, &status);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -134,12 +135,13 @@ where
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-fn respond(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
-    let known = matches!(path, "/healthz" | "/readyz" | "/metrics");
+fn respond<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
+    let known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/explain");
     if !known {
         return text(
             StatusCode::NOT_FOUND,
-            "no such page; there are /healthz, /readyz and /metrics\n".to_owned(),
+            "no such page; there are /healthz, /readyz, /metrics and /explain\n".to_owned(),
         );
     }
     // hyper leaves the body out of an answer to HEAD.
@@ -155,8 +157,29 @@ fn respond(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             page(code, "application/json", readiness(status))
         }
+        "/explain" => explain(request, status),
         _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
     }
+}
+
+fn explain<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+    let accept = request.headers().get_all(ACCEPT).iter();
+    let accepts_json =
+        accept.filter_map(|value| value.to_str().ok()).any(|it| it.contains("application/json"));
+    let answer = explain_page::answer(request.uri().query().unwrap_or_default(), accepts_json, status);
+    let told = match answer.result {
+        Ok(told) => told,
+        Err(Refusal::Wrong(reason)) => return text(StatusCode::BAD_REQUEST, reason + "\n"),
+        Err(Refusal::NotServing) => {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force\n".to_owned());
+        }
+    };
+    let content_type = if answer.json { "application/json" } else { "text/plain; charset=utf-8" };
+    let mut response = page(StatusCode::OK, content_type, told.text);
+    let outcome = if told.is_taken { explain_page::TAKEN } else { explain_page::NOT_TAKEN };
+    let name = HeaderName::from_static(explain_page::OUTCOME);
+    response.headers_mut().insert(name, HeaderValue::from_static(outcome));
+    response
 }
 
 /// The body of /readyz. Nothing in it needs escaping.
@@ -213,6 +236,10 @@ mod tests {
     use crate::fixtures;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    fn asked(method: Method, target: &str, status: &Status) -> Response<Full<Bytes>> {
+        respond(&Request::builder().method(method).uri(target).body(()).expect("is right"), status)
+    }
+
     fn status() -> Status {
         Status::new(fixtures::registry(2), 2, Arc::default())
     }
@@ -220,7 +247,7 @@ mod tests {
     #[test]
     fn is_ready_only_while_it_serves() {
         let status = status();
-        let code = |status: &Status| respond(&Method::GET, "/readyz", status).status().as_u16();
+        let code = |status: &Status| asked(Method::GET, "/readyz", status).status().as_u16();
         assert_eq!(code(&status), 503);
         status.phase.set(Phase::Serving);
         assert_eq!(code(&status), 200);
@@ -246,10 +273,13 @@ mod tests {
             (Method::POST, "/metrics", 405),
             (Method::GET, "/", 404),
             (Method::POST, "/nothing", 404),
+            (Method::POST, "/explain?method=GET&url=/", 405),
+            (Method::GET, "/explain", 400),
+            (Method::GET, "/explain?method=GET&url=/", 503),
         ] {
-            assert_eq!(respond(&method, path, &status).status().as_u16(), code, "{method} {path}");
+            assert_eq!(asked(method.clone(), path, &status).status().as_u16(), code, "{method} {path}");
         }
-        let response = respond(&Method::GET, "/metrics", &status);
+        let response = asked(Method::GET, "/metrics", &status);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
     }
 

@@ -1,21 +1,30 @@
-//! `corelane explain`: which route a request would take, and why the others would not.
+//! `corelane explain`: which route a request would take, why the others would not, and what would become of it.
+//!
+//! Answered from a file, or by a running proxy from what it serves from; nothing is sent, and nothing counted.
 
 mod goal;
+mod json;
+pub(crate) mod page;
+mod query;
+mod remote;
 mod request;
 mod written;
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use corelane_routing::{
-    Conditions, HostPattern, Mismatch, Outcome, PathPattern, Request, Router, Rule, Test,
-};
+use corelane_engine::snapshot::Snapshot;
+
+use corelane_routing::{Conditions, HostPattern, Mismatch, Outcome, PathPattern, Router, Rule, Test};
 
 use crate::config::Config;
+use crate::filters::{Compiled, RouteFilters};
 use crate::{ConfigSource, snapshot_builder};
 use request::Asked;
 
 /// What is asked: a request in words.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The method.
     pub method: String,
@@ -29,9 +38,23 @@ pub struct Question {
     pub listener: Option<String>,
 }
 
+/// Where a question's connection comes from if it does not say.
+pub const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// An explanation as it was asked for: text or JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// It.
+    pub text: String,
+    /// [`Explanation::is_taken`].
+    pub is_taken: bool,
+}
+
 /// What would become of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
+    /// Of the configuration in force, if a running proxy tells.
+    generation: Option<u64>,
     method: String,
     url: String,
     listener: String,
@@ -47,30 +70,68 @@ pub struct Explanation {
 enum Goal {
     /// 404.
     NoRoute,
-    /// These filters run, and then it is answered or goes to one of the upstreams.
-    Taken { filters: Vec<Filtered>, end: End },
+    /// One of the ways.
+    Taken {
+        split: Option<Split>,
+        /// At least one; several only of a split.
+        ways: Vec<Way>,
+        mirror: Option<Mirrored>,
+    },
 }
 
-/// A filter and what it does with the request.
+/// How one of several upstreams is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Split {
+    /// Each upstream with its share in percent.
+    shares: Vec<(String, String)>,
+    how: String,
+}
+
+/// These filters run, and then it is answered or goes to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Way {
+    filters: Vec<Filtered>,
+    end: End,
+}
+
+/// A filter and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Filtered {
     name: String,
     kind: &'static str,
     outcome: &'static str,
-    /// What it changes.
+    /// Why it answers, with the status.
+    reason: Option<(u16, &'static str)>,
+    /// How a limit of a running proxy stands.
+    remark: Option<String>,
+    /// What it changes in the request.
     changes: Vec<String>,
+    /// What it changes in the response.
+    response: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    /// A filter answers.
-    Answer { status: u16, reason: &'static str },
-    /// Each with its share of the weights.
-    Upstreams {
-        /// How one of several is chosen.
-        split: Option<String>,
-        chosen: Vec<Chosen>,
-    },
+    /// Corelane answers itself.
+    Answer(Answer),
+    Upstream(Box<Chosen>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    reason: &'static str,
+    is_refusal: bool,
+    fields: Vec<(String, String)>,
+    body: String,
+}
+
+/// A share of the requests goes to another upstream too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mirrored {
+    upstream: String,
+    share: String,
+    body_bytes_max: u64,
 }
 
 /// A route and what became of it.
@@ -100,18 +161,68 @@ enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chosen {
     name: String,
-    /// Its weight in a split.
-    weight: u32,
     policy: &'static str,
-    /// Each with its weight.
-    endpoints: Vec<(String, u32)>,
+    /// How one of the endpoints is chosen, in words.
+    how: String,
+    endpoints: Vec<Candidate>,
+    /// The request line and the host that it gets.
+    sends: String,
+    /// Each with its name; zero: no limit.
+    timeouts: [(&'static str, Duration); 3],
+    /// Zero: no limit.
+    body_bytes_max: u64,
+}
+
+/// An endpoint that may be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    address: String,
+    weight: u32,
+    live: Option<Live>,
+}
+
+/// How an endpoint of a running proxy stands, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Live {
+    requests: u64,
+    idle: u64,
+}
+
+/// What an explanation is made from.
+struct View<'a> {
+    config: &'a Config,
+    router: &'a Router,
+    filters: &'a dyn Fn(usize) -> RouteFilters,
+    /// Of a running proxy.
+    live: Option<&'a Snapshot>,
 }
 
 impl Explanation {
-    /// Whether a route takes the request.
+    /// Whether a route takes the request, and neither a filter nor a limit refuses it.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.goal != Goal::NoRoute
+        let is_served = |way: &Way| !matches!(&way.end, End::Answer(answer) if answer.is_refusal);
+        match &self.goal {
+            Goal::NoRoute => false,
+            Goal::Taken { ways, .. } => ways.iter().any(is_served),
+        }
+    }
+
+    fn told(&self, json: bool) -> Told {
+        let text = if json { self.json() + "\n" } else { self.to_string() };
+        Told { text, is_taken: self.is_taken() }
+    }
+}
+
+/// Asks what `place` names: `http://...` and `unix:/...` are admin addresses of running proxies, all else is a file.
+///
+/// # Errors
+///
+/// Those of [`explain`], and why no proxy could be asked.
+pub fn tell(place: &OsStr, question: &Question, json: bool) -> Result<Told, String> {
+    match place.to_str().and_then(remote::Admin::named) {
+        Some(admin) => remote::ask(&admin?, question, json),
+        None => Ok(explain(&ConfigSource::File(place.into()), question)?.told(json)),
     }
 }
 
@@ -124,40 +235,59 @@ impl Explanation {
 pub fn explain(source: &ConfigSource, question: &Question) -> Result<Explanation, String> {
     let config = crate::check(source)?.config;
     let router = snapshot_builder::router(&config).map_err(|lines| lines.join("\n"))?;
-    let asked = Asked::new(&config, question)?;
-    asked.with(&config, |request| explanation(&config, &router, question, request))?
+    let compiled = Compiled::new(&config, &Compiled::default())
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let filters = |route| compiled.of_route(route);
+    View { config: &config, router: &router, filters: &filters, live: None }.explain(question)
 }
 
-fn explanation(
+/// The same from what a running proxy serves from.
+pub(crate) fn explain_running(
     config: &Config,
-    router: &Router,
+    snapshot: &Snapshot,
     question: &Question,
-    request: &Request<'_>,
 ) -> Result<Explanation, String> {
-    let mut steps = Vec::new();
-    let mut taken = None;
-    router.explain(request, &mut |step| {
-        let verdict = match step.outcome {
-            Outcome::Matched(host) => {
-                taken = Some(step.route);
-                let captures = captures(router, step.route, request.path);
-                Verdict::Matched { by: conditions(step.rule, host), captures }
-            }
-            Outcome::Failed(mismatch) => failed(step.rule, &mismatch),
-            Outcome::NotTried => Verdict::NotTried,
-        };
-        steps.push(Tried { route: config.routes[step.route].name.to_string(), verdict });
-    });
-    Ok(Explanation {
-        method: question.method.clone(),
-        url: question.url.clone(),
-        listener: config.listeners[request.listener].name.to_string(),
-        client: client(request.client),
-        host: shown(request.host),
-        path: shown(request.path),
-        steps,
-        goal: taken.map_or(Ok(Goal::NoRoute), |route| goal::of(config, router, route, request))?,
-    })
+    let filters = |route: usize| {
+        let route = &snapshot.routes[route];
+        RouteFilters { chains: route.chains.clone(), captures: route.captures.clone() }
+    };
+    View { config, router: &snapshot.router, filters: &filters, live: Some(snapshot) }.explain(question)
+}
+
+impl View<'_> {
+    fn explain(&self, question: &Question) -> Result<Explanation, String> {
+        let asked = Asked::new(self.config, question)?;
+        asked.with(self.config, |seen| self.explanation(question, seen))
+    }
+
+    fn explanation(&self, question: &Question, seen: &request::Seen<'_>) -> Explanation {
+        let (config, request) = (self.config, &seen.request);
+        let mut steps = Vec::new();
+        let mut taken = None;
+        self.router.explain(request, &mut |step| {
+            let verdict = match step.outcome {
+                Outcome::Matched(host) => {
+                    taken = Some(step.route);
+                    let captures = captures(self.router, step.route, request.path);
+                    Verdict::Matched { by: conditions(step.rule, host), captures }
+                }
+                Outcome::Failed(mismatch) => failed(step.rule, &mismatch),
+                Outcome::NotTried => Verdict::NotTried,
+            };
+            steps.push(Tried { route: config.routes[step.route].name.to_string(), verdict });
+        });
+        Explanation {
+            generation: self.live.map(|snapshot| snapshot.generation),
+            method: question.method.clone(),
+            url: question.url.clone(),
+            listener: config.listeners[request.listener].name.to_string(),
+            client: client(request.client),
+            host: shown(request.host),
+            path: shown(request.path),
+            steps,
+            goal: taken.map_or(Goal::NoRoute, |route| goal::of(self, route, seen)),
+        }
+    }
 }
 
 fn captures(router: &Router, route: usize, path: &[u8]) -> Vec<(String, String)> {

@@ -38,11 +38,22 @@ pub(crate) enum Fault {
         /// What.
         problem: Problem,
     },
-    /// With one in its place, or with what the route answers.
+    /// With what a route answers.
+    Answer {
+        /// The route.
+        route: usize,
+        /// Its key: `redirect`.
+        kind: &'static str,
+        /// What.
+        problem: Problem,
+    },
+    /// With a filter in its place.
     Place {
         /// The route.
         route: usize,
-        /// The filter's name.
+        /// The filter, as in [`Config::filters`].
+        filter: usize,
+        /// Its name.
         name: Arc<str>,
         /// What.
         problem: Problem,
@@ -53,6 +64,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, problem) = match self {
             Self::Settings { filter, problem } => (format!("filter {filter}"), problem),
+            Self::Answer { route, kind, problem } => (format!("{kind} of route {route}"), problem),
             Self::Place { name, problem, .. } => (format!("filter \"{name}\""), problem),
         };
         write!(f, "{name}: {} {}", problem.key, problem.message)
@@ -72,7 +84,7 @@ impl Compiled {
         for (route, it) in config.routes.iter().enumerate() {
             let Some(settings) = &it.answer else { continue };
             let name: Arc<str> = format!("{} of route {}", settings.kind(), it.name).into();
-            let fault = |problem| Fault::Place { route, name: name.clone(), problem };
+            let fault = |problem| Fault::Answer { route, kind: settings.kind(), problem };
             faults.extend(compiled.define(&name, settings).into_iter().map(fault));
             answers.insert(route, compiled.names.len() - 1);
         }
@@ -96,8 +108,13 @@ impl Compiled {
             match chains {
                 Ok(chains) => compiled.routes.push(RouteFilters { chains, captures }),
                 Err(problems) => faults.extend(problems.into_iter().map(|(filter, problem)| {
-                    let name = compiled.names[filter.index()].clone();
-                    Fault::Place { route: index, name, problem }
+                    let (filter, name) = (filter.index(), compiled.names[filter.index()].clone());
+                    match &route.answer {
+                        Some(settings) if filter >= config.filters.len() => {
+                            Fault::Answer { route: index, kind: settings.kind(), problem }
+                        }
+                        _ => Fault::Place { route: index, filter, name, problem },
+                    }
                 })),
             }
         }

@@ -156,7 +156,8 @@ impl Supervisor {
             let name = config.listeners.iter().find(|it| it.address == configured).map_or("", |it| &*it.name);
             log::info!("listening", listener = name, address = bound);
         }
-        self.send(snapshot, version, sockets);
+        let config = Rc::new(config);
+        self.send(config.clone(), snapshot, version, sockets);
         if let Change::Replace(admin) = staged.admin {
             self.replace_admin(admin);
         }
@@ -165,7 +166,7 @@ impl Supervisor {
         }
         let Version { serial, generation } = version;
         self.landing.push_back(Landing { serial, generation, reload: None });
-        self.config = Rc::new(config);
+        self.config = config;
         self.filters = staged.filters;
         Ok(())
     }

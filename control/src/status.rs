@@ -1,13 +1,15 @@
-//! What the control thread knows about the process, for /readyz and /metrics.
+//! What the control thread knows about the process, for /readyz, /metrics and /explain.
 //!
 //! Lives on the control thread alone; the supervisor writes it, the admin server reads it.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use corelane_engine::snapshot::Snapshot;
 
+use crate::config::Config;
 use crate::log_writer::LogWriterCounters;
 use crate::registry::Registry;
 
@@ -41,6 +43,8 @@ pub(crate) struct Status {
     /// Every counter set.
     pub(crate) registry: RefCell<Registry>,
     snapshots: RefCell<Vec<(u64, Weak<Snapshot>)>>,
+    /// The newest configuration, with the newest snapshot of it.
+    newest: RefCell<Option<(Rc<Config>, Weak<Snapshot>)>>,
 }
 
 /// Where in its life the process is.
@@ -82,11 +86,13 @@ impl Status {
             log_writer,
             registry: RefCell::new(registry),
             snapshots: RefCell::new(Vec::new()),
+            newest: RefCell::new(None),
         }
     }
 
     /// Keeps an eye on a snapshot that is about to be sent.
-    pub(crate) fn watch(&self, snapshot: &Arc<Snapshot>) {
+    pub(crate) fn watch(&self, config: Rc<Config>, snapshot: &Arc<Snapshot>) {
+        *self.newest.borrow_mut() = Some((config, Arc::downgrade(snapshot)));
         self.snapshots.borrow_mut().push((snapshot.serial, Arc::downgrade(snapshot)));
     }
 
@@ -97,6 +103,13 @@ impl Status {
         if let Some(oldest) = snapshots.iter().map(|&(serial, _)| serial).min() {
             self.registry.borrow_mut().drop_unused_since(oldest);
         }
+    }
+
+    /// The newest configuration and snapshot; none before the first, and when no worker is left.
+    pub(crate) fn newest(&self) -> Option<(Rc<Config>, Arc<Snapshot>)> {
+        let newest = self.newest.borrow();
+        let (config, snapshot) = newest.as_ref()?;
+        Some((config.clone(), snapshot.upgrade()?))
     }
 
     /// How many snapshots somebody still holds.

@@ -301,7 +301,7 @@ impl Supervisor {
         let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
         let version = Version { serial: self.version.serial + 1, ..self.version };
         let snapshot = self.build(&config, router, &self.filters, version);
-        self.send(snapshot, version, Vec::new());
+        self.send(config, snapshot, version, Vec::new());
     }
 
     /// Builds the snapshot of a configuration from the answers known now.
@@ -319,12 +319,13 @@ impl Supervisor {
     /// Sends a snapshot, and to each worker its sockets.
     pub(crate) fn send(
         &mut self,
+        config: Rc<Config>,
         snapshot: Arc<Snapshot>,
         version: Version,
         sockets: Vec<Vec<ListenSocket>>,
     ) {
         self.version = version;
-        self.status.watch(&snapshot);
+        self.status.watch(config, &snapshot);
         let sockets = sockets.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (worker, sockets) in self.workers.iter().zip(sockets) {
             if let Some(worker) = worker {

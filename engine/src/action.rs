@@ -1,15 +1,17 @@
 //! What a route does with its requests: to one upstream, or to several by weight; which of them are mirrored; and the
 //! timeouts that it sets itself.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use corelane_balancer::fingerprint;
+use corelane_balancer::{fingerprint, rendezvous};
 use corelane_filters::Limits;
 use corelane_http1::write_decimal;
 use corelane_semantics::RequestHead;
 
 use crate::core::milliseconds;
 use crate::counters::{MirrorCounters, PerWorker};
+use crate::limits::ClientKey;
 use crate::reason::words;
 use crate::snapshot::Upstream;
 
@@ -90,10 +92,6 @@ impl Token {
         Self(fingerprint(upstream.as_bytes()))
     }
 
-    pub(crate) fn bits(self) -> u64 {
-        self.0
-    }
-
     fn text(self) -> [u8; TOKEN_DIGITS] {
         let mut digits = self.0;
         let mut text = [0; TOKEN_DIGITS];
@@ -106,13 +104,22 @@ impl Token {
 }
 
 impl Split {
+    /// Where the client stays: by the cookie that it sent, or by its address. `None`: it goes to whose turn it is.
+    #[must_use]
+    pub fn home(&self, head: &RequestHead, bytes: &[u8], client: Option<IpAddr>) -> Option<&Destination> {
+        match self.sticky.as_ref()? {
+            Sticky::Cookie(cookie) => self.named_by(cookie, head, bytes),
+            Sticky::Client => {
+                let shares = self.destinations.iter().map(|it| (it.token.0, it.weight));
+                // Over a Unix socket all clients look the same.
+                let home = rendezvous(shares, ClientKey::new(client?).bits())?;
+                self.destinations.get(home)
+            }
+        }
+    }
+
     /// Which destination the request's cookie names, if it names one that takes requests.
-    pub(crate) fn named_by(
-        &self,
-        cookie: &StickyCookie,
-        head: &RequestHead,
-        bytes: &[u8],
-    ) -> Option<&Destination> {
+    fn named_by(&self, cookie: &StickyCookie, head: &RequestHead, bytes: &[u8]) -> Option<&Destination> {
         let fields = head.fields.lines().iter().filter(|field| {
             // RFC 6265 §5.4 lets a client send one; some intermediaries cut it up.
             field.name.bytes(bytes).eq_ignore_ascii_case(b"cookie")

@@ -45,3 +45,4 @@ pub mod tripwire;
 pub mod worker;
 
 pub use heads::{forwarded_client, hide_from_filters};
+pub use io::clock::monotonic_ns;

@@ -231,7 +231,8 @@ pub enum HostPolicy {
 
 impl HostPolicy {
     /// The host, unless it is the client's.
-    pub(crate) fn set(&self) -> Option<&[u8]> {
+    #[must_use]
+    pub fn set(&self) -> Option<&[u8]> {
         match self {
             Self::Preserve => None,
             Self::Set(host) => Some(host.as_bytes()),

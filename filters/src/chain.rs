@@ -1,6 +1,9 @@
 //! The filters that one request meets, in order.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_semantics::ResponseHead;
 
 use crate::carry::Carry;
 use crate::context::{Context, ResponseContext};
@@ -26,9 +29,13 @@ pub(crate) struct Entry {
     pub(crate) base: usize,
 }
 
-/// What one filter would do with a request.
+/// What one filter would do with a request, or with its response.
 #[derive(Debug)]
 pub struct FilterStep<'a> {
+    /// Its place in the chain, from 0.
+    pub place: usize,
+    /// Whether it is about the response.
+    pub is_response: bool,
     /// Which.
     pub filter: FilterId,
     /// Its name in the configuration.
@@ -39,6 +46,8 @@ pub struct FilterStep<'a> {
     pub outcome: Outcome,
     /// Why it answered, if it did.
     pub reason: Option<Reason>,
+    /// How a limit stands; empty for other filters.
+    pub remark: &'a str,
     /// All changes so far.
     pub edits: &'a Edits,
 }
@@ -66,35 +75,68 @@ impl Chain {
         self.request_steps(context, edits, |_, _| {})
     }
 
-    /// Tells what [`Chain::request`] would do, filter by filter; with [`crate::Purpose::Explain`] it counts nothing.
+    /// Tells what [`Chain::request`] would do, filter by filter, and then, from the last filter to the first, what would be
+    /// done to a response without fields: the answer of a filter, or a 200. With [`crate::Purpose::Explain`] it counts
+    /// nothing.
     pub fn explain(
         &self,
         context: &Context<'_>,
         edits: &mut Edits,
         see: &mut dyn FnMut(&FilterStep<'_>),
     ) -> Verdict {
+        edits.remark.clear();
         let verdict = self.request_steps(context, edits, |entry, edits| {
-            let outcome = edits.events.last().map_or(Outcome::Passed, |event| event.outcome);
+            let event = edits.events.last().copied();
             see(&FilterStep {
+                place: usize::from(edits.entry),
+                is_response: false,
                 filter: entry.filter,
                 name: &entry.name,
                 kind: entry.compiled.step.kind(),
-                outcome,
+                outcome: event.map_or(Outcome::Passed, |event| event.outcome),
                 reason: edits.answer().map(|answer| answer.reason),
+                remark: &edits.remark,
                 edits,
             });
+            edits.remark.clear();
         });
         let mut carry = edits.take_carry();
+        if verdict == Verdict::Continue {
+            edits.response.clear();
+        }
+        self.explain_response(&carry, edits, see);
         self.finish(&mut carry);
         edits.give_back(carry);
         verdict
+    }
+
+    fn explain_response(&self, carry: &Carry, edits: &mut Edits, see: &mut dyn FnMut(&FilterStep<'_>)) {
+        let reason = edits.answer().map(|answer| answer.reason);
+        let status = edits.answer().map_or(200, |answer| answer.status);
+        let head = ResponseHead { status, ..ResponseHead::default() };
+        let context =
+            ResponseContext { head: &head, bytes: b"", carry, endpoint: "", duration: Duration::ZERO };
+        for (place, entry) in self.entries.iter().enumerate().rev() {
+            let flow = entry.compiled.step.response(&context, entry.base, edits);
+            see(&FilterStep {
+                place,
+                is_response: true,
+                filter: entry.filter,
+                name: &entry.name,
+                kind: entry.compiled.step.kind(),
+                outcome: if flow == Flow::Acted { Outcome::Acted } else { Outcome::Passed },
+                reason,
+                remark: "",
+                edits,
+            });
+        }
     }
 
     fn request_steps(
         &self,
         context: &Context<'_>,
         edits: &mut Edits,
-        mut see: impl FnMut(&Entry, &Edits),
+        mut see: impl FnMut(&Entry, &mut Edits),
     ) -> Verdict {
         edits.begin();
         let mut verdict = Verdict::Continue;

@@ -112,6 +112,8 @@ pub struct Edits {
     /// What filters note for their part in the response, by their place in the chain.
     notes: Vec<(u16, Span)>,
     note_bytes: Vec<u8>,
+    /// What the filter that runs says of itself when it is only asked.
+    pub(crate) remark: String,
 }
 
 #[derive(Clone, Copy, Debug)]

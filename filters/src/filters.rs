@@ -223,12 +223,28 @@ impl Build<'_> {
         self.problems.push(Problem { key: key.into(), position: None, message: message.into() });
     }
 
+    /// How many mistakes there are so far.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.problems.len()
+    }
+
     /// A text with variables; an empty one, and a mistake noted, if it is wrong.
     pub(crate) fn template(&mut self, key: impl Into<String>, text: &str, phase: Phase) -> Template {
+        self.template_at(key, 0, text, phase)
+    }
+
+    /// The same for a part of a text, from a byte of it on.
+    pub(crate) fn template_at(
+        &mut self,
+        key: impl Into<String>,
+        start: usize,
+        text: &str,
+        phase: Phase,
+    ) -> Template {
         match Template::compile(text, phase, self) {
             Ok(template) => template,
             Err(error) => {
-                let (position, message) = (Some(error.position), error.message);
+                let (position, message) = (Some(start + error.position), error.message);
                 self.problems.push(Problem { key: key.into(), position, message });
                 Template::default()
             }

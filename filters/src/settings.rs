@@ -29,6 +29,8 @@ pub enum Kind {
     Texts,
     /// A table of strings, whose keys are the user's.
     Pairs,
+    /// The same, and no message may show what they are.
+    Secrets,
     /// A number without a sign.
     Integer,
     /// A string as `"1m30s"`.

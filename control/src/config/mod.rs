@@ -56,6 +56,20 @@ pub use reference::{Key, KeyDefault, Section, reference};
 pub use schema::schema;
 pub use types::*;
 
+/// A duration, and a number of bytes, in their shortest spelling.
+pub(crate) mod shown {
+    use std::time::Duration;
+
+    pub(crate) fn duration(duration: Duration) -> String {
+        super::duration::shown(duration)
+    }
+
+    pub(crate) fn bytes(bytes: u64) -> String {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        super::size::shown(bytes).trim_matches('"').to_owned()
+    }
+}
+
 /// A configuration, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {

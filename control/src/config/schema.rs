@@ -176,7 +176,7 @@ fn kind_of_setting(key: &settings::Key) -> Value {
     match key.kind {
         Kind::Text => scalar("string"),
         Kind::Texts => list_of(object([("type", text("string"))])),
-        Kind::Pairs => {
+        Kind::Pairs | Kind::Secrets => {
             object([("type", text("object")), ("additionalProperties", object([("type", text("string"))]))])
         }
         Kind::Integer => scalar("integer"),

@@ -1,149 +1,367 @@
 //! What becomes of a request that a route takes: its filters, and where it goes.
 
-use std::cell::Cell;
-
 use corelane_balancer::PolicyKind;
-use corelane_engine::action::{Action, Sticky};
-use corelane_engine::hide_from_filters;
-use corelane_engine::snapshot::UnderscoreFields;
-use corelane_filters::{Context, Edits, FilterStep, Outcome, Purpose, Tls, Verdict};
-use corelane_routing::{Request, Router};
-use corelane_semantics::Span;
+use corelane_engine::action::{Action, SHARE_ALL, Sticky};
+use corelane_engine::counters::{EndpointCounters, PerWorker};
+use corelane_engine::snapshot::{Chains, UnderscoreFields};
+use corelane_engine::{hide_from_filters, monotonic_ns};
+use corelane_filters::{
+    Answer as Answered, Body, Context, Edits, FilterStep, Limits, Outcome, Purpose, Tls, Verdict,
+};
+use corelane_semantics::{BodyFraming, Span};
 
-use super::{Chosen, End, Filtered, Goal, shown};
-use crate::config::{Config, Target};
-use crate::filters::Compiled;
+use super::request::Seen;
+use super::{Answer, Candidate, Chosen, End, Filtered, Goal, Live, Mirrored, Split, View, Way, shown};
+use crate::config::{Route, Target, Upstream};
+
+/// Stands for the id that a request will get.
+const REQUEST_ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// What filters do that do not answer.
+const PASSES: &str = "passes";
+const CHANGES: &str = "changes";
 
 /// The goal of a request that `route` takes.
-pub(super) fn of(
-    config: &Config,
-    router: &Router,
-    route: usize,
-    request: &Request<'_>,
-) -> Result<Goal, String> {
-    let compiled = Compiled::new(config, &Compiled::default())
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let routed = compiled.of_route(route);
-    let of = &config.routes[route];
-    let upstream = of.action.upstreams().next();
-    let end = upstreams(config, &of.action);
-    let Some(chain) = routed.chains.of(request.listener, upstream) else {
-        return Ok(Goal::Taken { filters: Vec::new(), end });
-    };
-    let mut scratch = router.scratch();
-    let found = router.captures(route, request.path, &mut scratch);
-    let captures: Vec<Option<Span>> = routed
-        .captures
-        .iter()
-        .map(|&group| Some(Span::new(found.get(group)?.start, found.get(group)?.end)))
-        .collect();
-    let context = Context {
-        head: request.head,
-        bytes: request.bytes,
-        host: request.host,
-        path: request.path,
-        forwarded_path: request.head.path.bytes(request.bytes),
-        captures: &captures,
-        client: request.client,
-        peer: request.client,
-        trusted: false,
-        tls: request.tls.then(Tls::default),
-        request_id: b"0123456789abcdef0123456789abcdef",
-        listener: &config.listeners[request.listener].name,
-        route: &of.name,
-        upstream: upstream.map_or("", |upstream| &*config.upstreams[upstream].name),
-        now_ns: 1,
-        purpose: Purpose::Explain,
-    };
-    let mut edits = Edits::default();
-    let rules = &config.listeners[request.listener].rules;
-    let drops_underscores = rules.underscore_fields == UnderscoreFields::Drop;
-    hide_from_filters(request.head, request.bytes, context.trusted, drops_underscores, &mut edits);
-    let (mut filters, before) = (Vec::new(), Cell::new(Vec::new()));
-    let verdict = chain.explain(&context, &mut edits, &mut |step| {
-        let known = before.take();
-        let now = changes(step.edits);
-        let new = now.iter().filter(|change| !known.contains(*change)).cloned().collect();
-        filters.push(filtered(step, new));
-        before.set(now);
+pub(super) fn of(view: &View<'_>, route: usize, seen: &Seen<'_>) -> Goal {
+    let on = OnRoute { view, route: &view.config.routes[route], index: route, seen };
+    let name = |upstream: usize| view.config.upstreams[upstream].name.to_string();
+    let (split, upstreams) = on.upstreams();
+    let mirror = on.route.mirror.as_ref().map(|rule| Mirrored {
+        upstream: name(rule.upstream),
+        share: percent(rule.share.into(), SHARE_ALL.into()),
+        body_bytes_max: rule.body_bytes_max as u64,
     });
-    let end = match (verdict, edits.answer()) {
-        (Verdict::Answer, Some(answer)) => {
-            End::Answer { status: answer.status, reason: answer.reason.name() }
-        }
-        _ => end,
+    let ways = match on.exceeds(on.route.body_bytes_max) {
+        true => vec![Way { filters: Vec::new(), end: End::Answer(body_too_large()) }],
+        false if upstreams.is_empty() => vec![on.way(None)],
+        false => upstreams.into_iter().map(|upstream| on.way(Some(upstream))).collect(),
     };
-    Ok(Goal::Taken { filters, end })
+    Goal::Taken { split, ways, mirror }
 }
 
-fn filtered(step: &FilterStep<'_>, changes: Vec<String>) -> Filtered {
-    let outcome = match (step.outcome, step.reason) {
-        (Outcome::Passed, _) => "nothing to do",
-        (Outcome::Refused, _) => "refuses",
-        (Outcome::Acted, Some(_)) => "answers",
-        (Outcome::Acted, None) => "acts",
-    };
-    Filtered { name: step.name.to_owned(), kind: step.kind, outcome, changes }
+/// A request on its route.
+struct OnRoute<'a> {
+    view: &'a View<'a>,
+    route: &'a Route,
+    index: usize,
+    seen: &'a Seen<'a>,
 }
 
-/// All that has changed so far, in words.
-fn changes(edits: &Edits) -> Vec<String> {
-    let mut all = Vec::new();
-    all.extend(edits.path().map(|path| format!("path {}", shown(path))));
-    all.extend(edits.query().map(|query| match query {
-        Some(query) => format!("query {}", shown(query)),
-        None => "no query".to_owned(),
-    }));
-    all.extend(edits.host().map(|host| format!("host {}", shown(host))));
-    all.extend(edits.request.added().map(|(name, value)| format!("{}: {}", shown(name), shown(value))));
-    let limits = edits.limits();
-    all.extend(limits.request_body_bytes_max.map(|bytes| format!("body of at most {bytes} bytes")));
-    for (what, timeout) in [
-        ("request_timeout", limits.request_timeout),
-        ("response_head_timeout", limits.response_head_timeout),
-        ("body_idle_timeout", limits.body_idle_timeout),
-    ] {
-        all.extend(timeout.map(|timeout| format!("{what} {timeout:?}")));
-    }
-    let answered = edits.response.added();
-    all.extend(answered.map(|(name, value)| format!("answers {}: {}", shown(name), shown(value))));
-    all
-}
-
-fn upstreams(config: &Config, action: &Action) -> End {
-    let split = match action {
-        Action::Upstream(_) | Action::Answer => None,
-        Action::Split(split) => Some(match &split.sticky {
-            None => "each request by weight".to_owned(),
-            Some(Sticky::Client) => "by weight; a client stays where its address puts it".to_owned(),
-            Some(Sticky::Cookie(cookie)) => {
-                format!("by weight; a client stays where its cookie {} says", cookie.name)
-            }
-        }),
-    };
-    let weight = |upstream: usize| match action {
-        Action::Split(split) => {
-            split.destinations.iter().find(|it| it.upstream == upstream).map_or(0, |it| it.weight)
-        }
-        Action::Upstream(_) | Action::Answer => 1,
-    };
-    let chosen = action.upstreams().map(|upstream| chosen(config, upstream, weight(upstream)));
-    End::Upstreams { split, chosen: chosen.collect() }
-}
-
-fn chosen(config: &Config, upstream: usize, weight: u32) -> Chosen {
-    let upstream = &config.upstreams[upstream];
-    let endpoints = upstream.endpoints.iter().map(|endpoint| {
-        let target = match &endpoint.target {
-            Target::Address(address) => address.to_string(),
-            Target::Name { host, port } => format!("{host}:{port}"),
+impl OnRoute<'_> {
+    /// Those that it may go to.
+    fn upstreams(&self) -> (Option<Split>, Vec<usize>) {
+        let split = match &self.route.action {
+            Action::Upstream(upstream) => return (None, vec![*upstream]),
+            Action::Answer => return (None, Vec::new()),
+            Action::Split(split) => split,
         };
-        (target, endpoint.weight)
-    });
-    let policy = match upstream.policy {
+        let request = &self.seen.request;
+        let name = |upstream: usize| self.view.config.upstreams[upstream].name.to_string();
+        let home = split.home(request.head, request.bytes, request.client).map(|it| it.upstream);
+        let how = match (&split.sticky, home) {
+            (None, _) => "in turn by these shares".to_owned(),
+            (Some(Sticky::Client), Some(home)) => format!("{}, by the client's address", name(home)),
+            (Some(Sticky::Client), None) => "in turn: the client has no address".to_owned(),
+            (Some(Sticky::Cookie(cookie)), Some(home)) => {
+                format!("{}, by the cookie {}", name(home), cookie.name)
+            }
+            (Some(Sticky::Cookie(cookie)), None) => {
+                format!("in turn by these shares; then the client stays, by the cookie {}", cookie.name)
+            }
+        };
+        let sum = split.destinations.iter().map(|it| u64::from(it.weight)).sum();
+        let shares = split.destinations.iter().map(|it| (name(it.upstream), percent(it.weight.into(), sum)));
+        let shares = shares.collect();
+        let taking = split.destinations.iter().filter(|it| it.weight > 0).map(|it| it.upstream);
+        let upstreams = home.map_or_else(|| taking.collect(), |home| vec![home]);
+        (Some(Split { shares, how }), upstreams)
+    }
+
+    fn exceeds(&self, body_bytes_max: u64) -> bool {
+        matches!(self.seen.framing, BodyFraming::Length(length) if body_bytes_max != 0 && length > body_bytes_max)
+    }
+
+    fn way(&self, upstream: Option<usize>) -> Way {
+        let routed = (self.view.filters)(self.index);
+        let mut edits = Edits::default();
+        let (filters, verdict) = self.run(&routed.chains, &routed.captures, upstream, &mut edits);
+        let limit = match (self.route.body_bytes_max, edits.limits().request_body_bytes_max) {
+            (0, Some(filters)) => filters,
+            (route, filters) => filters.map_or(route, |filters| filters.min(route)),
+        };
+        let end = match (verdict, edits.answer(), upstream) {
+            (Verdict::Answer, Some(given), _) => End::Answer(answer(&given, &edits)),
+            (Verdict::Continue, _, Some(_)) if self.exceeds(limit) => End::Answer(body_too_large()),
+            (_, _, Some(upstream)) => End::Upstream(Box::new(self.chosen(upstream, &edits, limit))),
+            // A route without an upstream ends with a filter that answers.
+            (_, _, None) => End::Answer(Answer { status: 404, reason: "no_route", ..body_too_large() }),
+        };
+        Way { filters, end }
+    }
+
+    fn run(
+        &self,
+        chains: &Chains,
+        groups: &[usize],
+        upstream: Option<usize>,
+        edits: &mut Edits,
+    ) -> (Vec<Filtered>, Verdict) {
+        let (request, config) = (&self.seen.request, self.view.config);
+        let Some(chain) = chains.of(request.listener, upstream) else {
+            return (Vec::new(), Verdict::Continue);
+        };
+        let mut scratch = self.view.router.scratch();
+        let found = self.view.router.captures(self.index, request.path, &mut scratch);
+        let capture = |&group: &usize| found.get(group).map(|range| Span::new(range.start, range.end));
+        let captures: Vec<Option<Span>> = groups.iter().map(capture).collect();
+        let context = Context {
+            head: request.head,
+            bytes: request.bytes,
+            host: request.host,
+            path: request.path,
+            forwarded_path: self.seen.forwarded_path,
+            captures: &captures,
+            client: request.client,
+            peer: Some(self.seen.peer),
+            trusted: self.seen.is_trusted,
+            tls: request.tls.then(Tls::default),
+            request_id: REQUEST_ID.as_bytes(),
+            listener: &config.listeners[request.listener].name,
+            route: &self.route.name,
+            upstream: upstream.map_or("", |upstream| &*config.upstreams[upstream].name),
+            now_ns: monotonic_ns(),
+            purpose: Purpose::Explain,
+        };
+        let rules = &config.listeners[request.listener].rules;
+        let drops_underscores = rules.underscore_fields == UnderscoreFields::Drop;
+        hide_from_filters(request.head, request.bytes, context.trusted, drops_underscores, edits);
+        let mut filters: Vec<Filtered> = Vec::new();
+        let (mut known, mut known_response): (Vec<String>, Vec<String>) = Default::default();
+        let verdict = chain.explain(&context, edits, &mut |step| {
+            if !step.is_response {
+                let now = changes(step.edits, &context);
+                filters.push(self.filtered(step, added(&known, &now)));
+                known = now;
+            }
+            // The fields of an answer are told with it.
+            let now = fields(step.edits.response.added()).map(|(name, value)| format!("{name}: {value}"));
+            let now: Vec<String> = now.collect();
+            if let Some(filter) = filters.get_mut(step.place).filter(|_| step.is_response) {
+                filter.response = added(&known_response, &now);
+                if step.outcome == Outcome::Acted && filter.outcome == PASSES {
+                    filter.outcome = CHANGES;
+                }
+            }
+            known_response = now;
+        });
+        if self.route.answer.is_some()
+            && verdict == Verdict::Answer
+            && filters.len() == chain.filters().count()
+        {
+            // It is the route's own answer, which no list names.
+            filters.pop();
+        }
+        (filters, verdict)
+    }
+
+    fn filtered(&self, step: &FilterStep<'_>, changes: Vec<String>) -> Filtered {
+        let outcome = match (step.outcome, step.reason) {
+            (Outcome::Passed, _) => PASSES,
+            (Outcome::Refused, _) => "refuses",
+            (Outcome::Acted, Some(_)) => "answers",
+            (Outcome::Acted, None) => CHANGES,
+        };
+        let has_remark = self.view.live.is_some() && !step.remark.is_empty();
+        Filtered {
+            name: step.name.to_owned(),
+            kind: step.kind,
+            outcome,
+            reason: step.edits.answer().map(|answer| (answer.status, answer.reason.name())),
+            remark: has_remark.then(|| step.remark.to_owned()),
+            changes,
+            response: Vec::new(),
+        }
+    }
+
+    fn chosen(&self, index: usize, edits: &Edits, body_bytes_max: u64) -> Chosen {
+        let upstream = &self.view.config.upstreams[index];
+        let endpoints: Vec<Candidate> = match self.view.live {
+            None => upstream.endpoints.iter().map(configured).collect(),
+            Some(snapshot) => {
+                let endpoints = snapshot.upstreams[index].endpoints.iter();
+                let candidate = |it: &corelane_engine::snapshot::Endpoint| Candidate {
+                    address: it.label.to_string(),
+                    weight: it.weight,
+                    live: Some(live(&it.counters)),
+                };
+                endpoints.map(candidate).collect()
+            }
+        };
+        let (of, limits) = (&self.route.timeouts, edits.limits());
+        Chosen {
+            name: upstream.name.to_string(),
+            policy: policy(upstream.policy),
+            how: how(upstream.policy, &endpoints),
+            endpoints,
+            sends: self.sends(edits),
+            timeouts: timeouts(of, limits, upstream),
+            body_bytes_max,
+        }
+    }
+
+    /// The first line of what the upstream gets, and the host.
+    fn sends(&self, edits: &Edits) -> String {
+        let request = &self.seen.request;
+        let path = edits.path().unwrap_or(self.seen.forwarded_path);
+        let received = request.head.query.map(|query| query.bytes(request.bytes));
+        let query = edits.query().unwrap_or(received);
+        let query = query.map_or_else(String::new, |query| format!("?{}", shown(query)));
+        let host = edits.host().or_else(|| self.route.host.set()).unwrap_or(request.host);
+        let method = shown(request.head.method_token.bytes(request.bytes));
+        format!("{method} {}{query}, Host: {}", shown(path), shown(host))
+    }
+}
+
+fn timeouts(
+    of: &corelane_engine::action::RouteTimeouts,
+    limits: &Limits,
+    upstream: &Upstream,
+) -> [(&'static str, std::time::Duration); 3] {
+    [
+        ("request", limits.request_timeout.or(of.request).unwrap_or(upstream.request_timeout)),
+        (
+            "response head",
+            limits.response_head_timeout.or(of.response_head).unwrap_or(upstream.response_head_timeout),
+        ),
+        ("body idle", limits.body_idle_timeout.or(of.body_idle).unwrap_or(upstream.body_idle_timeout)),
+    ]
+}
+
+fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
+    let address = match &endpoint.target {
+        Target::Address(address) => address.to_string(),
+        Target::Name { host, port } => format!("{host}:{port}"),
+    };
+    Candidate { address, weight: endpoint.weight, live: None }
+}
+
+fn live(counters: &PerWorker<EndpointCounters>) -> Live {
+    // A gauge may be counted up on one worker and down on none; only the sum has a meaning.
+    let sum = |of: fn(&EndpointCounters) -> u64| counters.iter().map(of).fold(0, u64::wrapping_add);
+    Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()) }
+}
+
+fn policy(policy: PolicyKind) -> &'static str {
+    match policy {
         PolicyKind::RoundRobin => "round_robin",
         PolicyKind::Weighted => "weighted",
         PolicyKind::LeastConnections => "least_connections",
-    };
-    Chosen { name: upstream.name.to_string(), weight, policy, endpoints: endpoints.collect() }
+    }
 }
+
+/// How one of the endpoints is chosen.
+fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
+    let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
+    match (endpoints, policy) {
+        ([], _) => "no endpoint is known: the answer is 503 no_endpoint".to_owned(),
+        ([_], _) => "the only endpoint".to_owned(),
+        (_, PolicyKind::RoundRobin) => "in turn".to_owned(),
+        (_, PolicyKind::Weighted) => {
+            let weights: Vec<String> = endpoints.iter().map(|it| it.weight.to_string()).collect();
+            format!("by weight {}", weights.join(":"))
+        }
+        (_, PolicyKind::LeastConnections) if is_even => {
+            "the one with the fewest requests in progress".to_owned()
+        }
+        (_, PolicyKind::LeastConnections) => {
+            "the one with the fewest requests in progress for its weight".to_owned()
+        }
+    }
+}
+
+/// A share in percent, to a ten-thousandth.
+fn percent(part: u64, of: u64) -> String {
+    let hundredths = (part * 1_000_000 + of / 2) / of.max(1);
+    let text = format!("{}.{:04}", hundredths / 10_000, hundredths % 10_000);
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn body_too_large() -> Answer {
+    Answer {
+        status: 413,
+        reason: "body_too_large",
+        is_refusal: true,
+        fields: Vec::new(),
+        body: "an error page".to_owned(),
+    }
+}
+
+fn answer(given: &Answered<'_>, edits: &Edits) -> Answer {
+    let body = match given.body {
+        Body::Page => "an error page".to_owned(),
+        Body::Empty => "empty".to_owned(),
+        Body::Text(text) if text.len() <= TEXT_BYTES_MAX => format!("\"{}\"", shown(text)),
+        Body::Text(text) => format!("{} bytes", text.len()),
+    };
+    Answer {
+        status: given.status,
+        reason: given.reason.name(),
+        is_refusal: given.reason.is_refusal(),
+        fields: fields(edits.response.added()).collect(),
+        body,
+    }
+}
+
+/// Those that were not known.
+fn added(known: &[String], now: &[String]) -> Vec<String> {
+    now.iter().filter(|it| !known.contains(it)).cloned().collect()
+}
+
+/// Fields as they may be shown: a secret that the configuration adds is kept.
+fn fields<'a>(added: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> impl Iterator<Item = (String, String)> {
+    added.map(|(name, value)| {
+        let name = shown(name);
+        let lower = name.to_ascii_lowercase();
+        let is_secret = SECRETS.iter().any(|word| lower.contains(word));
+        let value = if is_secret { "(not shown)".to_owned() } else { shown(value) };
+        (name, value.replace(REQUEST_ID, "(a new id)"))
+    })
+}
+
+/// All that has changed in the request so far, in words.
+fn changes(edits: &Edits, context: &Context<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut say = |what: &str, value: Option<&[u8]>| {
+        all.extend(value.map(|value| format!("{what} {}", shown(value)).replace(REQUEST_ID, "(a new id)")));
+    };
+    say("path", edits.path());
+    say("query", edits.query().map(|query| query.unwrap_or(b"(none)")));
+    say("host", edits.host());
+    say("request id", edits.request_id());
+    say("user", Some(edits.user()).filter(|user| !user.is_empty()));
+    say("API key of", Some(edits.api_key()).filter(|key| !key.is_empty()));
+    for (index, line) in context.head.fields.lines().iter().enumerate() {
+        let name = line.name.bytes(context.bytes);
+        let is_gone = edits.request.drops(index) && !edits.request.adds(name);
+        say("without", Some(name).filter(|_| is_gone));
+    }
+    all.extend(fields(edits.request.added()).map(|(name, value)| format!("{name}: {value}")));
+    let limits = edits.limits();
+    let bytes = limits.request_body_bytes_max.map(crate::config::shown::bytes);
+    all.extend(bytes.map(|bytes| format!("body at most {bytes}")));
+    for (what, timeout) in [
+        ("request", limits.request_timeout),
+        ("response head", limits.response_head_timeout),
+        ("body idle", limits.body_idle_timeout),
+    ] {
+        let timeout = timeout.map(crate::config::shown::duration);
+        all.extend(timeout.map(|timeout| format!("{what} timeout {timeout}")));
+    }
+    all
+}
+
+/// In the names of fields whose values are not told.
+const SECRETS: [&str; 6] = ["authorization", "cookie", "key", "token", "secret", "password"];
+
+/// A body that is longer is counted instead of shown.
+const TEXT_BYTES_MAX: usize = 60;

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use corelane_engine::forwarded_client;
-use corelane_engine::snapshot::Address;
+use corelane_engine::snapshot::{Address, UnderscoreFields};
 use corelane_http1::{HeadLimits, parse_request};
 use corelane_routing::Request;
-use corelane_semantics::{PathBuffers, RequestHead};
+use corelane_semantics::{BodyFraming, PathBuffers, RequestHead, request_framing};
 
 use super::Question;
 use crate::config::Config;
@@ -18,6 +18,15 @@ pub(super) struct Asked {
     bytes: Vec<u8>,
     from: IpAddr,
     tls: bool,
+}
+
+/// A request as routes see it, and what filters and limits see beside.
+pub(super) struct Seen<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) peer: IpAddr,
+    pub(super) is_trusted: bool,
+    pub(super) forwarded_path: &'a [u8],
+    pub(super) framing: BodyFraming,
 }
 
 impl Asked {
@@ -48,8 +57,8 @@ impl Asked {
         Ok(Self { listener, head, bytes, from: question.from.to_canonical(), tls: url.tls })
     }
 
-    /// Calls `with` with the request as routes see it.
-    pub(super) fn with<R>(&self, config: &Config, with: impl FnOnce(&Request<'_>) -> R) -> Result<R, String> {
+    /// Calls `with` with the request as routes and filters see it.
+    pub(super) fn with<R>(&self, config: &Config, with: impl FnOnce(&Seen<'_>) -> R) -> Result<R, String> {
         let Self { listener, head, bytes, from, tls } = self;
         let of = &config.listeners[*listener];
         let host = head.host(bytes).map_err(|error| refused(&error))?;
@@ -57,16 +66,22 @@ impl Asked {
         if of.rules.methods_refused.contains(head.method, token) {
             return Err(refused(&format!("the listener refuses the method {}", token.escape_ascii())));
         }
+        if of.rules.underscore_fields == UnderscoreFields::Reject && head.fields.has_underscore() {
+            return Err(refused(&"a field's name has an underscore"));
+        }
+        let framing = request_framing(head, bytes).map_err(|error| refused(&error))?;
         let mut buffers = PathBuffers::default();
         let paths = buffers.canonicalise(head.path.bytes(bytes), &of.rules.paths);
-        let path = paths.map_err(|error| refused(&error))?.canonical;
+        let paths = paths.map_err(|error| refused(&error))?;
+        let (path, forwarded_path) = (paths.canonical, paths.forwarded);
         let is_trusted = of.trusted_proxies.iter().any(|network| network.contains(from));
         let client = match is_trusted {
             true => forwarded_client(*from, &of.trusted_proxies, head, bytes),
             false => *from,
         };
         let client = Some(client);
-        Ok(with(&Request { listener: *listener, host, path, head, bytes, client, tls: *tls }))
+        let request = Request { listener: *listener, host, path, head, bytes, client, tls: *tls };
+        Ok(with(&Seen { request, peer: *from, is_trusted, forwarded_path, framing }))
     }
 }
 

@@ -1,8 +1,9 @@
-//! An explanation as people and programs read it.
+//! An explanation as people read it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use super::{Chosen, End, Explanation, Filtered, Goal, Verdict};
+use super::{Answer, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict, Way};
+use crate::config::shown::{bytes, duration};
 
 /// Routes for other hosts that are told one by one; more in a row are counted.
 const OTHER_HOSTS_MAX: usize = 5;
@@ -10,6 +11,9 @@ const OTHER_HOSTS_MAX: usize = 5;
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {}", self.method, self.url)?;
+        if let Some(generation) = self.generation {
+            writeln!(f, "  running   configuration {generation}")?;
+        }
         for (what, value) in [
             ("listener", &self.listener),
             ("client", &self.client),
@@ -21,57 +25,126 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "\nRoutes, in order of precedence:")?;
         self.write_steps(f)?;
-        match &self.goal {
-            Goal::NoRoute => writeln!(f, "\nNo route matches: the answer is 404 no_route."),
-            Goal::Taken { filters, end } => {
-                write_filters(f, filters)?;
-                write_end(f, end)
+        let Goal::Taken { split, ways, mirror } = &self.goal else {
+            return writeln!(f, "\nNo route matches: the answer is 404 no_route.");
+        };
+        if let Some(split) = split {
+            write_split(f, split)?;
+        }
+        // All ways of a split have the same filters, unless upstreams have some.
+        let is_one = ways.iter().all(|way| way.filters == ways[0].filters);
+        if is_one && let Some(way) = ways.first() {
+            write_filters(f, &way.filters, "")?;
+        }
+        for way in ways {
+            if !is_one {
+                write_filters(f, &way.filters, way.towards())?;
             }
+            match &way.end {
+                End::Answer(answer) => write_answer(f, answer)?,
+                End::Upstream(chosen) => write_upstream(f, chosen, split.as_ref())?,
+            }
+        }
+        if let Some(mirror) = mirror.as_ref().filter(|_| ways.iter().any(|way| !way.towards().is_empty())) {
+            let Mirrored { upstream, share, body_bytes_max } = mirror;
+            let bytes = bytes(*body_bytes_max);
+            writeln!(
+                f,
+                "\nMirror {upstream}: {share} of the requests with a body of at most {bytes}; its answers are dropped"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Way {
+    /// The upstream's name; empty for an answer of Corelane's own.
+    fn towards(&self) -> &str {
+        match &self.end {
+            End::Answer(_) => "",
+            End::Upstream(chosen) => &chosen.name,
         }
     }
 }
 
-fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered]) -> fmt::Result {
+fn write_split(f: &mut fmt::Formatter<'_>, split: &Split) -> fmt::Result {
+    let shares: Vec<String> = split.shares.iter().map(|(name, share)| format!("{name} {share}")).collect();
+    writeln!(f, "\nSplit: {}", shares.join(", "))?;
+    writeln!(f, "  goes to   {}", split.how)
+}
+
+fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered], towards: &str) -> fmt::Result {
     if filters.is_empty() {
         return Ok(());
     }
     let width =
         |of: fn(&Filtered) -> &str| filters.iter().map(|it| of(it).chars().count()).max().unwrap_or(0);
     let (name_width, kind_width) = (width(|it| &it.name).min(30), width(|it| it.kind));
-    writeln!(f, "\nFilters, in order:")?;
+    let outcome_width = width(|it| it.outcome);
+    let number_width = filters.len().to_string().len();
+    let indent = 2 + number_width + 2 + name_width + 2 + kind_width + 2 + outcome_width + 2;
+    match towards {
+        "" => writeln!(f, "\nFilters, in order:")?,
+        towards => writeln!(f, "\nFilters on the way to {towards}, in order:")?,
+    }
     for (number, it) in (1..).zip(filters) {
-        let number_width = filters.len().to_string().len();
-        write!(
-            f,
-            "  {number:>number_width$}  {:<name_width$}  {:<kind_width$}  {}",
-            it.name, it.kind, it.outcome
-        )?;
-        let indent = 2 + number_width + 2 + name_width + 2 + kind_width + 2;
-        writeln!(f)?;
-        for change in &it.changes {
-            writeln!(f, "{:indent$}{change}", "")?;
+        write!(f, "  {number:>number_width$}  {:<name_width$}  {:<kind_width$}  ", it.name, it.kind)?;
+        let reason = it.reason.map(|(status, reason)| format!("with {status} {reason}"));
+        let response = it.response.iter().map(|change| format!("response {change}"));
+        let notes = reason.into_iter().chain(it.remark.clone()).chain(it.changes.iter().cloned());
+        let mut notes = notes.chain(response);
+        match notes.next() {
+            Some(first) => writeln!(f, "{:<outcome_width$}  {first}", it.outcome)?,
+            None => writeln!(f, "{}", it.outcome)?,
+        }
+        for note in notes {
+            writeln!(f, "{:indent$}{note}", "")?;
         }
     }
     Ok(())
 }
 
-fn write_end(f: &mut fmt::Formatter<'_>, end: &End) -> fmt::Result {
-    let (split, chosen) = match end {
-        End::Answer { status, reason } => return writeln!(f, "\nThe answer is {status} {reason}."),
-        End::Upstreams { split, chosen } => (split, chosen),
-    };
-    if let Some(split) = split {
-        writeln!(f, "\nOne of {} upstreams, {split}:", chosen.len())?;
+fn write_answer(f: &mut fmt::Formatter<'_>, answer: &Answer) -> fmt::Result {
+    let refusal = if answer.is_refusal { ", a refusal" } else { "" };
+    writeln!(f, "\nAnswer {} {}{refusal}:", answer.status, answer.reason)?;
+    for (name, value) in &answer.fields {
+        writeln!(f, "  field     {name}: {value}")?;
     }
-    for upstream in chosen {
-        let width = upstream.endpoints.iter().map(|(endpoint, _)| endpoint.len()).max().unwrap_or(0);
-        let share = if split.is_some() { format!(", weight {}", upstream.weight) } else { String::new() };
-        writeln!(f, "\nUpstream {}{share}, policy {}:", upstream.name, upstream.policy)?;
-        for (endpoint, weight) in &upstream.endpoints {
-            writeln!(f, "  {endpoint:<width$}  weight {weight}")?;
+    writeln!(f, "  body      {}", answer.body)
+}
+
+fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&Split>) -> fmt::Result {
+    let Chosen { name, policy, how, endpoints, sends, timeouts, body_bytes_max } = upstream;
+    let share = split.and_then(|split| split.shares.iter().find(|(other, _)| other == name));
+    let share = share.map_or_else(String::new, |(_, share)| format!(", {share}"));
+    writeln!(f, "\nUpstream {name}{share}, policy {policy}: {how}")?;
+    let width = endpoints.iter().map(|it| it.address.chars().count()).max().unwrap_or(0);
+    for (index, it) in endpoints.iter().enumerate() {
+        let what = if index == 0 { "endpoint" } else { "" };
+        let weight = format!("weight {}", it.weight);
+        match it.live {
+            None => writeln!(f, "  {what:<8}  {:<width$}  {weight}", it.address)?,
+            Some(Live { requests, idle }) => {
+                let weights = endpoints.iter().map(|it| it.weight.to_string().len()).max().unwrap_or(0) + 7;
+                let address = &it.address;
+                let connections = if idle == 1 { "connection" } else { "connections" };
+                writeln!(
+                    f,
+                    "  {what:<8}  {address:<width$}  {weight:<weights$}  {requests} in progress, {idle} idle {connections}"
+                )?;
+            }
         }
     }
-    Ok(())
+    writeln!(f, "  gets      {sends}")?;
+    let timeouts = timeouts.iter().map(|(what, timeout)| match timeout.is_zero() {
+        true => format!("{what} none"),
+        false => format!("{what} {}", duration(*timeout)),
+    });
+    writeln!(f, "  timeouts  {}", timeouts.collect::<Vec<_>>().join(", "))?;
+    match body_bytes_max {
+        0 => writeln!(f, "  body      of any size"),
+        most => writeln!(f, "  body      at most {}", bytes(*most)),
+    }
 }
 
 impl Explanation {
@@ -116,75 +189,6 @@ impl Explanation {
         }
         Ok(())
     }
-
-    /// One object on one line, for programs.
-    #[must_use]
-    pub fn json(&self) -> String {
-        let mut out = String::from("{");
-        let text = |name: &str, value: &str| format!("{}:{}", string(name), string(value));
-        out += &text("method", &self.method);
-        for (name, value) in [
-            ("url", &self.url),
-            ("listener", &self.listener),
-            ("client", &self.client),
-            ("host", &self.host),
-            ("path", &self.path),
-        ] {
-            out += &format!(",{}", text(name, value));
-        }
-        let steps = self.steps.iter().map(|step| {
-            let route = text("route", &step.route);
-            match &step.verdict {
-                Verdict::NotTried => format!("{{{route},\"outcome\":\"not_tried\"}}"),
-                Verdict::Failed { condition, expected, seen } => format!(
-                    "{{{route},\"outcome\":\"failed\",{},{},\"seen\":{}}}",
-                    text("condition", condition),
-                    text("expected", expected),
-                    seen.as_ref().map_or_else(|| "null".to_owned(), |seen| string(seen))
-                ),
-                Verdict::Matched { by, captures } => {
-                    let captures = captures.iter().map(|(name, value)| text(name, value));
-                    let captures = captures.collect::<Vec<_>>().join(",");
-                    format!(
-                        "{{{route},\"outcome\":\"matched\",{},\"captures\":{{{captures}}}}}",
-                        text("by", by)
-                    )
-                }
-            }
-        });
-        out += &format!(",\"routes\":[{}]", steps.collect::<Vec<_>>().join(","));
-        let list = |items: Vec<String>| format!("[{}]", items.join(","));
-        let (filters, end) = match &self.goal {
-            Goal::NoRoute => (&[][..], None),
-            Goal::Taken { filters, end } => (&filters[..], Some(end)),
-        };
-        let filters = filters.iter().map(|it| {
-            let changes = list(it.changes.iter().map(|change| string(change)).collect());
-            let (name, kind) = (text("name", &it.name), text("type", it.kind));
-            format!("{{{name},{kind},{},\"changes\":{changes}}}", text("outcome", it.outcome))
-        });
-        out += &format!(",\"filters\":{}", list(filters.collect()));
-        let upstream = |it: &Chosen| {
-            let endpoints = it
-                .endpoints
-                .iter()
-                .map(|(endpoint, weight)| format!("{{{},\"weight\":{weight}}}", text("endpoint", endpoint)));
-            let (name, policy, weight) = (text("name", &it.name), text("policy", it.policy), it.weight);
-            format!("{{{name},\"weight\":{weight},{policy},\"endpoints\":{}}}", list(endpoints.collect()))
-        };
-        out += &match end {
-            None => ",\"answer\":{\"status\":404,\"reason\":\"no_route\"},\"upstreams\":[]".to_owned(),
-            Some(End::Answer { status, reason }) => {
-                format!(",\"answer\":{{\"status\":{status},{}}},\"upstreams\":[]", text("reason", reason))
-            }
-            Some(End::Upstreams { split, chosen }) => {
-                let split = split.as_ref().map_or_else(|| "null".to_owned(), |split| string(split));
-                let chosen = list(chosen.iter().map(upstream).collect());
-                format!(",\"answer\":null,\"split\":{split},\"upstreams\":{chosen}")
-            }
-        };
-        out + "}"
-    }
 }
 
 impl Verdict {
@@ -203,20 +207,4 @@ impl Verdict {
             Self::Failed { .. } | Self::Matched { .. } => "other hosts",
         }
     }
-}
-
-/// A string of JSON (RFC 8259 §7).
-fn string(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                // Beyond the first plane there is no control character.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }

@@ -1,13 +1,11 @@
 //! Which upstream a request goes to.
 
-use corelane_balancer::rendezvous;
 use corelane_semantics::{Known, RequestHead};
 
 use super::Exchange;
 use crate::action::{Action, Destination, SetCookie, Split, Sticky};
 use crate::heads::Sender;
 use crate::io::Dial;
-use crate::limits::ClientKey;
 use crate::local::Local;
 
 /// What a request tells that its upstream may depend on.
@@ -58,26 +56,14 @@ impl<S: Dial> Exchange<S> {
         split: &'a Split,
         asker: &Asker<'_>,
     ) -> Option<&'a Destination> {
-        let next = || local.route_state(route)?.pick().map(|index| &split.destinations[index]);
-        match &split.sticky {
-            None => next(),
-            Some(Sticky::Cookie(cookie)) => {
-                if let Some(destination) = split.named_by(cookie, asker.head, asker.bytes) {
-                    return Some(destination);
-                }
-                let destination = next()?;
-                self.assigned = Some(Assigned { is_secure: asker.came_by_tls() });
-                Some(destination)
-            }
-            Some(Sticky::Client) => match asker.sender.client {
-                // Over a Unix socket all look the same.
-                None => next(),
-                Some(ip) => {
-                    let shares = split.destinations.iter().map(|it| (it.token.bits(), it.weight));
-                    rendezvous(shares, ClientKey::new(ip).bits()).map(|index| &split.destinations[index])
-                }
-            },
+        if let Some(home) = split.home(asker.head, asker.bytes, asker.sender.client) {
+            return Some(home);
         }
+        let next = local.route_state(route)?.pick()?;
+        if let Some(Sticky::Cookie(_)) = split.sticky {
+            self.assigned = Some(Assigned { is_secure: asker.came_by_tls() });
+        }
+        Some(&split.destinations[next])
     }
 
     /// What the response tells a client that was not told before.

@@ -32,7 +32,7 @@ pub(crate) fn turn() -> u32 {
 }
 
 /// Monotonic nanoseconds: for durations in the access log.
-pub(crate) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_MONOTONIC)
 }
 

@@ -53,7 +53,7 @@ pub const KEYS: &[Key] = &[
         "a name",
         "\"key\"",
     ),
-    Key::required("keys", Kind::Pairs).says(
+    Key::required("keys", Kind::Secrets).says(
         "Names for the keys, and their hashes.",
         "names, and sha256:HEX",
         "{ ci = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\" }",
@@ -69,10 +69,10 @@ impl Settings {
     /// Reads them; what was wrong is told, and the settings are of no use then.
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
-        let keys = table.pairs("keys")?;
+        let (keys, forward) = (table.pairs("keys"), table.flag("forward"));
         let place = match (table.text("header"), table.text("query")) {
             (Some(_), Some(query)) => {
-                table.wrong("query", "stands beside header: a key is in one place".to_owned());
+                table.wrong("query", "not beside header: a key is in one place".to_owned());
                 Place::Query(query)
             }
             (None, Some(query)) => Place::Query(query),
@@ -80,8 +80,8 @@ impl Settings {
         };
         Some(Self {
             place,
-            keys: keys.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
-            forward: table.flag("forward")?,
+            keys: keys?.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
+            forward: forward?,
         })
     }
 }

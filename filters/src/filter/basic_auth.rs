@@ -42,7 +42,7 @@ pub const KEYS: &[Key] = &[
         "printable ASCII without \" and \\",
         "\"Staff only\"",
     ),
-    Key::required("users", Kind::Pairs).says(
+    Key::required("users", Kind::Secrets).says(
         "Names, and the hashes of their passwords.",
         "names without a colon, and sha256:SALT:HEX",
         "{ ann = \"sha256:abcdefghijklmnop:a6530e40dddd4db2c3d36377095d696285b4cc29bffb4409fb1a6e91dd15b3ab\" }",
@@ -58,11 +58,11 @@ impl Settings {
     /// Reads them; what was wrong is told, and the settings are of no use then.
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
-        let users = table.pairs("users")?;
+        let (users, realm, forward) = (table.pairs("users"), table.text("realm"), table.flag("forward"));
         Some(Self {
-            realm: table.text("realm")?,
-            users: users.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
-            forward: table.flag("forward")?,
+            realm: realm?,
+            users: users?.into_iter().map(|(name, hash)| (name, SecretHash::new(hash))).collect(),
+            forward: forward?,
         })
     }
 }

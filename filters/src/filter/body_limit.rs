@@ -9,7 +9,8 @@ use crate::settings::{Key, Kind, Read};
 /// The limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes, at least 1: 0 is no limit elsewhere, and would be taken for that. The smallest of this, of other filters' and of the listener's holds.
+    /// Bytes, at least 1: 0 is no limit elsewhere, and would be taken for that. The smallest of this, of other filters' and of
+    /// the route's holds.
     pub bytes_max: u64,
 }
 
@@ -17,7 +18,7 @@ pub struct Settings {
 pub const KEYS: &[Key] = &[
     Key::required("bytes_max", Kind::Size).says(
         "The largest body of a request; the smallest of this, of other filters' and of the route's holds.",
-        "a size of 1 byte or more",
+        "1 byte and more",
         "\"10MiB\"",
     ),
 ];
@@ -41,7 +42,7 @@ impl Filter for Step {
 
     fn compile(settings: &Settings, build: &mut Build<'_>) -> Option<Self> {
         if settings.bytes_max == 0 {
-            build.problem("bytes_max", "is 0, which would be no limit; give 1 byte or more");
+            build.problem("bytes_max", "0 would be no limit; give 1 byte or more");
         }
         Some(Self { bytes_max: settings.bytes_max })
     }
@@ -68,6 +69,6 @@ mod tests {
         let seen = Sent::get("/").through(&chain(limits));
         assert_eq!(seen.edits.limits().request_body_bytes_max, Some(10));
         assert_eq!(Sent::get("/").through(&chain([])).edits.limits().request_body_bytes_max, None);
-        assert!(problems(Any::BodyLimit(Settings { bytes_max: 0 })).starts_with("bytes_max: is 0"));
+        assert!(problems(Any::BodyLimit(Settings { bytes_max: 0 })).starts_with("bytes_max: 0 would"));
     }
 }

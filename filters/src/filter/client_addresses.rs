@@ -30,7 +30,7 @@ pub const KEYS: &[Key] = &[
         "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
     ),
     Key::optional("deny", Kind::Texts, "nobody beside allow").says(
-        "Who is not, whatever allow says.",
+        "Who is not; it goes before allow.",
         "addresses, networks, \"unix\"",
         "[\"10.9.0.0/16\"]",
     ),

@@ -4,6 +4,7 @@
 //! has no room for a new key, because all of its set have requests in flight, the request is refused: what cannot be
 //! counted is not let through.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,11 +62,8 @@ impl Settings {
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
         let number = |key, range| table.integer(key, range).and_then(|number| u32::try_from(number).ok());
-        Some(Self {
-            key: parts(table),
-            requests_max: number("requests_max", 1..=1_000_000)?,
-            keys_max: number("keys_max", 1..=KEYS_MAX)?,
-        })
+        let (key, keys_max) = (parts(table), number("keys_max", 1..=KEYS_MAX));
+        Some(Self { key, requests_max: number("requests_max", 1..=1_000_000)?, keys_max: keys_max? })
     }
 }
 
@@ -95,7 +93,10 @@ impl Filter for Step {
             let entry = edits.entry;
             changed.map(|(_, place)| edits.carry.places.push((entry, place))).is_ok()
         } else {
-            self.rule.next(self.table.number(key)).is_some()
+            let number = self.table.number(key);
+            // Writing to a string does not fail.
+            let _ = write!(edits.remark, "{number} of {} in flight", self.rule.max);
+            self.rule.next(number).is_some()
         };
         if is_free {
             return Flow::Passed;

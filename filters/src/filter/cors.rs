@@ -108,13 +108,14 @@ impl Settings {
             Item::Text(origin) => origins.push(Origin::Exact(origin)),
             Item::Table(table) => origins.extend(table.text("regex").map(Origin::Regex)),
         });
+        let (credentials, max_age) = (table.flag("credentials"), table.duration("max_age"));
         Some(Self {
             origins,
             methods: table.texts("methods").unwrap_or_default(),
             headers: table.texts("headers").unwrap_or_default(),
             expose: table.texts("expose").unwrap_or_default(),
-            credentials: table.flag("credentials")?,
-            max_age: table.duration("max_age"),
+            credentials: credentials?,
+            max_age,
         })
     }
 }

@@ -42,7 +42,7 @@ impl Filter for Step {
 
     fn compile(settings: &Settings, build: &mut Build<'_>) -> Option<Self> {
         if settings.retry_after.is_some_and(|time| time.is_zero() || time.subsec_nanos() > 0) {
-            build.problem("retry_after", "is no number of whole seconds");
+            build.problem("retry_after", "not a time of whole seconds, such as \"5m\"");
             return None;
         }
         let text = |time: Duration| time.as_secs().to_string().into_bytes().into_boxed_slice();

@@ -88,10 +88,17 @@ impl Filter for Step {
         if settings == &Settings::default() {
             build.problem("", "changes nothing: give keep, remove, rename, set or add");
         }
-        let names = settings.remove.iter().chain(settings.keep.iter().flatten());
-        let names = names.chain(settings.rename.iter().flat_map(|(from, to)| [from, to]));
-        if names.chain(settings.set.iter().chain(&settings.add).map(|(name, _)| name)).any(String::is_empty) {
-            build.problem("", "a parameter without a name");
+        let names = |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect();
+        let renamed = settings.rename.iter().flat_map(|(from, to)| [from.clone(), to.clone()]);
+        let groups: [(&str, Vec<String>); 5] = [
+            ("keep", settings.keep.clone().unwrap_or_default()),
+            ("remove", settings.remove.clone()),
+            ("rename", renamed.collect()),
+            ("set", names(&settings.set)),
+            ("add", names(&settings.add)),
+        ];
+        for (key, _) in groups.iter().filter(|(_, names)| names.iter().any(String::is_empty)) {
+            build.problem(*key, "a parameter without a name");
         }
         let encoded = |name: &str| {
             let mut out = Vec::new();

@@ -11,6 +11,7 @@
 //!
 //! The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ pub const KEYS: &[SettingKey] = &[
         "\"1ms\" to \"24h\"",
         "\"1m\"",
     ),
-    SettingKey::optional("burst", Kind::Integer, "requests").says(
+    SettingKey::optional("burst", Kind::Integer, "as many as requests").says(
         "How many may come at once.",
         "1 to 1000000000",
         "20",
@@ -110,13 +111,18 @@ impl Settings {
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
         let fields = [Fields::Always, Fields::Refused, Fields::Never];
+        let (key, per) = (parts(table), table.duration("per"));
+        let requests = table.integer("requests", 1..=1_000_000_000);
+        let burst = table.integer("burst", 1..=1_000_000_000);
+        let keys_max = table.integer("keys_max", 1..=KEYS_MAX);
+        let choice = table.choice("fields", &["always", "refused", "never"]);
         Some(Self {
-            key: parts(table),
-            requests: table.integer("requests", 1..=1_000_000_000)?,
-            per: table.duration("per")?,
-            burst: table.integer("burst", 1..=1_000_000_000),
-            keys_max: table.integer("keys_max", 1..=KEYS_MAX).and_then(|most| u32::try_from(most).ok())?,
-            fields: fields[table.choice("fields", &["always", "refused", "never"])?],
+            key,
+            requests: requests?,
+            per: per?,
+            burst,
+            keys_max: u32::try_from(keys_max?).ok()?,
+            fields: fields[choice?],
         })
     }
 }
@@ -145,7 +151,7 @@ impl Filter for Step {
         let per = u64::try_from(settings.per.as_nanos()).unwrap_or(u64::MAX);
         build.within("requests", settings.requests, 1..=1_000_000_000);
         if !(1_000_000..=DAY).contains(&per) {
-            build.problem("per", "not from 1 ms to a day");
+            build.problem("per", "not from \"1ms\" to \"24h\"");
         }
         let burst = settings.burst.unwrap_or(settings.requests);
         if settings.burst.is_some() {
@@ -181,6 +187,7 @@ impl Filter for Step {
             self.table.change(key, &rule).map(|(number, _)| number)
         } else {
             let number = self.table.number(key);
+            self.remark(&rule, number, &mut edits.remark);
             rule.next(number).ok_or(Refused::Limit(number))
         };
         let number = match changed {
@@ -221,6 +228,15 @@ impl Filter for Step {
 }
 
 impl Step {
+    /// How the key stands, for people.
+    fn remark(&self, rule: &Rate, number: u64, out: &mut String) {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{} of {} left", rule.left(number), self.depth / self.interval);
+        if rule.wait(number) > 0 {
+            let _ = write!(out, ", the next in {} s", seconds(rule.wait(number)));
+        }
+    }
+
     /// What is left, and until when all is back.
     fn write_limit(&self, left: u64, ahead: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.name);

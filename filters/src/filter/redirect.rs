@@ -74,14 +74,16 @@ impl Settings {
     /// Reads them; what was wrong is told, and the settings are of no use then.
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
-        Some(Self {
-            status: table.integer("status", 300..=399).and_then(|status| u16::try_from(status).ok())?,
+        let status = table.integer("status", 100..=599);
+        let read = Self {
+            status: 0,
             scheme: table.text("scheme"),
             host: table.text("host"),
             port: table.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()),
             path: table.text("path"),
             query: table.text("query"),
-        })
+        };
+        Some(Self { status: u16::try_from(status?).ok()?, ..read })
     }
 }
 
@@ -118,18 +120,22 @@ impl Filter for Step {
         if settings.port == Some(0) {
             build.problem("port", "0 is not a port");
         }
+        let before = build.mistakes();
         let host = settings.host.as_ref().map(|host| build.template("host", host, Phase::Request));
         let is_host = |host: &[u8]| is_authority(host) && host_name(host) == host;
-        if host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_host(host)) {
-            build.problem("host", "not a host without a port");
+        let is_template = build.mistakes() == before;
+        if is_template && host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_host(host)) {
+            build.problem("host", format!("{:?} is not a host without a port", settings.host.as_deref().unwrap_or_default()));
         }
+        let before = build.mistakes();
         let path = settings.path.as_ref().map(|path| path_template("path", path, build));
-        if path.as_ref().is_some_and(|path| !path.start().starts_with(b"/") && path.fixed().is_some()) {
-            build.problem("path", "does not start with a slash");
+        let is_template = build.mistakes() == before;
+        if is_template && path.as_ref().is_some_and(|path| !path.start().starts_with(b"/") && path.fixed().is_some()) {
+            build.problem("path", "not a path that starts with a slash");
         }
         let query = settings.query.as_ref().map(|query| {
             if query.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
-                build.problem("query", "has a character that cannot stand in a query; percent-encode it");
+                build.problem("query", "a character that cannot stand in a query; percent-encode it");
             }
             build.template("query", query, Phase::Request)
         });

@@ -64,11 +64,9 @@ impl Settings {
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
         let keep = [Keep::Trusted, Keep::Always, Keep::Never];
-        Some(Self {
-            header: table.text("header")?,
-            keep: keep[table.choice("keep", &["trusted", "always", "never"])?],
-            respond: table.flag("respond")?,
-        })
+        let (header, respond) = (table.text("header"), table.flag("respond"));
+        let choice = table.choice("keep", &["trusted", "always", "never"]);
+        Some(Self { header: header?, keep: keep[choice?], respond: respond? })
     }
 }
 

@@ -59,12 +59,11 @@ impl Settings {
     /// Reads them; what was wrong is told, and the settings are of no use then.
     #[must_use]
     pub fn read(table: &dyn Read) -> Option<Self> {
-        Some(Self {
-            status: table.integer("status", 200..=599).and_then(|status| u16::try_from(status).ok())?,
-            content_type: table.text("content_type")?,
-            body: table.text("body")?,
-            fields: table.pairs("fields").unwrap_or_default(),
-        })
+        let status = table.integer("status", 200..=599);
+        let (content_type, body) = (table.text("content_type"), table.text("body"));
+        let fields = table.pairs("fields").unwrap_or_default();
+        let status = u16::try_from(status?).ok()?;
+        Some(Self { status, content_type: content_type?, body: body?, fields })
     }
 }
 
@@ -85,11 +84,11 @@ impl Filter for Step {
     fn compile(settings: &Settings, build: &mut Build<'_>) -> Option<Self> {
         build.within("status", u64::from(settings.status), 200..=599);
         if !settings.body.is_empty() && matches!(settings.status, 204 | 205 | 304) {
-            build.problem("body", format!("a {} has none", settings.status));
+            build.problem("body", format!("a response with the status {} has none", settings.status));
         }
         let content_type = settings.content_type.as_str();
         if content_type.is_empty() || !content_type.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            build.problem("content_type", "not a media type");
+            build.problem("content_type", format!("{content_type:?} is not a media type"));
         }
         let mut fields = Vec::new();
         for (name, value) in &settings.fields {
@@ -100,9 +99,10 @@ impl Filter for Step {
         // Line ends are usual here, and variables' values cannot bring any.
         let lines: Vec<_> = settings.body.split('\n').collect();
         let body = (!settings.body.is_empty()).then(|| {
-            let mut parts = Vec::new();
+            let (mut parts, mut start) = (Vec::new(), 0);
             for (index, line) in lines.iter().enumerate() {
-                parts.push(build.template("body", line.trim_end_matches('\r'), Phase::Request));
+                parts.push(build.template_at("body", start, line.trim_end_matches('\r'), Phase::Request));
+                start += line.len() + 1;
                 if index + 1 < lines.len() {
                     parts.push(Template::text(b"\n"));
                 }
@@ -221,6 +221,6 @@ mod tests {
             assert!(text.lines().any(|line| line.starts_with(key)), "{key}: {text}");
         }
         let settings = Settings { status: 204, body: "a".into(), ..Settings::default() };
-        assert_eq!(problems(Any::Respond(settings)), "body: a 204 has none\n");
+        assert_eq!(problems(Any::Respond(settings)), "body: a response with the status 204 has none\n");
     }
 }

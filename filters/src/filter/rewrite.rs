@@ -50,7 +50,9 @@ pub enum PathChange {
 
 const REPLACE_PREFIX: &[Key] = &[
     Key::required("prefix", Kind::Text).says("The old segments.", "a canonical path that begins with /", "\"/v1\""),
-    Key::required("with", Kind::Text).says("The new ones.", "a path with variables", "\"/v2\""),
+    Key::required("with", Kind::Text).says(
+        "The new ones.",
+        "a canonical path that begins with /", "\"/v2\""),
 ];
 
 const REGEX: &[Key] = &[
@@ -108,7 +110,7 @@ impl Settings {
         let mut path = None;
         for (key, change) in changes {
             if change.is_some() && path.is_some() {
-                table.wrong(key, "is one change of the path too many: give one".to_owned());
+                table.wrong(key, "one change of the path too many; give one of strip_prefix, replace_prefix, regex and path".to_owned());
             }
             path = path.or(change);
         }
@@ -156,16 +158,19 @@ impl Filter for Step {
                 Some(Path::Regex { pattern, with })
             }
             Some(PathChange::Set(path)) => {
+                let before = build.mistakes();
                 let template = path_template("path", path, build);
-                if !template.start().starts_with(b"/") {
-                    build.problem("path", "does not start with a slash");
+                if build.mistakes() == before && !template.start().starts_with(b"/") {
+                    build.problem("path", "not a path that starts with a slash");
                 }
                 Some(Path::Set(template))
             }
         };
+        let before = build.mistakes();
         let host = settings.host.as_ref().map(|host| build.template("host", host, Phase::Request));
-        if host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_authority(host)) {
-            build.problem("host", "not a host with an optional port");
+        let is_template = build.mistakes() == before;
+        if is_template && host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_authority(host)) {
+            build.problem("host", format!("{:?} is not a host, with or without a port", settings.host.as_deref().unwrap_or_default()));
         }
         Some(Self { path, host })
     }
@@ -356,7 +361,7 @@ mod tests {
         assert_eq!(seen.edits.host(), Some(&b"b.example:81"[..]));
         let seen = Sent::with("/", "X-H: b/c\r\n").through(&chain([host("{header.X-H}")]));
         assert_eq!(seen.answer(), "400 rewrite_invalid\n");
-        assert_eq!(problems(host("a b")), "host: not a host with an optional port\n");
+        assert_eq!(problems(host("a b")), "host: \"a b\" is not a host, with or without a port\n");
     }
 
     #[test]

@@ -135,15 +135,17 @@ impl Settings {
                 preload: preload.unwrap_or_default(),
             });
         });
-        Some(Self {
+        let (nosniff, replace) = (table.flag("nosniff"), table.flag("replace"));
+        let read = Self {
             hsts,
-            nosniff: table.flag("nosniff")?,
+            nosniff: false,
             frame_options: given("frame_options"),
             referrer_policy: given("referrer_policy"),
             content_security_policy: given("content_security_policy"),
             permissions_policy: given("permissions_policy"),
-            replace: table.flag("replace")?,
-        })
+            replace: false,
+        };
+        Some(Self { nosniff: nosniff?, replace: replace?, ..read })
     }
 }
 

@@ -68,7 +68,7 @@ impl Filter for Step {
         ];
         for (key, time) in times {
             if time.is_some_and(|time| time.is_zero() || time > DAY) {
-                build.problem(key, "not more than zero and at most a day");
+                build.problem(key, "not above \"0s\" and at most \"24h\"");
             }
         }
         Some(Self(settings.clone()))

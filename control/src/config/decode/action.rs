@@ -21,7 +21,7 @@ pub(super) fn action(
     section: &Reader<'_>,
     upstreams: &Upstreams<'_>,
 ) -> Result<(Action, Option<Settings>), Reported> {
-    let given: Vec<&str> = ACTIONS.into_iter().filter(|key| section.has(key)).collect();
+    let given: Vec<&str> = given(section).collect();
     if let [first, second, ..] = given[..] {
         let one = ACTIONS.join(", ");
         let message = format!("{second} stands beside {first}; a route has exactly one of {one}");
@@ -35,6 +35,11 @@ pub(super) fn action(
         }
         _ => Ok((upstream_or_split(section, upstreams)?, None)),
     }
+}
+
+/// The actions that a route names: one, if it is right.
+pub(super) fn given<'r>(section: &'r Reader<'_>) -> impl Iterator<Item = &'static str> + 'r {
+    ACTIONS.into_iter().filter(|key| section.has(key))
 }
 
 /// The keys of which a route has one.

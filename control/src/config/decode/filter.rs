@@ -9,6 +9,7 @@ use corelane_filters::settings::{Default, Item, Key, Kind, Read};
 use corelane_filters::{Problem, Settings};
 
 use super::root::Root;
+use super::route::Filtered;
 use crate::config::format::toml;
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
@@ -31,6 +32,9 @@ pub(super) struct Filters<'a> {
 
 /// More would not fit the place that each has in a chain.
 const FILTERS_MAX: usize = 10_000;
+
+/// Routes that answer by themselves: each has a filter of its own, in the places that filters leave.
+const ANSWERS_MAX: usize = 50_000;
 
 pub(super) fn decode<'a>(root: &Root<'a>) -> Filters<'a> {
     let mut names = Names::new();
@@ -76,24 +80,39 @@ impl Filters<'_> {
         section.any_items("filters", "filter", shown, |item| self.names.find(value::string(item.get_ref())?))
     }
 
-    /// Compiles the filters of a configuration that is right otherwise; `routes` is where each says its filters.
+    /// Compiles the filters of a configuration that is right otherwise; `routes` is where the filters of each are.
     pub(super) fn compile(
         &self,
         config: &Config,
-        routes: &[usize],
+        routes: &[Filtered<'_>],
         report: &Report<'_>,
     ) -> Result<(), Reported> {
+        let mut answers = config.routes.iter().enumerate().filter(|(_, route)| route.answer.is_some());
+        if let Some((route, _)) = answers.nth(ANSWERS_MAX) {
+            let message =
+                format!("this is one route too many that answers itself; allowed: at most {ANSWERS_MAX}");
+            return Err(report.wrong(routes[route].at, message));
+        }
         let Err(faults) = Compiled::new(config, &Compiled::default()) else { return Ok(()) };
         let mut failed = Ok(());
         for fault in faults {
-            let (at, message) = match fault {
-                Fault::Settings { filter, problem } => match self.tables.get(filter) {
-                    Some((table, start)) => (place(table, *start, &problem), told(&problem)),
-                    None => (0, told(&problem)),
+            let (at, message) = match &fault {
+                Fault::Settings { filter, problem } => {
+                    let name = self.names.of(*filter).unwrap_or_default();
+                    let (table, start) = self.tables[*filter];
+                    told(&title(name), problem, table, start)
+                }
+                Fault::Answer { route, kind, problem } => match routes[*route].answer {
+                    Some(value) => match value.get_ref() {
+                        Value::Table(table) => told(kind, problem, table, value.span().start),
+                        other => unreachable!("{other:?} is no table of {kind}"),
+                    },
+                    None => unreachable!("a route answers with {kind}, which it lacks"),
                 },
-                Fault::Place { route, name, problem } => {
-                    let at = routes.get(route).copied().unwrap_or_default();
-                    (at, format!("filter {}: {}", show::quoted(&name), told(&problem)))
+                Fault::Place { route, filter, name, problem } => {
+                    let (table, start) = self.tables[*filter];
+                    let (_, message) = told(&title(name), problem, table, start);
+                    (routes[*route].at, message)
                 }
             };
             failed = Err(report.wrong(at, message));
@@ -102,11 +121,29 @@ impl Filters<'_> {
     }
 }
 
-/// Where in a filter's table something is wrong.
-fn place(table: &Table, start: usize, problem: &Problem) -> usize {
-    let path = &*problem.key;
+/// `filter "secure"`
+fn title(name: &str) -> String {
+    format!("filter {}", show::quoted(name))
+}
+
+/// What is wrong in a filter's table, and where: `filter "a": set.X-A: {x} is not a variable (at character 3)`.
+fn told(title: &str, problem: &Problem, table: &Table, start: usize) -> (usize, String) {
+    let Problem { key, position, message } = problem;
+    if key.is_empty() {
+        return (start, format!("{title} {message}"));
+    }
+    let value = value_at(table, key);
+    let text = value.and_then(|value| value.get_ref().as_str()).unwrap_or_default();
+    let character = position.map(|at| text.char_indices().take_while(|(index, _)| *index < at).count() + 1);
+    let place = character.map_or_else(String::new, |number| format!(" (at character {number})"));
+    let at = value.map_or(start, |value| value.span().start);
+    (at, format!("{title}: {key}: {message}{place}"))
+}
+
+/// The value at a key as [`Problem`] has it; what is nearest to it where that is not in the file.
+fn value_at<'t>(table: &'t Table, path: &str) -> Option<&'t Spanned<Value>> {
     let end = path.find(['.', '[']).unwrap_or(path.len());
-    let Some(value) = table.get(&path[..end]) else { return start };
+    let value = table.get(&path[..end])?;
     let inner = match (value.get_ref(), &path[end..]) {
         (Value::Table(table), rest) => rest.strip_prefix('.').and_then(|key| table.get(key)),
         (Value::Array(items), rest) => {
@@ -115,35 +152,27 @@ fn place(table: &Table, start: usize, problem: &Problem) -> usize {
         }
         _ => None,
     };
-    inner.unwrap_or(value).span().start
-}
-
-/// `set.X-A: the variable is not known`
-fn told(problem: &Problem) -> String {
-    let place = problem.position.map_or_else(String::new, |at| format!(" (at character {})", at + 1));
-    match &*problem.key {
-        "" => format!("this filter {}", problem.message),
-        key => format!("{key}: {}{place}", problem.message),
-    }
+    Some(inner.unwrap_or(value))
 }
 
 /// Reads the settings of a filter of the type that its table names.
 fn settings(name: &str, table: &Table, start: usize, report: &Report<'_>) -> Result<Settings, Reported> {
-    let title = format!("filter {}", show::quoted(name));
-    let kinds = || Settings::KINDS.iter().copied();
+    let title = title(name);
     let Some(kind) = table.get("type") else {
-        let message = format!("{title} lacks the key \"type\"; one of {}", show::list(kinds()));
+        let message = format!("{title} lacks the key \"type\"; one of {}", Settings::KINDS.join(", "));
         return Err(report.missing(start, message));
     };
     let at = kind.span().start;
-    let kind = value::string(kind.get_ref()).map_err(|text| report.wrong(at, format!("type {text}")))?;
+    let kind =
+        value::string(kind.get_ref()).map_err(|text| report.wrong(at, format!("{title}: type {text}")))?;
     let Some(keys) = Settings::keys(kind) else {
-        let meant = suggest::did_you_mean(kind, kinds());
-        let allowed = show::list(kinds());
-        let message = format!("type {} is not known{meant} (allowed: {allowed})", show::quoted(kind));
+        let meant = suggest::did_you_mean(kind, Settings::KINDS.iter().copied());
+        let allowed = Settings::KINDS.join(", ");
+        let shown = show::quoted(kind);
+        let message = format!("{title}: type {shown} is not known{meant} (allowed: {allowed})");
         return Err(report.wrong(at, message));
     };
-    read(kind, &FilterTable::new(&title, keys, Some("type"), (table, start), report, &Cell::new(false)))
+    read(kind, &FilterTable::new(title, keys, Some("type"), (table, start), report, &Cell::new(false)))
 }
 
 /// Reads settings of a type that has no table of its own: what a route answers with.
@@ -154,12 +183,13 @@ pub(super) fn settings_of(
 ) -> Result<Settings, Reported> {
     let report = section.report();
     let Value::Table(table) = value.get_ref() else {
-        let message = value::wrong_kind(value.get_ref(), "a table");
+        let example = Section::Route.keys().find(|key| key.name == kind).map_or("{}", |key| key.example);
+        let message = value::wrong_kind(value.get_ref(), &format!("a table, e.g. {example}"));
         return Err(report.wrong(value.span().start, format!("{kind} {message}")));
     };
     let keys = Settings::keys(kind).unwrap_or_default();
     let start = (table, value.span().start);
-    read(kind, &FilterTable::new(kind, keys, None, start, report, &Cell::new(false)))
+    read(kind, &FilterTable::new(kind.to_owned(), keys, None, start, report, &Cell::new(false)))
 }
 
 fn read(kind: &str, table: &FilterTable<'_>) -> Result<Settings, Reported> {
@@ -172,7 +202,7 @@ fn read(kind: &str, table: &FilterTable<'_>) -> Result<Settings, Reported> {
 
 /// A table of a filter.
 struct FilterTable<'a> {
-    title: &'a str,
+    title: String,
     keys: &'static [Key],
     table: &'a Table,
     start: usize,
@@ -183,7 +213,7 @@ struct FilterTable<'a> {
 impl<'a> FilterTable<'a> {
     /// Refuses unknown keys; `besides` is one that is read already.
     fn new(
-        title: &'a str,
+        title: String,
         keys: &'static [Key],
         besides: Option<&str>,
         (table, start): (&'a Table, usize),
@@ -198,11 +228,16 @@ impl<'a> FilterTable<'a> {
                 let meant = suggest::did_you_mean(name, names());
                 let known = names().collect::<Vec<_>>().join(", ");
                 let shown = show::quoted(name);
-                opened
-                    .fail(key.span().start, format!("unknown key {shown} in {title}{meant} (keys: {known})"));
+                let message = format!("unknown key {shown} in {}{meant} (keys: {known})", opened.title);
+                opened.fail(key.span().start, message);
             }
         }
         opened
+    }
+
+    /// Reports a mistake, told as what is wrong with this table.
+    fn mistake(&self, at: usize, message: String) {
+        self.fail(at, format!("{}: {message}", self.title));
     }
 
     fn fail(&self, at: usize, message: String) {
@@ -217,7 +252,7 @@ impl<'a> FilterTable<'a> {
 
     fn parsed<T>(&self, key: &str, parse: impl Fn(&Value) -> Parsed<T>) -> Option<T> {
         if let Some(value) = self.table.get(key) {
-            let wrong = |text| self.fail(value.span().start, format!("{key} {text}"));
+            let wrong = |text| self.mistake(value.span().start, format!("{key} {text}"));
             return parse(value.get_ref()).map_err(wrong).ok();
         }
         match self.known(key).default {
@@ -227,7 +262,7 @@ impl<'a> FilterTable<'a> {
                 Some(parse(&default).expect("the defaults of filters are allowed"))
             }
             Default::Required => {
-                let (title, example) = (self.title, self.known(key).example);
+                let (title, example) = (&self.title, self.known(key).example);
                 let message = format!("{title} lacks the key \"{key}\"; e.g. {key} = {example}");
                 let Reported = self.report.missing(self.start, message);
                 self.failed.set(true);
@@ -237,12 +272,13 @@ impl<'a> FilterTable<'a> {
     }
 
     /// A table inside.
-    fn within(&self, key: &'a str, table: (&'a Table, usize)) -> FilterTable<'a> {
+    fn within(&self, key: &str, table: (&'a Table, usize)) -> FilterTable<'a> {
         let keys = match self.known(key).kind {
             Kind::Table(keys) | Kind::Items(keys) => keys,
             _ => &[],
         };
-        FilterTable::new(key, keys, None, table, self.report, self.failed)
+        let title = format!("{key} of {}", self.title);
+        FilterTable::new(title, keys, None, table, self.report, self.failed)
     }
 }
 
@@ -270,12 +306,20 @@ impl Read for FilterTable<'_> {
     }
 
     fn pairs(&self, key: &str) -> Option<Vec<(String, String)>> {
+        let is_secret = matches!(self.known(key).kind, Kind::Secrets);
         self.parsed(key, |value| {
             let Value::Table(table) = value else {
-                return Err(value::wrong_kind(value, "a table of strings"));
+                return match is_secret {
+                    true => Err("is no table of strings (not shown: it may be secret)".to_owned()),
+                    false => Err(value::wrong_kind(value, "a table of strings")),
+                };
             };
             let pair = |(name, value): &(Spanned<String>, Spanned<Value>)| {
-                let text = value::string(value.get_ref());
+                let wrong = |text| match is_secret {
+                    true => "not a string (not shown: it may be secret)".to_owned(),
+                    false => text,
+                };
+                let text = value::string(value.get_ref()).map_err(wrong);
                 let text = text.map_err(|text| format!("has {}: {text}", show::quoted(name.get_ref())))?;
                 Ok((name.get_ref().clone(), text.to_owned()))
             };
@@ -309,11 +353,11 @@ impl Read for FilterTable<'_> {
     fn table(&self, key: &str, read: &mut dyn FnMut(&dyn Read)) {
         let Some(value) = self.table.get(key) else { return };
         match value.get_ref() {
-            Value::Table(table) => read(&self.within(self.known(key).name, (table, value.span().start))),
+            Value::Table(table) => read(&self.within(key, (table, value.span().start))),
             other => {
                 let example = self.known(key).example;
                 let message = value::wrong_kind(other, &format!("a table, e.g. {example}"));
-                self.fail(value.span().start, format!("{key} {message}"));
+                self.mistake(value.span().start, format!("{key} {message}"));
             }
         }
     }
@@ -335,18 +379,15 @@ impl Read for FilterTable<'_> {
         let at = self.table.get(key).map_or(self.start, |value| value.span().start);
         let Value::Array(items) = value else {
             let message = value::wrong_kind(value, &format!("a list, e.g. {}", self.known(key).example));
-            return self.fail(at, format!("{key} {message}"));
+            return self.mistake(at, format!("{key} {message}"));
         };
         for item in items {
             match item.get_ref() {
                 Value::String(text) => read(Item::Text(text.to_string())),
-                Value::Table(table) => {
-                    let name = self.known(key).name;
-                    read(Item::Table(&self.within(name, (table, item.span().start))));
-                }
+                Value::Table(table) => read(Item::Table(&self.within(key, (table, item.span().start)))),
                 other => {
                     let message = value::wrong_kind(other, "a string or a table");
-                    self.fail(item.span().start, format!("{key}: an item {message}"));
+                    self.mistake(item.span().start, format!("{key} has an item: {message}"));
                 }
             }
         }
@@ -354,6 +395,6 @@ impl Read for FilterTable<'_> {
 
     fn wrong(&self, key: &str, message: String) {
         let at = self.table.get(key).map_or(self.start, |value| value.span().start);
-        self.fail(at, format!("{key}: {message}"));
+        self.mistake(at, format!("{key}: {message}"));
     }
 }

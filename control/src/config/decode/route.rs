@@ -1,6 +1,6 @@
 //! `[[routes]]`
 
-use crate::config::tree::Value;
+use crate::config::tree::{Spanned, Value};
 use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, PatternError, Router, Rule};
 
@@ -23,15 +23,27 @@ pub(super) struct Others<'o> {
     pub(super) filters: &'o Filters<'o>,
 }
 
-/// The routes, and where each says its filters.
+/// What a mistake of a route's filters is told with.
+pub(super) struct Filtered<'a> {
+    /// Where the route lists its filters, or opens.
+    pub(super) at: usize,
+    /// The table of the answer that it gives itself.
+    pub(super) answer: Option<&'a Spanned<Value>>,
+}
+
+/// The routes, and where their filters are.
 pub(super) fn decode<'a>(
     sections: Result<Vec<Reader<'a>>, Reported>,
     others: &Others<'_>,
     report: &Report<'_>,
-) -> (Result<Vec<Route>, Reported>, Vec<usize>) {
+) -> (Result<Vec<Route>, Reported>, Vec<Filtered<'a>>) {
     match sections {
         Ok(sections) => {
-            let filtered = sections.iter().map(|section| section.at("filters")).collect();
+            let filtered = sections.iter().map(|section| Filtered {
+                at: section.at("filters"),
+                answer: action::given(section).find_map(|kind| section.value(kind)),
+            });
+            let filtered = filtered.collect();
             (routes(&sections, others, report), filtered)
         }
         Err(reported) => (Err(reported), Vec::new()),
@@ -104,9 +116,9 @@ fn name<'a>(section: &Reader<'a>, index: usize, names: &mut Names<'a>) -> Result
         let first = names.add(name, index, at);
         return first.map(|()| name).map_err(|first| names::twice(report, at, "name", name, first));
     }
-    if section.has("split") && !section.has("upstream") {
-        let message = "this route needs a name: a split has none to give it";
-        return Err(report.missing(section.start(), message.to_owned()));
+    if let Some(action) = action::given(section).find(|_| !section.has("upstream")) {
+        let message = format!("this route needs a name: {action} has none to give it");
+        return Err(report.missing(section.start(), message));
     }
     let name = section.text("upstream").ok_or(Reported)?;
     names.add(name, index, section.at("upstream")).map(|()| name).map_err(|first| {

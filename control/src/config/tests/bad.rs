@@ -57,6 +57,11 @@ fn upstreams() {
 }
 
 #[test]
+fn filters() {
+    check(include_str!("bad/filters.txt"), 60);
+}
+
+#[test]
 fn error_pages() {
     check(include_str!("bad/error_pages.txt"), 27);
 }

@@ -8,7 +8,7 @@ use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
 };
-use corelane_routing::{Case, Condition, Conditions, HostPattern, PathPattern, Pattern, Test};
+use corelane_routing::{Conditions, HostPattern, PathPattern};
 use corelane_semantics::{MethodSet, PathPolicies, PathPolicy};
 
 use super::{LISTENER, ROUTE, UPSTREAM, completed};
@@ -476,47 +476,4 @@ fn many_unknown_keys_and_names_are_read_in_no_time() {
     assert!(parse("t.json", &text).is_err());
     // As above: on a busy machine it is the square that is ruled out.
     assert!(start.elapsed() < seconds(30), "{:?}", start.elapsed());
-}
-
-#[test]
-fn routes_with_conditions() {
-    let config = parsed(
-        r#"
-        [[listeners]]
-        address = "127.0.0.1:8080"
-        [[routes]]
-        upstream = "api"
-        hosts = ["a.example", { regex = "^B[0-9]" }]
-        path = { regex = "^/users/(?<id>[0-9]+)$" }
-        methods = ["GET", "PURGE"]
-        headers = [{ name = "X-Env", exact = "beta" }, { name = "X-Env", regex = "^b" }]
-        queries = [{ name = "a b", present = false }]
-        cookies = [{ name = "group", present = true }]
-        clients = ["10.0.0.0/8", "::1"]
-        tls = true
-        priority = -5
-        [upstreams.api]
-        endpoints = ["127.0.0.1:8001"]
-        "#,
-    );
-    let route = &config.routes[0];
-    assert_eq!(route.hosts[1], HostPattern::regex("^B[0-9]").unwrap());
-    assert_eq!(route.path.group_names().collect::<Vec<_>>(), ["id"]);
-    let condition = |name: &str, test| Condition { name: name.into(), test };
-    let regex = Pattern::new("^b", Case::Sensitive).unwrap();
-    assert_eq!(
-        route.conditions,
-        Conditions {
-            methods: vec!["GET".into(), "PURGE".into()],
-            headers: vec![
-                condition("X-Env", Test::Exact("beta".into())),
-                condition("X-Env", Test::Regex(regex))
-            ],
-            queries: vec![condition("a b", Test::Absent)],
-            cookies: vec![condition("group", Test::Present)],
-            clients: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
-            tls: Some(true),
-        }
-    );
-    assert_eq!(route.priority, -5);
 }

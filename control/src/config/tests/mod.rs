@@ -2,9 +2,11 @@
 
 mod actions;
 mod bad;
+mod conditions;
 mod documentation;
 mod environment;
 mod examples;
+mod filters;
 mod formats;
 mod good;
 mod hostile;
