@@ -90,6 +90,8 @@ struct Split {
 /// These filters run, and then it is answered or goes to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Way {
+    /// The upstream that was chosen before the filters run; none where the route answers itself.
+    towards: Option<String>,
     filters: Vec<Filtered>,
     end: End,
 }
@@ -198,10 +200,13 @@ struct View<'a> {
 }
 
 impl Explanation {
-    /// Whether a route takes the request, and neither a filter nor a limit refuses it.
+    /// Whether a route takes the request, neither a filter nor a limit refuses it, and its upstream has endpoints.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        let is_served = |way: &Way| !matches!(&way.end, End::Answer(answer) if answer.is_refusal);
+        let is_served = |way: &Way| match &way.end {
+            End::Answer(answer) => !answer.is_refusal,
+            End::Upstream(chosen) => chosen.endpoints.iter().any(|it| it.weight > 0),
+        };
         match &self.goal {
             Goal::NoRoute => false,
             Goal::Taken { ways, .. } => ways.iter().any(is_served),

@@ -6,7 +6,7 @@
 //! signals ─┐                 ┌─▶ listen, resolver, admin, log_writer
 //! events ──┼─▶ supervisor ───┤
 //! answers ─┘       │         └─▶ reload: config → snapshot_builder → workers
-//!                  └─ status ──▶ admin: /healthz /readyz /metrics
+//!                  └─ status ──▶ admin: /healthz /readyz /metrics /explain
 //! ```
 //!
 //! | limit | value | when it is reached |

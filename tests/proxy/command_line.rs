@@ -72,7 +72,7 @@ fn proxy_needs_no_file() {
 
 #[test]
 fn helps_and_names_its_version() {
-    for command in ["", "run", "check", "fmt", "schema", "proxy", "demo"] {
+    for command in ["", "run", "check", "fmt", "schema", "explain", "proxy", "demo"] {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = output(Command::new(binary()).args(&arguments));
         assert!(output.status.success(), "{arguments:?}");
@@ -176,7 +176,7 @@ fn explain_says_what_the_page_on_routing_shows() {
     assert!(told.status.success());
     let json = explain(&[&words[..], &["--json"]].concat());
     let value: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
-    assert_eq!(value["upstreams"][0]["name"], "site");
+    assert_eq!(value["ways"][0]["upstream"]["name"], "site");
     let none = explain(&["explain", "shop.toml", "GET", "http://elsewhere.example/"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(stdout(&none).contains("No route matches: the answer is 404 no_route."), "{}", stdout(&none));

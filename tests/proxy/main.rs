@@ -20,6 +20,7 @@ mod drain;
 mod driver;
 mod early_response;
 mod error_pages;
+mod explain;
 mod failures;
 mod fairness;
 mod fields;

@@ -32,7 +32,7 @@ pub(super) fn of(view: &View<'_>, route: usize, seen: &Seen<'_>) -> Goal {
         body_bytes_max: rule.body_bytes_max as u64,
     });
     let ways = match on.exceeds(on.route.body_bytes_max) {
-        true => vec![Way { filters: Vec::new(), end: End::Answer(body_too_large()) }],
+        true => vec![Way { towards: None, filters: Vec::new(), end: End::Answer(body_too_large()) }],
         false if upstreams.is_empty() => vec![on.way(None)],
         false => upstreams.into_iter().map(|upstream| on.way(Some(upstream))).collect(),
     };
@@ -96,7 +96,8 @@ impl OnRoute<'_> {
             // A route without an upstream ends with a filter that answers.
             (_, _, None) => End::Answer(Answer { status: 404, reason: "no_route", ..body_too_large() }),
         };
-        Way { filters, end }
+        let towards = upstream.map(|upstream| self.view.config.upstreams[upstream].name.to_string());
+        Way { towards, filters, end }
     }
 
     fn run(
@@ -263,7 +264,10 @@ fn policy(policy: PolicyKind) -> &'static str {
 fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
     let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
     match (endpoints, policy) {
-        ([], _) => "no endpoint is known: the answer is 503 no_endpoint".to_owned(),
+        ([], _) => "no name has resolved, the answer is 503 no_endpoint".to_owned(),
+        _ if endpoints.iter().all(|it| it.weight == 0) => {
+            "no endpoint has a weight, the answer is 503 no_endpoint".to_owned()
+        }
         ([_], _) => "the only endpoint".to_owned(),
         (_, PolicyKind::RoundRobin) => "in turn".to_owned(),
         (_, PolicyKind::Weighted) => {

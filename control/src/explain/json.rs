@@ -66,7 +66,12 @@ fn way(way: &Way) -> String {
         End::Answer(own) => (answer(own), null()),
         End::Upstream(upstream) => (null(), chosen(upstream)),
     };
-    object(&[("filters", array(way.filters.iter().map(filtered))), ("answer", own), ("upstream", upstream)])
+    object(&[
+        ("towards", way.towards.as_deref().map_or_else(null, string)),
+        ("filters", array(way.filters.iter().map(filtered))),
+        ("answer", own),
+        ("upstream", upstream),
+    ])
 }
 
 fn filtered(filter: &Filtered) -> String {

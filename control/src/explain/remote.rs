@@ -60,28 +60,43 @@ pub(super) fn ask(admin: &Admin, question: &Question, json: bool) -> Result<Told
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let target = format!("/explain?{}", query::written(question, json));
-    let answered = runtime.block_on(tokio::time::timeout(TIME_MAX, async {
-        match admin {
-            Admin::Tcp(authority) => exchange(TcpStream::connect(&**authority).await?, host, &target).await,
-            Admin::Unix(path) => exchange(UnixStream::connect(path).await?, host, &target).await,
-        }
-    }));
+    let answered = runtime.block_on(async {
+        let answer = async {
+            match admin {
+                Admin::Tcp(authority) => {
+                    exchange(TcpStream::connect(&**authority).await?, host, &target).await
+                }
+                Admin::Unix(path) => exchange(UnixStream::connect(path).await?, host, &target).await,
+            }
+        };
+        tokio::time::timeout(TIME_MAX, answer).await
+    });
     let late = format!("no answer in {} s", TIME_MAX.as_secs());
-    let (status, told) = answered.map_err(|_| failed(&late))?.map_err(|error| failed(&error))?;
-    match status {
-        StatusCode::OK => Ok(told),
-        StatusCode::BAD_REQUEST => Err(told.text.trim_end().to_owned()),
-        StatusCode::NOT_FOUND => Err(failed(&"it has no /explain; is it the admin address?")),
-        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+    let answer = answered.map_err(|_| failed(&late))?.map_err(|error| failed(&error))?;
+    match (answer.status, answer.is_taken) {
+        (StatusCode::OK, Some(is_taken)) => Ok(Told { text: answer.text, is_taken }),
+        (StatusCode::BAD_REQUEST, _) => Err(answer.text.trim_end().to_owned()),
+        (StatusCode::OK | StatusCode::NOT_FOUND, _) => {
+            Err(failed(&"it has no /explain; is it the admin address?"))
+        }
+        (StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, _) => {
             Err(failed(&"the question is too long"))
         }
-        status => Err(failed(&format!("{status}: {}", told.text.trim_end()))),
+        (status, _) => Err(failed(&format!("{status}: {}", answer.text.trim_end()))),
     }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange<S>(stream: S, host: &str, target: &str) -> Result<(StatusCode, Told), Failure>
+/// What whoever was asked has answered.
+struct Answer {
+    status: StatusCode,
+    /// Absent if it is no explanation.
+    is_taken: Option<bool>,
+    text: String,
+}
+
+async fn exchange<S>(stream: S, host: &str, target: &str) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -91,9 +106,9 @@ where
     let request = Request::get(target).header(HOST, host).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let is_taken = response.headers().get(OUTCOME).is_some_and(|outcome| outcome == TAKEN);
+    let is_taken = response.headers().get(OUTCOME).map(|outcome| outcome == TAKEN);
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-    Ok((status, Told { text: String::from_utf8(body.into())?, is_taken }))
+    Ok(Answer { status, is_taken, text: String::from_utf8(body.into())? })
 }
 
 /// For all of it.

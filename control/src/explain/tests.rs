@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod goals;
+
 const FILE: &str = r#"
 [[listeners]]
 name = "web"
@@ -72,9 +74,12 @@ Routes, in order of precedence:
   4  office  -
   5  all     -
 
-Upstream api, policy weighted:
-  127.0.0.1:8001   weight 1
-  app.internal:80  weight 3
+Upstream api, policy weighted: by weight 1:3
+  endpoint  127.0.0.1:8001   weight 1
+            app.internal:80  weight 3
+  gets      GET /users/42?x, Host: A.example:8080
+  timeouts  request none, response head 30s, body idle 1m
+  body      of any size
 "
     );
 }
@@ -109,7 +114,7 @@ fn programs_read_the_same() {
     assert_eq!(value["routes"][0]["seen"], serde_json::Value::Null);
     assert_eq!(value["routes"][1]["captures"]["id"], "42");
     assert_eq!(value["routes"][4]["outcome"], "not_tried");
-    assert_eq!(value["upstreams"][0]["endpoints"][1]["weight"], 3);
+    assert_eq!(value["ways"][0]["upstream"]["endpoints"][1]["weight"], 3);
 }
 
 #[test]

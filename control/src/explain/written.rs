@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Answer, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict, Way};
+use super::{Answer, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict};
 use crate::config::shown::{bytes, duration};
 
 /// Routes for other hosts that are told one by one; more in a row are counted.
@@ -34,18 +34,20 @@ impl fmt::Display for Explanation {
         // All ways of a split have the same filters, unless upstreams have some.
         let is_one = ways.iter().all(|way| way.filters == ways[0].filters);
         if is_one && let Some(way) = ways.first() {
-            write_filters(f, &way.filters, "")?;
+            write_filters(f, &way.filters, None)?;
         }
         for way in ways {
             if !is_one {
-                write_filters(f, &way.filters, way.towards())?;
+                write_filters(f, &way.filters, way.towards.as_deref())?;
             }
             match &way.end {
                 End::Answer(answer) => write_answer(f, answer)?,
                 End::Upstream(chosen) => write_upstream(f, chosen, split.as_ref())?,
             }
         }
-        if let Some(mirror) = mirror.as_ref().filter(|_| ways.iter().any(|way| !way.towards().is_empty())) {
+        if let Some(mirror) =
+            mirror.as_ref().filter(|_| ways.iter().any(|way| matches!(way.end, End::Upstream(_))))
+        {
             let Mirrored { upstream, share, body_bytes_max } = mirror;
             let bytes = bytes(*body_bytes_max);
             writeln!(
@@ -57,23 +59,13 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl Way {
-    /// The upstream's name; empty for an answer of Corelane's own.
-    fn towards(&self) -> &str {
-        match &self.end {
-            End::Answer(_) => "",
-            End::Upstream(chosen) => &chosen.name,
-        }
-    }
-}
-
 fn write_split(f: &mut fmt::Formatter<'_>, split: &Split) -> fmt::Result {
     let shares: Vec<String> = split.shares.iter().map(|(name, share)| format!("{name} {share}")).collect();
     writeln!(f, "\nSplit: {}", shares.join(", "))?;
     writeln!(f, "  goes to   {}", split.how)
 }
 
-fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered], towards: &str) -> fmt::Result {
+fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered], towards: Option<&str>) -> fmt::Result {
     if filters.is_empty() {
         return Ok(());
     }
@@ -84,8 +76,8 @@ fn write_filters(f: &mut fmt::Formatter<'_>, filters: &[Filtered], towards: &str
     let number_width = filters.len().to_string().len();
     let indent = 2 + number_width + 2 + name_width + 2 + kind_width + 2 + outcome_width + 2;
     match towards {
-        "" => writeln!(f, "\nFilters, in order:")?,
-        towards => writeln!(f, "\nFilters on the way to {towards}, in order:")?,
+        None => writeln!(f, "\nFilters, in order:")?,
+        Some(towards) => writeln!(f, "\nFilters on the way to {towards}, in order:")?,
     }
     for (number, it) in (1..).zip(filters) {
         write!(f, "  {number:>number_width$}  {:<name_width$}  {:<kind_width$}  ", it.name, it.kind)?;

@@ -348,7 +348,8 @@ mod tests {
         );
         let explained = Sent { purpose: Purpose::Explain, ..at(0, "10.0.0.1") };
         for _ in 0..9 {
-            assert_eq!(explained.through(&chain).answer(), "");
+            let asked = explained.through(&chain);
+            assert_eq!((asked.answer(), &*asked.edits.remark), (String::new(), "2 of 3 left"));
         }
         for _ in 0..2 {
             assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), "");
@@ -356,6 +357,7 @@ mod tests {
         let refused = "429 rate_limited\nRateLimit: \"f0\";r=0;t=1\nRateLimit-Policy: \"f0\";q=3;w=1\nRetry-After: 1\n";
         assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), refused);
         assert_eq!(explained.through(&chain).answer(), refused);
+        assert_eq!(explained.through(&chain).edits.remark, "0 of 3 left, the next in 1 s");
 
         let slow = Settings { requests: 1, per: Duration::from_secs(90), fields: Fields::Never, ..Settings::default() };
         let slow = super::tests::chain([Any::RateLimit(slow)]);
