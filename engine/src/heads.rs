@@ -3,6 +3,7 @@
 //! Unchanged runs of field lines are copied as they came, so order, case and duplicates survive. A head is written to one
 //! buffer that the exchange keeps until the response has begun, because a request may have to be sent again.
 
+mod claims;
 mod client;
 mod options;
 
@@ -18,6 +19,9 @@ use corelane_semantics::{
     BodyFraming, Field, Fields, Known, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
 };
 
+pub(crate) use self::claims::hide_dropped;
+pub use self::claims::hide_from_filters;
+use self::claims::is_unbelieved;
 pub use self::client::forwarded_client;
 pub(crate) use self::client::{ClientAddress, Sender};
 pub(crate) use self::options::{ConnectionOptions, connection_options};
@@ -26,69 +30,6 @@ use crate::snapshot::ForwardedFields;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
-
-/// Whether a field tells where a request came from, so that only trusted clients may send it: `X-Real-IP` and
-/// `X-Forwarded-*`, in the spelling with `_` too, which CGI servers cannot tell apart.
-fn is_origin_claim(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"x-forwarded-";
-    const REAL_IP: &[u8] = b"x-real-ip";
-    let same = |name: &[u8], folded: &[u8]| {
-        name.iter()
-            .zip(folded)
-            .all(|(&byte, &folded)| byte.eq_ignore_ascii_case(&folded) || (byte == b'_' && folded == b'-'))
-    };
-    match name.first() {
-        Some(b'x' | b'X') => {
-            name.len() >= PREFIX.len() && same(name, PREFIX)
-                || name.len() == REAL_IP.len() && same(name, REAL_IP)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a field of that name is a claim that is not believed.
-fn is_unbelieved(name: &[u8], trusted: bool) -> bool {
-    (!trusted || name.contains(&b'_')) && is_origin_claim(name)
-}
-
-/// Hides from filters what the client may not say: they would read it, or bring it back under another name.
-pub(crate) fn hide_dropped(
-    head: &RequestHead,
-    bytes: &[u8],
-    options: &ConnectionOptions,
-    (trusted, drops_underscores): (bool, bool),
-    edits: &mut Edits,
-) {
-    for (index, field) in head.fields.lines().iter().enumerate() {
-        let is_dropped = match field.known {
-            None => {
-                let name = field.name.bytes(bytes);
-                drops_underscores && name.contains(&b'_')
-                    || options.nominate(field, bytes)
-                    || is_unbelieved(name, trusted)
-            }
-            Some(
-                Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost | Known::Forwarded,
-            ) => !trusted,
-            Some(_) => false,
-        };
-        if is_dropped {
-            edits.hide(index);
-        }
-    }
-}
-
-/// The same for who only tells what filters would do; `drops_underscores`: whether the listener does.
-pub fn hide_from_filters(
-    head: &RequestHead,
-    bytes: &[u8],
-    trusted: bool,
-    drops_underscores: bool,
-    edits: &mut Edits,
-) {
-    let options = connection_options(&head.fields, bytes);
-    hide_dropped(head, bytes, &options, (trusted, drops_underscores), edits);
-}
 
 /// What a request head towards an upstream is made from.
 pub(crate) struct UpstreamHead<'a> {

@@ -1,5 +1,7 @@
 //! `concurrency_limit`: so many at once, and every place comes back, however its exchange ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{filter, with};
@@ -155,4 +157,38 @@ fn a_tunnel_holds_its_place_until_it_ends() {
             comes_back(&proxy);
         }
     }
+}
+
+#[test]
+fn never_more_than_the_limit_are_at_the_origin() {
+    const MAX: usize = 3;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (at_origin, seen) = (now.clone(), most.clone());
+    let origin = Origin::http(move |_| {
+        seen.fetch_max(at_origin.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(2));
+        at_origin.fetch_sub(1, Ordering::SeqCst);
+        ok("served")
+    });
+    let keys = format!("type = \"concurrency_limit\"\nrequests_max = {MAX}");
+    let proxy = with(&origin, &[("it", &keys)]).workers(4).start();
+    let (address, passed) = (proxy.address("web"), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = Client::connect(&address);
+                for _ in 0..100 {
+                    match client.get("/").status() {
+                        200 => passed.fetch_add(1, Ordering::Relaxed),
+                        503 => 0,
+                        status => panic!("{status}"),
+                    };
+                }
+            });
+        }
+    });
+    let passed = passed.into_inner();
+    assert_eq!((origin.requests().len(), most.load(Ordering::SeqCst)), (passed, MAX));
+    assert!(now.load(Ordering::SeqCst) == 0 && passed < 1_600, "{passed}");
+    comes_back(&proxy);
 }
