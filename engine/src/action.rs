@@ -120,13 +120,8 @@ impl Split {
 
     /// Which destination the request's cookie names, if it names one that takes requests.
     fn named_by(&self, cookie: &StickyCookie, head: &RequestHead, bytes: &[u8]) -> Option<&Destination> {
-        let fields = head.fields.lines().iter().filter(|field| {
-            // RFC 6265 §5.4 lets a client send one; some intermediaries cut it up.
-            field.name.bytes(bytes).eq_ignore_ascii_case(b"cookie")
-        });
-        fields.flat_map(|field| field.value.bytes(bytes).split(|&byte| byte == b';')).find_map(|pair| {
-            let (name, value) = pair.trim_ascii().split_at_checked(cookie.name.len())?;
-            let value = value.strip_prefix(b"=").filter(|_| name == cookie.name.as_bytes())?;
+        head.fields.cookies(bytes).find_map(|(name, value)| {
+            let value = value.filter(|_| name == cookie.name.as_bytes())?;
             self.destinations.iter().find(|it| it.weight > 0 && it.token.text() == value)
         })
     }

@@ -5,8 +5,6 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::text::digit;
-
 /// A hash as the configuration has it. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretHash(String);
@@ -95,6 +93,16 @@ fn parse_hex(hex: &str) -> Result<Hash, &'static str> {
         *byte = pair.iter().fold(0, |byte, &half| byte << 4 | digit(half));
     }
     Ok(Hash(hash))
+}
+
+/// What a hexadecimal digit says; 0 for anything else.
+fn digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => 0,
+    }
 }
 
 const SALT_BYTES_MIN: usize = 16;

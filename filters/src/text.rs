@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use corelane_semantics::{cookies, form_decoded, parameters};
+
 /// Appends what a value shows, without an allocation of its own.
 pub(crate) fn write_display(out: &mut Vec<u8>, value: impl Display) {
     struct Bytes<'a>(&'a mut Vec<u8>);
@@ -17,56 +19,21 @@ pub(crate) fn write_display(out: &mut Vec<u8>, value: impl Display) {
 
 /// The text of a query's first parameter of this name, as it stands there; empty for one without `=`.
 pub(crate) fn query_value<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut parameters = query.split(|&byte| byte == b'&').map(split_parameter);
-    parameters.find(|(other, _)| is_encoded(other, name)).map(|(_, value)| value)
+    parameters(query).find(|(other, _)| is_encoded(other, name)).map(|(_, value)| value)
 }
 
 /// Whether a parameter's name, as it stands in a query, says `name`: percent-encoding and `+` make no difference, so that
 /// no spelling hides a parameter.
-pub(crate) fn is_encoded(mut encoded: &[u8], name: &[u8]) -> bool {
-    for &expected in name {
-        let (byte, rest) = match encoded {
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                (digit(*high) << 4 | digit(*low), rest)
-            }
-            [b'+', rest @ ..] => (b' ', rest),
-            [byte, rest @ ..] => (*byte, rest),
-            [] => return false,
-        };
-        if byte != expected {
-            return false;
-        }
-        encoded = rest;
-    }
-    encoded.is_empty()
-}
-
-/// What a hexadecimal digit says; 0 for anything else.
-pub(crate) fn digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => 0,
-    }
-}
-
-/// Name and value of a parameter.
-pub(crate) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
-    match parameter.iter().position(|&byte| byte == b'=') {
-        Some(end) => (&parameter[..end], &parameter[end + 1..]),
-        None => (parameter, &[]),
-    }
+pub(crate) fn is_encoded(encoded: &[u8], name: &[u8]) -> bool {
+    form_decoded(encoded).eq(name.iter().copied())
 }
 
 /// The value of the first cookie of this name in the values of Cookie fields (RFC 6265 §4.2.1), without quotes.
 pub(crate) fn cookie_value<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| {
-        let pairs = line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        pairs.map(split_parameter).find(|(other, _)| other.trim_ascii_end() == name).map(|(_, value)| {
-            let value = value.trim_ascii_start();
-            value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
-        })
+        let value = cookies(line).find(|(other, _)| other.trim_ascii_end() == name)?.1;
+        let value = value.unwrap_or_default().trim_ascii_start();
+        Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
     })
 }
 

@@ -1,6 +1,6 @@
 //! The values that conditions look at: of fields, query parameters and cookies.
 
-use corelane_semantics::{Field, RequestHead};
+use corelane_semantics::{Field, RequestHead, form_decoded, parameters};
 
 /// A field's value. Several lines are one value, joined by a comma and a space (RFC 9110 §5.3).
 pub(crate) fn field<'a>(
@@ -27,54 +27,20 @@ pub(crate) fn field<'a>(
 /// As forms write them (application/x-www-form-urlencoded): `%41` is `A`, `+` is a space, a `%` without two hexadecimal digits
 /// stands for itself.
 pub(crate) fn query<'a>(query: &'a [u8], name: &[u8], decoded: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let value = parameters(query).find(|(key, _)| unescape(key).eq(name.iter().copied()))?.1;
+    let value = parameters(query).find(|(key, _)| form_decoded(key).eq(name.iter().copied()))?.1;
     if !value.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(value);
     }
     decoded.clear();
-    decoded.extend(unescape(value));
+    decoded.extend(form_decoded(value));
     Some(decoded)
-}
-
-fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
-        let equals = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
-        (&part[..equals], part.get(equals + 1..).unwrap_or_default())
-    })
-}
-
-fn unescape(text: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (&first, after) = rest.split_first()?;
-        rest = after;
-        match (first, after) {
-            (b'+', _) => Some(b' '),
-            (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = behind;
-                    Some(high << 4 | low)
-                }
-                _ => Some(b'%'),
-            },
-            _ => Some(first),
-        }
-    })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The value of the first cookie with a name. A client sends the one with the longest path first (RFC 6265 §5.4), so it is
 /// the most specific. Names differ by case, quotes belong to the value, a pair without `=` is none.
 pub(crate) fn cookie<'a>(head: &RequestHead, bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let is_cookie = |field: &&Field| field.name.bytes(bytes).eq_ignore_ascii_case(b"cookie");
-    let lines = head.fields.lines().iter().filter(is_cookie).map(|field| field.value.bytes(bytes));
-    let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';')).filter_map(|pair| {
-        let equals = pair.iter().position(|&byte| byte == b'=')?;
-        Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
-    });
+    let mut pairs =
+        head.fields.cookies(bytes).filter_map(|(key, value)| Some((key.trim_ascii(), value?.trim_ascii())));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 

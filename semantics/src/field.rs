@@ -1,6 +1,6 @@
 //! Fields (RFC 9110 §5): names and values as spans, and the few that a proxy must know by name.
 
-use crate::{Span, is_word};
+use crate::{Span, cookies, is_word};
 
 /// The fields that the proxy itself acts on. All others are carried unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +249,12 @@ impl Fields {
             .flat_map(|value| value.split(|&byte| byte == b','))
             .map(<[u8]>::trim_ascii)
             .filter(|member| !member.is_empty())
+    }
+
+    /// The cookies. RFC 6265 §5.4 lets a client send one field; some intermediaries cut it up.
+    pub fn cookies<'b>(&self, buffer: &'b [u8]) -> impl Iterator<Item = (&'b [u8], Option<&'b [u8]>)> {
+        let is_cookie = move |field: &&Field| field.name.bytes(buffer).eq_ignore_ascii_case(b"cookie");
+        self.lines().iter().filter(is_cookie).flat_map(move |field| cookies(field.value.bytes(buffer)))
     }
 
     /// The value of the first line with this name, without regard to case. A scan; for known fields use

@@ -3,6 +3,8 @@
 //! Keys stand in the configuration as SHA-256 hashes. A key that a machine made, of 128 bits or more, cannot be guessed, so
 //! that a salt or a slow hash would add nothing. Every hash is compared, in constant time.
 
+use corelane_semantics::{parameters, percent_decoded, split_pair};
+
 use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
@@ -10,7 +12,7 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::reason::Reason;
 use crate::secret::Hash;
-use crate::text::{digit, is_encoded, split_parameter};
+use crate::text::is_encoded;
 use crate::settings::{Key, Kind, Read};
 
 pub use crate::secret::SecretHash;
@@ -173,10 +175,9 @@ impl Step {
             }
             Found::Query(name) => {
                 let query = edits.query_now(context).unwrap_or_default();
-                let mut values = query.split(|&byte| byte == b'&').map(split_parameter);
-                let mut values = values.by_ref().filter(|(other, _)| is_encoded(other, name));
+                let mut values = parameters(query).filter(|(other, _)| is_encoded(other, name));
                 let value = values.next().filter(|_| values.next().is_none()).map(|(_, value)| value);
-                decode(value.unwrap_or_default(), out);
+                out.extend(percent_decoded(value.unwrap_or_default()));
                 value
             }
         };
@@ -196,7 +197,7 @@ impl Step {
             Found::Query(name) => edits.with_text(|edits, text| {
                 let query = edits.query_now(context).unwrap_or_default();
                 for parameter in query.split(|&byte| byte == b'&') {
-                    if !parameter.is_empty() && !is_encoded(split_parameter(parameter).0, name) {
+                    if !parameter.is_empty() && !is_encoded(split_pair(parameter).0, name) {
                         if !text.is_empty() {
                             text.push(b'&');
                         }
@@ -213,20 +214,6 @@ impl Step {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
-}
-
-/// Appends what a percent-encoded text says.
-fn decode(mut encoded: &[u8], out: &mut Vec<u8>) {
-    while let [first, rest @ ..] = encoded {
-        let (byte, rest) = match (first, rest) {
-            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                (digit(*high) << 4 | digit(*low), rest)
-            }
-            (first, rest) => (*first, rest),
-        };
-        out.push(byte);
-        encoded = rest;
-    }
 }
 
 /// Each costs a comparison for each request.

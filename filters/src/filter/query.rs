@@ -2,12 +2,14 @@
 //!
 //! What is not changed stays as the client wrote it, in its order. Names are compared decoded, so that no spelling hides one.
 
+use corelane_semantics::split_pair;
+
 use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
 use crate::template::Template;
-use crate::text::{is_encoded, is_query_value_byte, split_parameter, write_encoded};
+use crate::text::{is_encoded, is_query_value_byte, write_encoded};
 use crate::variable::Phase;
 use crate::settings::{Key, Kind, Read};
 
@@ -152,7 +154,7 @@ impl Filter for Step {
 impl Step {
     /// Writes a parameter that the client sent, if it stays.
     fn write_received(&self, parameter: &[u8], out: &mut Vec<u8>) {
-        let (name, _) = split_parameter(parameter);
+        let (name, _) = split_pair(parameter);
         let is_one_of = |names: &[String]| names.iter().any(|other| is_encoded(name, other.as_bytes()));
         if parameter.is_empty() || self.keep.as_deref().is_some_and(|keep| !is_one_of(keep)) || is_one_of(&self.remove) {
             return;
