@@ -12,8 +12,8 @@ use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::reason::Reason;
 use crate::secret::Hash;
-use crate::text::is_encoded;
 use crate::settings::{Key, Kind, Read};
+use crate::text::is_encoded;
 
 pub use crate::secret::SecretHash;
 
@@ -125,7 +125,9 @@ impl Filter for Step {
                 build.problem(key.as_str(), "a name is not empty and has no control character");
             }
             match hash.plain() {
-                Ok(hash) if keys.iter().any(|(_, other)| other.is(&hash)) => build.problem(key, "another has this key"),
+                Ok(hash) if keys.iter().any(|(_, other)| other.is(&hash)) => {
+                    build.problem(key, "another has this key")
+                }
                 Ok(hash) => keys.push((name.as_bytes().into(), hash)),
                 Err(why) => build.problem(key, why),
             }
@@ -228,7 +230,10 @@ mod tests {
     fn hash(secret: &str) -> SecretHash {
         use sha2::Digest as _;
         let hash = sha2::Sha256::digest(secret.as_bytes());
-        SecretHash::new(format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        SecretHash::new(format!(
+            "sha256:{}",
+            hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        ))
     }
 
     fn settings(place: Place) -> Settings {
@@ -244,14 +249,36 @@ mod tests {
             (header("X-Key"), "/", "x-key: k-3\r\n", "401 api_key_wrong\nWWW-Authenticate: ApiKey\n", ""),
             (header("X-Key"), "/", "x-key: \r\n", "401 api_key_missing\nWWW-Authenticate: ApiKey\n", ""),
             (header("X-Key"), "/", "", "401 api_key_missing\nWWW-Authenticate: ApiKey\n", ""),
-            (header("X-Key"), "/", "X-Key: k-1\r\nX-Key: k-2\r\n", "401 api_key_missing\nWWW-Authenticate: ApiKey\n", ""),
+            (
+                header("X-Key"),
+                "/",
+                "X-Key: k-1\r\nX-Key: k-2\r\n",
+                "401 api_key_missing\nWWW-Authenticate: ApiKey\n",
+                "",
+            ),
             (header("Authorization"), "/", "Authorization: bearer k-1\r\n", "", "one"),
-            (header("Authorization"), "/", "Authorization: k-1\r\n", "401 api_key_missing\nWWW-Authenticate: Bearer\n", ""),
+            (
+                header("Authorization"),
+                "/",
+                "Authorization: k-1\r\n",
+                "401 api_key_missing\nWWW-Authenticate: Bearer\n",
+                "",
+            ),
             (Place::Query("key".into()), "/?k%65y=k%2d1", "", "", "one"),
-            (Place::Query("key".into()), "/?key=k-1&key=k-2", "", "401 api_key_missing\nWWW-Authenticate: ApiKey\n", ""),
+            (
+                Place::Query("key".into()),
+                "/?key=k-1&key=k-2",
+                "",
+                "401 api_key_missing\nWWW-Authenticate: ApiKey\n",
+                "",
+            ),
         ] {
             let seen = Sent::with(target, lines).through(&chain([Any::ApiKey(settings(place))]));
-            assert_eq!((seen.answer().as_str(), seen.edits.api_key()), (answer, name.as_bytes()), "{target} {lines}");
+            assert_eq!(
+                (seen.answer().as_str(), seen.edits.api_key()),
+                (answer, name.as_bytes()),
+                "{target} {lines}"
+            );
             if answer.is_empty() {
                 assert_eq!(seen.upstream_fields(), "", "the key ends here");
             }
@@ -274,7 +301,8 @@ mod tests {
             (String::new(), hash("l")),
             ("c".to_owned(), SecretHash::new("my-key".to_owned())),
         ];
-        let text = problems(Any::ApiKey(Settings { keys, place: Place::Query(String::new()), forward: true }));
+        let text =
+            problems(Any::ApiKey(Settings { keys, place: Place::Query(String::new()), forward: true }));
         for key in ["query: ", "keys.b: another", "keys.: ", "keys.c: "] {
             assert!(text.lines().any(|line| line.starts_with(key)), "{key}: {text}");
         }

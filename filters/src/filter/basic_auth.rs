@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn lets_in_who_has_the_password() {
         let chain = chain([Any::BasicAuth(settings())]);
-        let wrong = "401 credentials_wrong\nWWW-Authenticate: Basic realm=\"restricted\", charset=\"UTF-8\"\n";
+        let wrong =
+            "401 credentials_wrong\nWWW-Authenticate: Basic realm=\"restricted\", charset=\"UTF-8\"\n";
         let missing = wrong.replace("_wrong", "_missing");
         for (lines, answer) in [
             ("Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n", ""),
@@ -226,7 +227,10 @@ mod tests {
         ] {
             let seen = Sent::with("/", lines).through(&chain);
             assert_eq!(seen.answer(), answer, "{lines}");
-            assert!(!format!("{seen:?}", seen = seen.edits).contains("115, 101, 115, 97, 109, 101"), "sesame");
+            assert!(
+                !format!("{seen:?}", seen = seen.edits).contains("115, 101, 115, 97, 109, 101"),
+                "sesame"
+            );
             if answer.is_empty() {
                 assert_eq!((seen.edits.user(), seen.upstream_fields().as_str()), (&b"Aladdin"[..], ""));
             }
@@ -239,9 +243,14 @@ mod tests {
 
     #[test]
     fn base64_as_in_rfc_4648() {
-        for (encoded, decoded) in
-            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg", "foob"), ("Zm9vYmE=", "fooba")]
-        {
+        for (encoded, decoded) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg", "foob"),
+            ("Zm9vYmE=", "fooba"),
+        ] {
             let mut out = Vec::new();
             assert!(decode_base64(encoded.as_bytes(), &mut out));
             assert_eq!(out, decoded.as_bytes());

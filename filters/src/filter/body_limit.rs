@@ -15,13 +15,11 @@ pub struct Settings {
 }
 
 /// The keys of its table.
-pub const KEYS: &[Key] = &[
-    Key::required("bytes_max", Kind::Size).says(
-        "The largest body of a request; the smallest of this, of other filters' and of the route's holds.",
-        "1 byte and more",
-        "\"10MiB\"",
-    ),
-];
+pub const KEYS: &[Key] = &[Key::required("bytes_max", Kind::Size).says(
+    "The largest body of a request; the smallest of this, of other filters' and of the route's holds.",
+    "1 byte and more",
+    "\"10MiB\"",
+)];
 
 impl Settings {
     /// Reads them; what was wrong is told, and the settings are of no use then.

@@ -90,7 +90,8 @@ impl Addresses {
             let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
             match net {
                 Some(net) if net.trunc() != net => {
-                    let message = format!("{text:?} has bits behind its prefix; {} is the network", net.trunc());
+                    let message =
+                        format!("{text:?} has bits behind its prefix; {} is the network", net.trunc());
                     build.problem(format!("{key}[{index}]"), message);
                 }
                 Some(net) => ranges.push((bits(net.network()), bits(net.broadcast()))),
@@ -116,7 +117,10 @@ impl Addresses {
         let Some(client) = client else { return self.unix };
         let client = bits(client);
         let behind = self.ranges.partition_point(|(first, _)| *first <= client);
-        behind.checked_sub(1).and_then(|index| self.ranges.get(index)).is_some_and(|(_, last)| client <= *last)
+        behind
+            .checked_sub(1)
+            .and_then(|index| self.ranges.get(index))
+            .is_some_and(|(_, last)| client <= *last)
     }
 }
 
@@ -173,7 +177,9 @@ mod tests {
         let settings =
             Settings { allow: vec!["10.0.0.1/8".into(), "1.2.3".into()], deny: vec!["::1/129".into()] };
         let text = problems(Any::ClientAddresses(settings));
-        for part in ["allow[0]: \"10.0.0.1/8\" has bits behind its prefix; 10.0.0.0/8", "allow[1]: ", "deny[0]: "] {
+        for part in
+            ["allow[0]: \"10.0.0.1/8\" has bits behind its prefix; 10.0.0.0/8", "allow[1]: ", "deny[0]: "]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

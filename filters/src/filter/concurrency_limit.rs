@@ -14,10 +14,10 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
 use crate::key::Key;
-use crate::reason::Reason;
-use crate::table::{Meaning, Rule, Table};
 use crate::key::{PART, parts};
+use crate::reason::Reason;
 use crate::settings::{Key as SettingKey, Kind, Read};
+use crate::table::{Meaning, Rule, Table};
 
 pub use crate::key::KeyPart;
 

@@ -13,9 +13,9 @@ use crate::field_name::{FieldName, is_token_byte};
 use crate::filters::Build;
 use crate::pattern::Pattern;
 use crate::reason::Reason;
+use crate::settings::{Item, Key, Kind, Read};
 use crate::variable::Variable;
 use corelane_semantics::{Fields, Method};
-use crate::settings::{Item, Key, Kind, Read};
 
 /// Who may do what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +194,9 @@ impl Filter for Step {
     }
 
     fn request(&self, context: &Context<'_>, edits: &mut Edits) -> Flow {
-        if context.head.method != Method::Options || edits.field(&self.names.request_method, context).is_none() {
+        if context.head.method != Method::Options
+            || edits.field(&self.names.request_method, context).is_none()
+        {
             return Flow::Passed;
         }
         let mut caches = std::mem::take(&mut edits.caches);
@@ -305,7 +307,10 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            origins: vec![Origin::Exact("https://a.example".into()), Origin::Regex("https://[a-z]+\\.b\\.example".into())],
+            origins: vec![
+                Origin::Exact("https://a.example".into()),
+                Origin::Regex("https://[a-z]+\\.b\\.example".into()),
+            ],
             methods: vec!["PUT".into(), "DELETE".into()],
             headers: vec!["X-A".into()],
             expose: vec!["X-B".into(), "X-C".into()],
@@ -356,8 +361,13 @@ mod tests {
         );
         let mut seen = preflight("https://a.example").through(&chain);
         let head = corelane_semantics::ResponseHead { status: 204, ..Default::default() };
-        let context =
-            ResponseContext { head: &head, bytes: b"", carry: &seen.carry, endpoint: "", duration: Duration::ZERO };
+        let context = ResponseContext {
+            head: &head,
+            bytes: b"",
+            carry: &seen.carry,
+            endpoint: "",
+            duration: Duration::ZERO,
+        };
         chain.own_response(&context, &mut seen.edits);
         assert!(seen.answer().contains("Allow-Methods: PUT"), "{}", seen.answer());
         assert!(seen.answer().contains("Allow-Origin: https://a.example\n"), "{}", seen.answer());

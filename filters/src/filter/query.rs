@@ -8,10 +8,10 @@ use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
+use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::{is_encoded, is_query_value_byte, write_encoded};
 use crate::variable::Phase;
-use crate::settings::{Key, Kind, Read};
 
 /// The changes, made in this order: keep, remove, rename, set, add. Names are given decoded, values may have variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,9 @@ impl Filter for Step {
         }
         let encoded = |name: &str| {
             let mut out = Vec::new();
-            write_encoded(&mut out, name.replace('%', "%25").as_bytes(), |byte| is_query_value_byte(byte) && byte != b'=');
+            write_encoded(&mut out, name.replace('%', "%25").as_bytes(), |byte| {
+                is_query_value_byte(byte) && byte != b'='
+            });
             out
         };
         let mut add = Vec::new();
@@ -156,7 +158,10 @@ impl Step {
     fn write_received(&self, parameter: &[u8], out: &mut Vec<u8>) {
         let (name, _) = split_pair(parameter);
         let is_one_of = |names: &[String]| names.iter().any(|other| is_encoded(name, other.as_bytes()));
-        if parameter.is_empty() || self.keep.as_deref().is_some_and(|keep| !is_one_of(keep)) || is_one_of(&self.remove) {
+        if parameter.is_empty()
+            || self.keep.as_deref().is_some_and(|keep| !is_one_of(keep))
+            || is_one_of(&self.remove)
+        {
             return;
         }
         separate(out);

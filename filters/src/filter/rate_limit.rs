@@ -21,12 +21,12 @@ use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::key::Key;
+use crate::key::{PART, parts};
 use crate::reason::Reason;
+use crate::settings::{Key as SettingKey, Kind, Read};
 use crate::table::{Meaning, Refused, Rule, Table};
 use crate::text::write_display;
 use crate::variable::Variable;
-use crate::key::{PART, parts};
-use crate::settings::{Key as SettingKey, Kind, Read};
 
 pub use crate::key::KeyPart;
 
@@ -358,12 +358,18 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), "");
         }
-        let refused = "429 rate_limited\nRateLimit: \"f0\";r=0;t=1\nRateLimit-Policy: \"f0\";q=3;w=1\nRetry-After: 1\n";
+        let refused =
+            "429 rate_limited\nRateLimit: \"f0\";r=0;t=1\nRateLimit-Policy: \"f0\";q=3;w=1\nRetry-After: 1\n";
         assert_eq!(at(0, "10.0.0.1").through(&chain).answer(), refused);
         assert_eq!(explained.through(&chain).answer(), refused);
         assert_eq!(explained.through(&chain).edits.remark, "0 of 3 left, the next in 1 s");
 
-        let slow = Settings { requests: 1, per: Duration::from_secs(90), fields: Fields::Never, ..Settings::default() };
+        let slow = Settings {
+            requests: 1,
+            per: Duration::from_secs(90),
+            fields: Fields::Never,
+            ..Settings::default()
+        };
         let slow = super::tests::chain([Any::RateLimit(slow)]);
         assert_eq!(response_fields(&slow, &at(0, "::1").through(&slow).carry, "A: b\r\n"), "A: b\n");
         assert_eq!(at(30 * SECOND, "::1").through(&slow).answer(), "429 rate_limited\nRetry-After: 60\n");

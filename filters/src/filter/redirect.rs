@@ -7,11 +7,11 @@ use crate::edits::Edits;
 use crate::filters::Build;
 use crate::key::host_name;
 use crate::reason::Reason;
+use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::{is_query_value_byte, write_display, write_encoded};
 use crate::variable::Phase;
 use corelane_semantics::is_authority;
-use crate::settings::{Key, Kind, Read};
 
 /// What differs in the new address; what is not given stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +53,12 @@ pub const KEYS: &[Key] = &[
         "a host without its port, with variables",
         "\"www.example.com\"",
     ),
-    Key::optional("port", Kind::Integer, "the request's; none where the scheme becomes another or host is given").says(
-        "The port.",
-        "1 to 65535",
-        "8443",
-    ),
+    Key::optional(
+        "port",
+        Kind::Integer,
+        "the request's; none where the scheme becomes another or host is given",
+    )
+    .says("The port.", "1 to 65535", "8443"),
     Key::optional("path", Kind::Text, "the request's").says(
         "The path.",
         "a path with variables",
@@ -125,12 +126,17 @@ impl Filter for Step {
         let is_host = |host: &[u8]| is_authority(host) && host_name(host) == host;
         let is_template = build.mistakes() == before;
         if is_template && host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_host(host)) {
-            build.problem("host", format!("{:?} is not a host without a port", settings.host.as_deref().unwrap_or_default()));
+            build.problem(
+                "host",
+                format!("{:?} is not a host without a port", settings.host.as_deref().unwrap_or_default()),
+            );
         }
         let before = build.mistakes();
         let path = settings.path.as_ref().map(|path| path_template("path", path, build));
         let is_template = build.mistakes() == before;
-        if is_template && path.as_ref().is_some_and(|path| !path.start().starts_with(b"/") && path.fixed().is_some()) {
+        if is_template
+            && path.as_ref().is_some_and(|path| !path.start().starts_with(b"/") && path.fixed().is_some())
+        {
             build.problem("path", "not a path that starts with a slash");
         }
         let query = settings.query.as_ref().map(|query| {
@@ -160,7 +166,13 @@ impl Filter for Step {
 
 impl Step {
     /// Writes the new address; `false` if the request has no host to make one from, or values that cannot stand in it.
-    fn write_location(&self, context: &Context<'_>, edits: &mut Edits, out: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
+    fn write_location(
+        &self,
+        context: &Context<'_>,
+        edits: &mut Edits,
+        out: &mut Vec<u8>,
+        spare: &mut Vec<u8>,
+    ) -> bool {
         out.extend_from_slice(self.scheme.unwrap_or(context.scheme()).as_bytes());
         out.extend_from_slice(b"://");
         let start = out.len();
@@ -272,8 +284,12 @@ mod tests {
 
     #[test]
     fn a_path_of_the_client_cannot_name_a_host() {
-        let settings = Settings { path: Some("{path}".into()), scheme: Some("https".into()), ..Settings::default() };
-        assert_eq!(location(settings, &Sent::get("//evil.example/")), "308 redirected https://a.example/evil.example/");
+        let settings =
+            Settings { path: Some("{path}".into()), scheme: Some("https".into()), ..Settings::default() };
+        assert_eq!(
+            location(settings, &Sent::get("//evil.example/")),
+            "308 redirected https://a.example/evil.example/"
+        );
         let port = Settings { port: Some(81), ..Settings::default() };
         assert_eq!(location(port, &Sent::new("GET / HTTP/1.0\r\n\r\n")), "400 rewrite_invalid");
     }

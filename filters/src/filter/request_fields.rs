@@ -5,9 +5,9 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
+use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::variable::Phase;
-use crate::settings::{Key, Kind, Read};
 
 /// The changes, made in this order: rename, remove, set, add, append. Names are fields', values may have variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,10 @@ impl Changes {
     pub(crate) fn compile(settings: &Settings, phase: Phase, build: &mut Build<'_>) -> Option<Self> {
         let mut changes = Vec::new();
         for (from, to) in &settings.rename {
-            let names = (build.editable(format!("rename.{from}"), from), build.editable(format!("rename.{from}"), to));
+            let names = (
+                build.editable(format!("rename.{from}"), from),
+                build.editable(format!("rename.{from}"), to),
+            );
             if let (Some(from), Some(to)) = names {
                 changes.push(Change::Rename(from, to));
             }
@@ -94,13 +97,14 @@ impl Changes {
         for (index, name) in settings.remove.iter().enumerate() {
             changes.extend(build.editable(format!("remove[{index}]"), name).map(Change::Remove));
         }
-        let mut with_values = |key: &str, group: &[(String, String)], make: fn(FieldName, Template) -> Change| {
-            for (name, value) in group {
-                let key = format!("{key}.{name}");
-                let value = build.template(key.as_str(), value, phase);
-                changes.extend(build.editable(key, name).map(|name| make(name, value)));
-            }
-        };
+        let mut with_values =
+            |key: &str, group: &[(String, String)], make: fn(FieldName, Template) -> Change| {
+                for (name, value) in group {
+                    let key = format!("{key}.{name}");
+                    let value = build.template(key.as_str(), value, phase);
+                    changes.extend(build.editable(key, name).map(|name| make(name, value)));
+                }
+            };
         with_values("set", &settings.set, Change::Set);
         with_values("add", &settings.add, Change::Add);
         with_values("append", &settings.append, Change::Append);

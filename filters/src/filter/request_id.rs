@@ -8,8 +8,8 @@ use crate::context::{Context, ResponseContext};
 use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
-use crate::variable::Variable;
 use crate::settings::{Key, Kind, Read};
+use crate::variable::Variable;
 
 /// Which id, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,10 @@ mod tests {
             let seen = Sent { trusted, ..Sent::with("/", lines) }.through(&chain);
             let fields = seen.upstream_fields();
             assert_eq!(fields.to_ascii_lowercase(), format!("x-request-id: {id}\n"), "{lines}");
-            assert_eq!(seen.edits.request_id().map(<[u8]>::to_vec), (id != made).then(|| id.as_bytes().to_vec()));
+            assert_eq!(
+                seen.edits.request_id().map(<[u8]>::to_vec),
+                (id != made).then(|| id.as_bytes().to_vec())
+            );
             let response = response_fields(&chain, &seen.carry, "X-REQUEST-ID: theirs\r\n");
             assert_eq!(response, format!("X-Request-Id: {id}\n"));
         }

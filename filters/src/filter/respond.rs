@@ -6,10 +6,10 @@ use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::reason::Reason;
+use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::write_display;
 use crate::variable::Phase;
-use crate::settings::{Key, Kind, Read};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +33,7 @@ impl Default for Settings {
 
 /// The keys of its table.
 pub const KEYS: &[Key] = &[
-    Key::or("status", Kind::Integer, "200").says(
-        "The status.",
-        "200 to 599",
-        "200",
-    ),
+    Key::or("status", Kind::Integer, "200").says("The status.", "200 to 599", "200"),
     Key::or("content_type", Kind::Text, "\"text/plain; charset=utf-8\"").says(
         "The type of the body.",
         "a media type",
@@ -111,7 +107,9 @@ impl Filter for Step {
         });
         let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let escape = match media.as_str() {
-            "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/xml" | "application/xml" => escape_html,
+            "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/xml" | "application/xml" => {
+                escape_html
+            }
             json if json == "application/json" || json.ends_with("+json") => escape_json,
             _ => escape_nothing,
         };
@@ -199,12 +197,12 @@ mod tests {
         ] {
             let sent = Sent::with("/", "X: <\"&\u{e9}\\\r\n");
             let seen = sent.through(&chain([Any::Respond(settings(content_type))]));
-            let expected = format!(
-                "418 responded\nX-H: a.example\nContent-Type: {content_type}\n\n{{\n\"{value}\"}}\n"
-            );
+            let expected =
+                format!("418 responded\nX-H: a.example\nContent-Type: {content_type}\n\n{{\n\"{value}\"}}\n");
             assert_eq!(seen.answer(), expected);
         }
-        let seen = Sent::get("/").through(&chain([Any::Respond(Settings { status: 204, ..Settings::default() })]));
+        let seen =
+            Sent::get("/").through(&chain([Any::Respond(Settings { status: 204, ..Settings::default() })]));
         assert_eq!(seen.answer(), "204 responded\n");
     }
 

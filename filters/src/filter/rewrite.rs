@@ -10,11 +10,11 @@ use crate::edits::Edits;
 use crate::filters::Build;
 use crate::pattern::Pattern;
 use crate::reason::Reason;
+use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::{is_path_byte, write_encoded};
 use crate::variable::Phase;
 use corelane_semantics::is_authority;
-use crate::settings::{Key, Kind, Read};
 
 /// What changes. Nothing is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,14 +49,20 @@ pub enum PathChange {
 }
 
 const REPLACE_PREFIX: &[Key] = &[
-    Key::required("prefix", Kind::Text).says("The old segments.", "a canonical path that begins with /", "\"/v1\""),
-    Key::required("with", Kind::Text).says(
-        "The new ones.",
-        "a canonical path that begins with /", "\"/v2\""),
+    Key::required("prefix", Kind::Text).says(
+        "The old segments.",
+        "a canonical path that begins with /",
+        "\"/v1\"",
+    ),
+    Key::required("with", Kind::Text).says("The new ones.", "a canonical path that begins with /", "\"/v2\""),
 ];
 
 const REGEX: &[Key] = &[
-    Key::required("pattern", Kind::Text).says("The expression.", "a regular expression", "\"^/user/([0-9]+)$\""),
+    Key::required("pattern", Kind::Text).says(
+        "The expression.",
+        "a regular expression",
+        "\"^/user/([0-9]+)$\"",
+    ),
     Key::required("with", Kind::Text).says(
         "The text; its groups are `{match.1}`, `{match.NAME}`.",
         "a path with variables",
@@ -128,8 +134,14 @@ pub(crate) struct Step {
 #[derive(Debug)]
 enum Path {
     /// Without a slash at the end.
-    Prefix { prefix: Box<[u8]>, with: Box<[u8]> },
-    Regex { pattern: Pattern, with: Template },
+    Prefix {
+        prefix: Box<[u8]>,
+        with: Box<[u8]>,
+    },
+    Regex {
+        pattern: Pattern,
+        with: Template,
+    },
     Set(Template),
 }
 
@@ -170,7 +182,13 @@ impl Filter for Step {
         let host = settings.host.as_ref().map(|host| build.template("host", host, Phase::Request));
         let is_template = build.mistakes() == before;
         if is_template && host.as_ref().and_then(Template::fixed).is_some_and(|host| !is_authority(host)) {
-            build.problem("host", format!("{:?} is not a host, with or without a port", settings.host.as_deref().unwrap_or_default()));
+            build.problem(
+                "host",
+                format!(
+                    "{:?} is not a host, with or without a port",
+                    settings.host.as_deref().unwrap_or_default()
+                ),
+            );
         }
         Some(Self { path, host })
     }
@@ -204,7 +222,9 @@ impl Path {
         edits.with_texts(|edits, text, spare| {
             match self {
                 Self::Prefix { prefix, with } => {
-                    let Some(rest) = behind_prefix(edits.path_now(context), prefix) else { return Flow::Passed };
+                    let Some(rest) = behind_prefix(edits.path_now(context), prefix) else {
+                        return Flow::Passed;
+                    };
                     // What the client wrote is kept where it means the same: parameters, say, which no rule sees.
                     let written = behind_prefix(context.forwarded_path, prefix);
                     let written = written.filter(|rest| edits.path().is_none() && !has_dots(rest));
@@ -260,7 +280,10 @@ fn is_sendable(byte: u8) -> bool {
 /// Some whole segments, without a slash at the end.
 fn check_prefix(key: &str, prefix: &str, build: &mut Build<'_>) -> Box<[u8]> {
     let trimmed = prefix.trim_end_matches('/');
-    if !prefix.starts_with('/') || !trimmed.bytes().all(is_sendable) || trimmed.contains("//") || has_dots(trimmed.as_bytes())
+    if !prefix.starts_with('/')
+        || !trimmed.bytes().all(is_sendable)
+        || trimmed.contains("//")
+        || has_dots(trimmed.as_bytes())
     {
         build.problem(key, format!("{prefix:?} is not a path in canonical form that starts with a slash"));
     }

@@ -9,8 +9,8 @@ use crate::context::ResponseContext;
 use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
-use crate::variable::Variable;
 use crate::settings::{Key, Kind, Read};
+use crate::variable::Variable;
 
 /// The fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,11 +88,7 @@ pub const KEYS: &[Key] = &[
         "a table",
         "{ max_age = \"8760h\", include_subdomains = true }",
     ),
-    Key::or("nosniff", Kind::Flag, "true").says(
-        "X-Content-Type-Options: nosniff.",
-        "true or false",
-        "false",
-    ),
+    Key::or("nosniff", Kind::Flag, "true").says("X-Content-Type-Options: nosniff.", "true or false", "false"),
     Key::or("frame_options", Kind::Text, "\"SAMEORIGIN\"").says(
         "X-Frame-Options (RFC 7034).",
         "\"DENY\", \"SAMEORIGIN\" or \"\" for none",
@@ -103,11 +99,8 @@ pub const KEYS: &[Key] = &[
         "a policy, or \"\" for none",
         "\"no-referrer\"",
     ),
-    Key::optional("content_security_policy", Kind::Text, "none: what a page needs only its author knows").says(
-        "Content-Security-Policy.",
-        "a policy",
-        "\"default-src 'self'\"",
-    ),
+    Key::optional("content_security_policy", Kind::Text, "none: what a page needs only its author knows")
+        .says("Content-Security-Policy.", "a policy", "\"default-src 'self'\""),
     Key::optional("permissions_policy", Kind::Text, "none").says(
         "Permissions-Policy.",
         "a policy",
@@ -196,8 +189,13 @@ impl Filter for Step {
             add(build, "frame_options", "X-Frame-Options", options, false);
         }
         if let Some(policy) = &settings.referrer_policy {
-            if let Some(wrong) = policy.split(',').map(str::trim).find(|word| !REFERRER_POLICIES.contains(word)) {
-                build.problem("referrer_policy", format!("{wrong:?} is none of {}", REFERRER_POLICIES.join(", ")));
+            if let Some(wrong) =
+                policy.split(',').map(str::trim).find(|word| !REFERRER_POLICIES.contains(word))
+            {
+                build.problem(
+                    "referrer_policy",
+                    format!("{wrong:?} is none of {}", REFERRER_POLICIES.join(", ")),
+                );
             }
             add(build, "referrer_policy", "Referrer-Policy", policy, false);
         }
@@ -268,7 +266,8 @@ mod tests {
 
     #[test]
     fn the_upstreams_own_fields_stay_unless_replaced() {
-        let upstream = "x-frame-options: DENY\r\nReferrer-Policy: origin\r\nX-Content-Type-Options: nosniff\r\n";
+        let upstream =
+            "x-frame-options: DENY\r\nReferrer-Policy: origin\r\nX-Content-Type-Options: nosniff\r\n";
         let kept = "x-frame-options: DENY\nReferrer-Policy: origin\nX-Content-Type-Options: nosniff\n";
         assert_eq!(answer(Settings::default(), false, upstream), kept);
         assert_eq!(answer(Settings { replace: true, ..Settings::default() }, false, upstream), PLAIN);
@@ -285,13 +284,22 @@ mod tests {
             ..Settings::default()
         };
         let text = problems(Any::SecurityHeaders(settings));
-        for key in
-            ["hsts.preload: ", "frame_options: ", "referrer_policy: ", "content_security_policy: ", "permissions_policy: "]
-        {
+        for key in [
+            "hsts.preload: ",
+            "frame_options: ",
+            "referrer_policy: ",
+            "content_security_policy: ",
+            "permissions_policy: ",
+        ] {
             assert!(text.lines().any(|line| line.starts_with(key)), "{key}: {text}");
         }
-        let nothing =
-            Settings { hsts: None, nosniff: false, frame_options: None, referrer_policy: None, ..Settings::default() };
+        let nothing = Settings {
+            hsts: None,
+            nosniff: false,
+            frame_options: None,
+            referrer_policy: None,
+            ..Settings::default()
+        };
         assert_eq!(problems(Any::SecurityHeaders(nothing)), ": adds nothing\n");
     }
 }

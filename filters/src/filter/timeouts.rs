@@ -59,7 +59,10 @@ impl Filter for Step {
 
     fn compile(settings: &Settings, build: &mut Build<'_>) -> Option<Self> {
         if settings == &Settings::default() {
-            build.problem("", "changes nothing: give request_timeout, response_head_timeout or body_idle_timeout");
+            build.problem(
+                "",
+                "changes nothing: give request_timeout, response_head_timeout or body_idle_timeout",
+            );
         }
         let times = [
             ("request_timeout", settings.request_timeout),
@@ -94,8 +97,13 @@ mod tests {
     #[test]
     fn later_filters_hold() {
         let seconds = |n| Some(Duration::from_secs(n));
-        let one = Settings { request_timeout: seconds(1), body_idle_timeout: seconds(2), ..Settings::default() };
-        let two = Settings { request_timeout: seconds(3), response_head_timeout: seconds(4), ..Settings::default() };
+        let one =
+            Settings { request_timeout: seconds(1), body_idle_timeout: seconds(2), ..Settings::default() };
+        let two = Settings {
+            request_timeout: seconds(3),
+            response_head_timeout: seconds(4),
+            ..Settings::default()
+        };
         let seen = Sent::get("/").through(&chain([Any::Timeouts(one), Any::Timeouts(two)]));
         let limits = *seen.edits.limits();
         assert_eq!(

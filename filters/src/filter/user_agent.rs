@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::edits::Edits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
-use crate::settings::Key;
 use crate::reason::Reason;
+use crate::settings::Key;
 
 pub use super::field_rule::{Settings, Values};
 
