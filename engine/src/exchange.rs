@@ -407,10 +407,8 @@ impl<S: Dial> Exchange<S> {
         };
         // The log tells what the client asked for; where that is not what is sent, it stands before the head.
         let asked_host = set_host.map(|_| self.keep_word(host.unwrap_or_default()));
-        let asked_target = edits.and_then(|edits| {
-            let is_changed = edits.path().is_some() || edits.query().is_some();
-            is_changed.then(|| self.keep_word(head.target.bytes(bytes)))
-        });
+        let changes_target = edits.is_some_and(Edits::changes_target);
+        let asked_target = changes_target.then(|| self.keep_word(head.target.bytes(bytes)));
         if let Some(id) = edits.and_then(Edits::request_id) {
             self.given_id = self.keep_word(id);
         }

@@ -137,7 +137,7 @@ impl UpstreamHead<'_> {
         let keep_target = match head.form {
             TargetForm::Authority | TargetForm::Asterisk => true,
             TargetForm::Origin => {
-                !self.edits.is_some_and(edits_target) && self.path == head.path.bytes(self.bytes)
+                !self.edits.is_some_and(Edits::changes_target) && self.path == head.path.bytes(self.bytes)
             }
             TargetForm::Absolute => false,
         };
@@ -309,11 +309,6 @@ impl UpstreamHead<'_> {
         }
         out.extend_from_slice(b";proto=http\r\n");
     }
-}
-
-/// Whether filters change the path or the query.
-fn edits_target(edits: &Edits) -> bool {
-    edits.path().is_some() || edits.query().is_some()
 }
 
 /// Whether a length is written as everybody reads it: with a zero in front some take it for octal.

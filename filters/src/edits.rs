@@ -160,6 +160,12 @@ impl Edits {
         if self.query_removed { Some(None) } else { self.query.get().map(Some) }
     }
 
+    /// Whether the path or the query is another for the upstream.
+    #[must_use]
+    pub fn changes_target(&self) -> bool {
+        self.path().is_some() || self.query().is_some()
+    }
+
     /// The host for the upstream, if a filter says one: a valid authority.
     #[must_use]
     pub fn host(&self) -> Option<&[u8]> {
@@ -265,6 +271,14 @@ impl Edits {
         text.clear();
         let result = then(self, &mut text);
         self.text = text;
+        result
+    }
+
+    /// Lends the caches of patterns.
+    pub(crate) fn with_caches<R>(&mut self, then: impl FnOnce(&Self, &mut Caches) -> R) -> R {
+        let mut caches = std::mem::take(&mut self.caches);
+        let result = then(self, &mut caches);
+        self.caches = caches;
         result
     }
 

@@ -199,10 +199,9 @@ impl Filter for Step {
         {
             return Flow::Passed;
         }
-        let mut caches = std::mem::take(&mut edits.caches);
-        let origin = edits.field(&self.names.origin, context);
-        let is_allowed = origin.map(|origin| self.allows(origin, &mut caches));
-        edits.caches = caches;
+        let is_allowed = edits.with_caches(|edits, caches| {
+            edits.field(&self.names.origin, context).map(|origin| self.allows(origin, caches))
+        });
         let Some(is_allowed) = is_allowed else { return Flow::Passed };
         // The fields that name the origin are added with those of any response.
         if is_allowed {

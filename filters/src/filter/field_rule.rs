@@ -1,7 +1,12 @@
 //! What `user_agent` and `referer` have in common: a field's value is let through, or refused.
 
+use super::Flow;
+use crate::context::Context;
+use crate::edits::Edits;
+use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::pattern::{Caches, Pattern};
+use crate::reason::Reason;
 use crate::settings::{Item, Key, Kind, Read};
 
 /// Some values of a field.
@@ -73,9 +78,41 @@ impl Settings {
     }
 }
 
+/// A field and what it may say, compiled.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    name: FieldName,
+    reason: Reason,
+    rules: Rules,
+}
+
+impl Guard {
+    /// `reason` is why a request is refused.
+    pub(crate) fn compile(
+        field: &str,
+        reason: Reason,
+        settings: &Settings,
+        build: &mut Build<'_>,
+    ) -> Option<Self> {
+        let rules = Rules::compile(settings, build);
+        Some(Self { name: build.field_name("", field)?, reason, rules })
+    }
+
+    pub(crate) fn request(&self, context: &Context<'_>, edits: &mut Edits) -> Flow {
+        let is_allowed = edits.with_caches(|edits, caches| {
+            self.rules.allow(edits.field(&self.name, context).unwrap_or_default(), caches)
+        });
+        if is_allowed {
+            return Flow::Passed;
+        }
+        edits.refuse(403, self.reason);
+        Flow::Answered
+    }
+}
+
 /// Two lists, compiled.
 #[derive(Debug)]
-pub(crate) struct Rules {
+struct Rules {
     allow: Option<Set>,
     deny: Set,
 }
@@ -88,7 +125,7 @@ struct Set {
 }
 
 impl Rules {
-    pub(crate) fn compile(settings: &Settings, build: &mut Build<'_>) -> Self {
+    fn compile(settings: &Settings, build: &mut Build<'_>) -> Self {
         if settings == &Settings::default() {
             build.problem("", "lets everything through: give allow or deny");
         }
@@ -98,7 +135,7 @@ impl Rules {
     }
 
     /// Whether a value is let through; an empty one for no field.
-    pub(crate) fn allow(&self, value: &[u8], caches: &mut Caches) -> bool {
+    fn allow(&self, value: &[u8], caches: &mut Caches) -> bool {
         let is_allowed = self.allow.as_ref().is_none_or(|allow| allow.contains(value, caches));
         is_allowed && !self.deny.contains(value, caches)
     }
@@ -127,5 +164,43 @@ impl Set {
         }
         self.exact.iter().any(|exact| **exact == *value)
             || self.patterns.as_ref().is_some_and(|patterns| patterns.is_match(value, caches))
+    }
+}
+
+/// What both types are tested for.
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::Settings as Any;
+    use crate::fixtures::{Sent, chain, problems};
+
+    /// `field` in lower case; `refusal` is the answer to what is not let through.
+    pub(in crate::filter) fn deny_goes_before_allow(make: fn(Settings) -> Any, field: &str, refusal: &str) {
+        let deny = vec![Values::Regex("(?i)bad".into()), Values::Empty];
+        let allow = vec![Values::Exact("one".into()), Values::Regex("^g[o]+d".into())];
+        let both = Settings { allow, deny: deny.clone() };
+        let deny = Settings { allow: vec![], deny };
+        for (value, by_both, by_deny) in [
+            ("one", true, true),
+            ("good", true, true),
+            ("goodBAD", false, false),
+            ("One", false, true),
+            ("", false, false),
+            ("bad\u{e9}", false, false),
+        ] {
+            for (settings, is_in) in [(&both, by_both), (&deny, by_deny)] {
+                let sent = Sent::with("/", &format!("{field}: {value}\r\n"));
+                let answer = sent.through(&chain([make(settings.clone())])).answer();
+                assert_eq!(answer, if is_in { "" } else { refusal }, "{value:?}");
+            }
+        }
+        let missing = Sent::get("/").through(&chain([make(deny)])).answer();
+        assert_eq!(missing, refusal);
+    }
+
+    pub(in crate::filter) fn wrong_settings_are_told(make: fn(Settings) -> Any) {
+        assert!(problems(make(Settings::default())).contains("lets everything through"));
+        let settings = Settings { allow: vec![], deny: vec![Values::Regex("[".into())] };
+        assert!(problems(make(settings)).starts_with("deny: not a regular expression"));
     }
 }

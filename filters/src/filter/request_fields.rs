@@ -1,8 +1,11 @@
 //! `request_fields`: changes to the fields that the upstream gets (RFC 9110 §5).
 
+use corelane_semantics::Fields;
+
 use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
+use crate::field_edits::FieldEdits;
 use crate::field_name::FieldName;
 use crate::filters::Build;
 use crate::settings::{Key, Kind, Read};
@@ -70,11 +73,11 @@ impl Settings {
 /// The changes, compiled; those of a response too.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    pub(crate) changes: Box<[Change]>,
+    changes: Box<[Change]>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Change {
+enum Change {
     Rename(FieldName, FieldName),
     Remove(FieldName),
     Set(FieldName, Template),
@@ -113,6 +116,29 @@ impl Changes {
         }
         Some(Self { changes: changes.into() })
     }
+
+    /// Makes them in the lines that `of` picks, received as `fields`; `write` appends what a value says.
+    pub(crate) fn make(
+        &self,
+        edits: &mut Edits,
+        of: impl Fn(&mut Edits) -> &mut FieldEdits,
+        (fields, bytes): (&Fields, &[u8]),
+        write: impl Fn(&Template, &Edits, &mut Vec<u8>),
+    ) -> Flow {
+        edits.with_text(|edits, text| {
+            let mut flow = Flow::Passed;
+            for change in &self.changes {
+                text.clear();
+                if let Change::Set(_, value) | Change::Add(_, value) | Change::Append(_, value) = change {
+                    write(value, edits, text);
+                }
+                if change.apply(of(edits), text, fields, bytes) {
+                    flow = Flow::Acted;
+                }
+            }
+            flow
+        })
+    }
 }
 
 /// The filter, ready to run.
@@ -127,32 +153,14 @@ impl Filter for Step {
     }
 
     fn request(&self, context: &Context<'_>, edits: &mut Edits) -> Flow {
-        let (fields, bytes) = (&context.head.fields, context.bytes);
-        edits.with_text(|edits, text| {
-            let mut flow = Flow::Passed;
-            for change in &self.0.changes {
-                text.clear();
-                if let Change::Set(_, value) | Change::Add(_, value) | Change::Append(_, value) = change {
-                    value.write(context, edits, text);
-                }
-                if change.apply(&mut edits.request, text, fields, bytes) {
-                    flow = Flow::Acted;
-                }
-            }
-            flow
-        })
+        let write = |value: &Template, edits: &Edits, text: &mut Vec<u8>| value.write(context, edits, text);
+        self.0.make(edits, |edits| &mut edits.request, (&context.head.fields, context.bytes), write)
     }
 }
 
 impl Change {
     /// Makes the change; whether there was anything to change.
-    pub(crate) fn apply(
-        &self,
-        edits: &mut crate::FieldEdits,
-        value: &[u8],
-        fields: &corelane_semantics::Fields,
-        bytes: &[u8],
-    ) -> bool {
+    fn apply(&self, edits: &mut FieldEdits, value: &[u8], fields: &Fields, bytes: &[u8]) -> bool {
         match self {
             Self::Rename(from, to) => return edits.rename(from, to, fields, bytes),
             Self::Remove(name) => return edits.remove(name, fields, bytes),

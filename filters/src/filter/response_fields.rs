@@ -1,11 +1,12 @@
 //! `response_fields`: changes to the fields that the client gets (RFC 9110 §5).
 
-use super::request_fields::{Change, Changes};
+use super::request_fields::Changes;
 use super::{Filter, Flow};
 use crate::context::ResponseContext;
 use crate::edits::Edits;
 use crate::filters::Build;
 use crate::settings::Key;
+use crate::template::Template;
 use crate::variable::Phase;
 
 /// The changes, as those of `request_fields`.
@@ -26,20 +27,9 @@ impl Filter for Step {
     }
 
     fn response(&self, context: &ResponseContext<'_>, base: usize, edits: &mut Edits) -> Flow {
-        let (fields, bytes) = (&context.head.fields, context.bytes);
-        edits.with_text(|edits, text| {
-            let mut flow = Flow::Passed;
-            for change in &self.0.changes {
-                text.clear();
-                if let Change::Set(_, value) | Change::Add(_, value) | Change::Append(_, value) = change {
-                    value.write_response(context, base, text);
-                }
-                if change.apply(&mut edits.response, text, fields, bytes) {
-                    flow = Flow::Acted;
-                }
-            }
-            flow
-        })
+        let write =
+            |value: &Template, _: &Edits, text: &mut Vec<u8>| value.write_response(context, base, text);
+        self.0.make(edits, |edits| &mut edits.response, (&context.head.fields, context.bytes), write)
     }
 }
 

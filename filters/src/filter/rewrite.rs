@@ -233,9 +233,10 @@ impl Path {
                 }
                 Self::Regex { pattern, with } => {
                     let mut matches = std::mem::take(&mut edits.matches);
-                    let mut caches = std::mem::take(&mut edits.caches);
-                    let is_match = pattern.groups(edits.path_now(context), &mut caches, &mut matches);
-                    (edits.caches, edits.matches) = (caches, matches);
+                    let is_match = edits.with_caches(|edits, caches| {
+                        pattern.groups(edits.path_now(context), caches, &mut matches)
+                    });
+                    edits.matches = matches;
                     let Some(&Some(whole)) = edits.matches.first().filter(|_| is_match) else {
                         return Flow::Passed;
                     };
