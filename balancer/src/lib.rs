@@ -34,4 +34,4 @@ mod round_robin;
 mod weighted;
 
 pub use policy::{Picker, PolicyKind};
-pub use rendezvous::{fingerprint, rendezvous};
+pub use rendezvous::{fingerprint, mix, rendezvous};

@@ -31,8 +31,10 @@ pub fn rendezvous(candidates: impl IntoIterator<Item = (u64, u32)>, key: u64) ->
     best.map(|(index, _)| index)
 }
 
-/// The last steps of splitmix64: each bit of the input changes half of the output's.
-fn mix(mut bits: u64) -> u64 {
+/// The last steps of splitmix64: a permutation in which each bit of the input changes half of the output's.
+#[inline]
+#[must_use]
+pub fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)

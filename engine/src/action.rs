@@ -13,6 +13,7 @@ use crate::core::milliseconds;
 use crate::counters::{MirrorCounters, PerWorker};
 use crate::limits::ClientKey;
 use crate::reason::words;
+use crate::request_id::hexadecimal;
 use crate::snapshot::Upstream;
 
 /// Where the requests of a route go. Upstreams are indices into [`crate::snapshot::Snapshot::upstreams`].
@@ -93,13 +94,7 @@ impl Token {
     }
 
     fn text(self) -> [u8; TOKEN_DIGITS] {
-        let mut digits = self.0;
-        let mut text = [0; TOKEN_DIGITS];
-        for place in text.iter_mut().rev() {
-            *place = b"0123456789abcdef"[(digits & 15) as usize];
-            digits >>= 4;
-        }
-        text
+        hexadecimal(self.0)
     }
 }
 

@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
+use corelane_balancer::mix;
+
 /// Hexadecimal digits of an id.
 pub(crate) const REQUEST_ID_DIGITS: usize = 32;
 
@@ -59,13 +61,22 @@ impl RequestIds {
         let [one, two, three, four] = self.keys;
         let halves = [mix(mix(number ^ one) ^ two), mix(mix(number ^ three) ^ four)];
         let mut text = [0; REQUEST_ID_DIGITS];
-        let halves = halves.map(u64::swap_bytes);
-        let words = halves.into_iter().flat_map(|half| [half & u64::from(u32::MAX), half >> 32]);
-        for (digits, word) in text.as_chunks_mut().0.iter_mut().zip(words) {
-            *digits = digits_of(word);
+        for (digits, half) in text.as_chunks_mut().0.iter_mut().zip(halves) {
+            *digits = hexadecimal(half);
         }
         text
     }
+}
+
+/// The digits of a number, in lower case.
+pub(crate) fn hexadecimal(number: u64) -> [u8; 16] {
+    let number = number.swap_bytes();
+    let mut text = [0; 16];
+    let words = [number & u64::from(u32::MAX), number >> 32];
+    for (digits, word) in text.as_chunks_mut().0.iter_mut().zip(words) {
+        *digits = digits_of(word);
+    }
+    text
 }
 
 /// The digits of four bytes, the lowest of `word` first, all at once: each in a byte of its own.
@@ -77,13 +88,6 @@ fn digits_of(word: u64) -> [u8; 8] {
     // From ten on, six more reach the higher half of the byte.
     let is_letter = ((nibbles + EACH * 6) >> 4) & EACH;
     (nibbles + EACH * u64::from(b'0') + is_letter * u64::from(b'a' - b'0' - 10)).to_le_bytes()
-}
-
-/// The finaliser of splitmix64: a permutation in which every bit depends on every other.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]
