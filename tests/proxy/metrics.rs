@@ -14,7 +14,7 @@ fn count(proxy: &Proxy, name: &str) -> u64 {
 
 #[test]
 fn sizes_are_in_the_bucket_that_they_belong_to() {
-    let origin = Origin::http(|request| ok(&request.body.repeat(4)));
+    let origin = Origin::http(|request| ok(request.body.repeat(4)));
     let proxy = Setup::origin(&origin).workers(2).start();
     for bytes in [0, 256, 257, 1024, 70_000] {
         let response = proxy.client().request(client::post("/", &vec![b'x'; bytes]));

@@ -34,7 +34,7 @@ pub(crate) fn turn() -> u32 {
     TURN.get()
 }
 
-/// Monotonic nanoseconds: for durations that are told to others. 21 ns, where [`coarse_ms`] is a load.
+/// Monotonic nanoseconds: for durations that are told to others. A reading is 21 ns.
 pub fn monotonic_ns() -> u64 {
     let now_ns = syscall::clock_ns(libc::CLOCK_MONOTONIC);
     RECENT_NS.set(now_ns);
