@@ -20,6 +20,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::record::{AccessLog, LogPolicy};
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -38,8 +39,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The counters of the filters; [`corelane_filters::FilterId`] is an index into them.
     pub filters: Vec<PerWorker<FilterCounters>>,
-    /// Whether access-log records are written.
-    pub access_log: bool,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// Where a socket listens or an endpoint is reached.
@@ -261,6 +262,8 @@ pub struct Route {
     pub captures: Vec<usize>,
     /// The filters of its requests.
     pub chains: Chains,
+    /// Which of its requests have a record.
+    pub log: LogPolicy,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }
