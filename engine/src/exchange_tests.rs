@@ -107,6 +107,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         filters: vec![],
         access_log: None,
+        histograms: false,
     }
 }
 

@@ -103,8 +103,6 @@ pub(crate) struct Record<'a, S: Dial> {
     pub(crate) client: &'a ClientAddress,
     pub(crate) request_id: RequestId<'a>,
     pub(crate) log: &'a AccessLog,
-    /// From the request's first byte on.
-    pub(crate) duration_ns: u64,
     /// Bytes that the client's socket took, heads and framing included.
     pub(crate) sent_bytes: u64,
     /// Requests on the client's connection, this one included.
@@ -186,7 +184,7 @@ impl<S: Dial> Record<'_, S> {
         line.number(exchange.request_bytes);
         line.fixed(b",\"response_bytes\":");
         line.number(exchange.response_bytes);
-        match (exchange.attempts, exchange.reused, exchange.connect_ns) {
+        match (exchange.attempts, exchange.reused, exchange.times.connect_ns) {
             (1, true, None) => line.fixed(b",\"attempts\":1,\"reused\":true,\"connect_us\":null"),
             (attempts, reused, connect_ns) => {
                 line.fixed(b",\"attempts\":");
@@ -197,9 +195,9 @@ impl<S: Dial> Record<'_, S> {
             }
         }
         line.fixed(b",\"response_head_us\":");
-        line.optional_microseconds(exchange.response_head_ns);
+        line.optional_microseconds(exchange.times.response_head_ns());
         line.fixed(b",\"duration_us\":");
-        line.number(self.duration_ns / 1000);
+        line.number(exchange.times.duration_ns() / 1000);
         line.fixed(b"}\n");
         line.room.len()
     }

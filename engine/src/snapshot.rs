@@ -41,6 +41,15 @@ pub struct Snapshot {
     pub filters: Vec<PerWorker<FilterCounters>>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Whether the histograms of routes and upstreams are kept.
+    pub histograms: bool,
+}
+
+impl Snapshot {
+    /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.access_log.is_some() || self.histograms
+    }
 }
 
 /// Where a socket listens or an endpoint is reached.

@@ -67,6 +67,8 @@ pub enum DriverChoice {
 pub struct Admin {
     /// `address`
     pub address: Address,
+    /// `histograms`
+    pub histograms: bool,
 }
 
 /// `[access_log]`

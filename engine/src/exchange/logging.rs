@@ -6,7 +6,7 @@ use corelane_semantics::RequestHead;
 use super::Exchange;
 use crate::action::SHARE_ALL;
 use crate::heads::Sender;
-use crate::io::{Dial, clock};
+use crate::io::Dial;
 use crate::message::Downstream;
 use crate::record::{AccessLog, Asked, Keeping, LogPolicy, Record, keep_response};
 use crate::session::Session;
@@ -55,8 +55,7 @@ impl<S: Dial> Exchange<S> {
     #[inline(never)]
     pub(super) fn log(&self, session: &Session<S>) {
         let Some(log) = self.snapshot().access_log.as_deref() else { return };
-        let duration_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
-        let Some(share) = self.sample(log, duration_ns) else {
+        let Some(share) = self.sample(log) else {
             session.core.counters().log_skipped.increment();
             return;
         };
@@ -66,7 +65,6 @@ impl<S: Dial> Exchange<S> {
             client: &session.client,
             request_id: self.request_id(&session.core),
             log,
-            duration_ns,
             sent_bytes: session.down.accepted() - self.sent_before,
             connection_requests: session.requests(),
             share,
@@ -76,7 +74,7 @@ impl<S: Dial> Exchange<S> {
 
     /// The share of requests like this one that have a record, if this one has.
     #[inline(always)]
-    fn sample(&self, log: &AccessLog, duration_ns: u64) -> Option<u32> {
+    fn sample(&self, log: &AccessLog) -> Option<u32> {
         let policy = match self.route {
             Some(route) => &self.snapshot().routes[route].log,
             None => &log.unrouted,
@@ -89,7 +87,7 @@ impl<S: Dial> Exchange<S> {
                     status: self.status,
                     method: self.method,
                     method_token: self.words.method.bytes(&self.head),
-                    duration_ns,
+                    duration_ns: self.times.duration_ns(),
                     has_failed: self.failure.is_some(),
                 };
                 self.local.log_spreads().sample(&log.sampling, held, &asked)
