@@ -95,7 +95,7 @@ fn a_text_has_the_variables_of_the_exchange() {
         {upstream}|{endpoint}|{method}|{host}|{target}|{path}|{query}|{query.b}|{protocol}|{scheme}|{status}|\
         {request_bytes}|{response_bytes}|{body_bytes}|{attempts}|{reused}|{reason}|{suspicious}|{header.X-A}|\
         {header.none}|{cookie.lane}|{response.header.x-kind}|{response.header.content-length}|{remote_user}|\
-        {connection_requests}|{share}|{{}}|{pid}";
+        {connection_requests}|{share}|{{}}|{pid}|{upstream_status}|{upstream_head_us}|{upstream_duration_us}";
     let keys = format!("format = '{format}'");
     let setup = Setup::origin(&origin).listener("trusted_proxies = [\"127.0.0.0/8\"]");
     let proxy = logging(&setup, &keys).start();
@@ -145,22 +145,25 @@ fn a_text_has_the_variables_of_the_exchange() {
         &pid,
     ];
     assert_eq!(words[2], "127.0.0.1");
+    let (words, times) = words.split_at(words.len() - 3);
     assert_eq!(words[4..], expected, "{}", all[1]);
+    let times: Vec<u64> = times.iter().map(|word| word.parse().unwrap()).collect();
+    assert!(times[0] == 201 && times[1] <= times[2] && times[2] > 0, "{times:?}");
     assert_eq!(all[0].split('|').nth(23), Some("false"));
 }
 
 #[test]
 fn a_text_tells_of_answers_of_our_own_too() {
-    let keys = "format = '{status} {reason} {route} {body_bytes} {response_bytes} {response.header.content-type} {request}'";
+    let keys = "format = '{status} {reason} {route} {body_bytes} {response_bytes} {response.header.content-type} {upstream_status} {request}'";
     let setup = Setup::to(&["127.0.0.1:1"]).route("path = { prefix = \"/a\" }");
     let proxy = logging(&setup, keys).start();
     let none = proxy.get("/none").body.len();
     let failed = proxy.get("/a").body.len();
     proxy.client().request("BROKEN\r\n\r\n");
     let all = lines(&proxy, 3);
-    assert_eq!(all[0], format!("404 no_route - {none} 0 application/json GET /none HTTP/1.1"));
-    assert_eq!(all[1], format!("502 connect_failed all {failed} 0 application/json GET /a HTTP/1.1"));
-    assert!(all[2].starts_with("400 ") && all[2].ends_with(" application/json -"), "{}", all[2]);
+    assert_eq!(all[0], format!("404 no_route - {none} 0 application/json - GET /none HTTP/1.1"));
+    assert_eq!(all[1], format!("502 connect_failed all {failed} 0 application/json - GET /a HTTP/1.1"));
+    assert!(all[2].starts_with("400 ") && all[2].ends_with(" application/json - -"), "{}", all[2]);
     assert!(none > 0 && failed > 0);
 }
 
