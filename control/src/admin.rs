@@ -4,13 +4,15 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corelane_engine::snapshot::Address;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -135,7 +137,7 @@ where
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-fn respond<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+fn respond<B>(request: &Request<B>, status: &Rc<Status>) -> Response<Body> {
     let (method, path) = (request.method(), request.uri().path());
     let known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/explain");
     if !known {
@@ -158,11 +160,11 @@ fn respond<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
             page(code, "application/json", readiness(status))
         }
         "/explain" => explain(request, status),
-        _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
+        _ => response(StatusCode::OK, metrics::CONTENT_TYPE, Either::Right(Slices::new(status.clone()))),
     }
 }
 
-fn explain<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+fn explain<B>(request: &Request<B>, status: &Status) -> Response<Body> {
     let accept = request.headers().get_all(ACCEPT).iter();
     let accepts_json =
         accept.filter_map(|value| value.to_str().ok()).any(|it| it.contains("application/json"));
@@ -205,16 +207,53 @@ fn readiness(status: &Status) -> String {
     )
 }
 
-fn text(code: StatusCode, body: String) -> Response<Full<Bytes>> {
+fn text(code: StatusCode, body: String) -> Response<Body> {
     page(code, "text/plain; charset=utf-8", body)
 }
 
-fn page(code: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn page(code: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    response(code, content_type, Either::Left(Full::new(Bytes::from(body))))
+}
+
+fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// A page that is ready, or one that is written while it is sent.
+type Body = Either<Full<Bytes>, Slices>;
+
+/// The page of metrics. After each slice the other tasks of the control thread have their turn.
+#[derive(Debug)]
+struct Slices {
+    page: metrics::Page,
+    yields: bool,
+}
+
+impl Slices {
+    fn new(status: Rc<Status>) -> Self {
+        Self { page: metrics::Page::new(status), yields: false }
+    }
+}
+
+impl hyper::body::Body for Slices {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.yields, false) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.yields = true;
+        Poll::Ready(self.page.next_slice().map(|slice| Ok(Frame::data(Bytes::from(slice)))))
+    }
 }
 
 /// Scrapers and probes are few; the next one waits.
@@ -236,18 +275,18 @@ mod tests {
     use crate::fixtures;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    fn asked(method: Method, target: &str, status: &Status) -> Response<Full<Bytes>> {
+    fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Body> {
         respond(&Request::builder().method(method).uri(target).body(()).expect("is right"), status)
     }
 
-    fn status() -> Status {
-        Status::new(fixtures::registry(2), 2, Arc::default())
+    fn status() -> Rc<Status> {
+        Rc::new(Status::new(fixtures::registry(2), 2, Arc::default()))
     }
 
     #[test]
     fn is_ready_only_while_it_serves() {
         let status = status();
-        let code = |status: &Status| asked(Method::GET, "/readyz", status).status().as_u16();
+        let code = |status: &Rc<Status>| asked(Method::GET, "/readyz", status).status().as_u16();
         assert_eq!(code(&status), 503);
         status.phase.set(Phase::Serving);
         assert_eq!(code(&status), 200);
@@ -290,7 +329,7 @@ mod tests {
         let path = directory.path().join("admin");
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let listener = AdminListener::bind(&Address::Unix(path.clone())).expect("can bind");
-            let server = AdminServer::start(listener, Rc::new(status()));
+            let server = AdminServer::start(listener, status());
             let mut stream = tokio::net::UnixStream::connect(&path).await.expect("listens");
             let request = b"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
             stream.write_all(request).await.expect("sends");
