@@ -40,6 +40,7 @@ mod resend;
 mod routing;
 mod spinning;
 mod splicing;
+mod status;
 mod streaming;
 mod strictness;
 mod timeouts;
