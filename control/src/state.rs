@@ -11,6 +11,7 @@
 //! version's `top` reads another version's proxy.
 
 mod problems;
+mod quantiles;
 mod sample;
 mod sampler;
 mod source;
@@ -208,6 +209,19 @@ impl Responses {
     }
 }
 
+/// How long something takes; absent without anything in the interval, and with `[admin] histograms = false`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quantiles {
+    /// Half of them take no longer.
+    pub p50_seconds: Option<f64>,
+    /// 99 of 100 take no longer.
+    pub p99_seconds: Option<f64>,
+    /// How many fell into each bucket: since the process started in a sample, in the interval once it is told.
+    #[serde(skip)]
+    buckets: Vec<u64>,
+}
+
 /// The whole proxy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -218,6 +232,8 @@ pub struct Totals {
     pub responses: Responses,
     /// The share of 5xx among the responses; absent without any.
     pub error_ratio: Option<f64>,
+    /// From a request's first byte to the last byte of its response, on all routes.
+    pub duration: Quantiles,
     /// Client connections open now.
     pub connections: u64,
     /// Client connections with a request in progress now.
@@ -304,6 +320,10 @@ pub struct Route {
     pub responses: Responses,
     /// The share of 5xx among the responses; absent without any.
     pub error_ratio: Option<f64>,
+    /// From a request's first byte to the last byte of its response.
+    pub duration: Quantiles,
+    /// From a request's first byte to the head of its response.
+    pub response_head: Quantiles,
     /// Exchanges that Corelane ended.
     pub failures: Reasons,
 }
@@ -332,6 +352,12 @@ pub struct Upstream {
     pub failures: Rate,
     /// Their share of all attempts; absent without any.
     pub failure_ratio: Option<f64>,
+    /// Opening a connection.
+    pub connect: Quantiles,
+    /// From when a request was sent to the head of its response.
+    pub response_head: Quantiles,
+    /// From the first byte sent of a request to the last byte of its response.
+    pub duration: Quantiles,
     /// The share of requests sent on a pooled connection; absent without any.
     pub reuse_ratio: Option<f64>,
     /// Idle connections now.

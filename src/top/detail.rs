@@ -1,8 +1,10 @@
 //! Everything about one row, line by line.
 
-use corelane_control::state::{Endpoint, Listener, Rate, Reasons, Responses, Route, State, Upstream, Worker};
+use corelane_control::state::{
+    Endpoint, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Upstream, Worker,
+};
 
-use super::figures::{count, number, share};
+use super::figures::{count, number, seconds, share};
 use super::pane::Pane;
 
 /// What stands on the left of a line, and what on the right.
@@ -26,6 +28,8 @@ fn route(it: &Route) -> Vec<Line> {
     let mut lines = vec![line("upstream", upstreams), rate("requests", it.requests)];
     lines.extend(responses(&it.responses));
     lines.push(line("5xx of responses", share(it.error_ratio)));
+    lines.push(times("whole exchange", &it.duration));
+    lines.push(times("head of the response", &it.response_head));
     lines.extend(reasons("failures", &it.failures));
     lines
 }
@@ -44,6 +48,9 @@ fn upstream(it: &Upstream) -> Vec<Line> {
         line("of all attempts", share(it.failure_ratio)),
         rate("sent again", it.retries),
         rate("503, no endpoint", it.no_endpoint),
+        times("opening a connection", &it.connect),
+        times("head of the response", &it.response_head),
+        times("whole exchange", &it.duration),
         line("sent on a pooled connection", share(it.reuse_ratio)),
         line("idle connections", count(it.connections_idle)),
     ]
@@ -110,6 +117,11 @@ fn line(name: &str, value: String) -> Line {
 
 fn rate(name: &str, rate: Rate) -> Line {
     line(name, format!("{:>8}/s {:>10} in all", number(rate.per_second), count(rate.total)))
+}
+
+fn times(name: &str, times: &Quantiles) -> Line {
+    let (half, most) = (seconds(times.p50_seconds), seconds(times.p99_seconds));
+    line(name, format!("{half:>8} p50 {most:>9} p99"))
 }
 
 /// The most frequent one now first.

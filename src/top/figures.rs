@@ -35,6 +35,18 @@ pub(super) fn share(ratio: Option<f64>) -> String {
     }
 }
 
+/// A short time: `850us`, `1.2ms`, `12ms`, `2.5s`; `-` where there is none.
+pub(super) fn seconds(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "-".to_owned(),
+        Some(s @ ..0.000_999_5) => format!("{:.0}us", s * 1e6),
+        Some(s @ ..0.009_95) => format!("{:.1}ms", s * 1e3),
+        Some(s @ ..0.9995) => format!("{:.0}ms", s * 1e3),
+        Some(s @ ..9.95) => format!("{s:.1}s"),
+        Some(s) => format!("{s:.0}s"),
+    }
+}
+
 /// The two largest units of a time: `3d 4h`, `12m 5s`.
 pub(super) fn age(seconds: f64) -> String {
     let mut rest = whole(seconds);
@@ -103,11 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn times_have_two_units() {
+    fn times_are_short() {
         for (seconds, text) in
             [(0.4, "0s"), (61.0, "1m 1s"), (3600.0, "1h 0m"), (90_061.0, "1d 1h"), (-1.0, "0s")]
         {
             assert_eq!(age(seconds), text);
+        }
+        for (time, text) in [
+            (None, "-"),
+            (Some(0.000_85), "850us"),
+            (Some(0.000_999_6), "1.0ms"),
+            (Some(0.0123), "12ms"),
+            (Some(0.9996), "1.0s"),
+            (Some(60.0), "60s"),
+        ] {
+            assert_eq!(super::seconds(time), text);
         }
         assert_eq!(clock(1_795_230_302.5), "03:05:02Z");
     }

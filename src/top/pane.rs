@@ -6,7 +6,7 @@ use corelane_control::state::{
     Endpoint, Health, Kind, Listener, Problem, Reasons, Route, Severity, State, Upstream, Worker,
 };
 
-use super::figures::{count, number, share};
+use super::figures::{count, number, seconds, share};
 
 /// What a table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +109,12 @@ const ROUTES: &[Column] = &[
     figure("2XX/S", 6, 5),
     figure("3XX/S", 6, 6),
     figure("4XX/S", 6, 3),
-    figure("5XX/S", 6, 1),
+    figure("5XX/S", 6, 2),
     figure("5XX%", 5, 0),
+    figure("P50", 5, 0),
+    figure("P99", 5, 0),
     figure("TOTAL", 7, 4),
-    name("UPSTREAM", 12, 2),
+    name("UPSTREAM", 12, 1),
     name("REASON", 22, 7),
 ];
 
@@ -124,6 +126,8 @@ const UPSTREAMS: &[Column] = &[
     figure("FAIL%", 5, 0),
     figure("RETRY/S", 7, 2),
     figure("503/S", 6, 3),
+    figure("P50", 5, 0),
+    figure("P99", 5, 0),
     figure("REUSE", 5, 2),
     figure("IDLE", 5, 4),
     figure("TOTAL", 7, 5),
@@ -219,6 +223,11 @@ fn total(value: u64) -> Cell {
     cell(count(value), value as f64)
 }
 
+fn time(time: Option<f64>) -> Cell {
+    let tone = if time.is_none() { Tone::Quiet } else { Tone::Plain };
+    Cell { text: seconds(time), value: Some(time.unwrap_or(-1.0)), tone }
+}
+
 /// A share that ought to be large. Absent: below all.
 fn good_share(ratio: Option<f64>) -> Cell {
     let tone = if ratio.is_none() { Tone::Quiet } else { Tone::Plain };
@@ -259,6 +268,8 @@ fn route(it: &Route) -> Vec<Cell> {
         rate(responses.of_4xx.per_second),
         bad_rate(responses.of_5xx.per_second),
         bad_share(it.error_ratio),
+        time(it.duration.p50_seconds),
+        time(it.duration.p99_seconds),
         total(it.requests.total),
         if it.upstreams.is_empty() {
             Cell { tone: Tone::Quiet, ..word("(itself)") }
@@ -284,6 +295,8 @@ fn upstream(it: &Upstream) -> Vec<Cell> {
         bad_share(it.failure_ratio),
         bad_rate(it.retries.per_second),
         bad_rate(it.no_endpoint.per_second),
+        time(it.duration.p50_seconds),
+        time(it.duration.p99_seconds),
         good_share(it.reuse_ratio),
         total(it.connections_idle),
         total(it.requests.total),

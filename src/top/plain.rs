@@ -2,7 +2,7 @@
 
 use corelane_control::state::{Kind, Severity, State};
 
-use super::figures::{age, count, number, share};
+use super::figures::{age, count, number, seconds, share};
 use super::pane::Pane;
 
 /// Lines that a person and `grep` can read.
@@ -10,7 +10,7 @@ pub(super) fn written(state: &State) -> String {
     let totals = &state.totals;
     let mut text = format!(
         "corelane {} on {}, {}, up {}, generation {}, {} workers\n\
-         {} requests/s, 5xx {}, {} connections, in {}B/s, out {}B/s, over the last {:.0} s\n\n",
+         {} requests/s, 5xx {}, p50 {}, p99 {}, {} connections, in {}B/s, out {}B/s, over the last {:.0} s\n\n",
         state.version,
         state.host,
         state.phase.name(),
@@ -19,6 +19,8 @@ pub(super) fn written(state: &State) -> String {
         state.workers_running,
         number(totals.requests.per_second),
         share(totals.error_ratio),
+        seconds(totals.duration.p50_seconds),
+        seconds(totals.duration.p99_seconds),
         count(totals.connections),
         number(totals.received_bytes.per_second),
         number(totals.sent_bytes.per_second),
@@ -101,9 +103,9 @@ mod tests {
         assert_eq!(
             lines[5..8],
             [
-                "ROUTE         REQ/S  2XX/S  3XX/S  4XX/S  5XX/S  5XX%  TOTAL  UPSTREAM  REASON",
-                "api             3.0      0      0      0      0     -  12.3k  (itself)",
-                "a-longer-one  12.0k      0      0      0      0     -  12.3k  (itself)",
+                "ROUTE         REQ/S  2XX/S  3XX/S  4XX/S  5XX/S  5XX%  P50  P99  TOTAL  UPSTREAM  REASON",
+                "api             3.0      0      0      0      0     -    -    -  12.3k  (itself)",
+                "a-longer-one  12.0k      0      0      0      0     -    -    -  12.3k  (itself)",
             ]
         );
         assert!(written(&State::default()).contains("\nnothing is wrong\n"));

@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Table, TableSta
 
 use super::app::{App, Mode, Sort};
 use super::detail;
-use super::figures::{age, clock, count, number, share};
+use super::figures::{age, clock, count, number, seconds, share};
 use super::pane::{Column, Pane, Row, Tone};
 
 /// Draws all of it.
@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
     .areas(frame.area());
     draw_head(frame, head, app);
     if let Some(state) = &app.state {
-        frame.render_widget(figures_line(state), figures);
+        frame.render_widget(figures_line(state, figures.width), figures);
         draw_history(frame, history, app);
         frame.render_widget(tabs_line(app, state), tabs);
     }
@@ -110,7 +110,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
 }
 
 /// `name value` pairs of the whole proxy.
-fn figures_line(state: &State) -> Line<'static> {
+fn figures_line(state: &State, width: u16) -> Line<'static> {
     let totals = &state.totals;
     let errors = match totals.error_ratio {
         Some(0.1..) => Tone::Bad,
@@ -120,26 +120,27 @@ fn figures_line(state: &State) -> Line<'static> {
     let classes = totals.responses.classes().map(|(_, rate)| rate.per_second);
     let all: f64 = classes.iter().sum();
     let refused = (all > 0.0).then(|| classes[2] / all);
+    let connections = format!("{} ({} active)", count(totals.connections), count(totals.connections_active));
     let pairs = [
         ("req/s", number(totals.requests.per_second), Tone::Plain),
         ("5xx", share(totals.error_ratio), errors),
         ("4xx", share(refused), Tone::Plain),
-        (
-            "conns",
-            format!("{} ({} active)", count(totals.connections), count(totals.connections_active)),
-            Tone::Plain,
-        ),
+        ("p50", seconds(totals.duration.p50_seconds), Tone::Plain),
+        ("p99", seconds(totals.duration.p99_seconds), Tone::Plain),
+        ("conns", connections, Tone::Plain),
         ("in", format!("{}B/s", number(totals.received_bytes.per_second)), Tone::Plain),
         ("out", format!("{}B/s", number(totals.sent_bytes.per_second)), Tone::Plain),
     ];
-    let spans = pairs.into_iter().flat_map(|(name, value, tone)| {
-        [
-            Span::styled(format!("{name} "), QUIET),
-            Span::styled(value, style(tone).add_modifier(Modifier::BOLD)),
-            "   ".into(),
-        ]
-    });
-    Line::from(spans.collect::<Vec<_>>())
+    let mut line = Line::default();
+    for (name, value, tone) in pairs {
+        let gap = if line.spans.is_empty() { "" } else { "   " };
+        // What there is no room for is left out, not cut.
+        if line.width() + gap.len() + name.len() + 1 + value.len() <= usize::from(width) {
+            line.push_span(Span::styled(format!("{gap}{name} "), QUIET));
+            line.push_span(Span::styled(value, style(tone).add_modifier(Modifier::BOLD)));
+        }
+    }
+    line
 }
 
 /// Requests and errors of the last two minutes, the newest on the right.

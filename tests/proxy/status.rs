@@ -46,6 +46,12 @@ fn tells_what_goes_through() {
     assert_eq!(figure(&busy, "/routes/0/error_ratio"), 0.0);
     assert!(figure(&busy, "/upstreams/0/reuse_ratio") > 0.5);
     assert!(figure(&busy, "/totals/sent_bytes/per_second") > 10.0);
+    for duration in
+        ["/totals/duration", "/routes/0/response_head", "/upstreams/0/duration", "/upstreams/0/connect"]
+    {
+        let quantile = |name| figure(&busy, &format!("{duration}/{name}_seconds"));
+        assert!(0.0 < quantile("p50") && quantile("p50") <= quantile("p99"), "{duration} of {busy}");
+    }
 
     eventually("the totals are those of the load", || {
         state(&proxy)["routes"][0]["responses"]["2xx"]["total"] == tally.answered()
@@ -89,10 +95,10 @@ fn says_what_is_wrong_and_why() {
     assert_eq!(health(&dead), "ok");
     let problems = state["problems"].as_array().unwrap();
     for (kind, name, severity, text) in [
-        ("endpoint", format!("dead {dead}"), "critical", "100 % of attempts fail, mostly connect_failed"),
+        ("endpoint", format!("dead {dead}"), "critical", "100 % of attempts fail: connect_failed"),
         ("endpoint", "dead name.invalid:80".to_owned(), "warning", "its name has no address"),
-        ("route", "dead".to_owned(), "critical", "mostly connect_failed"),
-        ("route", "all".to_owned(), "critical", "mostly the upstream's own answers"),
+        ("route", "dead".to_owned(), "critical", "100 % are 5xx ("),
+        ("route", "all".to_owned(), "critical", ": the upstream's own answers"),
     ] {
         let found = problems.iter().find(|it| it["kind"] == kind && it["name"] == *name);
         let found = found.unwrap_or_else(|| panic!("no {kind} {name} in {problems:?}"));

@@ -153,7 +153,7 @@ impl Found<'_> {
         let ratio = it.error_ratio.filter(|_| errors > 0.0);
         if let Some(severity) = severity(ratio, errors * self.state.interval_seconds) {
             let share = percent(ratio.unwrap_or_default());
-            let text = format!("{share} of responses are 5xx, {}{}", per_second(errors), cause(it, errors));
+            let text = format!("{share} are 5xx ({}){}", per_second(errors), cause(it, errors));
             self.add(severity, Kind::Route, &it.name, text);
         }
     }
@@ -168,7 +168,7 @@ fn cause(it: &Route, errors: f64) -> String {
     if explained >= errors / 2.0 {
         mostly(&own)
     } else if failed < errors / 2.0 {
-        ", mostly the upstream's own answers".to_owned()
+        ": the upstream's own answers".to_owned()
     } else {
         String::new()
     }
@@ -199,9 +199,7 @@ fn severity(share: Option<f64>, failures: f64) -> Option<Severity> {
 fn mostly(reasons: &Reasons) -> String {
     let most = reasons.iter().max_by(|(_, a), (_, b)| a.per_second.total_cmp(&b.per_second));
     let most = most.filter(|(_, rate)| rate.per_second > 0.0);
-    most.map_or_else(String::new, |(reason, rate)| {
-        format!(", mostly {reason} ({})", per_second(rate.per_second))
-    })
+    most.map_or_else(String::new, |(reason, rate)| format!(": {reason} {}", per_second(rate.per_second)))
 }
 
 fn percent(share: f64) -> String {
@@ -263,21 +261,15 @@ mod tests {
         for (state, line) in [
             (
                 route(9.0, 12.0, &[("connect_failed", 6.0), ("client_gone", 50.0)]),
-                "Critical route api: 75 % of responses are 5xx, 9.0/s, mostly connect_failed (6.0/s)",
+                "Critical route api: 75 % are 5xx (9.0/s): connect_failed 6.0/s",
             ),
             (
                 route(20.0, 1000.0, &[("client_gone", 1.0)]),
-                "Warning route api: 2.0 % of responses are 5xx, 20/s, mostly the upstream's own answers",
+                "Warning route api: 2.0 % are 5xx (20/s): the upstream's own answers",
             ),
-            (
-                route(2.0, 4.0, &[("length_invalid", 2.0)]),
-                "Critical route api: 50 % of responses are 5xx, 2.0/s",
-            ),
+            (route(2.0, 4.0, &[("length_invalid", 2.0)]), "Critical route api: 50 % are 5xx (2.0/s)"),
             // One of three in five seconds.
-            (
-                route(0.2, 0.6, &[]),
-                "Warning route api: 33 % of responses are 5xx, 0.2/s, mostly the upstream's own answers",
-            ),
+            (route(0.2, 0.6, &[]), "Warning route api: 33 % are 5xx (0.2/s): the upstream's own answers"),
         ] {
             assert_eq!(told(state), [line]);
         }
@@ -309,7 +301,7 @@ mod tests {
             told(State { endpoints, upstreams, ..State::default() }),
             [
                 "Critical upstream b: 3.0/s requests get 503: no endpoint to choose",
-                "Critical endpoint app 10.0.0.1:80: 100 % of attempts fail, mostly connect_failed (12/s)",
+                "Critical endpoint app 10.0.0.1:80: 100 % of attempts fail: connect_failed 12/s",
                 "Warning upstream c: no endpoint takes requests",
                 "Warning endpoint app 10.0.0.1:80: its name has no address",
                 "Warning endpoint app 10.0.0.1:80: its responses get out of step: connections are not reused for a while",

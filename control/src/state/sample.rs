@@ -9,7 +9,8 @@ use corelane_engine::counters::{Cell, PerWorker, WorkerCounters};
 use corelane_engine::snapshot::{self, Snapshot};
 
 use super::{
-    Endpoint, Health, Listener, Phase, Rate, Reasons, Reload, Responses, Route, State, Upstream, Worker,
+    Endpoint, Health, Listener, Phase, Quantiles, Rate, Reasons, Reload, Responses, Route, State, Upstream,
+    Worker,
 };
 use crate::config::Target;
 use crate::explain::policy;
@@ -109,6 +110,8 @@ fn route(it: &snapshot::Route, snapshot: &Snapshot) -> Route {
             of_4xx: count(counters, |it| &it.responses_4xx),
             of_5xx: count(counters, |it| &it.responses_5xx),
         },
+        duration: Quantiles::sample(counters, |it| it.histograms.get().map(|it| &it.duration)),
+        response_head: Quantiles::sample(counters, |it| it.histograms.get().map(|it| &it.response_head)),
         failures,
         ..Route::default()
     }
@@ -147,6 +150,9 @@ fn add_upstream(state: &mut State, it: &snapshot::Upstream, unresolved: &[(Arc<s
         requests_active: all(|it| it.requests_active),
         retries: count(&it.counters, |it| &it.retries),
         no_endpoint: count(&it.counters, |it| &it.no_endpoint),
+        connect: Quantiles::sample(&it.counters, |it| it.histograms.get().map(|it| &it.connect)),
+        response_head: Quantiles::sample(&it.counters, |it| it.histograms.get().map(|it| &it.response_head)),
+        duration: Quantiles::sample(&it.counters, |it| it.histograms.get().map(|it| &it.duration)),
         connections_idle: all(|it| it.connections_idle),
         ..Upstream::default()
     });

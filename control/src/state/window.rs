@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Add;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Listener, Rate, Reasons, Responses, Route, State, Totals, Upstream, Worker, problems};
+use super::{
+    Endpoint, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Totals, Upstream, Worker, problems,
+};
 
 /// The samples of the last seconds.
 #[derive(Debug, Default)]
@@ -110,6 +112,8 @@ impl Counted for Route {
         since!(self, before, seconds; requests);
         since!(self.responses, before.responses, seconds; of_2xx of_3xx of_4xx of_5xx);
         self.error_ratio = self.responses.error_ratio();
+        self.duration.since(&before.duration);
+        self.response_head.since(&before.response_head);
         reasons_since(&mut self.failures, &before.failures, seconds);
     }
 }
@@ -121,6 +125,9 @@ impl Counted for Upstream {
 
     fn since(&mut self, before: &Self, seconds: f64) {
         since!(self, before, seconds; requests retries no_endpoint);
+        self.connect.since(&before.connect);
+        self.response_head.since(&before.response_head);
+        self.duration.since(&before.duration);
     }
 }
 
@@ -171,6 +178,7 @@ impl Totals {
         }
         totals.responses = routes.iter().fold(Responses::default(), |sum, it| sum + it.responses);
         totals.error_ratio = totals.responses.error_ratio();
+        totals.duration = Quantiles::over(routes.iter().map(|it| &it.duration));
         totals
     }
 }

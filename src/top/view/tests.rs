@@ -89,7 +89,7 @@ fn columns_come_and_go_with_the_width() {
         let lines = drawn(&mut app(), width, 24);
         lines[6].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(heading(40), ["ROUTE", "REQ/S", "5XX/S", "5XX%"]);
+    assert_eq!(heading(50), ["ROUTE", "REQ/S", "5XX%", "P50", "P99"]);
     let all: Vec<&str> = Pane::Routes.columns().iter().map(|column| column.title).collect();
     assert_eq!(heading(200), all);
     for (width, height) in (1..26).map(|it| (it, 24)).chain((1..26).map(|it| (80, it))) {
