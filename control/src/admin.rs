@@ -11,7 +11,10 @@ use std::time::Duration;
 use corelane_engine::snapshot::Address;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,7 +27,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use crate::explain::page::{self as explain_page, Refusal};
 use crate::listen::{self, ListenError, SocketFile};
 use crate::metrics;
-use crate::state::Sampler;
+use crate::state::{Sampler, page as status_page};
 use crate::status::{Phase, Status};
 
 /// A bound admin address.
@@ -163,10 +166,19 @@ async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> 
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             page(code, "application/json", readiness(status))
         }
+        "/status" => status_page(),
         "/status.json" => page(StatusCode::OK, "application/json", sampler.text().await),
         "/explain" => explain(request, status),
         _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
     }
+}
+
+fn status_page() -> Response<Full<Bytes>> {
+    let mut response = page(StatusCode::OK, "text/html; charset=utf-8", status_page::HTML);
+    let policy = HeaderValue::try_from(status_page::policy()).expect("is visible ASCII");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn explain<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
@@ -225,7 +237,7 @@ fn page(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) ->
 }
 
 /// The pages that there are.
-const PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/status.json", "/explain"];
+const PATHS: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/status", "/status.json", "/explain"];
 /// Scrapers and probes are few; the next one waits.
 const CONNECTIONS_MAX: usize = 64;
 /// As many as may be served wait beside them.
@@ -286,6 +298,7 @@ mod tests {
             (Method::GET, "/", 404),
             (Method::POST, "/nothing", 404),
             (Method::POST, "/explain?method=GET&url=/", 405),
+            (Method::GET, "/status", 200),
             (Method::GET, "/status.json", 200),
             (Method::GET, "/explain", 400),
             (Method::GET, "/explain?method=GET&url=/", 503),

@@ -10,6 +10,7 @@
 //! Fields that are absent have their default, and words that are unknown are [`Health::Unknown`] and the like, so that one
 //! version's `top` reads another version's proxy.
 
+pub(crate) mod page;
 mod problems;
 mod quantiles;
 mod sample;
