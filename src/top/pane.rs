@@ -306,6 +306,8 @@ fn upstream(it: &Upstream) -> Vec<Cell> {
 
 fn endpoint(it: &Endpoint) -> Vec<Cell> {
     let tone = match it.health {
+        // It takes requests; whether it answers them is another matter.
+        Health::Ok if it.failure_ratio > Some(0.0) => Tone::Plain,
         Health::Ok => Tone::Good,
         Health::Drained => Tone::Quiet,
         Health::Suspended | Health::Unresolved | Health::Unknown => Tone::Warning,

@@ -175,9 +175,9 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 fn problem_lines(app: &App, height: u16) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(trouble) = &app.trouble {
-        let old = app.state.as_ref().map_or("", |_| "; what stands below is old");
+        let old = app.state.as_ref().map_or("", |_| "OLD FIGURES: ");
         lines.push(Line::styled(
-            format!("!! {}{old}", plain(trouble)),
+            format!("!! {old}{}", plain(trouble)),
             style_of(Severity::Critical).add_modifier(Modifier::REVERSED),
         ));
     }
@@ -418,8 +418,8 @@ const HELP: &[(&str, &str)] = &[
     ("", ""),
     ("!!", "clients feel it"),
     ("!", "it can wait until the morning"),
-    ("", "Unless sorted, the worst rows come first, then the busiest."),
-    ("", "Figures are over the last 5 s; bars show single seconds."),
+    ("", "Not sorted: the worst rows first, then the busiest."),
+    ("", "Figures are over 5 s, bars are single seconds."),
 ];
 
 #[cfg(test)]

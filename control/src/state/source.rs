@@ -45,9 +45,7 @@ impl Source {
     ///
     /// A sentence that says why there is none.
     pub fn ask(&self) -> Result<State, String> {
-        let text = self.ask_text()?;
-        serde_json::from_str(&text)
-            .map_err(|error| self.0.failed(&format!("its /status.json is none: {error}")))
+        self.ask_for_both().map(|(state, _)| state)
     }
 
     /// The same as it comes: one line of JSON.
@@ -56,12 +54,20 @@ impl Source {
     ///
     /// Those of [`Source::ask`].
     pub fn ask_text(&self) -> Result<String, String> {
+        self.ask_for_both().map(|(_, text)| text)
+    }
+
+    fn ask_for_both(&self) -> Result<(State, String), String> {
         let answer = self.0.get("/status.json")?;
-        match answer.status {
-            StatusCode::OK => Ok(answer.text),
-            StatusCode::NOT_FOUND => Err(self.0.failed(&"it has no /status.json; is it the admin address?")),
-            status => Err(self.0.failed(&format!("{status}: {}", answer.text.trim_end()))),
-        }
+        let state = match answer.status {
+            // Whoever listens there may answer everything with 200.
+            StatusCode::OK => serde_json::from_str(&answer.text).ok(),
+            StatusCode::NOT_FOUND => None,
+            status => return Err(self.0.failed(&format!("{status}: {}", answer.text.trim_end()))),
+        };
+        let state =
+            state.ok_or_else(|| self.0.failed(&"it has no /status.json; is it the admin address?"))?;
+        Ok((state, answer.text))
     }
 }
 

@@ -106,7 +106,7 @@ fn says_that_nothing_is_wrong_and_that_nobody_answers() {
     app.told(Ok(State { problems: Vec::new(), ..state() }));
     assert_eq!(drawn(&mut app, 80, 24)[3], "   nothing is wrong");
     app.told(Err("cannot ask: refused".into()));
-    assert_eq!(drawn(&mut app, 80, 24)[3], "!! cannot ask: refused; what stands below is old");
+    assert_eq!(drawn(&mut app, 80, 24)[3], "!! OLD FIGURES: cannot ask: refused");
 }
 
 #[test]

@@ -25,12 +25,12 @@ function number(value) {
   }
 }
 const count = (value) => (value < 10000 ? String(value) : number(value));
-const bytes = (value) => number(value) + "B";
+const bytes = (value) => number(value).replace(/[kMGT]?$/, (unit) => " " + unit + "B");
 function share(ratio) {
   if (ratio === null) return "–";
   const percent = ratio * 100;
   if (percent === 0) return "0";
-  return percent < 0.1 ? "<0.1 %" : (percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)) + " %";
+  return percent < 0.1 ? "<0.1 %" : (percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)) + "\u00a0%";
 }
 function seconds(time) {
   if (time === null) return "–";
@@ -62,7 +62,8 @@ function reason(row) {
   const most = Object.entries(row.failures).sort((a, b) => b[1].per_second - a[1].per_second)[0];
   return most && most[1].per_second > 0 ? most[0] + " " + number(most[1].per_second) + "/s" : "";
 }
-const health = (value) => ({ ok: "good", drained: "zero" })[value] || "warn";
+// "ok" is green only where requests are: it takes them, and whether it answers is another matter.
+const health = (value, row) => (value === "ok" ? (row.failure_ratio > 0 ? "" : "good") : value === "drained" ? "zero" : "warn");
 
 const TABLES = {
   Routes: {
@@ -70,13 +71,13 @@ const TABLES = {
     columns: [
       word("Route", (row) => row.name),
       figure("Requests/s", rate("requests")),
+      figure("5xx", (row) => row.error_ratio, share, badShare),
+      figure("p50", (row) => row.duration.p50_seconds, seconds),
+      figure("p99", (row) => row.duration.p99_seconds, seconds),
       figure("2xx/s", (row) => row.responses["2xx"].per_second),
       figure("3xx/s", (row) => row.responses["3xx"].per_second),
       figure("4xx/s", (row) => row.responses["4xx"].per_second),
       figure("5xx/s", (row) => row.responses["5xx"].per_second, number, nothing),
-      figure("5xx", (row) => row.error_ratio, share, badShare),
-      figure("p50", (row) => row.duration.p50_seconds, seconds),
-      figure("p99", (row) => row.duration.p99_seconds, seconds),
       figure("Requests", (row) => row.requests.total, count),
       word("Upstream", (row) => row.upstreams.join(", ") || "answers itself", (text) => (text === "answers itself" ? "zero" : "")),
       word("Reason", reason),
@@ -228,14 +229,15 @@ function drawTable() {
 function details(row) {
   const list = node("dl");
   const add = (name, text) => list.append(node("div", {}, node("dt", {}, name), node("dd", {}, text)));
-  const walk = (name, value) => {
+  const walk = (before, key, value) => {
+    const name = before + (before === "failures " || before === "suspicious " ? key : key.replace(/_seconds$/, "").replaceAll("_", " "));
     if (value === null) add(name, "–");
     else if (Array.isArray(value)) add(name, value.join(", ") || "–");
-    else if (typeof value !== "object") add(name, /_ratio$/.test(name) ? share(value) : /_seconds$/.test(name) ? seconds(value) : String(value));
+    else if (typeof value !== "object") add(name, key.endsWith("_ratio") ? share(value) : key.endsWith("_seconds") ? seconds(value) : String(value));
     else if ("per_second" in value) add(name, `${number(value.per_second)}/s · ${count(value.total)}`);
-    else for (const [inner, it] of Object.entries(value)) walk(name + " " + inner, it);
+    else for (const [inner, it] of Object.entries(value)) walk(name + " ", inner, it);
   };
-  for (const [name, value] of Object.entries(row)) walk(name.replaceAll("_", name.endsWith("_ratio") ? "_" : " "), value);
+  for (const [key, value] of Object.entries(row)) walk("", key, value);
   return list;
 }
 
@@ -258,7 +260,7 @@ function drawProblems() {
   const state = view.state;
   const lines = state.problems.map((problem) => {
     const about = problem.kind === "process" ? "" : node("a", { href: "#", "data-kind": problem.kind, "data-name": problem.name }, `${problem.kind} ${problem.name}`);
-    return node("li", { class: problem.severity }, node("span", { class: "mark" }, problem.severity), node("span", {}, about, about ? ": " : "", problem.text));
+    return node("li", { class: problem.severity }, node("span", { class: "mark" }, problem.severity), node("span", {}, about, about ? ": " : "", problem.text.replaceAll(" %", "\u00a0%")));
   });
   if (!lines.length) lines.push(node("li", { class: "none" }, "Nothing is wrong."));
   if (state.problems_left_out) lines.push(node("li", { class: "more" }, `and ${state.problems_left_out} more`));
@@ -303,7 +305,7 @@ function drawTiles() {
     tile("Requests", [number(totals.requests.per_second), small("/s")], peak("requests"), chart(of("requests"), "")),
     tile("5xx", [share(totals.error_ratio)], `${number(totals.responses["5xx"].per_second)}/s · 4xx ${all > 0 ? share(totals.responses["4xx"].per_second / all) : "–"}`, chart(of("errors"), "errors")),
     tile("p99", [seconds(totals.duration.p99_seconds)], "p50 " + seconds(totals.duration.p50_seconds), chart(of("p99"), "")),
-    tile("Connections", [count(totals.connections)], count(totals.connections_active) + " with a request in progress", chart(of("connections"), "")),
+    tile("Connections", [count(totals.connections)], count(totals.connections_active) + " active", chart(of("connections"), "")),
     tile("To clients", [bytes(totals.sent_bytes.per_second), small("/s")], "from clients " + bytes(totals.received_bytes.per_second) + "/s", chart(of("sent"), "")),
   );
 }
