@@ -468,6 +468,44 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_documented_and_nothing_else_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/top.md");
+        let docs = std::fs::read_to_string(path).expect("the page");
+        let documented = |heading: &str| {
+            let (_, section) = docs.split_once(&format!("\n### {heading}\n")).expect("the heading");
+            let section = section.split("\n### ").next().unwrap_or_default();
+            let cells = section
+                .lines()
+                .filter(|line| line.starts_with("| `"))
+                .filter_map(|line| line.split('|').nth(1));
+            let names =
+                cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`').to_owned());
+            names.collect::<Vec<_>>()
+        };
+        let state = State {
+            problems: vec![Problem::default()],
+            workers: vec![Worker::default()],
+            listeners: vec![Listener::default()],
+            routes: vec![Route::default()],
+            upstreams: vec![Upstream::default()],
+            endpoints: vec![Endpoint::default()],
+            ..State::default()
+        };
+        let state = serde_json::to_value(&state).expect("is said");
+        let fields =
+            |of: &serde_json::Value| of.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(documented("The object")), sorted(fields(&state)));
+        assert_eq!(sorted(documented("totals")), sorted(fields(&state["totals"])));
+        for of in ["problems", "workers", "listeners", "routes", "upstreams", "endpoints"] {
+            assert_eq!(sorted(documented(of)), sorted(fields(&state[of][0])), "{of}");
+        }
+    }
+
+    #[test]
     fn says_and_reads_the_same() {
         let endpoint = Endpoint { health: Health::Drained, failure_ratio: Some(0.5), ..Endpoint::default() };
         let state = State { phase: Phase::Draining, endpoints: vec![endpoint], ..State::default() };
