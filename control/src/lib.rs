@@ -6,7 +6,7 @@
 //! signals ─┐                 ┌─▶ listen, resolver, admin, log_writer
 //! events ──┼─▶ supervisor ───┤
 //! answers ─┘       │         └─▶ reload: config → snapshot_builder → workers
-//!                  └─ status ──▶ admin: /healthz /readyz /metrics /explain
+//!                  └─ status ──▶ admin: /healthz /readyz /metrics /status /explain
 //! ```
 //!
 //! | limit | value | when it is reached |
@@ -36,10 +36,12 @@ mod options;
 mod refresh;
 mod registry;
 mod reload;
+mod remote;
 mod resolver;
 mod shutdown;
 mod signals;
 mod snapshot_builder;
+pub mod state;
 mod status;
 mod supervisor;
 mod syslog;

@@ -4,7 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
-mod process;
+pub(crate) mod process;
 mod text;
 
 use std::ops::Range;
