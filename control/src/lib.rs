@@ -45,6 +45,7 @@ mod snapshot_builder;
 pub mod state;
 mod status;
 mod supervisor;
+mod syslog;
 mod tcp_table;
 
 pub use memory::MemoryBound;
