@@ -128,7 +128,7 @@ pub(crate) enum Command {
         /// Where to send requests: IP:port, name:port or unix:/path; several are used in turn
         #[arg(long, value_name = "ADDRESS", required = true)]
         to: Vec<String>,
-        /// Where to serve /metrics, /healthz and /readyz; not at all unless given
+        /// Where to serve /status, /metrics, /healthz and /readyz; not at all unless given
         #[arg(long, value_name = "ADDRESS")]
         admin: Option<String>,
     },
@@ -136,7 +136,7 @@ pub(crate) enum Command {
     #[command(
         long_about = "Starts two small origins on free ports of 127.0.0.1 and the proxy in front of them, prints what \
                       to try, and serves until Ctrl-C.",
-        after_long_help = "/metrics, /healthz and /readyz are on 127.0.0.1:9900, or on a free port if that one is taken.\n\n\
+        after_long_help = "/status, /metrics, /healthz and /readyz are on 127.0.0.1:9900, or on a free port if that one is taken.\n\n\
                            Exit status: 0 after Ctrl-C, 1 when a port is taken, 2 for a wrong command line."
     )]
     Demo {

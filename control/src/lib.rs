@@ -13,6 +13,7 @@
 //! | --- | --- | --- |
 //! | connections waiting to be accepted, per socket | 4096 (or net.core.somaxconn) | the kernel drops SYNs |
 //! | admin connections | 64 | the next waits |
+//! | samples of the state, while somebody watches | 6 of about 1 KiB a route | the oldest goes |
 //! | access-log batches waiting for the writer | 256 of about 64 KiB | workers drop and count records |
 //! | lookups of names at once | 64 | the next waits |
 //! | wait for the first answers of new names | 1 s | served without them, 503 on their routes |
