@@ -7,6 +7,7 @@ mod cli;
 mod fmt;
 mod memory;
 mod proxy;
+mod top;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,6 +19,7 @@ use corelane_control::explain::Question;
 use corelane_control::{Build, ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
+use crate::top::Show;
 
 fn main() -> ExitCode {
     memory::use_small_pages();
@@ -43,6 +45,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain { file, method, url, headers, from, listener, json } => {
             let question = Question { method, url, fields: headers, from, listener };
             return Ok(explain(file.as_os_str(), &question, json));
+        }
+        Command::Top { admin, once, json, interval } => {
+            let show = match (json, once) {
+                (true, _) => Show::Json,
+                (false, true) => Show::Once,
+                (false, false) => Show::Live { interval },
+            };
+            return top::run(&admin, show);
         }
         Command::Run { file } => run(ConfigSource::File(file))?,
         Command::Proxy { from, to, admin } => {

@@ -1,4 +1,4 @@
-//! The admin server: /healthz, /readyz, /metrics and /explain, on the control thread.
+//! The admin server: /healthz, /readyz, /metrics, /status and /explain, on the control thread.
 //!
 //! Tells and changes nothing. It goes on answering while the process drains.
 
@@ -13,7 +13,10 @@ use std::time::Duration;
 use corelane_engine::snapshot::Address;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -26,6 +29,7 @@ use tokio::task::{AbortHandle, spawn_local, yield_now};
 use crate::explain::page::{self as explain_page, Refusal};
 use crate::listen::{self, ListenError, SocketFile};
 use crate::metrics;
+use crate::state::{Sampler, page as status_page};
 use crate::status::{Phase, Status};
 
 /// A bound admin address.
@@ -100,17 +104,18 @@ impl AdminServer {
 }
 
 async fn accept(listener: AdminListener, status: Rc<Status>) {
+    let sampler = Sampler::new(status.clone());
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // Fails only when the semaphore is closed, which nobody does.
         let Ok(permit) = connections.clone().acquire_owned().await else { return };
-        let status = status.clone();
+        let pages = Pages { status: status.clone(), sampler: sampler.clone() };
         let accepted = match &listener.socket {
             AdminSocket::Tcp(tcp) => {
-                tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+                tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, pages)))
             }
             AdminSocket::Unix { listener: unix, .. } => {
-                unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+                unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, pages)))
             }
         };
         if accepted.is_err() {
@@ -120,13 +125,20 @@ async fn accept(listener: AdminListener, status: Rc<Status>) {
     }
 }
 
-async fn serve_while<P, S>(_permit: P, stream: S, status: Rc<Status>)
+/// What the pages are made of.
+#[derive(Clone, Debug)]
+struct Pages {
+    status: Rc<Status>,
+    sampler: Rc<Sampler>,
+}
+
+async fn serve_while<P, S>(_permit: P, stream: S, pages: Pages)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &status);
-        async move { Ok::<_, Infallible>(response) }
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(respond(&request, &pages).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -137,14 +149,11 @@ where
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-fn respond<B>(request: &Request<B>, status: &Rc<Status>) -> Response<Body> {
+async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> Response<Body> {
     let (method, path) = (request.method(), request.uri().path());
-    let known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/explain");
-    if !known {
-        return text(
-            StatusCode::NOT_FOUND,
-            "no such page; there are /healthz, /readyz, /metrics and /explain\n".to_owned(),
-        );
+    if !PATHS.contains(&path) {
+        let known = PATHS.join(", ");
+        return text(StatusCode::NOT_FOUND, format!("no such page; there are {known}\n"));
     }
     // hyper leaves the body out of an answer to HEAD.
     if method != Method::GET && method != Method::HEAD {
@@ -159,9 +168,19 @@ fn respond<B>(request: &Request<B>, status: &Rc<Status>) -> Response<Body> {
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             page(code, "application/json", readiness(status))
         }
+        "/status" => status_page(),
+        "/status.json" => page(StatusCode::OK, "application/json", sampler.text().await),
         "/explain" => explain(request, status),
         _ => response(StatusCode::OK, metrics::CONTENT_TYPE, Either::Right(Slices::new(status.clone()))),
     }
+}
+
+fn status_page() -> Response<Body> {
+    let mut response = page(StatusCode::OK, "text/html; charset=utf-8", status_page::HTML);
+    let policy = HeaderValue::try_from(status_page::policy()).expect("is visible ASCII");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn explain<B>(request: &Request<B>, status: &Status) -> Response<Body> {
@@ -203,7 +222,7 @@ fn readiness(status: &Status) -> String {
         status.workers.get(),
         phase == Phase::Draining,
         status.names_resolved.get(),
-        status.names_unresolved.get(),
+        status.names_unresolved.borrow().len(),
     )
 }
 
@@ -211,8 +230,8 @@ fn text(code: StatusCode, body: String) -> Response<Body> {
     page(code, "text/plain; charset=utf-8", body)
 }
 
-fn page(code: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    response(code, content_type, Either::Left(Full::new(Bytes::from(body))))
+fn page(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    response(code, content_type, Either::Left(Full::new(body.into())))
 }
 
 fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
@@ -256,6 +275,8 @@ impl hyper::body::Body for Slices {
     }
 }
 
+/// The pages that there are.
+const PATHS: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/status", "/status.json", "/explain"];
 /// Scrapers and probes are few; the next one waits.
 const CONNECTIONS_MAX: usize = 64;
 /// As many as may be served wait beside them.
@@ -278,7 +299,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Body> {
-        respond(&Request::builder().method(method).uri(target).body(()).expect("is right"), status)
+        let request = Request::builder().method(method).uri(target).body(()).expect("is right");
+        let pages = Pages { status: status.clone(), sampler: Sampler::new(status.clone()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, respond(&request, &pages))
     }
 
     fn status() -> Rc<Status> {
@@ -315,6 +339,8 @@ mod tests {
             (Method::GET, "/", 404),
             (Method::POST, "/nothing", 404),
             (Method::POST, "/explain?method=GET&url=/", 405),
+            (Method::GET, "/status", 200),
+            (Method::GET, "/status.json", 200),
             (Method::GET, "/explain", 400),
             (Method::GET, "/explain?method=GET&url=/", 503),
         ] {
@@ -341,11 +367,16 @@ mod tests {
                     counted.set(counted.get() + 1);
                 }
             });
-            let mut page = Slices::new(status);
-            let mut slices = 0;
-            while page.frame().await.is_some() {
-                slices += 1;
-            }
+            // A task like that of a connection.
+            let page = spawn_local(async {
+                let mut page = Slices::new(status);
+                let mut slices = 0;
+                while page.frame().await.is_some() {
+                    slices += 1;
+                }
+                slices
+            });
+            let slices = page.await.expect("has an end");
             assert!(slices > 20 && trips.get() >= slices / 2, "{} trips in {slices} slices", trips.get());
         });
     }

@@ -75,6 +75,8 @@ Try:
     curl -i http://127.0.0.1:{port}/hello
     curl -o /dev/null http://127.0.0.1:{port}/bytes/1000000000
     wrk -t2 -c64 -d5s http://127.0.0.1:{port}/bytes/1024
+    corelane top --admin {admin}
+    xdg-open http://{admin}/status
     curl http://{admin}/metrics
     curl http://{admin}/readyz
 

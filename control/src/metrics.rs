@@ -4,7 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
-mod process;
+pub(crate) mod process;
 mod text;
 
 use std::ops::Range;
@@ -246,9 +246,8 @@ fn process(text: &mut Text, status: &Status) {
         "Host names of endpoints, by whether they have an address.",
         MetricKind::Gauge,
     );
-    for (state, names) in
-        [("resolved", status.names_resolved.get()), ("unresolved", status.names_unresolved.get())]
-    {
+    let unresolved = status.names_unresolved.borrow().len();
+    for (state, names) in [("resolved", status.names_resolved.get()), ("unresolved", unresolved)] {
         text.sample("corelane_dns_names", &Labels::of("state", state), names);
     }
     let lookups = [("ok", status.lookups_ok.get()), ("failed", status.lookups_failed.get())];

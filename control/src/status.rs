@@ -1,8 +1,9 @@
-//! What the control thread knows about the process, for /readyz, /metrics and /explain.
+//! What the control thread knows about the process, for /readyz, /metrics, /status and /explain.
 //!
 //! Lives on the control thread alone; the supervisor writes it, the admin server reads it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -36,7 +37,7 @@ pub(crate) struct Status {
     /// Host names with at least one address.
     pub(crate) names_resolved: Cell<usize>,
     /// Host names without any.
-    pub(crate) names_unresolved: Cell<usize>,
+    pub(crate) names_unresolved: RefCell<BTreeSet<Arc<str>>>,
     /// Lookups that gave an answer.
     pub(crate) lookups_ok: Cell<u64>,
     /// Lookups that gave none.
@@ -89,7 +90,7 @@ impl Status {
             reloads_failed: Cell::new(0),
             last_reload: Cell::new(LastReload { at: now, errors: 0 }),
             names_resolved: Cell::new(0),
-            names_unresolved: Cell::new(0),
+            names_unresolved: RefCell::default(),
             lookups_ok: Cell::new(0),
             lookups_failed: Cell::new(0),
             log_writer,

@@ -15,8 +15,8 @@ pub(super) fn write(text: &mut Text, status: &Status) {
     text.gauge("process_start_time_seconds", "When the process started.", format_args!("{started:.3}"));
     let cpu = Seconds(process_cpu_ns());
     text.counter("process_cpu_seconds_total", "CPU time of all threads, in the kernel too.", cpu);
-    let memory = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if let Some(bytes) = kibibytes(&memory, "VmRSS:") {
+    let memory = memory();
+    if let Some(bytes) = kibibytes(&memory, RESIDENT) {
         text.gauge("process_resident_memory_bytes", "Resident memory.", bytes);
     }
     if let Some(bytes) = kibibytes(&memory, "VmSize:") {
@@ -36,6 +36,17 @@ pub(super) fn write(text: &mut Text, status: &Status) {
     if let Some(max) = number(&limits, "Max open files") {
         text.gauge("process_max_fds", "The limit of open file descriptors, which each worker has.", max);
     }
+}
+
+/// Resident memory, if it can be read.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    kibibytes(&memory(), RESIDENT)
+}
+
+const RESIDENT: &str = "VmRSS:";
+
+fn memory() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
 /// A line of /proc/self/status in kB.
