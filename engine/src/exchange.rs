@@ -16,6 +16,7 @@ mod failing;
 mod filtering;
 mod hygiene;
 mod mirroring;
+mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -38,6 +39,7 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
@@ -63,6 +65,7 @@ use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
+use crate::tracing::Trace;
 use crate::tripwire::{Tripwire, Tripwires};
 
 /// Interim responses of one exchange at most.
@@ -143,7 +146,7 @@ pub(crate) struct Exchange<S: Dial> {
     request_pace: Pace,
     response_pace: Pace,
     started_ms: u64,
-    /// 0 without an access log.
+    /// 0 without an access log and traces.
     pub(crate) started_ns: u64,
     pub(crate) connect_ns: Option<u64>,
     pub(crate) response_head_ns: Option<u64>,
@@ -152,6 +155,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) status: u16,
     pub(crate) failure: Option<Failure>,
     pub(crate) tripwires: Tripwires,
+    /// What is recorded of it, if it is sampled.
+    trace: Option<Box<Trace>>,
 }
 
 /// Where the response stands.
@@ -228,7 +233,7 @@ pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
 impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
-        let access_log = local.snapshot().access_log;
+        let is_timed = local.snapshot().access_log || local.snapshot().tracing.is_some();
         let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
         let progress = Progress::starting_at(now_ms);
@@ -274,7 +279,7 @@ impl<S: Dial> Exchange<S> {
             request_pace: Pace::default(),
             response_pace: Pace::default(),
             started_ms: now_ms,
-            started_ns: if access_log { clock::monotonic_ns() } else { 0 },
+            started_ns: if is_timed { clock::monotonic_ns() } else { 0 },
             connect_ns: None,
             response_head_ns: None,
             request_bytes: 0,
@@ -282,6 +287,7 @@ impl<S: Dial> Exchange<S> {
             status: 0,
             failure: None,
             tripwires: Tripwires::default(),
+            trace: None,
         }
     }
 
@@ -398,6 +404,10 @@ impl<S: Dial> Exchange<S> {
             edits = Some(made);
         }
         let edits = edits.as_deref();
+        let trace = local.snapshot().tracing.as_ref().map(|tracing| {
+            let host = host.unwrap_or_default();
+            self.begin_trace(core, tracing, &Traceable { head, bytes, host, client, sender })
+        });
         let set_host = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
             Some(route) if head.method != Method::Connect => {
@@ -429,6 +439,7 @@ impl<S: Dial> Exchange<S> {
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
                 && head.fields.has_underscore(),
             dropped_underscore: Cell::default(),
+            trace,
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
@@ -564,6 +575,7 @@ impl<S: Dial> Exchange<S> {
             let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
             let attempt = loop {
                 self.reused = pooled.is_some();
+                self.begin_attempt(&core);
                 let stream = match pooled.take() {
                     Some(stream) => stream,
                     None => match self.connect(session, upstream, endpoint).await {
@@ -580,6 +592,7 @@ impl<S: Dial> Exchange<S> {
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
+                        self.fail_attempt(Failure::UpstreamClosed);
                         endpoint.counters.of(core.index).stale.increment();
                         upstream_counters.retries.increment();
                     }
@@ -593,6 +606,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    self.fail_attempt(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again {
                         return Err(failure);
@@ -1099,6 +1113,9 @@ impl<S: Dial> Exchange<S> {
         session.count_moved();
         if self.snapshot().access_log {
             self.log(session);
+        }
+        if self.trace.is_some() {
+            self.end_trace(&session.core);
         }
         self.release_filters();
         session.core.buffers.give(std::mem::take(&mut self.head));

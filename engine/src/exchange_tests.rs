@@ -105,6 +105,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         filters: vec![],
         access_log: false,
+        tracing: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>
         counters: PerWorker::new(1),
         events: events.clone(),
         log,
+        spans: None,
         // No descriptor: deadlines are far away here.
         ticker: -1,
         table_workers: 1,

@@ -41,6 +41,7 @@ mod session;
 pub mod snapshot;
 mod stages;
 mod task;
+pub mod tracing;
 pub mod tripwire;
 pub mod worker;
 

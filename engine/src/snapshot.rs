@@ -20,6 +20,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::tracing::Tracing;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub filters: Vec<PerWorker<FilterCounters>>,
     /// Whether access-log records are written.
     pub access_log: bool,
+    /// Which exchanges are traced; absent: none, and what requests say of traces passes.
+    pub tracing: Option<Tracing>,
 }
 
 /// Where a socket listens or an endpoint is reached.

@@ -27,6 +27,7 @@ use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
 };
+use corelane_engine::tracing::{Parents, Tracing};
 use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
 use corelane_filters::filter::{concurrency_limit, rate_limit, request_fields, request_id, respond, rewrite};
 use corelane_filters::{Filters, Scope, Settings};
@@ -225,7 +226,7 @@ fn chain(filters: &mut Filters, settings: Vec<Settings>) -> Chains {
     Chains { chains: [chain].into(), ..Chains::default() }
 }
 
-fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
+fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool) -> Snapshot {
     let api = PathPattern::regex("^/api/(?<id>[0-9a-z]+)$").unwrap();
     let captures = vec![api.group("id").unwrap()];
     let paths = [PathPattern::prefix("/").unwrap(), api, PathPattern::prefix("/fixed").unwrap()];
@@ -291,13 +292,14 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        access_log,
+        access_log: observed,
+        tracing: observed.then(|| Tracing::new(1_000_000, Parents::All, ["lang".into()].into())),
     }
 }
 
-/// As the log writer does: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
+/// As the log writer and the exporter do: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
 /// that there are enough from the start, as if the writer had been behind once.
-fn write_log(source: &LogSource, records: &AtomicU64) {
+fn take_batches(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
         source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
     }
@@ -309,13 +311,16 @@ fn write_log(source: &LogSource, records: &AtomicU64) {
 
 fn start_worker(
     request: DriverRequest,
-    access_log: bool,
-    records: Arc<AtomicU64>,
+    observed: bool,
+    [records, spans]: [Arc<AtomicU64>; 2],
 ) -> (WorkerHandle, SocketAddr) {
     let (events, receiver) = event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
-    let (sink, source) = log_channel(64);
-    spawn_excluded(move || write_log(&source, &records));
+    let [log, spans] = [records, spans].map(|count| {
+        let (sink, source) = log_channel(64);
+        spawn_excluded(move || take_batches(&source, &count));
+        sink
+    });
     let worker = spawn(WorkerConfig {
         index: 0,
         core: None,
@@ -323,7 +328,8 @@ fn start_worker(
         peers: peers.clone(),
         counters: PerWorker::new(1),
         events,
-        log: Some(sink),
+        log: Some(log),
+        spans: Some(spans),
         trim: || {},
     })
     .unwrap();
@@ -331,7 +337,7 @@ fn start_worker(
     socket.set_nonblocking(true).unwrap();
     let port = socket.local_addr().unwrap();
     let address = Address::Tcp(port);
-    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, access_log));
+    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, observed));
     worker
         .send(Command::Apply { snapshot, sockets: vec![ListenSocket { address, fd: socket.into() }] })
         .unwrap();
@@ -379,9 +385,9 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
-fn allocates_nothing(request: DriverRequest, access_log: bool) {
-    let records = Arc::new(AtomicU64::new(0));
-    let (worker, port) = start_worker(request, access_log, records.clone());
+fn allocates_nothing(request: DriverRequest, observed: bool) {
+    let counts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let (worker, port) = start_worker(request, observed, counts.clone());
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
     let mut failed = Vec::new();
     for scenario in Scenario::all() {
@@ -399,11 +405,13 @@ fn allocates_nothing(request: DriverRequest, access_log: bool) {
             failed.push(format!("{}: {made} in {} requests", scenario.name, ROUNDS * CLIENTS));
         }
     }
-    assert!(failed.is_empty(), "{request:?}, access log {access_log}: {failed:#?}");
+    assert!(failed.is_empty(), "{request:?}, observed {observed}: {failed:#?}");
     let requests = (Scenario::all().len() * (WARM_UP_ROUNDS + ROUNDS) * CLIENTS) as u64;
-    let logged = records.load(Ordering::Relaxed);
-    // The last batch may still be on its way.
-    assert!(if access_log { logged > requests / 2 } else { logged == 0 }, "{logged} of {requests} logged");
+    // The last batches may still be on their way.
+    for count in counts {
+        let count = count.load(Ordering::Relaxed);
+        assert!(if observed { count > requests / 2 } else { count == 0 }, "{count} for {requests} requests");
+    }
 
     // The counter sees what is allocated: a box for the first exchange of each connection after a pause, and the buffers
     // that were given back meanwhile, for as many as are at work at once.

@@ -36,6 +36,11 @@ pub fn monotonic_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// Nanoseconds since 1970 (UTC): for spans, which other machines' spans are put beside.
+pub(crate) fn unix_ns() -> u64 {
+    syscall::clock_ns(libc::CLOCK_REALTIME)
+}
+
 /// Nanoseconds since 1970 (UTC), at the scheduler's resolution.
 pub(crate) fn unix_coarse_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_REALTIME_COARSE)
