@@ -25,6 +25,7 @@ pub(crate) fn config() -> Config {
         },
         admin: None,
         access_log: None,
+        tracing: None,
         resolver: Resolver {
             servers: Vec::new(),
             ttl_min: Duration::from_secs(1),

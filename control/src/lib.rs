@@ -43,6 +43,7 @@ mod snapshot_builder;
 mod status;
 mod supervisor;
 mod tcp_table;
+mod tracing;
 
 pub use memory::MemoryBound;
 pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};

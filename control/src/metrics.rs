@@ -72,6 +72,19 @@ fn process(page: &mut Page, status: &Status) {
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
     );
+    let spans = [("exported", &status.traces.exported), ("lost", &status.traces.lost)];
+    let spans = spans.map(|(result, count)| (labels(&[("result", &result)]), count.get()));
+    page.family(
+        "corelane_trace_export_spans_total",
+        "Spans that the collector took, and those that were lost on the way to it.",
+        MetricKind::Counter,
+        spans,
+    );
+    page.counter(
+        "corelane_trace_export_failures_total",
+        "Exports of spans that failed, those that were tried again included.",
+        status.traces.failures.get(),
+    );
     let started = status.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     page.gauge("process_start_time_seconds", "When the process started.", format_args!("{started:.3}"));
     if let Some(bytes) = resident_bytes() {

@@ -13,6 +13,7 @@ use crate::config::{self, Config, Target};
 use crate::error_pages;
 use crate::filters::{Compiled, RouteFilters};
 use crate::registry::Registry;
+use crate::tracing;
 
 /// The addresses of each host name that has resolved, sorted.
 pub(crate) type Answers = HashMap<Arc<str>, Vec<IpAddr>>;
@@ -68,6 +69,7 @@ pub(crate) fn build(
         upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
+        tracing: config.tracing.as_ref().map(|it| tracing::of_workers(it, config)),
     }
 }
 

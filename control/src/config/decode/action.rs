@@ -174,8 +174,14 @@ pub(super) fn mirror(
 
 /// `"10%"`, `"0.5%"`.
 fn share(value: &Value) -> Parsed<u32> {
+    share_from(value, 1)
+}
+
+/// The same from so many of a million on.
+pub(super) fn share_from(value: &Value, least: u32) -> Parsed<u32> {
     let text = value::string(value)?;
-    let allowed = "allowed: \"0.0001%\" to \"100%\", with at most four decimals";
+    let first = if least == 0 { "0%" } else { "0.0001%" };
+    let allowed = format!("allowed: \"{first}\" to \"100%\", with at most four decimals");
     let fault = || format!("{} is not a share; {allowed}", show::quoted(text));
     let number = text.strip_suffix('%').ok_or_else(fault)?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
@@ -187,7 +193,7 @@ fn share(value: &Value) -> Parsed<u32> {
     }
     // Of a million: four digits behind the percent.
     let share = format!("{whole}{decimals:0<4}").parse().map_err(|_| fault())?;
-    if (1..=SHARE_ALL).contains(&share) { Ok(share) } else { Err(fault()) }
+    if (least..=SHARE_ALL).contains(&share) { Ok(share) } else { Err(fault()) }
 }
 
 /// Absent ones are the upstream's.

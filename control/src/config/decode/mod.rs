@@ -14,6 +14,7 @@ mod resolver;
 mod root;
 mod route;
 mod rules;
+mod tracing;
 mod upstream;
 
 use crate::config::tree::Table;
@@ -30,6 +31,7 @@ pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Conf
     let process = root.section_or_absent(Section::Process).and_then(|section| process::decode(&section));
     let access_log =
         root.section(Section::AccessLog).and_then(|section| access_log::decode(section.as_ref()));
+    let tracing = root.section(Section::Tracing).and_then(|section| tracing::decode(section.as_ref()));
     let resolver = root.section_or_absent(Section::Resolver).and_then(|section| resolver::decode(&section));
     let filters = filter::decode(&root);
     let listeners = listener::decode(root.list(Section::Listener), &filters);
@@ -42,6 +44,7 @@ pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Conf
         process: process?,
         admin: admin?,
         access_log: access_log?,
+        tracing: tracing?,
         resolver: resolver?,
         listeners: listeners.all.clone()?,
         routes: routes?,

@@ -22,6 +22,8 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Process | Section::Admin | Section::AccessLog | Section::Resolver => {
             format!("{title}\n{name} = {value}\n")
         }
+        Section::Tracing if name == "endpoint" => format!("{title}\n{name} = {value}\n"),
+        Section::Tracing => format!("{title}\n{name} = {value}\nendpoint = \"http://127.0.0.1:4318\"\n"),
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
         Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
