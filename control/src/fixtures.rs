@@ -9,9 +9,13 @@ use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
+use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
-use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
+use crate::config::{
+    Collector, Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, SecretFields, Target,
+    Tracing, TracingProtocol, Upstream,
+};
 use crate::registry::Registry;
 
 /// One listener "web" on a free port, one route "all", one upstream "app".
@@ -51,6 +55,24 @@ pub(crate) fn config() -> Config {
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
         error_pages: Vec::new(),
         filters: Vec::new(),
+    }
+}
+
+/// Everything to a collector on this machine.
+pub(crate) fn tracing() -> Tracing {
+    Tracing {
+        collector: Collector {
+            host: "127.0.0.1".to_owned(),
+            port: 4318,
+            authority: "127.0.0.1:4318".to_owned(),
+            path: "/v1/traces".to_owned(),
+        },
+        protocol: TracingProtocol::Http,
+        share: 1_000_000,
+        service_name: "corelane".into(),
+        fields: SecretFields::default(),
+        parents: Parents::Trusted,
+        timeout: Duration::from_secs(10),
     }
 }
 

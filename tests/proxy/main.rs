@@ -43,6 +43,7 @@ mod splicing;
 mod streaming;
 mod strictness;
 mod timeouts;
+mod tracing;
 mod tripwires;
 mod upgrade;
 mod upstream_restart;
