@@ -70,6 +70,7 @@ pub(crate) fn build(
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
         tracing: config.tracing.as_ref().map(|it| tracing::of_workers(it, config)),
+        histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) fn snapshot() -> Snapshot {
         filters: vec![],
         access_log: false,
         tracing: None,
+        histograms: false,
     }
 }
 

@@ -137,6 +137,7 @@ impl<S: Dial> Local<S> {
             }],
             access_log: snapshot.access_log,
             tracing: snapshot.tracing.clone(),
+            histograms: snapshot.histograms,
             ..Snapshot::default()
         };
         let log_names = LogNames::new(&snapshot);

@@ -43,6 +43,15 @@ pub struct Snapshot {
     pub access_log: bool,
     /// Which exchanges are traced; absent: none, and what requests say of traces passes.
     pub tracing: Option<Tracing>,
+    /// Whether the histograms of routes and upstreams are kept.
+    pub histograms: bool,
+}
+
+impl Snapshot {
+    /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.access_log || self.histograms || self.tracing.is_some()
+    }
 }
 
 /// Where a socket listens or an endpoint is reached.

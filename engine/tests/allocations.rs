@@ -294,6 +294,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
         access_log: observed,
         tracing: observed.then(|| Tracing::new(1_000_000, Parents::All, ["lang".into()].into())),
+        histograms: observed,
     }
 }
 
@@ -313,7 +314,7 @@ fn start_worker(
     request: DriverRequest,
     observed: bool,
     [records, spans]: [Arc<AtomicU64>; 2],
-) -> (WorkerHandle, SocketAddr) {
+) -> (WorkerHandle, SocketAddr, Arc<Snapshot>) {
     let (events, receiver) = event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
     let [log, spans] = [records, spans].map(|count| {
@@ -339,14 +340,17 @@ fn start_worker(
     let address = Address::Tcp(port);
     let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, observed));
     worker
-        .send(Command::Apply { snapshot, sockets: vec![ListenSocket { address, fd: socket.into() }] })
+        .send(Command::Apply {
+            snapshot: snapshot.clone(),
+            sockets: vec![ListenSocket { address, fd: socket.into() }],
+        })
         .unwrap();
     let start = Instant::now();
     while !receiver.try_recv().is_some_and(|event| matches!(event, Event::Applied { .. })) {
         assert!(start.elapsed() < TIMEOUT, "the snapshot is not applied");
         std::thread::yield_now();
     }
-    (worker, port)
+    (worker, port, snapshot)
 }
 
 fn connect(port: SocketAddr) -> TcpStream {
@@ -385,9 +389,10 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
+/// `observed`: with access log, histograms and spans.
 fn allocates_nothing(request: DriverRequest, observed: bool) {
     let counts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
-    let (worker, port) = start_worker(request, observed, counts.clone());
+    let (worker, port, snapshot) = start_worker(request, observed, counts.clone());
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
     let mut failed = Vec::new();
     for scenario in Scenario::all() {
@@ -407,7 +412,11 @@ fn allocates_nothing(request: DriverRequest, observed: bool) {
     }
     assert!(failed.is_empty(), "{request:?}, observed {observed}: {failed:#?}");
     let requests = (Scenario::all().len() * (WARM_UP_ROUNDS + ROUNDS) * CLIENTS) as u64;
-    // The last batches may still be on their way.
+    // All routes have the same counters here.
+    let timed = snapshot.routes[0].counters.distribution(0).map_or(0, |durations| durations.count());
+    // The last exchange of each client may not be over yet, and the last batches still be on their way.
+    let is_timed = timed >= requests - CLIENTS as u64 && timed <= requests;
+    assert!(if observed { is_timed } else { timed == 0 }, "{timed} of {requests} timed");
     for count in counts {
         let count = count.load(Ordering::Relaxed);
         assert!(if observed { count > requests / 2 } else { count == 0 }, "{count} for {requests} requests");

@@ -70,6 +70,8 @@ pub enum DriverChoice {
 pub struct Admin {
     /// `address`
     pub address: Address,
+    /// `histograms`
+    pub histograms: bool,
 }
 
 /// `access_log.path`

@@ -228,7 +228,7 @@ impl<S: Dial> Exchange<S> {
             state: &trace.state,
             name: &trace.name,
             kind: Kind::Server,
-            started_unix_ns: unix(self.started_ns),
+            started_unix_ns: unix(self.times.started_ns()),
             ended_unix_ns: unix(clock::monotonic_ns()),
             attributes: &trace.attributes,
             is_error,
