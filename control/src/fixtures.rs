@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_balancer::PolicyKind;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
+use corelane_engine::record::LogFormat;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -13,8 +14,8 @@ use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    Collector, Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, SecretFields, Target,
-    Tracing, TracingProtocol, Upstream,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route,
+    SecretFields, Target, Tracing, TracingProtocol, Upstream,
 };
 use crate::registry::Registry;
 
@@ -51,6 +52,7 @@ pub(crate) fn config() -> Config {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            access_log: true,
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
         error_pages: Vec::new(),
@@ -72,8 +74,15 @@ pub(crate) fn tracing() -> Tracing {
         service_name: "corelane".into(),
         fields: SecretFields::default(),
         parents: Parents::Trusted,
+        redacted: Vec::new(),
         timeout: Duration::from_secs(10),
     }
+}
+
+/// JSON to standard output.
+pub(crate) fn access_log() -> AccessLog {
+    let format = LogFormat::default();
+    AccessLog { target: LogTarget::Stdout, format, redacted: Vec::new(), sampling: Vec::new() }
 }
 
 /// A registry for so many workers, none of which runs.

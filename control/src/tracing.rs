@@ -21,16 +21,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_engine::record::Redaction;
 use corelane_engine::tracing::{SpanSource, Tracing};
-use corelane_filters::Settings;
-use corelane_filters::filter::api_key::Place;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use self::answer::Answer;
 use self::client::Client;
-use crate::config::{self, Config};
+use crate::config;
 use crate::log;
 
 /// Batches of about 64 KiB that may wait for the exporter: at most 16 MiB.
@@ -55,41 +54,10 @@ const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// A collector that is gone is worth a line, not a line a request.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Parameters of queries that usually hold a secret, in lower case.
-const SECRET_PARAMETERS: [&str; 20] = [
-    "access_token",
-    "api_key",
-    "apikey",
-    "auth",
-    "awsaccesskeyid",
-    "client_secret",
-    "code",
-    "id_token",
-    "jwt",
-    "passwd",
-    "password",
-    "refresh_token",
-    "secret",
-    "session",
-    "sig",
-    "signature",
-    "token",
-    "x-amz-credential",
-    "x-amz-signature",
-    "x-goog-signature",
-];
-
 /// What the workers are told.
-pub(crate) fn of_workers(tracing: &config::Tracing, config: &Config) -> Tracing {
-    let of_filters = config.filters.iter().filter_map(|filter| match &filter.settings {
-        Settings::ApiKey(it) => match &it.place {
-            Place::Query(name) => Some(name.to_ascii_lowercase()),
-            Place::Header(_) => None,
-        },
-        _ => None,
-    });
-    let secrets = SECRET_PARAMETERS.into_iter().map(Box::from).chain(of_filters.map(String::into_boxed_str));
-    Tracing::new(tracing.share, tracing.parents, secrets.collect())
+pub(crate) fn of_workers(tracing: &config::Tracing) -> Tracing {
+    let redaction = Redaction::new(tracing.redacted.iter().map(String::as_str));
+    Tracing::new(tracing.share, tracing.parents, redaction)
 }
 
 /// What has become of spans.
@@ -281,11 +249,5 @@ mod tests {
         let waits: Vec<Duration> = (0..100).map(|_| jittered(BACKOFF_MAX)).collect();
         assert!(waits.iter().all(|wait| (BACKOFF_MAX / 2..=BACKOFF_MAX).contains(wait)), "{waits:?}");
         assert!(waits.iter().any(|wait| *wait != waits[0]));
-    }
-
-    #[test]
-    fn secret_parameters_are_written_in_lower_case() {
-        assert!(SECRET_PARAMETERS.is_sorted(), "in order, so that none is there twice");
-        assert!(SECRET_PARAMETERS.iter().all(|name| name.to_ascii_lowercase() == *name));
     }
 }

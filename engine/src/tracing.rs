@@ -17,14 +17,13 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use corelane_balancer::mix;
-use corelane_semantics::{
-    TRACE_PARENT_BYTES, TraceParent, form_decoded, is_trace_parent, is_trace_state, split_pair,
-};
+use corelane_semantics::{TRACE_PARENT_BYTES, TraceParent, is_trace_parent, is_trace_state};
 
 pub use crate::access_log::{
     LogBatch as SpanBatch, LogSink as SpanSink, LogSource as SpanSource, log_channel as span_channel,
 };
 use crate::counters::WorkerCounters;
+use crate::record::Redaction;
 use crate::request_id::hexadecimal;
 pub(crate) use span::{ATTRIBUTES, Kind, Span};
 
@@ -34,8 +33,7 @@ pub struct Tracing {
     /// Random numbers below this are not sampled.
     threshold: u64,
     parents: Parents,
-    /// Parameters of queries whose values are secrets, in lower case.
-    redacted: Arc<[Box<str>]>,
+    redaction: Arc<Redaction>,
 }
 
 /// Whose decision about sampling is obeyed. A trace goes on with whoever began it, whatever this says.
@@ -55,16 +53,16 @@ pub enum Parents {
 const RANDOM_BITS: u32 = 56;
 
 impl Tracing {
-    /// Records so many of a million exchanges. The values of the parameters `redacted` are left out.
+    /// Records so many of a million exchanges, without the secrets of their queries.
     ///
     /// # Panics
     ///
     /// When it is more than a million.
     #[must_use]
-    pub fn new(share: u32, parents: Parents, redacted: Arc<[Box<str>]>) -> Self {
+    pub fn new(share: u32, parents: Parents, redaction: Redaction) -> Self {
         let sampled = (u128::from(share) << RANDOM_BITS) / 1_000_000;
         let threshold = (1 << RANDOM_BITS) - u64::try_from(sampled).expect("at most a million");
-        Self { threshold, parents, redacted }
+        Self { threshold, parents, redaction: Arc::new(redaction) }
     }
 
     /// Whether a request is recorded. `random` decides where the client may not.
@@ -82,20 +80,7 @@ impl Tracing {
 
     /// Writes a query without the values of secrets.
     pub(crate) fn write_query(&self, out: &mut Vec<u8>, query: &[u8]) {
-        for (index, pair) in query.split(|&byte| byte == b'&').enumerate() {
-            if index > 0 {
-                out.push(b'&');
-            }
-            let (name, value) = split_pair(pair);
-            // A name may be spelt with escapes, and in capitals.
-            let said = || form_decoded(name).map(|byte| byte.to_ascii_lowercase());
-            if value.is_some() && self.redacted.iter().any(|secret| said().eq(secret.bytes())) {
-                out.extend_from_slice(name);
-                out.extend_from_slice(b"=***");
-            } else {
-                out.extend_from_slice(pair);
-            }
-        }
+        self.redaction.pieces(query, true, |piece| out.extend_from_slice(piece));
     }
 }
 
@@ -117,6 +102,9 @@ impl TraceFields {
 /// Where the parent id stands in a `traceparent`, and the trace id.
 pub(crate) const PARENT_ID_AT: usize = 36;
 pub(crate) const TRACE_ID_AT: usize = 3;
+
+/// Hexadecimal digits of a trace id.
+pub(crate) const TRACE_ID_DIGITS: usize = 32;
 
 /// A `traceparent` of version 00.
 pub(crate) fn trace_parent(trace_id: u128, parent_id: u64, flags: u8) -> [u8; TRACE_PARENT_BYTES] {
@@ -310,7 +298,7 @@ mod tests {
     fn samples_its_share_and_obeys_whom_it_may() {
         let shares = [(0, 0), (10_000, 1000), (500_000, 50_000), (1_000_000, 100_000)];
         for (share, expected) in shares {
-            let tracing = Tracing::new(share, Parents::Trusted, Arc::default());
+            let tracing = Tracing::new(share, Parents::Trusted, Redaction::default());
             let sampled = (0..100_000).filter(|&number| tracing.samples(None, true, mix(number))).count();
             assert!(sampled.abs_diff(expected) <= expected / 10, "{sampled} of 100000 at {share}");
         }
@@ -318,26 +306,11 @@ mod tests {
         for (parents, trusted, other) in
             [(Parents::Trusted, true, false), (Parents::All, true, true), (Parents::None, false, false)]
         {
-            let [all, none] = [1_000_000, 0].map(|share| Tracing::new(share, parents, Arc::default()));
+            let [all, none] = [1_000_000, 0].map(|share| Tracing::new(share, parents, Redaction::default()));
             for (is_trusted, obeys) in [(true, trusted), (false, other)] {
                 assert_eq!(none.samples(parent(1), is_trusted, u64::MAX), obeys, "{parents:?} {is_trusted}");
                 assert_eq!(all.samples(parent(2), is_trusted, 0), !obeys, "{parents:?} {is_trusted}");
             }
-        }
-    }
-
-    #[test]
-    fn secrets_of_a_query_are_left_out() {
-        let tracing = Tracing::new(0, Parents::None, ["token", "api key"].map(Box::from).into());
-        for (query, expected) in [
-            ("", ""),
-            ("a=1&token=x&b", "a=1&token=***&b"),
-            ("TOKEN=&tok%65n=x=y&token", "TOKEN=***&tok%65n=***&token"),
-            ("api+key=1&api%20key=2&apikey=3&&x=token", "api+key=***&api%20key=***&apikey=3&&x=token"),
-        ] {
-            let mut out = Vec::new();
-            tracing.write_query(&mut out, query.as_bytes());
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 

@@ -23,6 +23,7 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::record::{LogPolicy, Redaction};
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
@@ -243,6 +244,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         upgrades: vec![],
         captures: vec![],
         chains: Chains::default(),
+        log: LogPolicy::default(),
         counters: PerWorker::new(1),
     };
     let mut routes = vec![plain.clone()];
@@ -292,8 +294,8 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        access_log: observed,
-        tracing: observed.then(|| Tracing::new(1_000_000, Parents::All, ["lang".into()].into())),
+        access_log: observed.then(Arc::default),
+        tracing: observed.then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
         histograms: observed,
     }
 }

@@ -16,7 +16,8 @@ use crate::reason::Word;
 use crate::snapshot::Address;
 use crate::tracing::protobuf::{Attribute, write_attribute};
 use crate::tracing::{
-    ATTRIBUTES, Kind, PARENT_ID_AT, Span, Trace, TraceFields, TracedAttempt, Tracing, trace_parent,
+    ATTRIBUTES, Kind, PARENT_ID_AT, Span, TRACE_ID_AT, TRACE_ID_DIGITS, Trace, TraceFields, TracedAttempt,
+    Tracing, trace_parent,
 };
 
 /// A request as its trace sees it, but for what the exchange knows itself.
@@ -196,6 +197,11 @@ impl<S: Dial> Exchange<S> {
         if let Some(trace) = &mut self.trace {
             end_attempt(trace, Some(failure), 0);
         }
+    }
+
+    /// The id of the trace that the upstream was told of.
+    pub(crate) fn trace_id(&self) -> Option<&[u8; TRACE_ID_DIGITS]> {
+        self.words.trace_parent.bytes(&self.head).get(TRACE_ID_AT..)?.first_chunk()
     }
 
     /// Writes the spans.

@@ -14,6 +14,7 @@ use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::*;
 use crate::access_log::log_channel;
+use crate::record::Redaction;
 use crate::tracing::{Parents, Tracing, span_channel};
 
 /// How often each test does what it measures. The script takes the difference of two runs, so that neither the set-up
@@ -234,7 +235,7 @@ fn traced(share: u32) {
         }
         spans
     });
-    let tracing = Some(Tracing::new(share, Parents::Trusted, Arc::default()));
+    let tracing = Some(Tracing::new(share, Parents::Trusted, Redaction::default()));
     let core = worker_on(Snapshot { tracing, ..snapshot() }, None, Some(sink));
     exchanges_on(&core, &request, &response);
     core.flush();

@@ -125,6 +125,7 @@ fn a_request_is_a_span_with_one_for_its_attempt(protocol: Protocol) {
     }
     let record = proxy.record();
     assert_eq!(server.attribute("corelane.request_id"), &record["request_id"]);
+    assert_eq!(record["trace_id"], TRACE);
     assert!(!proxy.log().contains("s3cret"));
 }
 
@@ -155,8 +156,11 @@ fn a_trace_goes_on_with_what_is_sent_on_or_begins_anew() {
         assert!(!begun.contains(TRACE) && begun.ends_with("-02"), "{lines}{begun}");
         assert_eq!(state(), "", "{lines}");
         // As its request is called, so that one leads to the other.
-        let id = proxy.records(origin.requests().len()).pop().unwrap()["request_id"].clone();
-        assert_eq!(begun[3..35], id);
+        let record = proxy.records(origin.requests().len()).pop().unwrap();
+        assert_eq!(
+            (&record["request_id"], &record["trace_id"]),
+            (&begun[3..35].into(), &begun[3..35].into())
+        );
     }
     assert_eq!(proxy.metric("corelane_worker_trace_spans_total", &[]), 0, "nobody has asked for a span");
 }
@@ -167,6 +171,7 @@ fn without_the_section_traces_pass() {
     let proxy = Setup::origin(&origin).start();
     proxy.client().request(joined("01"));
     assert_eq!(told(&origin), format!("00-{TRACE}-{PARENT}-01"));
+    assert!(proxy.record().get("trace_id").is_none());
     assert_eq!(origin.request().head.all("tracestate"), ["a=1", "b=2"]);
     proxy.client().request(get("/", "traceparent: x\r\ntraceparent: y\r\n"));
     assert_eq!(origin.requests()[1].head.all("traceparent"), ["x", "y"]);

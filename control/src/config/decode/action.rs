@@ -161,7 +161,7 @@ pub(super) fn mirror(
     let Some(table) = section.table("mirror", Section::Mirror)? else { return Ok(None) };
     let name = table.required("upstream", value::string);
     let upstream = name.and_then(|name| upstream_named(&table, "upstream", name, upstreams));
-    let share = table.or_default("share", share);
+    let share = table.or_default("share", |value| share(value, 1));
     let body_bytes_max = table.or_default("body_bytes_max", |value| value::size(value, 0..=1 << 30));
     let mirrors_max = table.or_default("mirrors_max", |value| value::integer(value, 1..=65_535));
     Ok(Some(MirrorRule {
@@ -172,13 +172,8 @@ pub(super) fn mirror(
     }))
 }
 
-/// `"10%"`, `"0.5%"`.
-fn share(value: &Value) -> Parsed<u32> {
-    share_from(value, 1)
-}
-
-/// The same from so many of a million on.
-pub(super) fn share_from(value: &Value, least: u32) -> Parsed<u32> {
+/// `"10%"`, `"0.5%"`; at least so much.
+pub(super) fn share(value: &Value, least: u32) -> Parsed<u32> {
     let text = value::string(value)?;
     let first = if least == 0 { "0%" } else { "0.0001%" };
     let allowed = format!("allowed: \"{first}\" to \"100%\", with at most four decimals");

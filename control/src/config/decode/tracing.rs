@@ -8,12 +8,13 @@ use corelane_engine::tracing::Parents;
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::action::share_from;
+use super::access_log::{api_keys, redacted};
+use super::action::share;
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
 use crate::config::show;
 use crate::config::tree::Value;
-use crate::config::types::{Collector, SecretFields, Tracing, TracingProtocol};
+use crate::config::types::{Collector, Filter, SecretFields, Tracing, TracingProtocol};
 use crate::config::value::{self, Parsed};
 
 const PROTOCOLS: [(&str, TracingProtocol); 2] =
@@ -28,25 +29,30 @@ const TIMEOUT_LEAST: Duration = Duration::from_millis(100);
 /// Names of services are short; collectors refuse what is beyond all measure.
 const SERVICE_NAME_CHARS_MAX: usize = 255;
 
-pub(super) fn decode(section: Option<&Reader<'_>>) -> Result<Option<Tracing>, Reported> {
+pub(super) fn decode(
+    section: Option<&Reader<'_>>,
+    filters: Option<&[Filter]>,
+) -> Result<Option<Tracing>, Reported> {
     let Some(section) = section else { return Ok(None) };
     let protocol = section.or_default("protocol", |value| value::choice(value, &PROTOCOLS));
     let collector = match protocol {
         Ok(protocol) => section.required("endpoint", |value| collector(value::string(value)?, protocol)),
         Err(reported) => Err(reported),
     };
-    let share = section.or_default("sample", |value| share_from(value, 0));
+    let sample = section.or_default("sample", |value| share(value, 0));
     let service_name = section.or_default("service_name", service_name);
     let fields = fields(section);
     let parents = section.or_default("parents", |value| value::choice(value, &PARENTS));
+    let redacted = redacted(section, api_keys(filters).1);
     let timeout = section.or_default("timeout", |value| value::duration(value, TIMEOUT_LEAST));
     Ok(Some(Tracing {
         collector: collector?,
         protocol: protocol?,
-        share: share?,
+        share: sample?,
         service_name: service_name?,
         fields: fields?,
         parents: parents?,
+        redacted: redacted?,
         timeout: timeout?,
     }))
 }

@@ -1,6 +1,7 @@
 //! The keys of `[tracing]`.
 
 use super::KeyDefault::{Absent, Required, Value};
+use super::process::REDACTED;
 use super::{Key, Section};
 
 pub(super) static KEYS: &[Key] = &[
@@ -58,6 +59,15 @@ pub(super) static KEYS: &[Key] = &[
         allowed: "{ NAME = \"value\" }",
         description: "Fields of each export, as for a token; never shown.",
         example: "{ Authorization = \"Bearer ${OTLP_TOKEN:-none}\" }",
+    },
+    Key {
+        section: Section::Tracing,
+        name: "redact_query",
+        kind: "list of strings",
+        default: Value(REDACTED),
+        allowed: "at most 100 names of parameters",
+        description: "Parameters of queries whose values are written as ***; those with API keys are besides.",
+        example: "[\"token\", \"session\"]",
     },
     Key {
         section: Section::Tracing,
