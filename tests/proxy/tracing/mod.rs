@@ -5,7 +5,7 @@ mod collector;
 use std::time::{Duration, Instant};
 
 use self::collector::{Collector, Protocol, Span, section};
-use crate::support::{DEADLINE, Origin, Proxy, Setup, eventually, free_port, ok, settles_at};
+use crate::support::{DEADLINE, Origin, Proxy, Setup, eventually, free_port, ok, process, settles_at};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -377,17 +377,44 @@ fn a_collector_that_is_gone_or_silent_holds_up_nothing() {
 
 #[test]
 fn a_collector_that_comes_back_gets_what_has_waited() {
-    let (origin, port) = (origin(), free_port());
-    let proxy = Setup::origin(&origin).more(&section(Protocol::Http, port, "sample = \"100%\"")).start();
-    proxy.get("/");
-    eventually("a failed export", || proxy.metric("corelane_trace_export_failures_total", &[]) > 0);
-    let collector = Collector::start_at(Protocol::Http, port, &[]);
-    collector.spans(2);
-    drop(collector);
-    // The connection is gone too.
-    proxy.get("/");
-    let collector = Collector::start_at(Protocol::Http, port, &[]);
-    collector.spans(2);
+    for protocol in [Protocol::Http, Protocol::Grpc] {
+        let (origin, port) = (origin(), free_port());
+        let proxy = Setup::origin(&origin).more(&section(protocol, port, "sample = \"100%\"")).start();
+        proxy.get("/");
+        eventually("a failed export", || proxy.metric("corelane_trace_export_failures_total", &[]) > 0);
+        let collector = Collector::start_at(protocol, port, &[]);
+        collector.spans(2);
+        drop(collector);
+        // The connection is gone too.
+        proxy.get("/");
+        let collector = Collector::start_at(protocol, port, &[]);
+        collector.spans(2);
+    }
+}
+
+#[test]
+fn what_waits_for_a_collector_is_bounded() {
+    let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["silent", "silent"]));
+    let proxy =
+        Setup::origin(&origin).more(&collector.section("sample = \"100%\"\ntimeout = \"1h\"")).start();
+    let dropped = || proxy.metric("corelane_worker_trace_spans_dropped_total", &[]);
+    let (start, mut client) = (Instant::now(), proxy.client());
+    // Each has two spans with a kilobyte of its target.
+    let requests = get(&format!("/?{}", "x".repeat(1000)), "").repeat(10);
+    let mut answers = 0;
+    while dropped() == 0 {
+        assert!(start.elapsed() < 4 * DEADLINE, "nothing is dropped after {answers} requests");
+        for _ in 0..20 {
+            client.send(&requests).unwrap();
+            answers += (0..10).filter(|_| client.response().status() == 200).count();
+        }
+    }
+    let handed_over = proxy.metric("corelane_worker_trace_spans_total", &[]);
+    settles_at(answers as u64, || proxy.listener("requests_total"));
+    // 16 MiB and one export, in spans of at most 2 KiB or so.
+    assert!((8_000..20_000).contains(&handed_over), "{handed_over}");
+    let rss = process::rss_bytes(proxy.pid());
+    assert!(rss < 160 << 20, "{rss}");
 }
 
 #[test]
