@@ -240,6 +240,16 @@ fn process(text: &mut Text, status: &Status) {
         u64::from(last.errors == 0),
     );
     text.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
+    text.gauge("corelane_workers", "Workers that run.", status.workers.get());
+    text.declare(
+        "corelane_dns_names",
+        "Host names of endpoints, by whether they have an address.",
+        MetricKind::Gauge,
+    );
+    let unresolved = status.names_unresolved.borrow().len();
+    for (state, names) in [("resolved", status.names_resolved.get()), ("unresolved", unresolved)] {
+        text.sample("corelane_dns_names", &Labels::of("state", state), names);
+    }
     let lookups = [("ok", status.lookups_ok.get()), ("failed", status.lookups_failed.get())];
     results(text, "corelane_dns_resolutions_total", "Lookups of host names.", lookups);
     text.counter(
