@@ -240,14 +240,14 @@ impl ServerOutput {
         match progress.error {
             None => {
                 if self.reported.take().is_some() {
-                    log::info!("the access log can be written again", path = "syslog");
+                    log::info!("the access log can be written again", path = self.server.target());
                 }
             }
             Some(error) => {
                 counters.write_errors.fetch_add(1, Ordering::Relaxed);
                 if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
                     self.reported = Some(now);
-                    log::error!("access-log records wait", path = "syslog", error = error);
+                    log::error!("access-log records wait", path = self.server.target(), error = error);
                 }
             }
         }

@@ -4,13 +4,13 @@
 //! Only the log writer's thread is here: it may wait.
 
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant, SystemTime};
 
 use corelane_engine::calendar::write_rfc3339;
 
-use crate::config::{Syslog, SyslogTarget, Target};
+use crate::config::{Syslog, SyslogTarget};
 
 /// A way to a server that opens itself, again after it has failed.
 #[derive(Debug)]
@@ -64,6 +64,11 @@ impl SyslogOutput {
             progress.done += line.len();
         }
         progress
+    }
+
+    /// Where it leads.
+    pub(crate) fn target(&self) -> &SyslogTarget {
+        &self.syslog.target
     }
 
     /// When it is worth while to try again.
@@ -174,17 +179,9 @@ fn connect(target: &SyslogTarget) -> io::Result<Socket> {
 }
 
 /// The first address that works. Names are resolved by the system, each time anew.
-fn each_address(
-    server: &Target,
-    open: impl Fn(std::net::SocketAddr) -> io::Result<Socket>,
-) -> io::Result<Socket> {
-    let addresses: Vec<_> = match server {
-        Target::Address(corelane_engine::snapshot::Address::Tcp(address)) => vec![*address],
-        Target::Address(address) => address.to_string().to_socket_addrs()?.collect(),
-        Target::Name { host, port } => (&**host, *port).to_socket_addrs()?.collect(),
-    };
+fn each_address(server: &str, open: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<Socket> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
+    for address in server.to_socket_addrs()? {
         match open(address) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
@@ -211,14 +208,10 @@ mod tests {
         SyslogOutput::new(syslog, "host1".to_owned())
     }
 
-    fn address(address: std::net::SocketAddr) -> Target {
-        Target::Address(corelane_engine::snapshot::Address::Tcp(address))
-    }
-
     #[test]
     fn a_datagram_is_a_message() {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Udp(address(server.local_addr().expect("bound"))));
+        let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
         let sent = output.send(b"none\none\ntwo\n", 5, Instant::now());
         assert_eq!((sent.done, sent.error.is_none()), (13, true));
         for line in ["one", "two"] {
@@ -236,7 +229,7 @@ mod tests {
     #[test]
     fn a_stream_has_the_length_of_each_message_and_is_opened_again() {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Tcp(address(server.local_addr().expect("bound"))));
+        let mut output = output(SyslogTarget::Tcp(server.local_addr().expect("bound").to_string()));
         assert!(output.send(b"one\n", 0, Instant::now()).error.is_none());
         let (mut stream, _) = server.accept().expect("a connection");
         let mut room = [0; 500];
@@ -284,7 +277,7 @@ mod tests {
     #[test]
     fn a_message_that_is_too_long_is_lost_alone() {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Udp(address(server.local_addr().expect("bound"))));
+        let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
         let lines = [&[b'x'; 70_000][..], b"\nshort\n"].concat();
         let sent = output.send(&lines, 0, Instant::now());
         assert_eq!((sent.done, sent.too_long, sent.error.is_none()), (lines.len(), 1, true));

@@ -20,7 +20,7 @@ pub(crate) use self::kept::{Keeping, KeptWords, keep_response};
 pub use self::redaction::Redaction;
 pub(crate) use self::sampling::{Asked, Spreads};
 pub use self::sampling::{LogPolicy, SamplingRule};
-pub use self::variable::Surroundings;
+pub use self::variable::{Surroundings, variable_names};
 use crate::access_log::LogBatch;
 use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
