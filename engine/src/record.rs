@@ -165,11 +165,9 @@ impl<S: Dial> Record<'_, S> {
         line.optional_word(b",\"host\":", head, (!words.host.is_empty()).then_some(words.host));
         let (path, query) = split_target(head, words.target);
         line.optional_word(b",\"path\":", head, path);
-        match query.map(|query| query.bytes(head)) {
-            Some(text) if self.log.redaction.find(text, true).is_some() => {
-                line = line.redacted(text, &self.log.redaction);
-            }
-            _ => line.optional_word(b",\"query\":", head, query),
+        match query {
+            None => line.fixed(b",\"query\":null"),
+            Some(query) => line = line.query(query.bytes(head), &self.log.redaction),
         }
         line.fixed(b",\"status\":");
         line.number(u64::from(exchange.status));
@@ -303,11 +301,18 @@ impl Line<'_> {
         self
     }
 
-    /// A query with stars in place of its secrets.
-    #[cold]
-    fn redacted(mut self, query: &[u8], redaction: &Redaction) -> Self {
+    /// With stars in place of its secrets.
+    #[inline(never)]
+    fn query(mut self, query: &[u8], redaction: &Redaction) -> Self {
         self.fixed(b",\"query\":\"");
-        redaction.pieces(query, true, |piece| self = take(&mut self).escaped(piece));
+        let is_plain = self.is_plain;
+        redaction.pieces(query, true, |piece| {
+            if is_plain {
+                self.text(piece);
+            } else {
+                self = take(&mut self).escaped(piece);
+            }
+        });
         self.fixed(b"\"");
         self
     }
@@ -471,14 +476,14 @@ mod tests {
     #[test]
     fn a_query_is_written_without_its_secrets() {
         let redaction = Redaction::new(["token"]);
-        let shown = written(|line| *line = take(line).redacted(b"a=\"&token=\"&token=b&c", &redaction));
+        let shown = written(|line| *line = take(line).query(b"a=\"&token=\"&token=b&c", &redaction));
         assert_eq!(shown, r#","query":"a=\"&token=***&token=***&c""#);
         for value in ["a", "ab", "abcd"] {
             let query = format!("token={value}&").repeat(10);
             let room = 2 * query.len() + OTHER_BYTES_MAX;
             let mut room = vec![0; room];
             let line = Line { room: &mut room, is_plain: true };
-            assert!(line.redacted(query.as_bytes(), &redaction).room.len() >= OTHER_BYTES_MAX - 16);
+            assert!(line.query(query.as_bytes(), &redaction).room.len() >= OTHER_BYTES_MAX - 16);
         }
     }
 
