@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use corelane_control::config::Loaded;
 use corelane_control::explain::Question;
-use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
+use corelane_control::{Build, ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
 use crate::top::Show;
@@ -59,7 +59,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let text = proxy::config_text(&from, &to, admin.as_deref());
             run(ConfigSource::Text { name: "command line".to_owned(), text })?
         }
-        Command::Demo { port } => corelane_control::demo::run(port, memory::trim)?,
+        Command::Demo { port } => corelane_control::demo::run(port, memory::trim, BUILD)?,
     };
     Ok(match reason {
         ExitReason::Drained | ExitReason::Cut => ExitCode::SUCCESS,
@@ -69,7 +69,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
-    Ok(corelane_control::run(RunOptions { source, on_ready: None, trim: memory::trim })?)
+    Ok(corelane_control::run(RunOptions { source, on_ready: None, trim: memory::trim, build: BUILD })?)
 }
 
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.
@@ -108,6 +108,10 @@ fn explain(place: &OsStr, question: &Question, json: bool) -> ExitCode {
         }
     }
 }
+
+/// From build.rs.
+const BUILD: Build =
+    Build { revision: env!("CORELANE_REVISION"), rust_version: env!("CORELANE_RUST_VERSION") };
 
 fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })

@@ -4,13 +4,15 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corelane_engine::snapshot::Address;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     X_CONTENT_TYPE_OPTIONS,
@@ -147,7 +149,7 @@ where
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> Response<Full<Bytes>> {
+async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> Response<Body> {
     let (method, path) = (request.method(), request.uri().path());
     if !PATHS.contains(&path) {
         let known = PATHS.join(", ");
@@ -169,11 +171,11 @@ async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> 
         "/status" => status_page(),
         "/status.json" => page(StatusCode::OK, "application/json", sampler.text().await),
         "/explain" => explain(request, status),
-        _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
+        _ => response(StatusCode::OK, metrics::CONTENT_TYPE, Either::Right(Slices::new(status.clone()))),
     }
 }
 
-fn status_page() -> Response<Full<Bytes>> {
+fn status_page() -> Response<Body> {
     let mut response = page(StatusCode::OK, "text/html; charset=utf-8", status_page::HTML);
     let policy = HeaderValue::try_from(status_page::policy()).expect("is visible ASCII");
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -181,7 +183,7 @@ fn status_page() -> Response<Full<Bytes>> {
     response
 }
 
-fn explain<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+fn explain<B>(request: &Request<B>, status: &Status) -> Response<Body> {
     let accept = request.headers().get_all(ACCEPT).iter();
     let accepts_json =
         accept.filter_map(|value| value.to_str().ok()).any(|it| it.contains("application/json"));
@@ -224,16 +226,53 @@ fn readiness(status: &Status) -> String {
     )
 }
 
-fn text(code: StatusCode, body: String) -> Response<Full<Bytes>> {
+fn text(code: StatusCode, body: String) -> Response<Body> {
     page(code, "text/plain; charset=utf-8", body)
 }
 
-fn page(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn page(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    response(code, content_type, Either::Left(Full::new(body.into())))
+}
+
+fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// A page that is ready, or one that is written while it is sent.
+type Body = Either<Full<Bytes>, Slices>;
+
+/// The page of metrics. After each slice the other tasks of the control thread have their turn.
+#[derive(Debug)]
+struct Slices {
+    page: metrics::Page,
+    yields: bool,
+}
+
+impl Slices {
+    fn new(status: Rc<Status>) -> Self {
+        Self { page: metrics::Page::new(status), yields: false }
+    }
+}
+
+impl hyper::body::Body for Slices {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.yields, false) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.yields = true;
+        Poll::Ready(self.page.next_slice().map(|slice| Ok(Frame::data(Bytes::from(slice)))))
+    }
 }
 
 /// The pages that there are.
@@ -257,7 +296,7 @@ mod tests {
     use crate::fixtures;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Full<Bytes>> {
+    fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Body> {
         let request = Request::builder().method(method).uri(target).body(()).expect("is right");
         let pages = Pages { status: status.clone(), sampler: Sampler::new(status.clone()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -49,7 +49,7 @@ mod syslog;
 mod tcp_table;
 
 pub use memory::MemoryBound;
-pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
+pub use options::{Build, ConfigSource, ExitReason, RunOptions, SupervisorError};
 pub use supervisor::run;
 
 /// What `check` says of a configuration that has no errors: the same checks as before it is put in force, but for what

@@ -8,10 +8,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
+use corelane_engine::ThreadClock;
+use corelane_engine::driver::Driver;
 use corelane_engine::snapshot::Snapshot;
 
 use crate::config::Config;
 use crate::log_writer::LogWriterCounters;
+use crate::options::Build;
 use crate::registry::Registry;
 
 /// The state of the process.
@@ -41,6 +44,12 @@ pub(crate) struct Status {
     pub(crate) lookups_failed: Cell<u64>,
     /// What the log writer counts.
     pub(crate) log_writer: Arc<LogWriterCounters>,
+    /// What runs.
+    pub(crate) build: Cell<Build>,
+    /// What the workers run on.
+    pub(crate) driver: Cell<Option<Driver>>,
+    /// How long each worker has run for; none before it has started, and when it has failed.
+    pub(crate) worker_clocks: RefCell<Vec<Option<ThreadClock>>>,
     /// Every counter set.
     pub(crate) registry: RefCell<Registry>,
     snapshots: RefCell<Vec<(u64, Weak<Snapshot>)>>,
@@ -85,6 +94,9 @@ impl Status {
             lookups_ok: Cell::new(0),
             lookups_failed: Cell::new(0),
             log_writer,
+            build: Cell::default(),
+            driver: Cell::default(),
+            worker_clocks: RefCell::new(vec![None; workers]),
             registry: RefCell::new(registry),
             snapshots: RefCell::new(Vec::new()),
             newest: RefCell::new(None),

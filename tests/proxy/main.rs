@@ -31,6 +31,8 @@ mod harness;
 mod hostile;
 mod interim;
 mod keepalive;
+mod log_formats;
+mod log_targets;
 mod malformed;
 mod metrics;
 mod names;

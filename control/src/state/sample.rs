@@ -37,7 +37,7 @@ pub(super) fn take(status: &Status) -> State {
         snapshots_alive: status.snapshots_alive(),
         lookups_failed: Rate::of(status.lookups_failed.get()),
         log_lost: Rate::of(status.log_writer.lost_records.load(Ordering::Relaxed)),
-        resident_bytes: metrics::resident_bytes().unwrap_or_default(),
+        resident_bytes: metrics::process::resident_bytes().unwrap_or_default(),
         workers_running: status.workers.get(),
         ..State::default()
     };
