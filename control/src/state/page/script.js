@@ -143,6 +143,7 @@ const TABLES = {
     rows: "workers", kind: "worker", name: (row) => row.name,
     columns: [
       word("Worker", (row) => row.name),
+      figure("CPU", (row) => row.cpu_ratio, share),
       figure("Requests/s", rate("requests")),
       figure("Connections", (row) => row.connections, count),
       figure("Active", (row) => row.connections_active, count),
