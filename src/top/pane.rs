@@ -285,7 +285,8 @@ fn upstream(it: &Upstream) -> Vec<Cell> {
     let usable = it.endpoints_usable as f64;
     let tone = match it.endpoints_usable {
         0 => Tone::Bad,
-        some if some < it.endpoints => Tone::Warning,
+        // Some may be drained on purpose, and those that are there may fail.
+        some if some < it.endpoints || it.failure_ratio > Some(0.0) => Tone::Plain,
         _ => Tone::Good,
     };
     vec![
