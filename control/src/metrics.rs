@@ -252,6 +252,19 @@ fn process(text: &mut Text, status: &Status) {
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
     );
+    let name = "corelane_trace_export_spans_total";
+    let help = "Spans that the collector took, and those that were lost on the way to it.";
+    results(
+        text,
+        name,
+        help,
+        [("exported", status.traces.exported.get()), ("lost", status.traces.lost.get())],
+    );
+    text.counter(
+        "corelane_trace_export_failures_total",
+        "Exports of spans that failed, those that were tried again included.",
+        status.traces.failures.get(),
+    );
     process::write(text, status);
 }
 

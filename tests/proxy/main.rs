@@ -49,6 +49,7 @@ mod streaming;
 mod strictness;
 mod timeouts;
 mod top;
+mod tracing;
 mod tripwires;
 mod upgrade;
 mod upstream_restart;
