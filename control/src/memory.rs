@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
     ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, access_log_bytes,
-    busy_connection_bytes, mirrors_bytes, worker_bytes,
+    busy_connection_bytes, mirrors_bytes, spans_bytes, trace_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
 use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target};
 use crate::supervisor::LOG_BATCHES_MAX;
+use crate::tracing::SPAN_BATCHES_MAX;
 
 /// The most memory that the process can take. Displayed as the lines of `check`, each with its line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct MemoryBound {
     /// Of limits, which all workers share. 0 if there are none.
     tables_bytes: u64,
     access_log_bytes: u64,
+    spans_bytes: u64,
     process_bytes: u64,
 }
 
@@ -69,6 +71,7 @@ impl MemoryBound {
             tables_bytes: 2 * tables,
             access_log_bytes: access_log
                 .map_or(0, |log| access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format)),
+            spans_bytes: config.tracing.as_ref().map_or(0, |_| spans_bytes(SPAN_BATCHES_MAX, workers)),
             // A reload has the old pages and the new ones.
             process_bytes: PROCESS_BYTES + 2 * pages,
         }
@@ -88,6 +91,7 @@ impl MemoryBound {
             + self.mirrors_bytes
             + self.tables_bytes
             + self.access_log_bytes
+            + self.spans_bytes
             + self.process_bytes
     }
 }
@@ -140,7 +144,7 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
-        busy_bytes: busy_connection_bytes(&limits),
+        busy_bytes: busy_connection_bytes(&limits) + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
     }
 }
 
@@ -169,9 +173,10 @@ impl fmt::Display for MemoryBound {
             bytes => format!(", {name} {}", shown(bytes)),
         };
         let (mirrors, tables) = (part("mirrors", self.mirrors_bytes), part("limits", self.tables_bytes));
+        let spans = part("spans", self.spans_bytes);
         writeln!(
             f,
-            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}, process {} = {}",
+            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{spans}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
             shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
@@ -315,7 +320,7 @@ mod tests {
                 PageSegment::Variable(PageVariable::Reason),
             ],
         };
-        let changes: [&dyn Fn(&mut Config); 9] = [
+        let changes: [&dyn Fn(&mut Config); 10] = [
             &|config| config.listeners[0].limits.connections_max += 1,
             &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,
             &|config| config.listeners[0].limits.field_bytes_max *= 2,
@@ -324,6 +329,7 @@ mod tests {
             &|config| config.upstreams[0].idle_connections_max *= 2,
             &|config| config.upstreams[0].endpoints.push(fixtures::name_endpoint("app.test", 80, 1)),
             &|config| config.access_log = Some(fixtures::access_log()),
+            &|config| config.tracing = Some(fixtures::tracing()),
             &|config| config.error_pages = vec![page.clone()],
         ];
         for (number, change) in changes.into_iter().enumerate() {

@@ -194,6 +194,11 @@ impl<S: Dial> Record<'_, S> {
         line.optional_microseconds(exchange.times.response_head_ns());
         line.fixed(b",\"duration_us\":");
         line.number(exchange.times.duration_ns() / 1000);
+        if let Some(trace_id) = exchange.trace_id() {
+            line.fixed(b",\"trace_id\":\"");
+            line.fixed(trace_id);
+            line.fixed(b"\"");
+        }
         line.fixed(b"}\n");
         line.room.len()
     }

@@ -7,6 +7,7 @@ mod filter;
 mod listener;
 mod process;
 mod route;
+mod tracing;
 mod upstream;
 
 /// The keys, section by section, in the order of the documentation.
@@ -55,6 +56,8 @@ pub enum Section {
     AccessLog,
     /// `{ ... }` in the access log's sampling
     Sampling,
+    /// `[tracing]`
+    Tracing,
     /// `[resolver]`
     Resolver,
     /// `[[listeners]]`
@@ -93,6 +96,7 @@ impl Section {
             Self::Admin => "[admin]",
             Self::AccessLog => "[access_log]",
             Self::Sampling => "a rule of sampling",
+            Self::Tracing => "[tracing]",
             Self::Resolver => "[resolver]",
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",
@@ -136,8 +140,15 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 6] =
-    [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS, filter::KEYS];
+static KEYS: [&[Key]; 7] = [
+    process::KEYS,
+    tracing::KEYS,
+    listener::KEYS,
+    route::KEYS,
+    upstream::KEYS,
+    error_page::KEYS,
+    filter::KEYS,
+];
 
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const HEAD_SIZE: &str = "\"1KiB\" to \"64KiB\"";

@@ -91,6 +91,9 @@ pub const JSON_FIELDS: [&str; 21] = [
     "duration_us",
 ];
 
+/// The field behind them that records have while requests are traced.
+const TRACE_ID: &str = "trace_id";
+
 impl LogFormat {
     /// A JSON object with a further field: its name, of letters, digits, `_`, `.` and `-`, and a variable.
     ///
@@ -111,7 +114,7 @@ impl LogFormat {
             return Err("the variable's name has a control character".to_owned());
         }
         let key_text: Box<[u8]> = format!(",\"{key}\":").into_bytes().into();
-        if JSON_FIELDS.contains(&key) || fields.iter().any(|field| field.key == key_text) {
+        if JSON_FIELDS.contains(&key) || key == TRACE_ID || fields.iter().any(|field| field.key == key_text) {
             return Err("every record has a field of this name already".to_owned());
         }
         let value = match self.words.named(name, around)? {

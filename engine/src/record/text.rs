@@ -108,6 +108,7 @@ impl<S: Dial> Record<'_, S> {
                 }))
             }
             Variable::RequestId => Shown::Text(&self.request_id),
+            Variable::TraceId => exchange.trace_id().map_or(Shown::Absent, |id| Shown::Plain(id)),
             Variable::Method => text(of_head(words.method)),
             Variable::Host => text(of_head(words.host)),
             Variable::Target => guarded(of_head(words.target), false),
