@@ -240,6 +240,16 @@ fn process(text: &mut Text, status: &Status) {
         u64::from(last.errors == 0),
     );
     text.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
+    text.gauge("corelane_workers", "Workers that run.", status.workers.get());
+    text.declare(
+        "corelane_dns_names",
+        "Host names of endpoints, by whether they have an address.",
+        MetricKind::Gauge,
+    );
+    let unresolved = status.names_unresolved.borrow().len();
+    for (state, names) in [("resolved", status.names_resolved.get()), ("unresolved", unresolved)] {
+        text.sample("corelane_dns_names", &Labels::of("state", state), names);
+    }
     let lookups = [("ok", status.lookups_ok.get()), ("failed", status.lookups_failed.get())];
     results(text, "corelane_dns_resolutions_total", "Lookups of host names.", lookups);
     text.counter(
@@ -252,9 +262,14 @@ fn process(text: &mut Text, status: &Status) {
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
     );
-    let spans = [("exported", status.traces.exported.get()), ("lost", status.traces.lost.get())];
+    let name = "corelane_trace_export_spans_total";
     let help = "Spans that the collector took, and those that were lost on the way to it.";
-    results(text, "corelane_trace_export_spans_total", help, spans);
+    results(
+        text,
+        name,
+        help,
+        [("exported", status.traces.exported.get()), ("lost", status.traces.lost.get())],
+    );
     text.counter(
         "corelane_trace_export_failures_total",
         "Exports of spans that failed, those that were tried again included.",

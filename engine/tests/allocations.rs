@@ -304,7 +304,9 @@ fn snapshot(
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
         histograms: access_log.is_some(),
-        tracing: access_log.as_ref().map(|_| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
+        tracing: access_log
+            .is_some()
+            .then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
         access_log,
     }
 }
@@ -429,10 +431,10 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
-/// With an access log, histograms are kept and all requests traced too.
+/// With an access log, there are histograms and spans too.
 fn allocates_nothing(request: DriverRequest, access_log: Option<Arc<AccessLog>>) {
-    let observed = access_log.is_some();
     let counts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let observed = access_log.is_some();
     let (worker, port, snapshot) = start_worker(request, access_log, counts.clone());
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
     let mut failed = Vec::new();
