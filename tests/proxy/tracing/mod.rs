@@ -308,6 +308,25 @@ fn errors_are_the_servers_only() {
 }
 
 #[test]
+fn a_response_that_breaks_off_is_an_error_with_its_status() {
+    let collector = Collector::start(Protocol::Http);
+    let origin = Origin::script(|connection| {
+        let _ = connection.request();
+        let _ = connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    });
+    let proxy = Setup::origin(&origin).more(&collector.section("sample = \"100%\"")).start();
+    let mut client = proxy.client();
+    client.send(get("/", "")).unwrap();
+    assert!(client.try_response(true).is_err(), "the response is cut");
+    let (server, clients) = server_and_clients(collector.spans(2));
+    for span in [&server, &clients[0]] {
+        assert!(span.is_error(), "{span:?}");
+        assert_eq!(span.attribute("http.response.status_code"), 200);
+        assert_eq!(span.attribute("error.type"), "response_truncated");
+    }
+}
+
+#[test]
 fn what_a_collector_refuses_for_now_comes_again() {
     for (protocol, answers) in [
         (Protocol::Http, ["503:1", "429", "200"]),
