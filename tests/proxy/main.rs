@@ -15,6 +15,7 @@ mod balancing;
 mod check;
 mod command_line;
 mod connection_limits;
+mod contrib;
 mod descriptors;
 mod drain;
 mod driver;

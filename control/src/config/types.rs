@@ -124,12 +124,22 @@ pub struct Syslog {
 /// How a syslog server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyslogTarget {
-    /// A datagram for each record (RFC 5426).
-    Udp(Target),
-    /// A stream in which each record's length stands before it (RFC 6587 §3.4.1).
-    Tcp(Target),
+    /// A datagram for each record (RFC 5426), to a host and port.
+    Udp(String),
+    /// A stream in which each record's length stands before it (RFC 6587 §3.4.1), to a host and port.
+    Tcp(String),
     /// A datagram for each record to a Unix socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for SyslogTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Udp(server) => write!(f, "syslog:udp://{server}"),
+            Self::Tcp(server) => write!(f, "syslog:tcp://{server}"),
+            Self::Unix(path) => write!(f, "syslog:unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[tracing]`

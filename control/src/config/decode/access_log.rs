@@ -83,7 +83,7 @@ fn syslog_target(text: &str) -> Parsed<SyslogTarget> {
         "write \"syslog:udp://127.0.0.1:514\", \"syslog:tcp://log.internal:601\" or \"syslog:unix:/dev/log\"";
     let server = |text: &str| match text.is_empty() || text.starts_with("unix:") {
         true => Err(format!("{shown} names no server; {forms}")),
-        false => address::target(text),
+        false => address::target(text).map(|_| text.to_owned()),
     };
     if let Some(path) = text.strip_prefix("unix:") {
         return match path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
