@@ -179,6 +179,12 @@ impl<T> PerWorker<T> {
         &self.0[worker].0
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+
     /// The cells of every worker.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)

@@ -60,6 +60,7 @@ workers = 1
 address = "127.0.0.1:{admin}"
 {admin_more}
 {log}
+{tracing}
 [[listeners]]
 name = "web"
 address = "127.0.0.1:{port}"
@@ -168,10 +169,12 @@ class Place:
         return path
 
 
-def corelane(binary, has_log=False, admin_more="", route="", more=lambda: ""):
+def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", more=lambda: ""):
     def command(place):
         log = f'[access_log]\npath = "{place.folder}/access.log"' if has_log else ""
-        values = {"log": log, "admin_more": admin_more, "route": route, "more": more()}
+        # The origin answers any POST, and so it takes spans.
+        tracing = f'[tracing]\nendpoint = "http://127.0.0.1:{place.origin}"\nsample = "1%"' if has_tracing else ""
+        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more()}
         return [place.built[binary], "run", place.write("corelane.toml", CORELANE, **values)]
 
     return command
@@ -229,14 +232,14 @@ PROXIES = {
             "corelane-plain",
             "corelane-plain",
             corelane("corelane", admin_more="histograms = false"),
-            "histograms and access log off",
+            "histograms, access log and traces off",
             only=("observed",),
         ),
         Proxy(
             "corelane-observed",
             "corelane-observed",
-            corelane("corelane", True),
-            "histograms and access log on",
+            corelane("corelane", True, True),
+            "histograms and access log on, traces of 1 %",
             only=("observed",),
         ),
         Proxy("corelane-scraped", "corelane-scraped", corelane("corelane"), "scraped every second", only=("metrics",)),
