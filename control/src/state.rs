@@ -54,6 +54,10 @@ pub struct State {
     pub lookups_failed: Rate,
     /// Access-log records lost to failed writes.
     pub log_lost: Rate,
+    /// Spans that were lost on their way to the collector.
+    pub spans_lost: Rate,
+    /// Exports of spans that failed.
+    pub export_failures: Rate,
     /// Resident memory.
     pub resident_bytes: u64,
     /// Open file descriptors in the fullest table; each worker has one.

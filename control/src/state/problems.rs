@@ -81,6 +81,10 @@ impl Found<'_> {
                 format!("{} access-log records cannot be written", per_second(state.log_lost.per_second));
             add(Severity::Critical, text);
         }
+        if state.export_failures.per_second + state.spans_lost.per_second > 0.0 {
+            let lost = per_second(state.spans_lost.per_second);
+            add(Severity::Warning, format!("exports of spans fail; {lost} are lost"));
+        }
         if state.lookups_failed.per_second > 0.0 {
             add(Severity::Warning, "lookups of host names fail; earlier answers still hold".to_owned());
         }
@@ -101,7 +105,7 @@ impl Found<'_> {
         }
         if it.log_dropped.per_second > 0.0 {
             let text = format!(
-                "{} access-log records are dropped: the disk is slow",
+                "{} access-log records are dropped: the log's writer is behind",
                 per_second(it.log_dropped.per_second)
             );
             add(Severity::Warning, text);
@@ -335,6 +339,7 @@ mod tests {
             last_reload: Reload { time: 1, errors: 2 },
             lookups_failed: rate(1.0),
             log_lost: rate(100.0),
+            export_failures: rate(0.2),
             workers_running: 1,
             open_fds: 900,
             max_fds: 1000,
@@ -352,9 +357,10 @@ mod tests {
                 "Critical listener web: clients wait: connections_max (10) are open",
                 "Warning process : the last reload was refused with 2 errors: what is on disk is not what serves",
                 "Warning process : 900 of 1000 file descriptors are open (LimitNOFILE)",
+                "Warning process : exports of spans fail; 0.0/s are lost",
                 "Warning process : lookups of host names fail; earlier answers still hold",
                 "Warning worker 1: its core is busy for 97 % of the time",
-                "Warning worker 2: 20/s access-log records are dropped: the disk is slow",
+                "Warning worker 2: 20/s access-log records are dropped: the log's writer is behind",
                 "Warning listener web: 0.5/s connections refused: their clients have client_connections_max",
                 "Warning listener web: 9 of 10 connections are open",
             ]

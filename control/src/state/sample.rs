@@ -38,6 +38,8 @@ pub(super) fn take(status: &Status) -> State {
         snapshots_alive: status.snapshots_alive(),
         lookups_failed: Rate::of(status.lookups_failed.get()),
         log_lost: Rate::of(status.log_writer.lost_records.load(Ordering::Relaxed)),
+        spans_lost: Rate::of(spans_lost(status)),
+        export_failures: Rate::of(status.traces.failures.get()),
         resident_bytes: process::resident_bytes().unwrap_or_default(),
         open_fds: process::open_descriptors().unwrap_or_default(),
         max_fds: process::descriptors_max().unwrap_or_default(),
@@ -54,6 +56,11 @@ pub(super) fn take(status: &Status) -> State {
         }
     }
     state
+}
+
+/// Those that the exporter was not given count, too.
+fn spans_lost(status: &Status) -> u64 {
+    status.traces.lost.get().wrapping_add(sum(&status.registry.borrow().workers, |it| &it.spans_dropped))
 }
 
 fn workers(status: &Status, snapshot: &Snapshot) -> Vec<Worker> {

@@ -44,7 +44,7 @@ macro_rules! since {
 impl State {
     fn since(&mut self, before: &Self, seconds: f64) {
         self.interval_seconds = rounded(seconds);
-        since!(self, before, seconds; lookups_failed log_lost);
+        since!(self, before, seconds; lookups_failed log_lost spans_lost export_failures);
         each_since(&mut self.workers, &before.workers, seconds);
         each_since(&mut self.listeners, &before.listeners, seconds);
         each_since(&mut self.routes, &before.routes, seconds);
