@@ -40,6 +40,13 @@ pub fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// What is left of `number` after division: below `divisor`. `None` if that is 0.
+#[inline]
+pub(crate) fn remainder(number: u64, divisor: usize) -> Option<usize> {
+    let rest = number.checked_rem(divisor as u64)?;
+    Some(usize::try_from(rest).expect("it is below the divisor, which was a usize"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

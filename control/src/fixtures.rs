@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::{
@@ -82,7 +82,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
 pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
-        policy: PolicyKind::RoundRobin,
+        policy: Policy::RoundRobin,
         endpoints,
         connect_timeout: Duration::from_secs(2),
         response_head_timeout: Duration::from_secs(30),

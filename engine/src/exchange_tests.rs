@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_routing::{PathPattern, Router, Rule};
 
 use crate::access_log::LogSink;
@@ -84,7 +84,7 @@ pub(crate) fn snapshot() -> Snapshot {
         router: Router::build(&[rule], 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: PolicyKind::RoundRobin,
+            policy: Policy::RoundRobin,
             endpoints: vec![Endpoint {
                 address,
                 label: "origin".into(),

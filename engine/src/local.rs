@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_balancer::{Picker, PolicyKind};
+use corelane_balancer::{Ask, Group, Picker, Policy};
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
@@ -248,7 +248,7 @@ impl<S: Dial> LocalUpstream<S> {
             Some((_, local)) => local.picker.borrow().clone(),
             None => {
                 let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-                Picker::new(upstream.policy, &weights, worker as u64)
+                Picker::new(&Group::of_weights(upstream.policy, &weights), worker as u64)
             }
         };
         Self { picker: RefCell::new(picker), outstanding: RefCell::new(Outstanding::new(worker)), pools }
@@ -258,16 +258,16 @@ impl<S: Dial> LocalUpstream<S> {
     #[inline(always)]
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
         let mut outstanding = self.outstanding.borrow_mut();
-        if upstream.policy == PolicyKind::LeastConnections {
+        if upstream.policy == Policy::LeastConnections {
             let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
             outstanding.refresh(endpoints, clock::coarse_ms());
         }
-        self.picker.borrow_mut().pick(excluded, |index| {
-            upstream
-                .endpoints
-                .get(index)
-                .map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
-        })
+        let ask = Ask { excluded, ..Ask::default() };
+        let view = |index: usize| {
+            let endpoint = upstream.endpoints.get(index);
+            endpoint.map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
+        };
+        self.picker.borrow_mut().pick(&ask, &view).ok()
     }
 
     /// The pool of an endpoint.

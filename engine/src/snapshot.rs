@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_filters::Chain;
 use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
@@ -315,7 +315,7 @@ pub struct Upstream {
     /// The configured name.
     pub name: Arc<str>,
     /// How an endpoint is chosen.
-    pub policy: PolicyKind,
+    pub policy: Policy,
     /// The endpoints known now; empty when no name has resolved yet.
     pub endpoints: Vec<Endpoint>,
     /// A connection must open within this time. Zero: no limit.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
@@ -271,7 +271,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
         router: Router::build(&rules, 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: PolicyKind::RoundRobin,
+            policy: Policy::RoundRobin,
             endpoints: vec![Endpoint {
                 address: Address::Tcp(origin),
                 label: "origin".into(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
@@ -186,7 +186,7 @@ pub struct Upstream {
     /// The table's key.
     pub name: Arc<str>,
     /// `policy`
-    pub policy: PolicyKind,
+    pub policy: Policy,
     /// `endpoints`, at least one.
     pub endpoints: Vec<Endpoint>,
     /// `connect_timeout`

@@ -1,6 +1,6 @@
 //! What becomes of a request that a route takes: its filters, and where it goes.
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, SHARE_ALL, Sticky};
 use corelane_engine::counters::{EndpointCounters, PerWorker};
 use corelane_engine::snapshot::{Chains, UnderscoreFields};
@@ -201,7 +201,7 @@ impl OnRoute<'_> {
         let (of, limits) = (&self.route.timeouts, edits.limits());
         Chosen {
             name: upstream.name.to_string(),
-            policy: policy(upstream.policy),
+            policy: upstream.policy.name(),
             how: how(upstream.policy, &endpoints),
             endpoints,
             sends: self.sends(edits),
@@ -252,16 +252,8 @@ fn live(counters: &PerWorker<EndpointCounters>) -> Live {
     Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()) }
 }
 
-fn policy(policy: PolicyKind) -> &'static str {
-    match policy {
-        PolicyKind::RoundRobin => "round_robin",
-        PolicyKind::Weighted => "weighted",
-        PolicyKind::LeastConnections => "least_connections",
-    }
-}
-
 /// How one of the endpoints is chosen.
-fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
+fn how(policy: Policy, endpoints: &[Candidate]) -> String {
     let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
     match (endpoints, policy) {
         ([], _) => "no name has resolved, the answer is 503 no_endpoint".to_owned(),
@@ -269,17 +261,20 @@ fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
             "no endpoint has a weight, the answer is 503 no_endpoint".to_owned()
         }
         ([_], _) => "the only endpoint".to_owned(),
-        (_, PolicyKind::RoundRobin) => "in turn".to_owned(),
-        (_, PolicyKind::Weighted) => {
+        (_, Policy::RoundRobin) => "in turn".to_owned(),
+        (_, Policy::Weighted) => {
             let weights: Vec<String> = endpoints.iter().map(|it| it.weight.to_string()).collect();
             format!("by weight {}", weights.join(":"))
         }
-        (_, PolicyKind::LeastConnections) if is_even => {
-            "the one with the fewest requests in progress".to_owned()
-        }
-        (_, PolicyKind::LeastConnections) => {
+        (_, Policy::LeastConnections) if is_even => "the one with the fewest requests in progress".to_owned(),
+        (_, Policy::LeastConnections) => {
             "the one with the fewest requests in progress for its weight".to_owned()
         }
+        (_, Policy::Random) => "by chance, in proportion to the weights".to_owned(),
+        (_, Policy::P2c) => "of two by chance the one with fewer requests in progress".to_owned(),
+        (_, Policy::Ewma) => "of two by chance the one that is expected to answer first".to_owned(),
+        (_, Policy::LeastBandwidth) => "the one with the fewest bytes per second".to_owned(),
+        (_, Policy::Hash) => "the one that the request's key belongs to".to_owned(),
     }
 }
 

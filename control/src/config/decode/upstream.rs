@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::tree::{Spanned, Value};
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::snapshot::Quarantine;
 
 use super::filter::Filters;
@@ -25,10 +25,10 @@ pub(super) struct Upstreams<'a> {
     pub(super) names: Names<'a>,
 }
 
-const POLICIES: [(&str, PolicyKind); 3] = [
-    ("round_robin", PolicyKind::RoundRobin),
-    ("weighted", PolicyKind::Weighted),
-    ("least_connections", PolicyKind::LeastConnections),
+const POLICIES: [(&str, Policy); 3] = [
+    (Policy::RoundRobin.name(), Policy::RoundRobin),
+    (Policy::Weighted.name(), Policy::Weighted),
+    (Policy::LeastConnections.name(), Policy::LeastConnections),
 ];
 
 pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>, filters: &Filters<'_>) -> Upstreams<'a> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
@@ -50,7 +50,7 @@ fn listener(name: &str, address: Address) -> Listener {
 fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
-        policy: PolicyKind::RoundRobin,
+        policy: Policy::RoundRobin,
         endpoints,
         connect_timeout: seconds(2),
         response_head_timeout: seconds(30),
