@@ -180,7 +180,8 @@ impl Supervisor {
 }
 
 fn stage_admin(old: Option<&Config>, config: &Config) -> Result<Change<AdminListener>, String> {
-    if old.is_some_and(|old| old.admin == config.admin) {
+    let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
+    if old.is_some_and(|old| address(old) == address(config)) {
         return Ok(Change::Keep);
     }
     let bind =

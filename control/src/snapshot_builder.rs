@@ -68,6 +68,7 @@ pub(crate) fn build(
         upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
+        histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
     }
 }
 

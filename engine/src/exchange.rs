@@ -16,6 +16,7 @@ mod failing;
 mod filtering;
 mod hygiene;
 mod mirroring;
+mod times;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -38,6 +39,7 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::times::Times;
 use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
@@ -143,10 +145,7 @@ pub(crate) struct Exchange<S: Dial> {
     request_pace: Pace,
     response_pace: Pace,
     started_ms: u64,
-    /// 0 without an access log.
-    pub(crate) started_ns: u64,
-    pub(crate) connect_ns: Option<u64>,
-    pub(crate) response_head_ns: Option<u64>,
+    pub(crate) times: Times,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) status: u16,
@@ -228,7 +227,7 @@ pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
 impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
-        let access_log = local.snapshot().access_log;
+        let times = Times::starting(local.snapshot());
         let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
         let progress = Progress::starting_at(now_ms);
@@ -274,9 +273,7 @@ impl<S: Dial> Exchange<S> {
             request_pace: Pace::default(),
             response_pace: Pace::default(),
             started_ms: now_ms,
-            started_ns: if access_log { clock::monotonic_ns() } else { 0 },
-            connect_ns: None,
-            response_head_ns: None,
+            times,
             request_bytes: 0,
             response_bytes: 0,
             status: 0,
@@ -662,8 +659,13 @@ impl<S: Dial> Exchange<S> {
             Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
             Err(_) => Err(Failure::ConnectFailed),
         };
-        self.connect_ns = Some(clock::monotonic_ns() - started_ns);
+        let connect_ns = clock::monotonic_ns() - started_ns;
+        self.times.connect_ns = Some(connect_ns);
         count_connect(counters, &connected);
+        if connected.is_ok() && self.snapshot().histograms {
+            let histograms = &upstream.counters.of(core.index).histograms;
+            histograms.get_or_init(Box::default).connect.add(connect_ns);
+        }
         connected
     }
 
@@ -700,6 +702,7 @@ impl<S: Dial> Exchange<S> {
             self.send_mirror();
         }
         self.request_bytes += handed_on;
+        self.times.start_attempt();
         self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
         self.response_pace = Pace::starting_at(down.accepted());
@@ -776,7 +779,7 @@ impl<S: Dial> Exchange<S> {
         let lent = core.lent();
         if up.is_blocked() && !self.upload_over {
             match up.poll_flush(cx, lent) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.times.note_sent(),
                 // Read first: an early response may be waiting.
                 Poll::Ready(Err(_)) => self.upload_over = true,
                 Poll::Pending => return Ok(false),
@@ -810,6 +813,7 @@ impl<S: Dial> Exchange<S> {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Ok(_)) => {
                     self.request_progress.at_ms = clock::coarse_ms();
+                    self.times.note_sent();
                     Ok(true)
                 }
                 Poll::Ready(Err(RelayError::Receive(error))) => Err(Failure::from_request(&error)),
@@ -912,7 +916,10 @@ impl<S: Dial> Exchange<S> {
         self.response_bytes += received;
         match step {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(BodyStep::End)) => self.phase = Phase::Complete,
+            Poll::Ready(Ok(BodyStep::End)) => {
+                self.phase = Phase::Complete;
+                self.times.note_response_end();
+            }
             Poll::Ready(Ok(BodyStep::More)) => {}
             Poll::Ready(Err(RelayError::Receive(error))) => return Err(Failure::from_response(&error, true)),
             Poll::Ready(Err(RelayError::Send)) => return Err(Failure::ClientGone),
@@ -948,9 +955,9 @@ impl<S: Dial> Exchange<S> {
             edits: None,
             set_cookie: None,
         };
-        if self.started_ns != 0 {
-            // The last head that comes is the one that counts.
-            self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        let is_interim = matches!(head.status, 100 | 102..=199);
+        if !is_interim {
+            self.times.note_response_head();
         }
         if matches!(head.status, 100..=199) {
             if head.status == 101 {
@@ -1097,6 +1104,10 @@ impl<S: Dial> Exchange<S> {
             }
         }
         session.count_moved();
+        self.times.end();
+        if self.snapshot().histograms {
+            self.observe();
+        }
         if self.snapshot().access_log {
             self.log(session);
         }

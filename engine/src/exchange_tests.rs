@@ -105,6 +105,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         filters: vec![],
         access_log: false,
+        histograms: false,
     }
 }
 

@@ -136,6 +136,7 @@ impl<S: Dial> Local<S> {
                 ..upstream.clone()
             }],
             access_log: snapshot.access_log,
+            histograms: snapshot.histograms,
             ..Snapshot::default()
         };
         let log_names = LogNames::new(&snapshot);

@@ -9,7 +9,7 @@ use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::heads::ClientAddress;
-use crate::io::{Dial, clock};
+use crate::io::Dial;
 use crate::reason::Word;
 use crate::request_id::RequestId;
 use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
@@ -143,7 +143,7 @@ impl<S: Dial> Record<'_, S> {
         line.number(exchange.request_bytes);
         line.fixed(b",\"response_bytes\":");
         line.number(exchange.response_bytes);
-        match (exchange.attempts, exchange.reused, exchange.connect_ns) {
+        match (exchange.attempts, exchange.reused, exchange.times.connect_ns) {
             (1, true, None) => line.fixed(b",\"attempts\":1,\"reused\":true,\"connect_us\":null"),
             (attempts, reused, connect_ns) => {
                 line.fixed(b",\"attempts\":");
@@ -154,9 +154,9 @@ impl<S: Dial> Record<'_, S> {
             }
         }
         line.fixed(b",\"response_head_us\":");
-        line.optional_microseconds(exchange.response_head_ns);
+        line.optional_microseconds(exchange.times.response_head_ns());
         line.fixed(b",\"duration_us\":");
-        line.number(clock::monotonic_ns().saturating_sub(exchange.started_ns) / 1000);
+        line.number(exchange.times.duration_ns() / 1000);
         line.fixed(b"}\n");
         line.room.len()
     }

@@ -40,6 +40,15 @@ pub struct Snapshot {
     pub filters: Vec<PerWorker<FilterCounters>>,
     /// Whether access-log records are written.
     pub access_log: bool,
+    /// Whether the histograms of routes and upstreams are kept.
+    pub histograms: bool,
+}
+
+impl Snapshot {
+    /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.access_log || self.histograms
+    }
 }
 
 /// Where a socket listens or an endpoint is reached.

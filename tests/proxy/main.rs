@@ -32,6 +32,7 @@ mod hostile;
 mod interim;
 mod keepalive;
 mod malformed;
+mod metrics;
 mod names;
 mod pool;
 mod reload;

@@ -66,6 +66,8 @@ pub enum DriverChoice {
 pub struct Admin {
     /// `address`
     pub address: Address,
+    /// `histograms`
+    pub histograms: bool,
 }
 
 /// `access_log.path`

@@ -50,6 +50,15 @@ pub(super) static KEYS: &[Key] = &[
         example: "\"127.0.0.1:9900\"",
     },
     Key {
+        section: Section::Admin,
+        name: "histograms",
+        kind: "boolean",
+        default: Value("true"),
+        allowed: "true or false",
+        description: "Whether /metrics has histograms of durations and sizes for each route and upstream.",
+        example: "false",
+    },
+    Key {
         section: Section::AccessLog,
         name: "path",
         kind: "string",

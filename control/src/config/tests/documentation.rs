@@ -19,6 +19,9 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     let (name, title) = (key.name, key.section.title());
     let address = "address = \"127.0.0.1:8080\"\n";
     let lines = match key.section {
+        Section::Admin if name != "address" => {
+            format!("{title}\n{name} = {value}\naddress = \"127.0.0.1:9900\"\n")
+        }
         Section::Process | Section::Admin | Section::AccessLog | Section::Resolver => {
             format!("{title}\n{name} = {value}\n")
         }

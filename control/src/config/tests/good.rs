@@ -162,7 +162,7 @@ fn reads_the_core_example() {
     let defaults = parsed(&completed(""));
     let expected = Config {
         process: defaults.process,
-        admin: Some(Admin { address: tcp("127.0.0.1:9900") }),
+        admin: Some(Admin { address: tcp("127.0.0.1:9900"), histograms: true }),
         access_log: Some(LogTarget::Stdout),
         resolver: Resolver {
             servers: vec![("127.0.0.53".parse().unwrap(), 53)],
@@ -201,7 +201,7 @@ fn reads_every_key() {
     let config = parsed(
         r#"
         process = { workers = 0x10, driver = "epoll", drain_timeout = "0s", shutdown_delay = "1m30s" }
-        admin.address = "unix:/run/admin.sock"
+        admin = { address = "unix:/run/admin.sock", histograms = false }
         access_log.path = "logs/access.log"
         [resolver]
         servers = ["::1", "[::1]:5353", "192.0.2.1:54"]
@@ -242,7 +242,8 @@ fn reads_every_key() {
     assert_eq!(config.process.workers, Some(16));
     assert_eq!(config.process.driver, DriverChoice::Epoll);
     assert_eq!(config.process.shutdown_delay, seconds(90));
-    assert_eq!(config.admin, Some(Admin { address: Address::Unix("/run/admin.sock".into()) }));
+    let address = Address::Unix("/run/admin.sock".into());
+    assert_eq!(config.admin, Some(Admin { address, histograms: false }));
     assert_eq!(config.access_log, Some(LogTarget::File("logs/access.log".into())));
     assert_eq!(config.resolver.servers[1], ("::1".parse().unwrap(), 5353));
     assert_eq!(config.resolver.ttl_max, seconds(8760 * 3600));
