@@ -93,6 +93,8 @@ impl Default for BreakerRules {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Breaker {
     position: Position,
+    /// How often it has moved: what was let through before says nothing about the position that it is in now.
+    moves: u32,
     /// Counts while it is closed.
     outlier: Outlier,
 }
@@ -126,7 +128,7 @@ pub enum BreakerState {
 #[derive(Debug)]
 #[must_use = "a probe that is not given back holds its place"]
 pub struct Passage {
-    is_probe: bool,
+    moves: u32,
 }
 
 impl Breaker {
@@ -135,20 +137,19 @@ impl Breaker {
         if let Position::Open { until_ms } = self.position
             && now_ms >= until_ms
         {
-            self.position = Position::HalfOpen { probes: 0, successes: 0 };
+            self.go(Position::HalfOpen { probes: 0, successes: 0 });
         }
         match &mut self.position {
-            Position::Closed => Some(Passage { is_probe: false }),
-            Position::Open { .. } => None,
-            Position::HalfOpen { probes, .. } => {
-                let may = *probes < rules.probes_max.max(1);
-                *probes += u32::from(may);
-                may.then_some(Passage { is_probe: true })
-            }
+            Position::Closed => {}
+            Position::Open { .. } => return None,
+            Position::HalfOpen { probes, .. } if *probes < rules.probes_max.max(1) => *probes += 1,
+            Position::HalfOpen { .. } => return None,
         }
+        Some(Passage { moves: self.moves })
     }
 
-    /// It has ended; `None` if that says nothing about the upstream (the client left, say).
+    /// It has ended; `None` if that says nothing about the upstream (the client left, say). Returns why a breaker that
+    /// was closed opens, if it does.
     pub fn leave(
         &mut self,
         passage: Passage,
@@ -156,23 +157,27 @@ impl Breaker {
         outcome: Option<Outcome>,
         now_ms: u64,
     ) -> Option<Trip> {
+        if passage.moves != self.moves {
+            return None;
+        }
+        let open = Position::Open { until_ms: now_ms.saturating_add(milliseconds(rules.open_time)) };
         match &mut self.position {
-            Position::Closed if !passage.is_probe => {
+            Position::Closed => {
                 let trip = self.outlier.record(&rules.opens, outcome?, now_ms)?;
-                self.open(rules, now_ms);
+                self.go(open);
                 Some(trip)
             }
-            Position::HalfOpen { probes, successes } if passage.is_probe => {
+            Position::HalfOpen { probes, successes } => {
                 *probes = probes.saturating_sub(1);
                 match outcome? {
-                    Outcome::Failure => self.open(rules, now_ms),
                     Outcome::Success if *successes + 1 < rules.successes => *successes += 1,
-                    Outcome::Success => *self = Self::default(),
+                    Outcome::Success => self.go(Position::Closed),
+                    Outcome::Failure => self.go(open),
                 }
                 None
             }
-            // It was let through before the breaker moved.
-            _ => None,
+            // Nothing is let through in this position.
+            Position::Open { .. } => None,
         }
     }
 
@@ -186,7 +191,104 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, rules: &BreakerRules, now_ms: u64) {
-        self.position = Position::Open { until_ms: now_ms.saturating_add(milliseconds(rules.open_time)) };
+    fn go(&mut self, position: Position) {
+        (self.position, self.outlier) = (position, Outlier::default());
+        self.moves = self.moves.wrapping_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Outcome::{Failure, Success};
+
+    const RULES: BreakerRules = BreakerRules {
+        opens: OutlierRules { consecutive_failures: Some(3), failure_share: None },
+        open_time: Duration::from_secs(10),
+        probes_max: 2,
+        successes: 3,
+    };
+
+    fn request(breaker: &mut Breaker, outcome: Outcome, now_ms: u64) -> Option<Trip> {
+        let passage = breaker.enter(&RULES, now_ms).expect("it goes through");
+        breaker.leave(passage, &RULES, Some(outcome), now_ms)
+    }
+
+    /// Opened at 0.
+    fn open() -> Breaker {
+        let mut breaker = Breaker::default();
+        let trips = [Failure; 3].map(|outcome| request(&mut breaker, outcome, 0));
+        assert_eq!(trips, [None, None, Some(Trip::ConsecutiveFailures)]);
+        breaker
+    }
+
+    #[test]
+    fn opens_half_opens_and_closes() {
+        let mut breaker = open();
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(breaker.enter(&RULES, 9_999).is_none());
+        let first = breaker.enter(&RULES, 10_000).expect("a probe");
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        let second = breaker.enter(&RULES, 10_000).expect("another one");
+        assert!(breaker.enter(&RULES, 10_000).is_none(), "two probes at once");
+        assert_eq!(breaker.leave(first, &RULES, Some(Success), 10_100), None);
+        assert_eq!(breaker.leave(second, &RULES, Some(Success), 10_100), None);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        request(&mut breaker, Success, 10_200);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(request(&mut breaker, Failure, 10_300), None, "it counts anew");
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again() {
+        let mut breaker = open();
+        request(&mut breaker, Success, 10_000);
+        request(&mut breaker, Success, 10_000);
+        request(&mut breaker, Failure, 11_000);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(breaker.enter(&RULES, 20_999).is_none());
+        assert!(breaker.enter(&RULES, 21_000).is_some());
+    }
+
+    #[test]
+    fn a_probe_that_says_nothing_gives_its_place_back() {
+        let mut breaker = open();
+        for _ in 0..5 {
+            let passage = breaker.enter(&RULES, 10_000).expect("a probe");
+            breaker.leave(passage, &RULES, None, 10_000);
+        }
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+
+    #[test]
+    fn what_went_through_before_it_moved_says_nothing() {
+        let mut breaker = Breaker::default();
+        let [early, late] = [0, 0].map(|now_ms| breaker.enter(&RULES, now_ms).expect("it is closed"));
+        let trips = [Failure; 3].map(|outcome| request(&mut breaker, outcome, 0));
+        assert_eq!(trips[2], Some(Trip::ConsecutiveFailures));
+        let probe = breaker.enter(&RULES, 10_000).expect("a probe");
+        assert_eq!(breaker.leave(early, &RULES, Some(Failure), 10_000), None);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.leave(probe, &RULES, Some(Failure), 10_000);
+        breaker.leave(late, &RULES, Some(Success), 20_000);
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn limits_are_for_one_more() {
+        let limits = Limits { requests_max: Some(2), retries_max: Some(0), ..Limits::default() };
+        let mut in_use = InUse { connections: 9, pending: 9, requests: 1, retries: 0 };
+        for (resource, allowed) in [
+            (Resource::Connection, true),
+            (Resource::Pending, true),
+            (Resource::Request, true),
+            (Resource::Retry, false),
+        ] {
+            assert_eq!(limits.allow(resource, &in_use), allowed, "{resource:?}");
+        }
+        in_use.requests = 2;
+        assert!(!limits.allow(Resource::Request, &in_use));
+        let limits = Limits { connections_max: Some(9), pending_max: Some(10), ..Limits::default() };
+        assert!(!limits.allow(Resource::Connection, &in_use) && limits.allow(Resource::Pending, &in_use));
     }
 }

@@ -146,3 +146,94 @@ fn six_bits(letter: u8) -> Option<u32> {
         _ => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+    const NAME: u64 = 0x0123_4567_89ab_cdef;
+    const END: u64 = 1_800_000_000;
+
+    fn key() -> CookieKey {
+        CookieKey::new(SECRET, "shop")
+    }
+
+    #[test]
+    fn a_cookie_is_the_same_for_ever() {
+        // Made by Python's hmac and base64 from the description at the head of this file.
+        let text = b"AQO2HFBP6qDZAGtJ0gCESA7m2p8J237PWwPILG-r";
+        assert_eq!(&key().sign(key().token(NAME), END), text);
+        assert_eq!(key().verify(text, END - 1), Ok(Seat { token: key().token(NAME), ends_s: END }));
+    }
+
+    #[test]
+    fn it_ends() {
+        let text = key().sign(key().token(NAME), END);
+        assert_eq!(key().verify(&text, END), Err(BadCookie::Expired));
+        assert_eq!(key().verify(&text, u64::MAX), Err(BadCookie::Expired));
+        // Later than its bytes can say.
+        let text = key().sign(key().token(NAME), u64::MAX);
+        assert_eq!(key().verify(&text, END).map(|seat| seat.ends_s), Ok((1 << 40) - 1));
+    }
+
+    #[test]
+    fn each_secret_and_upstream_has_its_own() {
+        let text = key().sign(key().token(NAME), END);
+        let others = [
+            CookieKey::new(SECRET, "shop2"),
+            CookieKey::new(SECRET, ""),
+            CookieKey::new(b"another", "shop"),
+            CookieKey::new(&[], "shop"),
+        ];
+        for other in others {
+            assert_eq!(other.verify(&text, 0), Err(BadCookie::Forged));
+            assert_ne!(other.token(NAME), key().token(NAME));
+        }
+        assert_ne!(key().token(NAME), key().token(NAME + 1));
+    }
+
+    #[test]
+    fn no_other_text_counts() {
+        let text = key().sign(key().token(NAME), END);
+        for place in 0..text.len() {
+            for byte in 0..=u8::MAX {
+                let mut other = text;
+                other[place] = byte;
+                assert_eq!(key().verify(&other, 0).is_ok(), other == text, "{place} {byte}");
+            }
+            assert_eq!(key().verify(&text[..place], 0), Err(BadCookie::Forged));
+        }
+        let longer = [&text[..], b"A"].concat();
+        assert_eq!(key().verify(&longer, 0), Err(BadCookie::Forged));
+    }
+
+    #[test]
+    fn another_version_does_not_count_though_it_is_signed() {
+        let mut bytes = [0; BYTES];
+        bytes[0] = VERSION + 1;
+        bytes[SIGNED_BYTES - 1] = 9;
+        let signature = key().over(&bytes[..SIGNED_BYTES]).finalize().into_bytes();
+        bytes[SIGNED_BYTES..].copy_from_slice(&signature[..SIGNATURE_BYTES]);
+        assert_eq!(key().verify(&encode(&bytes), 0), Err(BadCookie::Forged));
+        bytes[0] = VERSION;
+        let signature = key().over(&bytes[..SIGNED_BYTES]).finalize().into_bytes();
+        bytes[SIGNED_BYTES..].copy_from_slice(&signature[..SIGNATURE_BYTES]);
+        assert!(key().verify(&encode(&bytes), 0).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_signed_is_read(name in any::<u64>(), ends_s in 1..1_u64 << 40, early_s in 1..1000_u64) {
+            let token = key().token(name);
+            let seat = key().verify(&key().sign(token, ends_s), ends_s.saturating_sub(early_s));
+            prop_assert_eq!(seat, Ok(Seat { token, ends_s }));
+        }
+
+        #[test]
+        fn bytes_survive_their_text(bytes in any::<[u8; 30]>()) {
+            prop_assert_eq!(decode(&encode(&bytes)), Some(bytes));
+        }
+    }
+}

@@ -140,3 +140,188 @@ const FREE: u32 = u32::MAX;
 const LOOKUPS_MAX: u64 = 20;
 /// Keeps the numbers that a key is looked up under apart from other keys.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ask, Group, GroupRules, Member, Picker, Policy, fingerprint};
+
+    const KEYS: u32 = 100_000;
+
+    fn size(slots: u32) -> TableSize {
+        TableSize::new(slots).expect("a prime")
+    }
+
+    fn name(number: usize) -> u64 {
+        fingerprint(format!("10.0.0.{number}:8080").as_bytes())
+    }
+
+    fn members(weights: &[u32]) -> Vec<(u64, u32)> {
+        weights.iter().enumerate().map(|(number, &weight)| (name(number), weight)).collect()
+    }
+
+    /// The names that the keys belong to.
+    fn homes(members: &[(u64, u32)], size: TableSize) -> Vec<u64> {
+        let table = Maglev::new(members, size, 0);
+        (0..KEYS).map(|key| members[table.home(key.into()).expect("a member")].0).collect()
+    }
+
+    fn moved(before: &[u64], after: &[u64]) -> usize {
+        before.iter().zip(after).filter(|(before, after)| before != after).count()
+    }
+
+    #[test]
+    fn only_primes_are_sizes() {
+        let primes: Vec<u32> = (0..30).filter(|&it| TableSize::new(it).is_some()).collect();
+        assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
+        for size in [TableSize::DEFAULT, TableSize::MAX] {
+            assert_eq!(TableSize::new(size.slots()), Some(size));
+        }
+        assert_eq!(TableSize::new(5_000_077), None, "a prime, but above the maximum");
+        assert_eq!(TableSize::new(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_table_is_the_same_for_ever() {
+        // Machines of different versions must agree on it: this changes in a release that says so, or never.
+        let table = Maglev::new(&members(&[1, 1, 2, 0, 1]), size(31), 7);
+        let text: String = table.slots.iter().map(u32::to_string).collect();
+        assert_eq!(text, "2142200121204212412404220212004");
+        let slots = Maglev::new(&members(&[1; 20]), TableSize::DEFAULT, 0).slots;
+        let bytes: Vec<u8> = slots.iter().flat_map(|slot| slot.to_be_bytes()).collect();
+        assert_eq!(format!("{:016x}", fingerprint(&bytes)), "9f863980ef917b2f");
+    }
+
+    #[test]
+    fn the_order_of_the_members_does_not_matter_and_the_seed_does() {
+        let mut members = members(&[3, 1, 4, 1, 5, 9, 2, 6]);
+        let table = |members: &[(u64, u32)], seed| {
+            let table = Maglev::new(members, size(1_009), seed);
+            table.slots.iter().map(|&position| members[position as usize].0).collect::<Vec<_>>()
+        };
+        let (before, seeded) = (table(&members, 0), table(&members, 1));
+        members.reverse();
+        assert_eq!(table(&members, 0), before);
+        members.swap(2, 5);
+        assert_eq!(table(&members, 0), before);
+        let same = before.iter().zip(&seeded).filter(|(one, other)| one == other).count();
+        assert!(same < 400, "{same} of 1009");
+    }
+
+    #[test]
+    fn slots_follow_the_weights() {
+        for weights in [&[1; 100][..], &[1, 2, 3, 94], &[65_535, 65_535, 1], &[7, 0, 7], &[1]] {
+            let table = Maglev::new(&members(weights), TableSize::DEFAULT, 0);
+            let all: u32 = weights.iter().sum();
+            for (position, &weight) in (0..).zip(weights) {
+                let got = table.slots.iter().filter(|&&slot| slot == position).count();
+                let due = f64::from(TableSize::DEFAULT.slots()) * f64::from(weight) / f64::from(all);
+                assert!((got as f64 - due).abs() < 1.0 + due / 100.0, "{weights:?}: {got}, due {due}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_follow_the_weights() {
+        let homes = homes(&members(&[1, 2, 0, 5, 2]), TableSize::DEFAULT);
+        let counts = [0, 1, 2, 3, 4].map(|number| homes.iter().filter(|&&it| it == name(number)).count());
+        for (count, due) in counts.into_iter().zip([10_000, 20_000, 0, 50_000, 20_000_usize]) {
+            // Four standard deviations are 632 at most.
+            assert!(count.abs_diff(due) < 640, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_goes_moves_its_keys_and_few_others() {
+        for count in [2, 5, 20, 100] {
+            let all = members(&vec![1; count]);
+            let before = homes(&all, TableSize::DEFAULT);
+            let after = homes(&all[1..], TableSize::DEFAULT);
+            let lost = before.iter().filter(|&&it| it == all[0].0).count();
+            let others = moved(&before, &after) - lost;
+            assert!(lost.abs_diff(KEYS as usize / count) < 640, "{count}: {lost}");
+            // The paper's figure 12: with a hundred times as many slots as members a few percent of the others.
+            assert!(others < KEYS as usize / 40, "{count} members: {others} of others");
+        }
+    }
+
+    #[test]
+    fn a_change_of_weight_moves_little_more_than_it_must() {
+        let before = homes(&members(&[10; 10]), TableSize::DEFAULT);
+        let mut weights = [10; 10];
+        weights[3] = 5;
+        let moved = moved(&before, &homes(&members(&weights), TableSize::DEFAULT));
+        // From a tenth to 5 of 95.
+        assert!((4_700..9_000).contains(&moved), "{moved}");
+    }
+
+    #[test]
+    fn no_weight_no_home() {
+        for weights in [&[][..], &[0, 0]] {
+            assert_eq!(Maglev::new(&members(weights), TableSize::DEFAULT, 0).home(1), None);
+        }
+    }
+
+    /// A picker by key.
+    fn picker(weights: &[u32]) -> Picker {
+        let member = |(name, weight)| Member { name, weight, priority: 0 };
+        let members: Vec<_> = members(weights).into_iter().map(member).collect();
+        Picker::new(&Group::new(GroupRules { policy: Policy::Hash, ..GroupRules::default() }, &members), 0)
+    }
+
+    fn picks(picker: &mut Picker) -> Vec<usize> {
+        let ask = |key| Ask { key: Some(key), ..Ask::default() };
+        (0..KEYS).map(|key| picker.pick(&ask(key.into()), &()).expect("one is available")).collect()
+    }
+
+    #[test]
+    fn when_one_is_down_only_its_keys_move_and_they_come_back() {
+        let mut picker = picker(&[1; 20]);
+        let before = picks(&mut picker);
+        let _ = picker.admit(|endpoint| if endpoint == 4 { Share::NONE } else { Share::FULL });
+        let after = picks(&mut picker);
+        let mut gained = [0_usize; 20];
+        for (&before, &after) in before.iter().zip(&after) {
+            if before == 4 {
+                gained[after] += 1;
+            } else {
+                assert_eq!(before, after);
+            }
+        }
+        assert_eq!(gained[4], 0);
+        // 5000 keys over 19: four standard deviations are 64.
+        let others = gained.iter().enumerate().filter(|(endpoint, _)| *endpoint != 4);
+        assert!(others.into_iter().all(|(_, &count)| count.abs_diff(263) < 64), "{gained:?}");
+        let _ = picker.admit(|_| Share::FULL);
+        assert_eq!(picks(&mut picker), before);
+    }
+
+    #[test]
+    fn who_ramps_takes_its_keys_back_bit_by_bit() {
+        let mut picker = picker(&[1; 4]);
+        let all = picks(&mut picker);
+        let mut back = vec![false; KEYS as usize];
+        for parts in [26, 128, 200, 256] {
+            let share = |endpoint| if endpoint == 0 { Share::new(parts) } else { Share::FULL };
+            let _ = picker.admit(share);
+            let now = picks(&mut picker);
+            let mut count = 0;
+            for (key, (&now, &home)) in now.iter().zip(&all).enumerate() {
+                assert!(home == 0 || now == home, "only its own keys move");
+                assert!(now == 0 || !back[key], "a key that is back stays");
+                back[key] = now == 0;
+                count += u32::from(now == 0);
+            }
+            let due = KEYS / 4 * u32::from(parts) / 256;
+            // Four standard deviations of both draws are 600 at most.
+            assert!(count.abs_diff(due) < 600, "{parts}: {count}, due {due}");
+        }
+    }
+
+    #[test]
+    fn the_only_one_that_may_be_is_found() {
+        let mut picker = picker(&[1; 200]);
+        let _ = picker.admit(|endpoint| if endpoint == 77 { Share::FULL } else { Share::NONE });
+        assert!(picks(&mut picker).iter().all(|&endpoint| endpoint == 77));
+    }
+}

@@ -112,3 +112,75 @@ fn kept(after_ms: u64, time_constant_ms: u64) -> f64 {
 fn whole(number: f64) -> u64 {
     number as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+
+    /// `(time, latency)` observed with a time constant of a second.
+    fn latency(observed: &[(u64, u64)], now_ms: u64) -> u64 {
+        let mut meter = PeakEwma::default();
+        for &(at_ms, latency_us) in observed {
+            meter.observe(latency_us, SECOND, at_ms);
+        }
+        meter.latency_us(SECOND, now_ms)
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fast_answers_make_up_for_it_over_time() {
+        assert_eq!(latency(&[], 5_000), 0);
+        assert_eq!(latency(&[(5_000, 700)], 5_000), 700);
+        assert_eq!(latency(&[(5_000, 700), (5_001, 90_000)], 5_001), 90_000);
+        // 90 000 / e + 1 000 (1 - 1 / e).
+        assert_eq!(latency(&[(5_000, 90_000), (6_000, 1_000)], 6_000), 33_741);
+        // Answers that come in no time say little.
+        assert_eq!(latency(&[(5_000, 90_000), (5_000, 1_000)], 5_000), 90_000);
+    }
+
+    #[test]
+    fn constant_latencies_are_told_as_they_are() {
+        let observed: Vec<_> = (0..10_000).map(|n| (n, 3_000)).collect();
+        assert_eq!(latency(&observed, 9_999), 3_000);
+    }
+
+    #[test]
+    fn nothing_heard_is_forgotten() {
+        assert_eq!(latency(&[(5_000, 90_000)], 6_000), 33_109);
+        assert_eq!(latency(&[(5_000, 90_000)], 25_000), 0);
+        assert_eq!(latency(&[(5_000, 90_000)], 4_000), 90_000, "a clock that goes back changes nothing");
+    }
+
+    #[test]
+    fn a_failure_is_no_quick_answer() {
+        let mut meter = PeakEwma::default();
+        meter.observe_failure(SECOND, 1);
+        assert_eq!(meter.latency_us(SECOND, 1), FAILURE_US);
+        meter.observe_failure(SECOND, 1);
+        meter.observe_failure(SECOND, 1);
+        assert_eq!(meter.latency_us(SECOND, 1), 4 * FAILURE_US);
+    }
+
+    #[test]
+    fn a_constant_rate_is_told_as_it_is() {
+        let mut meter = Bandwidth::default();
+        for now_ms in 0..20_000 {
+            meter.add(50, u64::from(now_ms % 10 == 0), 2_000, now_ms);
+        }
+        // A request every 10 ms brings 500 bytes.
+        let rate = meter.bytes_per_second(0, 0, 2_000, 19_999);
+        assert!(rate.abs_diff(50_000) < 100, "{rate}");
+        let each = Bandwidth::bytes_each([&meter, &Bandwidth::default()], 2_000, 19_999);
+        assert!(each.abs_diff(500) < 3, "{each}");
+        assert!(meter.bytes_per_second(0, 0, 2_000, 21_999).abs_diff(18_394) < 40, "a time constant later");
+        assert_eq!(meter.bytes_per_second(0, 0, 2_000, 100_000), 0);
+    }
+
+    #[test]
+    fn requests_in_progress_count_with_what_they_will_bring() {
+        let meter = Bandwidth::default();
+        assert_eq!(meter.bytes_per_second(8, 500, 2_000, 1), 2_000);
+        assert_eq!(Bandwidth::bytes_each([&meter], 2_000, 1), 0);
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::group::{Group, Level, Member, Policy};
 use crate::maglev::Maglev;
-use crate::policy::{Chance, Least, RoundRobin, Weighted, least};
+use crate::policy::{Chance, Least, Quotient, RoundRobin, Weighted};
 use crate::view::{Ask, NoEndpoint, Share, View};
 
 /// Chooses. Made when a worker gets a snapshot; a pick changes nothing but this and allocates nothing.
@@ -16,7 +16,6 @@ pub struct Picker {
     panic_percent: u8,
     /// The tier that is asked first.
     first: usize,
-    is_panicking: bool,
 }
 
 /// What [`Picker::admit`] found.
@@ -74,7 +73,6 @@ impl Picker {
             shares: vec![Share::FULL; group.members].into(),
             panic_percent: group.rules.panic_percent,
             first: 0,
-            is_panicking: false,
         };
         picker.admit(|_| Share::FULL);
         picker
@@ -109,28 +107,24 @@ impl Picker {
                 enough = Some(index);
             }
         }
-        self.is_panicking = enough.is_none() && self.panic_percent > 0;
-        self.first = enough.unwrap_or(0);
-        if self.is_panicking {
-            self.panic();
-        }
+        let used = enough.or_else(|| self.panic());
+        self.first = used.unwrap_or(0);
         for tier in &mut self.tiers {
             tier.weigh();
         }
-        let is_any = enough.is_some() || self.is_panicking;
-        let priority = self.tiers.get(self.first).filter(|_| is_any).map(|tier| tier.priority);
-        Admission { priority, is_panicking: self.is_panicking && priority.is_some(), is_ramping }
+        let priority = used.map(|tier| self.tiers[tier].priority);
+        Admission { priority, is_panicking: used.is_some() && enough.is_none(), is_ramping }
     }
 
-    /// Uses all endpoints of the first priority that has one with a weight.
-    fn panic(&mut self) {
+    /// Uses all endpoints of the first priority that has one with a weight, if that is what is wanted.
+    fn panic(&mut self) -> Option<usize> {
         let has_weight = |tier: &Tier| tier.entries.iter().any(|entry| entry.weight > 0);
-        self.first = self.tiers.iter().position(has_weight).unwrap_or(0);
-        let Some(tier) = self.tiers.get_mut(self.first) else { return };
-        for entry in &mut tier.entries {
+        let first = self.tiers.iter().position(has_weight).filter(|_| self.panic_percent > 0)?;
+        for entry in &mut self.tiers[first].entries {
             entry.share = Share::FULL;
             self.shares[entry.endpoint] = Share::FULL;
         }
+        Some(first)
     }
 
     /// Whether clients that stay at this endpoint (by a [cookie](crate::CookieKey)) may go on: it is available,
@@ -201,17 +195,19 @@ impl Tier {
         let position = match &mut self.state {
             State::RoundRobin(turn) => turn.pick(entries, may),
             State::Weighted(credits) => credits.pick(entries, may),
-            State::LeastConnections(least) => least.pick(entries, may, |it| view.outstanding(it)),
-            State::LeastBandwidth(least) => least.pick(entries, may, |it| view.bytes_per_second(it)),
+            State::LeastConnections(least) => least.pick(entries, may, |it| view.outstanding(it), 1),
+            State::LeastBandwidth(least) => {
+                let one_more = view.request_bytes_per_second();
+                least.pick(entries, may, |it| view.bytes_per_second(it), one_more)
+            }
             State::Random(chance) => chance.pick(entries, may, ask.random),
             State::P2c(chance) => chance.better_of_two(entries, may, ask.random, |one, other| {
                 let [of_one, of_other] = [one, other].map(|it| view.outstanding(it.endpoint));
-                least::is_less((of_other, other.scaled), (of_one, one.scaled))
+                Quotient::new(of_other, 1, other.scaled) <= Quotient::new(of_one, 0, one.scaled)
             }),
             State::Ewma(chance) => chance.better_of_two(entries, may, ask.random, |one, other| {
-                let heavier = one.scaled.max(other.scaled);
-                let [of_one, of_other] = [one, other].map(|it| expected_wait(it, heavier, view));
-                of_other < of_one
+                let lighter = one.scaled.min(other.scaled);
+                expected_wait(other, lighter, view) < expected_wait(one, lighter, view)
             }),
             State::Hash(table, chance) => match (table, ask.key) {
                 (Some(table), Some(key)) => table.pick(entries, may, key),
@@ -253,14 +249,237 @@ impl Tier {
     }
 }
 
-/// When an endpoint is expected to have answered one more request. Where nothing is in progress that is its latency
-/// whatever its weight, since that is in the chance to be drawn already.
-fn expected_wait(entry: &Entry, heavier: u64, view: &impl View) -> f64 {
+/// When an endpoint is expected to have answered one more request. The lighter one of two has a place for one request at a
+/// time, the other one as many more as it is heavier.
+fn expected_wait(entry: &Entry, lighter: u64, view: &impl View) -> f64 {
     let (latency_us, outstanding) = (view.latency_us(entry.endpoint), view.outstanding(entry.endpoint));
     if latency_us == 0 {
         // Not known, or not any more: one request at a time to find out.
         return if outstanding == 0 { 0.0 } else { f64::INFINITY };
     }
-    let in_proportion = outstanding as f64 * heavier as f64 / entry.scaled as f64;
-    latency_us as f64 * (in_proportion + 1.0)
+    let rounds = (outstanding as f64 + 1.0) * lighter as f64 / entry.scaled as f64;
+    latency_us as f64 * rounds.max(1.0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{GroupRules, mix};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    /// Entries with these weights.
+    pub(crate) fn entries(weights: &[u32]) -> Box<[Entry]> {
+        let mut tiers = Picker::new(&Group::of_weights(Policy::Random, weights), 0).tiers;
+        std::mem::take(&mut tiers[0].entries)
+    }
+
+    fn picker(policy: Policy, weights: &[u32], start: u64) -> Picker {
+        Picker::new(&Group::of_weights(policy, weights), start)
+    }
+
+    /// A request with a key and chance of its own.
+    fn ask(number: u64, excluded: &[usize]) -> Ask<'_> {
+        Ask { excluded, key: Some(mix(number ^ 7)), random: mix(number) }
+    }
+
+    /// Endpoints that are picked in so many picks.
+    fn picked(picker: &mut Picker, excluded: &[usize]) -> Vec<usize> {
+        let picks = (0..400).filter_map(|number| picker.pick(&ask(number, excluded), &()).ok());
+        let mut picked: Vec<_> = picks.collect::<HashSet<_>>().into_iter().collect();
+        picked.sort_unstable();
+        picked
+    }
+
+    /// Two endpoints of priority 1, two of 5, one of 9.
+    fn with_backups(policy: Policy, panic_percent: u8) -> Picker {
+        let priorities = [1, 5, 1, 9, 5];
+        let member = |(name, &priority)| Member { name, weight: 1, priority };
+        let members: Vec<_> = (0..).zip(&priorities).map(member).collect();
+        Picker::new(&Group::new(GroupRules { policy, panic_percent, ..GroupRules::default() }, &members), 0)
+    }
+
+    fn only<const N: usize>(available: [usize; N]) -> impl Fn(usize) -> Share {
+        move |endpoint| if available.contains(&endpoint) { Share::FULL } else { Share::NONE }
+    }
+
+    #[test]
+    fn no_endpoints_no_pick() {
+        for policy in Policy::ALL {
+            for weights in [&[][..], &[0], &[0, 0, 0]] {
+                let mut picker = picker(policy, weights, 7);
+                assert_eq!(picker.pick(&ask(1, &[]), &()), Err(NoEndpoint::Down), "{policy:?} {weights:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_endpoint_takes_everything_until_excluded() {
+        for policy in Policy::ALL {
+            let mut picker = picker(policy, &[0, 3], u64::MAX);
+            for number in 0..10 {
+                assert_eq!(picker.pick(&ask(number, &[]), &|_| u64::MAX), Ok(1), "{policy:?}");
+                assert_eq!(picker.pick(&ask(number, &[1]), &()), Err(NoEndpoint::Tried), "{policy:?}");
+                assert_eq!(picker.pick(&ask(number, &[0, 9, usize::MAX]), &()), Ok(1), "{policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn starts_are_spread_over_equal_endpoints() {
+        for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections, Policy::LeastBandwidth]
+        {
+            let first = |start| picker(policy, &[1; 4], start).pick(&Ask::default(), &());
+            let firsts: Vec<_> = (0..8).map(first).collect();
+            assert_eq!(firsts, [0, 1, 2, 3, 0, 1, 2, 3].map(Ok), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_weights_do_not_overflow() {
+        for policy in Policy::ALL {
+            let mut picker = picker(policy, &[u32::MAX; 100], 3);
+            for step in 0..1_000_usize {
+                let excluded = [step % 100, (step + 1) % 100];
+                let picked = picker.pick(&ask(step as u64, &excluded), &|_| u64::MAX);
+                assert!(picked.is_ok_and(|endpoint| endpoint < 100 && !excluded.contains(&endpoint)));
+            }
+        }
+    }
+
+    #[test]
+    fn backups_are_for_when_no_other_is_available() {
+        for policy in Policy::ALL {
+            let mut picker = with_backups(policy, 0);
+            assert_eq!(picked(&mut picker, &[]), [0, 2], "{policy:?}");
+            assert_eq!(picker.admit(only([2, 1, 3, 4])).priority, Some(1));
+            assert_eq!(picked(&mut picker, &[]), [2]);
+            assert_eq!(picker.admit(only([1, 3, 4])).priority, Some(5));
+            assert_eq!(picked(&mut picker, &[]), [1, 4]);
+            assert_eq!(picker.admit(only([3])).priority, Some(9));
+            assert_eq!(picked(&mut picker, &[]), [3]);
+            let nobody = Admission { priority: None, is_panicking: false, is_ramping: false };
+            assert_eq!(picker.admit(only([])), nobody);
+            assert_eq!(picker.pick(&ask(1, &[]), &()), Err(NoEndpoint::Down));
+        }
+    }
+
+    #[test]
+    fn a_retry_goes_to_backups_when_the_others_were_tried() {
+        for policy in Policy::ALL {
+            let mut picker = with_backups(policy, 0);
+            assert_eq!(picked(&mut picker, &[0]), [2], "{policy:?}");
+            assert_eq!(picked(&mut picker, &[0, 2]), [1, 4]);
+            assert_eq!(picked(&mut picker, &[0, 2, 4, 1]), [3]);
+            let all = ask(1, &[0, 2, 4, 1, 3]);
+            assert_eq!(picker.pick(&all, &()), Err(NoEndpoint::Tried));
+        }
+    }
+
+    #[test]
+    fn too_few_give_way_to_backups_and_then_all_are_used() {
+        for policy in Policy::ALL {
+            let mut picker = with_backups(policy, 60);
+            assert_eq!(
+                picker.admit(only([0, 1, 4, 3])).priority,
+                Some(5),
+                "{policy:?}: one of two is too few"
+            );
+            assert_eq!(picked(&mut picker, &[]), [1, 4]);
+            assert_eq!(picked(&mut picker, &[1, 4]), [3]);
+            assert_eq!(picked(&mut picker, &[1, 4, 3]), [0], "better than none");
+            let panic = Admission { priority: Some(1), is_panicking: true, is_ramping: false };
+            assert_eq!(picker.admit(only([1])), panic);
+            assert_eq!(picked(&mut picker, &[]), [0, 2]);
+            assert_eq!(picked(&mut picker, &[0, 2]), [1]);
+            assert!(picker.keeps_sessions(0) && !picker.keeps_sessions(4));
+            assert!(!picker.admit(only([0, 2])).is_panicking);
+        }
+    }
+
+    #[test]
+    fn those_without_weight_are_no_reason_to_panic() {
+        let rules = GroupRules { panic_percent: 100, ..GroupRules::default() };
+        let member = |name, weight| Member { name, weight, priority: 0 };
+        let mut picker = Picker::new(&Group::new(rules, &[member(0, 0), member(1, 1)]), 0);
+        assert!(!picker.admit(only([1])).is_panicking);
+        let mut picker = Picker::new(&Group::new(rules, &[member(0, 0)]), 0);
+        assert_eq!(picker.admit(only([])).priority, None);
+        assert!(!picker.keeps_sessions(0));
+    }
+
+    #[test]
+    fn who_is_full_gets_nothing_and_all_full_is_told_apart() {
+        struct Full(Vec<usize>);
+        impl View for Full {
+            fn outstanding(&self, _endpoint: usize) -> u64 {
+                0
+            }
+            fn is_full(&self, endpoint: usize) -> bool {
+                self.0.contains(&endpoint)
+            }
+        }
+        for policy in Policy::ALL {
+            let mut picker = picker(policy, &[1, 1, 1, 0], 0);
+            let mut pick = |full: &[usize], excluded| picker.pick(&ask(3, excluded), &Full(full.to_vec()));
+            assert_eq!(pick(&[0, 1], &[]), Ok(2), "{policy:?}");
+            assert_eq!(pick(&[0, 1, 2], &[]), Err(NoEndpoint::Full));
+            assert_eq!(pick(&[0, 1], &[2]), Err(NoEndpoint::Full), "one of them may be free soon");
+            assert_eq!(pick(&[0, 1], &[0, 1, 2]), Err(NoEndpoint::Tried));
+        }
+    }
+
+    #[test]
+    fn no_weight_keeps_sessions_and_takes_no_work() {
+        let mut picker = picker(Policy::Random, &[0, 1], 0);
+        assert!(picker.keeps_sessions(0) && picker.keeps_sessions(1) && !picker.keeps_sessions(2));
+        assert_eq!(picked(&mut picker, &[]), [1]);
+        let _ = picker.admit(only([1]));
+        assert!(!picker.keeps_sessions(0), "it is down");
+    }
+
+    #[test]
+    fn tells_while_some_ramp() {
+        let mut picker = picker(Policy::Weighted, &[1, 1], 0);
+        let mut is_ramping = |share| picker.admit(|_| share).is_ramping;
+        assert!(is_ramping(Share::new(1)) && is_ramping(Share::new(255)));
+        assert!(!is_ramping(Share::FULL) && !is_ramping(Share::NONE));
+    }
+
+    proptest! {
+        #[test]
+        fn picks_an_eligible_endpoint_if_and_only_if_there_is_one(
+            policy in 0..Policy::ALL.len(),
+            weights in vec(prop_oneof![Just(0_u32), 1..4_u32, Just(65_535), any::<u32>()], 0..9),
+            start in any::<u64>(),
+            rounds in vec((vec(0..10_usize, 0..6), vec((any::<u64>(), 0..4_u16), 9)), 1..40),
+        ) {
+            let mut picker = picker(Policy::ALL[policy], &weights, start);
+            for (number, (excluded, endpoints)) in (start..).zip(rounds) {
+                let share = |endpoint: usize| Share::new(endpoints[endpoint].1 * 100);
+                let _ = picker.admit(share);
+                let eligible = |&endpoint: &usize| {
+                    weights[endpoint] > 0 && !excluded.contains(&endpoint) && share(endpoint) > Share::NONE
+                };
+                match picker.pick(&ask(number, &excluded), &|endpoint: usize| endpoints[endpoint].0) {
+                    Ok(endpoint) => prop_assert!(eligible(&endpoint), "{} is not eligible", endpoint),
+                    Err(_) => prop_assert!(!(0..weights.len()).any(|endpoint| eligible(&endpoint))),
+                }
+            }
+        }
+
+        #[test]
+        fn the_same_begin_and_the_same_chance_give_the_same_picks(
+            policy in 0..Policy::ALL.len(),
+            weights in vec(0..9_u32, 1..6),
+            start in any::<u64>(),
+        ) {
+            let mut one = picker(Policy::ALL[policy], &weights, start);
+            let mut other = picker(Policy::ALL[policy], &weights, start);
+            for number in 0..50 {
+                prop_assert_eq!(one.pick(&ask(number, &[]), &()), other.pick(&ask(number, &[]), &()));
+            }
+        }
+    }
 }

@@ -78,3 +78,75 @@ impl Backoff {
         bound.mul_f64(part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: BudgetRules =
+        BudgetRules { percent: 20, per_second_min: 0, window: Duration::from_secs(10) };
+
+    /// Retries that are let through at a time.
+    fn retries(budget: &mut RetryBudget, rules: &BudgetRules, now_ms: u64) -> usize {
+        (0..100_000).take_while(|_| budget.try_retry(rules, now_ms)).count()
+    }
+
+    fn requests(budget: &mut RetryBudget, count: u32, now_ms: u64) {
+        (0..count).for_each(|_| budget.request(&RULES, now_ms));
+    }
+
+    #[test]
+    fn retries_are_a_share_of_the_requests() {
+        let mut budget = RetryBudget::default();
+        assert_eq!(retries(&mut budget, &RULES, 0), 0);
+        requests(&mut budget, 1_000, 0);
+        assert_eq!(retries(&mut budget, &RULES, 0), 200);
+        requests(&mut budget, 100, 5_000);
+        assert_eq!(retries(&mut budget, &RULES, 5_000), 20);
+        // The first thousand are forgotten, and their retries.
+        assert_eq!(retries(&mut budget, &RULES, 10_000), 0);
+        requests(&mut budget, 100, 10_000);
+        assert_eq!(retries(&mut budget, &RULES, 10_000), 20);
+    }
+
+    #[test]
+    fn some_are_let_through_whatever_the_requests() {
+        let rules = BudgetRules { per_second_min: 3, ..RULES };
+        let mut budget = RetryBudget::default();
+        assert_eq!(retries(&mut budget, &rules, 0), 30);
+        assert_eq!(retries(&mut budget, &rules, 9_999), 0);
+        assert_eq!(retries(&mut budget, &rules, 10_000), 30);
+    }
+
+    #[test]
+    fn an_outage_is_not_multiplied() {
+        // Every attempt fails and wants another one, for a minute, at changing rates.
+        let mut budget = RetryBudget::default();
+        let (mut requests, mut attempts) = (0_u32, 0_u32);
+        for now_ms in 0..60_000 {
+            for _ in 0..now_ms / 10_000 {
+                budget.request(&RULES, now_ms);
+                requests += 1;
+                attempts += 1;
+                while budget.try_retry(&RULES, now_ms) {
+                    attempts += 1;
+                }
+            }
+        }
+        assert!(attempts <= requests * 12 / 10, "{attempts} attempts of {requests} requests");
+        assert!(attempts >= requests * 119 / 100, "{attempts} attempts of {requests} requests");
+    }
+
+    #[test]
+    fn delays_double_up_to_the_bound_and_are_spread() {
+        let backoff = Backoff::default();
+        for (retry, bound_ms) in [(0, 25.0), (1, 50.0), (2, 100.0), (3, 200.0), (4, 250.0), (99, 250.0)] {
+            let delays: Vec<f64> =
+                (0..10_000).map(|random| backoff.delay(retry, random).as_secs_f64() * 1e3).collect();
+            let mean = delays.iter().sum::<f64>() / 10_000.0;
+            assert!(delays.iter().all(|&delay| delay < bound_ms), "{retry}");
+            // Six standard deviations.
+            assert!((mean / bound_ms - 0.5).abs() < 0.018, "{retry}: {mean}");
+        }
+    }
+}

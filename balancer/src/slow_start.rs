@@ -33,3 +33,30 @@ impl SlowStart {
         Share::new(first + rise as u16)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_rises_evenly() {
+        let slow_start = SlowStart { time: Duration::from_secs(10), ..SlowStart::default() };
+        for (milliseconds, parts) in
+            [(0, 26), (1, 26), (2_500, 83), (5_000, 141), (9_999, 255), (10_000, 256), (u64::MAX, 256)]
+        {
+            let share = slow_start.share(Duration::from_millis(milliseconds));
+            assert_eq!(share.parts(), parts, "after {milliseconds} ms");
+        }
+    }
+
+    #[test]
+    fn it_never_begins_with_nothing() {
+        let slow_start = SlowStart { time: Duration::from_secs(1), first: Share::NONE };
+        assert_eq!(slow_start.share(Duration::ZERO).parts(), 1);
+    }
+
+    #[test]
+    fn no_time_no_ramp() {
+        assert_eq!(SlowStart::default().share(Duration::ZERO), Share::FULL);
+    }
+}

@@ -61,6 +61,12 @@ pub trait View {
         0
     }
 
+    /// What one request is expected to bring ([`Bandwidth::bytes_each`](crate::Bandwidth::bytes_each)): endpoints that are
+    /// less than that apart are equal. For least bandwidth.
+    fn request_bytes_per_second(&self) -> u64 {
+        1
+    }
+
     /// Whether a limit of its own (connections, requests) forbids another request. For every policy.
     fn is_full(&self, _endpoint: usize) -> bool {
         false

@@ -51,3 +51,44 @@ impl Window {
         &mut self.slots[remainder(number, SLOTS).unwrap_or(0)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(of_kind: u32) -> Counts {
+        Counts { all: 1, of_kind }
+    }
+
+    #[test]
+    fn forgets_what_is_older_than_the_window() {
+        let mut window = Window::default();
+        window.add(one(1), 1_000, 50);
+        window.add(one(0), 1_000, 550);
+        assert_eq!(window.counts(1_000, 599), Counts { all: 2, of_kind: 1 });
+        assert_eq!(window.counts(1_000, 999), Counts { all: 2, of_kind: 1 });
+        assert_eq!(window.counts(1_000, 1_000), Counts { all: 1, of_kind: 0 });
+        assert_eq!(window.counts(1_000, 1_499), Counts { all: 1, of_kind: 0 });
+        assert_eq!(window.counts(1_000, 1_500), Counts::default());
+        window.add(one(0), 1_000, u64::MAX);
+        assert_eq!(window.counts(1_000, u64::MAX), one(0));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_forgets_nothing() {
+        let mut window = Window::default();
+        window.add(one(0), 1_000, 5_000);
+        window.add(one(0), 1_000, 2_000);
+        assert_eq!(window.counts(1_000, 1_000).all, 2);
+    }
+
+    #[test]
+    fn counts_stop_at_their_largest() {
+        let mut window = Window::default();
+        for now_ms in [0, 0, 100] {
+            window.add(Counts { all: u32::MAX, of_kind: 1 }, 1_000, now_ms);
+        }
+        assert_eq!(window.counts(1_000, 100), Counts { all: u32::MAX, of_kind: 3 });
+        window.add(one(0), 0, 7);
+    }
+}

@@ -1,9 +1,10 @@
 //! The health of an upstream's endpoints, from both sources: what the control thread keeps.
 
-use super::checks::{CheckRules, Checks};
+use super::checks::{CheckRules, Checks, Initial};
 use super::ejection::{Ejection, EjectionRules};
 use super::outlier::Trip;
 use super::standing::{Reason, Standing, State};
+use crate::group::Member;
 
 /// What is set for an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Board {
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
     name: u64,
+    /// It has a weight.
+    takes_work: bool,
     checks: Option<Checks>,
     ejection: Ejection,
     state: State,
@@ -42,24 +45,18 @@ pub struct Change {
 }
 
 impl Board {
-    /// The endpoints with these names (those of [`Member`](crate::Member)). What `previous` knows of them is taken over;
-    /// one that is new begins as the rules say, and ramps if there was a previous board.
+    /// What `previous` knows of members with the same name is taken over; [`Self::advance`] tells what the rules change
+    /// about them. One that is new begins as the rules say, and ramps if there was a previous board.
     #[must_use]
-    pub fn new(rules: BoardRules, names: &[u64], previous: Option<&Self>, now_ms: u64) -> Self {
-        let endpoint = |&name: &u64| {
-            let known = previous.and_then(|previous| previous.endpoints.iter().find(|it| it.name == name));
-            let mut checks = rules.checks.as_ref().map(Checks::new);
-            if let (Some(_), Some(known)) = (checks, known.and_then(|known| known.checks)) {
-                checks = Some(known);
+    pub fn new(rules: BoardRules, members: &[Member], previous: Option<&Self>, now_ms: u64) -> Self {
+        let endpoint = |member: &Member| {
+            let known = previous.and_then(|it| it.endpoints.iter().find(|known| known.name == member.name));
+            match known {
+                Some(known) => known.with(&rules, member),
+                None => Endpoint::new(&rules, member, previous.map_or(0, |_| now_ms)),
             }
-            let since_ms = if previous.is_some() { now_ms } else { 0 };
-            let (ejection, since_ms) = known
-                .map_or_else(|| (Ejection::default(), since_ms), |known| (known.ejection, known.since_ms));
-            let mut endpoint = Endpoint { name, checks, ejection, state: State::Available, since_ms };
-            endpoint.state = endpoint.state_now();
-            endpoint
         };
-        Self { rules, endpoints: names.iter().map(endpoint).collect() }
+        Self { rules, endpoints: members.iter().map(endpoint).collect() }
     }
 
     /// A check of an endpoint has passed or failed.
@@ -111,9 +108,9 @@ impl Board {
 
     /// Whether so few are unavailable that this one may become it, too.
     fn may_lose(&self, endpoint: usize) -> bool {
-        let is_left = |(index, it): &(usize, &Endpoint)| *index != endpoint && it.state == State::Available;
-        let all = self.endpoints.len();
-        let left = self.endpoints.iter().enumerate().filter(is_left).count();
+        let working = || self.endpoints.iter().enumerate().filter(|(_, it)| it.takes_work);
+        let all = working().count();
+        let left = working().filter(|(index, it)| *index != endpoint && it.state == State::Available).count();
         let lost_max = all * usize::from(self.rules.ejection.ejected_percent_max) / 100;
         left > 0 && all - left <= lost_max.max(1)
     }
@@ -126,13 +123,33 @@ impl Board {
         }
         it.state = to;
         if to == State::Available {
-            it.since_ms = now_ms;
+            it.since_ms = now_ms.max(1);
         }
         Some(Change { endpoint, from, to })
     }
 }
 
 impl Endpoint {
+    fn new(rules: &BoardRules, member: &Member, since_ms: u64) -> Self {
+        let checks = rules.checks.as_ref().map(|checks| Checks::new(checks.initial));
+        let mut endpoint = Self {
+            name: member.name,
+            takes_work: member.weight > 0,
+            checks,
+            ejection: Ejection::default(),
+            state: State::Available,
+            since_ms,
+        };
+        endpoint.state = endpoint.state_now();
+        endpoint
+    }
+
+    /// The same endpoint under new rules. That checks begin is no reason to take it out: it has served without.
+    fn with(&self, rules: &BoardRules, member: &Member) -> Self {
+        let checks = rules.checks.as_ref().map(|_| self.checks.unwrap_or(Checks::new(Initial::Up)));
+        Self { takes_work: member.weight > 0, checks, ..*self }
+    }
+
     fn state_now(&self) -> State {
         match (&self.checks, self.ejection.current()) {
             (Some(checks), _) if !checks.is_up() && checks.is_checked() => {
@@ -142,5 +159,136 @@ impl Endpoint {
             (_, Some((trip, _))) => State::Unavailable(trip.into()),
             _ => State::Available,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::{Available, Unavailable};
+    use std::time::Duration;
+
+    const RULES: BoardRules = BoardRules {
+        checks: Some(CheckRules { rise: 1, fall: 2, initial: Initial::Up }),
+        ejection: EjectionRules {
+            time: Duration::from_secs(10),
+            time_max: Duration::from_secs(60),
+            ejected_percent_max: 50,
+        },
+    };
+    const TRIP: Trip = Trip::ConsecutiveFailures;
+    const EJECTED: State = Unavailable(Reason::ConsecutiveFailures);
+    const FAILED: State = Unavailable(Reason::ChecksFailed);
+
+    fn members(names: &[u64]) -> Vec<Member> {
+        names.iter().map(|&name| Member { name, weight: 1, priority: 0 }).collect()
+    }
+
+    fn board(endpoints: u64) -> Board {
+        Board::new(RULES, &members(&(0..endpoints).collect::<Vec<_>>()), None, 0)
+    }
+
+    fn change(endpoint: usize, from: State, to: State) -> Option<Change> {
+        Some(Change { endpoint, from, to })
+    }
+
+    #[test]
+    fn neither_source_overrules_the_other() {
+        let mut board = board(4);
+        assert_eq!(board.report(1, TRIP, 1_000), change(1, Available, EJECTED));
+        assert_eq!(board.check(1, true, 2_000), None, "its health page still answers");
+        assert_eq!(board.check(1, false, 3_000), None);
+        assert_eq!(board.check(1, false, 4_000), change(1, EJECTED, FAILED));
+        assert_eq!(board.next_end_ms(), Some(11_000));
+        assert_eq!(board.advance(11_000), None);
+        assert_eq!(board.standing(1), Some(Standing::Unavailable));
+        assert_eq!(board.check(1, true, 12_000), change(1, FAILED, Available));
+        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 12_000 }));
+        assert_eq!(board.standing(0), Some(Standing::ALWAYS));
+        assert_eq!(
+            (board.standing(4), board.check(4, false, 0), board.report(4, TRIP, 0)),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn ejections_end_one_after_the_other() {
+        let mut board = board(4);
+        board.report(2, TRIP, 0);
+        board.report(0, Trip::FailureRate, 500);
+        assert_eq!(board.next_end_ms(), Some(10_000));
+        assert_eq!(board.advance(9_999), None);
+        assert_eq!(board.advance(10_500), change(0, Unavailable(Reason::FailureRate), Available));
+        assert_eq!(board.advance(10_500), change(2, EJECTED, Available));
+        assert_eq!((board.advance(10_500), board.next_end_ms()), (None, None));
+    }
+
+    #[test]
+    fn not_too_many_are_ejected() {
+        for (endpoints, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (10, 5)] {
+            let mut board = board(endpoints);
+            let ejected = (0..10).filter_map(|endpoint| board.report(endpoint, TRIP, 0)).count();
+            assert_eq!(ejected, most, "of {endpoints}");
+        }
+        let mut board = board(4);
+        for endpoint in [0, 0, 1, 1, 2, 2, 3, 3] {
+            board.check(endpoint, false, 0);
+        }
+        assert_eq!(board.state(3), Some(FAILED), "checks are believed whatever they say");
+    }
+
+    #[test]
+    fn endpoints_that_failed_their_checks_count_as_lost() {
+        let mut board = board(4);
+        for endpoint in [0, 0, 1, 1] {
+            board.check(endpoint, false, 0);
+        }
+        assert_eq!(board.report(2, TRIP, 0), None);
+        board.check(1, true, 0);
+        assert_eq!(board.report(2, TRIP, 0), change(2, Available, EJECTED));
+    }
+
+    #[test]
+    fn who_takes_no_work_is_not_counted_on() {
+        let mut members = members(&[0, 1]);
+        members[0].weight = 0;
+        let mut board = Board::new(RULES, &members, None, 0);
+        assert_eq!(board.report(1, TRIP, 0), None, "it is the only one that works");
+        assert_eq!(board.report(0, TRIP, 0), change(0, Available, EJECTED));
+    }
+
+    #[test]
+    fn a_reload_changes_nothing_for_those_that_stay() {
+        let mut before = board(4);
+        before.report(1, TRIP, 1_000);
+        before.check(3, false, 1_000);
+        let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before), 5_000);
+        assert_eq!(
+            [0, 1, 2, 3].map(|it| board.state(it)),
+            [Available, Available, EJECTED, Available].map(Some)
+        );
+        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 5_000 }), "it is new");
+        assert_eq!(board.standing(3), Some(Standing::ALWAYS));
+        assert_eq!(board.check(0, false, 5_000), change(0, Available, FAILED), "the second failure in a row");
+        assert_eq!(board.next_end_ms(), Some(11_000));
+    }
+
+    #[test]
+    fn checks_that_begin_take_nobody_out() {
+        let unchecked = BoardRules { checks: None, ..RULES };
+        let strict = CheckRules { rise: 2, fall: 2, initial: Initial::Down };
+        let strict = BoardRules { checks: Some(strict), ..RULES };
+        let before = Board::new(unchecked, &members(&[0]), None, 0);
+        let mut board = Board::new(strict, &members(&[0, 1]), Some(&before), 0);
+        assert_eq!(board.state(0), Some(Available));
+        assert_eq!(board.state(1), Some(Unavailable(Reason::NotChecked)));
+        assert_eq!(board.check(1, true, 7), change(1, Unavailable(Reason::NotChecked), Available));
+        assert_eq!(
+            (board.check(0, false, 7), board.check(0, false, 8)),
+            (None, change(0, Available, FAILED))
+        );
+        // And checks that end bring everybody back.
+        let mut board = Board::new(unchecked, &members(&[0, 1]), Some(&board), 8);
+        assert_eq!((board.advance(8), board.advance(8)), (change(0, FAILED, Available), None));
     }
 }

@@ -11,13 +11,14 @@ pub struct CheckRules {
     pub initial: Initial,
 }
 
-/// What an endpoint is before it was checked. The first result decides, whatever `rise` and `fall` say.
+/// What a new endpoint is before it was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Initial {
     /// It takes requests.
     #[default]
     Up,
-    /// It takes none, so that nothing is sent to what nobody has seen yet.
+    /// It takes none, so that nothing is sent to what nobody has seen yet; if its first check passes it is up, whatever
+    /// `rise` says.
     Down,
 }
 
@@ -45,15 +46,15 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn new(rules: &CheckRules) -> Self {
-        Self { is_up: rules.initial == Initial::Up, is_checked: false, against: 0 }
+    pub(super) fn new(initial: Initial) -> Self {
+        Self { is_up: initial == Initial::Up, is_checked: false, against: 0 }
     }
 
     pub(super) fn record(&mut self, rules: &CheckRules, passed: bool) {
         let needed = match (self.is_checked, self.is_up) {
-            (false, _) => 1,
-            (true, true) => rules.fall,
+            (_, true) => rules.fall,
             (true, false) => rules.rise,
+            (false, false) => 1,
         };
         self.is_checked = true;
         self.against = if passed == self.is_up { 0 } else { self.against + 1 };
@@ -68,5 +69,47 @@ impl Checks {
 
     pub(super) fn is_checked(&self) -> bool {
         self.is_checked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What it is after each result: `P`assed or `F`ailed.
+    fn states(rules: &CheckRules, results: &str) -> String {
+        let mut checks = Checks::new(rules.initial);
+        let state = |result| {
+            checks.record(rules, result == 'P');
+            if checks.is_up() { 'u' } else { 'd' }
+        };
+        results.chars().map(state).collect()
+    }
+
+    #[test]
+    fn both_counts_are_of_results_in_a_row() {
+        let rules = CheckRules { rise: 3, fall: 2, initial: Initial::Up };
+        for (results, expected) in [
+            // gobetween took P F P F for two failures.
+            ("PFPFPF", "uuuuuu"),
+            ("PFFPPFPPP", "uuddddddu"),
+        ] {
+            assert_eq!(states(&rules, results), expected, "{results}");
+        }
+    }
+
+    #[test]
+    fn the_first_pass_is_enough_for_a_new_one() {
+        let rules = CheckRules { rise: 3, fall: 3, initial: Initial::Down };
+        assert_eq!(states(&rules, "PFFF"), "uuud");
+        assert_eq!(states(&rules, "FPPP"), "dddu");
+        let rules = CheckRules { initial: Initial::Up, ..rules };
+        assert_eq!(states(&rules, "FFPFFFPPP"), "uuuuudddu");
+    }
+
+    #[test]
+    fn zero_counts_are_as_one() {
+        let rules = CheckRules { rise: 0, fall: 0, initial: Initial::Up };
+        assert_eq!(states(&rules, "PFP"), "udu");
     }
 }

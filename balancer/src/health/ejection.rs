@@ -59,3 +59,46 @@ impl Ejection {
         self.now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: EjectionRules = EjectionRules {
+        time: Duration::from_secs(10),
+        time_max: Duration::from_secs(25),
+        ejected_percent_max: 50,
+    };
+
+    /// For how long each of the ejections lasts that are wanted at these times.
+    fn lasts(wanted: &[u64]) -> Vec<Option<u64>> {
+        let mut ejection = Ejection::default();
+        let last = |&now_ms: &u64| {
+            ejection.advance(now_ms);
+            let before = ejection.current();
+            ejection.eject(&RULES, Trip::FailureRate, now_ms);
+            let (_, until_ms) = ejection.current().filter(|_| before.is_none())?;
+            Some(until_ms - now_ms)
+        };
+        wanted.iter().map(last).collect()
+    }
+
+    #[test]
+    fn each_one_lasts_longer_up_to_the_longest() {
+        assert_eq!(lasts(&[0, 10_000, 30_000, 55_000]), [10_000, 20_000, 25_000, 25_000].map(Some));
+    }
+
+    #[test]
+    fn what_fails_meanwhile_was_sent_before() {
+        assert_eq!(lasts(&[0, 9_999, 10_000]), [Some(10_000), None, Some(20_000)]);
+    }
+
+    #[test]
+    fn good_times_make_up_for_bad_ones() {
+        // Each ten seconds after an ejection forget one.
+        assert_eq!(lasts(&[0, 20_000]), [10_000, 10_000].map(Some));
+        assert_eq!(lasts(&[0, 10_000, 30_000, 65_000]), [10_000, 20_000, 25_000, 25_000].map(Some));
+        assert_eq!(lasts(&[0, 10_000, 30_000, 75_000]), [10_000, 20_000, 25_000, 20_000].map(Some));
+        assert_eq!(lasts(&[0, 10_000, 30_000, 900_000]), [10_000, 20_000, 25_000, 10_000].map(Some));
+    }
+}

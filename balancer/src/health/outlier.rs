@@ -85,3 +85,60 @@ impl Outlier {
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Outcome::{Failure, Success};
+
+    /// Trips for a script of times and outcomes.
+    fn trips(rules: &OutlierRules, script: &[(u64, Outcome)]) -> Vec<(u64, Trip)> {
+        let mut outlier = Outlier::default();
+        let trip =
+            |&(now_ms, outcome): &(u64, Outcome)| Some((now_ms, outlier.record(rules, outcome, now_ms)?));
+        script.iter().filter_map(trip).collect()
+    }
+
+    fn by_share(percent: u8, attempts_min: u32) -> OutlierRules {
+        let window = Duration::from_secs(10);
+        let failure_share = Some(FailureShare { percent, attempts_min, window });
+        OutlierRules { consecutive_failures: None, failure_share }
+    }
+
+    #[test]
+    fn failures_in_a_row() {
+        let rules = OutlierRules { consecutive_failures: Some(3), failure_share: None };
+        let script: Vec<_> = (0..)
+            .zip([
+                Failure, Failure, Success, Failure, Failure, Failure, // At 5.
+                Failure, Failure, Failure, // At 8: it counts anew.
+                Failure, Success, Failure, Failure,
+            ])
+            .collect();
+        let trip = Trip::ConsecutiveFailures;
+        assert_eq!(trips(&rules, &script), [(5, trip), (8, trip)]);
+    }
+
+    #[test]
+    fn a_share_of_failures_of_enough_attempts() {
+        let rules = by_share(50, 6);
+        let alternating = [Failure, Success].into_iter().cycle();
+        let script: Vec<_> = (0..).zip(alternating).take(20).collect();
+        let trip = Trip::FailureRate;
+        // The seventh is the first failure after six attempts, and then it counts anew.
+        assert_eq!(trips(&rules, &script), [(6, trip), (12, trip), (18, trip)]);
+        assert_eq!(trips(&by_share(51, 6), &script), [(6, trip)], "4 of 7, then never again");
+        let rare: Vec<_> = (0..100).map(|n| (n * 2_000, Failure)).collect();
+        assert_eq!(trips(&rules, &rare), [], "five in ten seconds are too few");
+    }
+
+    #[test]
+    fn successes_never_trip() {
+        let rules = OutlierRules { consecutive_failures: Some(0), ..by_share(1, 1) };
+        assert_eq!(trips(&rules, &[(1, Success), (2, Success)]), []);
+        assert_eq!(
+            trips(&OutlierRules { consecutive_failures: None, failure_share: None }, &[(1, Failure)]),
+            []
+        );
+    }
+}

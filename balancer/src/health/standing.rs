@@ -97,3 +97,29 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_says_it_all() {
+        assert_eq!(Standing::from_bits(0), Standing::ALWAYS);
+        for standing in [Standing::Unavailable, Standing::ALWAYS, Standing::Available { since_ms: 77 }] {
+            assert_eq!(Standing::from_bits(standing.to_bits()), standing);
+        }
+        let last = Standing::Available { since_ms: u64::MAX };
+        assert_ne!(Standing::from_bits(last.to_bits()), Standing::Unavailable);
+    }
+
+    #[test]
+    fn who_has_come_back_ramps() {
+        let slow_start = SlowStart { time: Duration::from_secs(10), first: Share::new(16) };
+        let share = |standing: Standing, now_ms| standing.share(&slow_start, now_ms).parts();
+        let standing = Standing::Available { since_ms: 5_000 };
+        assert_eq!([5_000, 10_000, 15_000].map(|now_ms| share(standing, now_ms)), [16, 136, 256]);
+        assert_eq!(share(standing, 4_000), 16, "another clock");
+        assert_eq!(share(Standing::ALWAYS, 1), 256);
+        assert_eq!(share(Standing::Unavailable, 15_000), 0);
+    }
+}

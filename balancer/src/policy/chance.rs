@@ -71,3 +71,100 @@ fn part(random: u64, all: u64) -> u64 {
 /// Draws before all entries are looked at. While those that may be hold half of the weight, one pick in a million comes
 /// to that.
 const DRAWS_MAX: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ask, Group, Picker, Policy, View};
+
+    fn random(number: u64) -> Ask<'static> {
+        Ask { random: mix(number), ..Ask::default() }
+    }
+
+    #[test]
+    fn evenly_one_of_all() {
+        assert_eq!((part(0, 7), part(u64::MAX, 7), part(u64::MAX, u64::MAX)), (0, 6, u64::MAX - 1));
+        assert_eq!(part(u64::MAX / 2, 10), 4);
+        assert_eq!(part(5, 0), 0);
+    }
+
+    #[test]
+    fn finds_the_only_one_that_may_be_among_a_thousand_by_chance() {
+        let entries = crate::picker::tests::entries(&[1; 1_000]);
+        let chance = Chance::new(&entries);
+        for draw in 0..100 {
+            assert_eq!(chance.pick(&entries, |it| it.endpoint == 617, draw), Some(617));
+            assert_eq!(chance.pick(&entries, |_| false, draw), None);
+        }
+    }
+
+    #[test]
+    fn those_that_are_left_keep_their_proportion() {
+        // So few that the draws do not find them.
+        let mut weights = vec![1_000_000; 50];
+        weights.extend([1, 3]);
+        let entries = crate::picker::tests::entries(&weights);
+        let chance = Chance::new(&entries);
+        let picks = (0..10_000).filter_map(|draw| chance.pick(&entries, |it| it.endpoint >= 50, mix(draw)));
+        let lighter = picks.filter(|&position| position == 50).count();
+        // Four standard deviations are 173.
+        assert!(lighter.abs_diff(2_500) < 173, "{lighter}");
+    }
+
+    #[test]
+    fn two_by_chance_never_take_the_busiest() {
+        let mut picker = Picker::new(&Group::of_weights(Policy::P2c, &[1; 4]), 0);
+        let mut counts = [0_u32; 4];
+        for number in 0..10_000 {
+            let endpoint = picker.pick(&random(number), &|endpoint: usize| endpoint as u64 * 10);
+            counts[endpoint.expect("all may be")] += 1;
+        }
+        // Of the six pairs the first is in three, and so on.
+        assert!(counts[0].abs_diff(5_000) < 200 && counts[1].abs_diff(3_333) < 190, "{counts:?}");
+        assert!(counts[2].abs_diff(1_667) < 150 && counts[3] == 0, "{counts:?}");
+    }
+
+    #[test]
+    fn equals_are_chosen_by_weight() {
+        for policy in [Policy::P2c, Policy::Ewma, Policy::Random, Policy::Hash] {
+            let mut picker = Picker::new(&Group::of_weights(policy, &[1, 4, 0]), 0);
+            let picks = (0..10_000).filter_map(|number| picker.pick(&random(number), &()).ok());
+            let lighter = picks.filter(|&endpoint| endpoint == 0).count();
+            assert!(lighter.abs_diff(2_000) < 160, "{policy:?}: {lighter}");
+        }
+    }
+
+    /// Latency and outstanding requests of each.
+    struct Known([(u64, u64); 2]);
+
+    impl View for Known {
+        fn outstanding(&self, endpoint: usize) -> u64 {
+            self.0[endpoint].1
+        }
+
+        fn latency_us(&self, endpoint: usize) -> u64 {
+            self.0[endpoint].0
+        }
+    }
+
+    #[test]
+    fn ewma_takes_the_one_that_is_expected_to_answer_first() {
+        for (of_first, of_second, weights, expected) in [
+            ((1_000, 0), (900, 0), [1, 1], 1),
+            ((1_000, 1), (3_000, 0), [1, 1], 0),
+            ((1_000, 3), (3_000, 0), [1, 1], 1),
+            // The first can do four at once.
+            ((1_000, 11), (1_000, 3), [4, 1], 0),
+            ((1_000, 17), (1_000, 3), [4, 1], 1),
+            // Not known: one at a time.
+            ((1_000, 0), (0, 0), [1, 1], 1),
+            ((9_000, 50), (0, 1), [1, 1], 0),
+        ] {
+            let mut picker = Picker::new(&Group::of_weights(Policy::Ewma, &weights), 0);
+            let view = Known([of_first, of_second]);
+            for number in 0..50 {
+                assert_eq!(picker.pick(&random(number), &view), Ok(expected), "{of_first:?} {of_second:?}");
+            }
+        }
+    }
+}
