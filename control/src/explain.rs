@@ -180,6 +180,7 @@ struct Chosen {
 struct Candidate {
     address: String,
     weight: u32,
+    priority: u32,
     live: Option<Live>,
 }
 

@@ -83,6 +83,9 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
         policy: Policy::RoundRobin,
+        key: Vec::new(),
+        sticky: None,
+        slow_start: Duration::ZERO,
         endpoints,
         connect_timeout: Duration::from_secs(2),
         response_head_timeout: Duration::from_secs(30),
@@ -105,12 +108,12 @@ pub(crate) fn mirror(upstream: usize) -> MirrorRule {
 
 /// An endpoint with an address.
 pub(crate) fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight }
+    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
 }
 
 /// An endpoint with a host name.
 pub(crate) fn name_endpoint(host: &str, port: u16, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Name { host: host.into(), port }, weight }
+    Endpoint { target: Target::Name { host: host.into(), port }, weight, priority: 0 }
 }
 
 fn tcp(text: &str) -> Address {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart, fingerprint};
 use corelane_engine::action::Mirror;
+use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
@@ -69,6 +71,7 @@ pub(crate) fn build(
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
         histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
+        chooses_by_latency: config.upstreams.iter().any(|it| it.policy == Policy::Ewma),
     }
 }
 
@@ -117,16 +120,22 @@ fn route(it: &config::Route, filters: RouteFilters, registry: &mut Registry, ser
 }
 
 fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, serial: u64) -> Upstream {
-    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, weight)| Endpoint {
+    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, share)| Endpoint {
         label: address.to_string().into(),
-        weight,
+        weight: share.weight,
+        priority: share.priority,
         counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
         address,
     });
+    let endpoints: Vec<_> = endpoints.collect();
+    let members: Vec<_> = endpoints.iter().map(member).collect();
+    let rules = GroupRules { policy: it.policy, ..GroupRules::default() };
     Upstream {
         name: it.name.clone(),
-        policy: it.policy,
-        endpoints: endpoints.collect(),
+        group: Group::new(rules, &members),
+        affinity: affinity(it, &members),
+        slow_start: SlowStart { time: it.slow_start, ..SlowStart::default() },
+        endpoints,
         connect_timeout: it.connect_timeout,
         response_head_timeout: it.response_head_timeout,
         body_idle_timeout: it.body_idle_timeout,
@@ -141,10 +150,32 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
     }
 }
 
+/// An endpoint as the balancer knows it: by its address, on every machine.
+fn member(endpoint: &Endpoint) -> Member {
+    let name = fingerprint(endpoint.label.as_bytes());
+    Member { name, weight: endpoint.weight, priority: endpoint.priority }
+}
+
+fn affinity(it: &config::Upstream, members: &[Member]) -> Option<Affinity> {
+    let names: Vec<u64> = members.iter().map(|member| member.name).collect();
+    let seats = it.sticky.as_ref().map(|sticky| {
+        let key = CookieKey::new(&sticky.secret.0, &it.name);
+        Seats::new(sticky.cookie.clone(), key, &names)
+    });
+    let is_any = seats.is_some() || !it.key.is_empty();
+    is_any.then(|| Affinity { key: it.key.clone(), seats })
+}
+
+/// What an endpoint's entries say of it.
+struct Share {
+    weight: u32,
+    priority: u32,
+}
+
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
-/// weights.
-fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, u32)> {
-    let mut found: Vec<(Address, u32)> = Vec::new();
+/// weights, and the first of their priorities.
+fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, Share)> {
+    let mut found: Vec<(Address, Share)> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
     for endpoint in &it.endpoints {
         let addresses = match &endpoint.target {
@@ -156,10 +187,14 @@ fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address,
         };
         for address in addresses {
             match index.get(&address) {
-                Some(&at) => found[at].1 = (found[at].1 + endpoint.weight).min(WEIGHT_MAX),
+                Some(&at) => {
+                    let share = &mut found[at].1;
+                    share.weight = (share.weight + endpoint.weight).min(WEIGHT_MAX);
+                    share.priority = share.priority.min(endpoint.priority);
+                }
                 None => {
                     index.insert(address.clone(), found.len());
-                    found.push((address, endpoint.weight));
+                    found.push((address, Share { weight: endpoint.weight, priority: endpoint.priority }));
                 }
             }
         }

@@ -27,6 +27,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use corelane_balancer::NoEndpoint;
 use corelane_filters::Edits;
 use corelane_http1::HeadLimits;
 use corelane_routing::Request;
@@ -44,9 +45,10 @@ use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
 use crate::action::Timeouts;
+use crate::affinity::Wish;
 use crate::core::{Core, Timer, due, due_ms};
 use crate::counters::EndpointCounters;
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
@@ -121,6 +123,7 @@ pub(crate) struct Exchange<S: Dial> {
     timeouts: Timeouts,
     /// The client is told where it stays.
     assigned: Option<Assigned>,
+    wish: Wish,
     /// The copy of the request for the mirror, until it is sent.
     mirror: Option<Box<MirrorCopy<S>>>,
     pub(crate) endpoint: Option<usize>,
@@ -255,6 +258,7 @@ impl<S: Dial> Exchange<S> {
             upstream: None,
             timeouts: Timeouts::default(),
             assigned: None,
+            wish: Wish::default(),
             mirror: None,
             endpoint: None,
             reused: false,
@@ -370,7 +374,8 @@ impl<S: Dial> Exchange<S> {
         let canonical = paths.map(|paths| paths.canonical);
         let mut verdict = self.judge(head, bytes, host, options, canonical, &sender);
         if let Some(route) = self.route {
-            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
+            let asker = Asker { head, bytes, host: host.unwrap_or_default(), path: canonical, sender };
+            self.choose_upstream(&local, route, verdict.is_ok(), &asker);
         }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let mut edits = None;
@@ -537,11 +542,11 @@ impl<S: Dial> Exchange<S> {
         loop {
             // Pick.
             let picked = if self.attempts < upstream.attempts_max {
-                local_upstream.pick(upstream, excluded.indices())
+                local_upstream.choice().pick(upstream, &self.wish, excluded.indices())
             } else {
-                None
+                Err(NoEndpoint::Tried)
             };
-            let Some(index) = picked else {
+            let Ok(index) = picked else {
                 if last_failure == Failure::NoEndpoint {
                     upstream_counters.no_endpoint.increment();
                 }
@@ -585,11 +590,17 @@ impl<S: Dial> Exchange<S> {
             };
             match attempt {
                 Ok(Done::Answered(leftover)) => {
+                    if let Some(latency_ns) = self.times.attempt_latency_ns() {
+                        local_upstream.choice().note_answer(index, latency_ns);
+                    }
                     self.retire(&core, pool, upstream, leftover);
                     return Ok(None);
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    if failure.fault() == Fault::Upstream {
+                        local_upstream.choice().note_failure(index);
+                    }
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again {
                         return Err(failure);
@@ -953,7 +964,7 @@ impl<S: Dial> Exchange<S> {
             persistence: Persistence::Keep,
             date: b"",
             edits: None,
-            set_cookie: None,
+            set_cookies: [None; 2],
         };
         let is_interim = matches!(head.status, 100 | 102..=199);
         if !is_interim {
@@ -1006,7 +1017,7 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        written.set_cookie = self.set_cookie();
+        written.set_cookies = self.set_cookies();
         let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
         core.with_date(|date| DownstreamHead { date, ..written }.write(out));
@@ -1033,7 +1044,7 @@ impl<S: Dial> Exchange<S> {
         let local = self.local.clone();
         let edits = self.filter_response(&local, head, bytes);
         let edits = edits.as_deref().map(|edits| &edits.response);
-        DownstreamHead { set_cookie: self.set_cookie(), edits, ..*written }.write_switch(protocol, out);
+        DownstreamHead { set_cookies: self.set_cookies(), edits, ..*written }.write_switch(protocol, out);
         Ok(Answer::Switch)
     }
 

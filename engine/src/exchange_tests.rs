@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use corelane_balancer::Policy;
+use corelane_balancer::{Group, Policy, SlowStart};
 use corelane_routing::{PathPattern, Router, Rule};
 
 use crate::access_log::LogSink;
@@ -84,11 +84,14 @@ pub(crate) fn snapshot() -> Snapshot {
         router: Router::build(&[rule], 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: Policy::RoundRobin,
+            group: Group::of_weights(Policy::RoundRobin, &[1]),
+            affinity: None,
+            slow_start: SlowStart::default(),
             endpoints: vec![Endpoint {
                 address,
                 label: "origin".into(),
                 weight: 1,
+                priority: 0,
                 counters: PerWorker::new(1),
             }],
             connect_timeout: TIMEOUT,
@@ -106,6 +109,7 @@ pub(crate) fn snapshot() -> Snapshot {
         filters: vec![],
         access_log: false,
         histograms: false,
+        chooses_by_latency: false,
     }
 }
 

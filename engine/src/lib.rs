@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod action;
 mod admission;
+pub mod affinity;
 mod buffers;
 pub mod calendar;
 pub mod command;

@@ -1,5 +1,7 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
+mod choice;
+mod measured;
 mod route;
 
 use std::cell::RefCell;
@@ -7,17 +9,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_balancer::{Ask, Group, Picker, Policy};
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
+pub(crate) use self::choice::Choice;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
-use crate::io::{Dial, clock};
-use crate::outstanding::Outstanding;
+use crate::io::Dial;
 use crate::pool::{Place, Pool};
 use crate::record::LogNames;
 use crate::snapshot::{
@@ -45,8 +46,7 @@ pub(crate) struct Local<S> {
 
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
-    picker: RefCell<Picker>,
-    outstanding: RefCell<Outstanding>,
+    choice: Choice,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -244,45 +244,17 @@ impl<S: Dial> LocalUpstream<S> {
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();
-        let unchanged = previous.filter(|(known, _)| has_same_choice(known, upstream));
-        let picker = match unchanged {
-            Some((_, local)) => local.picker.borrow().clone(),
-            None => {
-                let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-                Picker::new(&Group::of_weights(upstream.policy, &weights), worker as u64)
-            }
-        };
-        Self { picker: RefCell::new(picker), outstanding: RefCell::new(Outstanding::new(worker)), pools }
+        let previous = previous.map(|(known, local)| (known, &local.choice));
+        Self { choice: Choice::new(upstream, previous, worker), pools }
     }
 
-    /// Chooses an endpoint that is not in `excluded`.
-    #[inline(always)]
-    pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
-        let mut outstanding = self.outstanding.borrow_mut();
-        if upstream.policy == Policy::LeastConnections {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
-            outstanding.refresh(endpoints, clock::coarse_ms());
-        }
-        let ask = Ask { excluded, ..Ask::default() };
-        let view = |index: usize| {
-            let endpoint = upstream.endpoints.get(index);
-            endpoint.map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
-        };
-        self.picker.borrow_mut().pick(&ask, &view).ok()
+    /// Which endpoint is next.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// The pool of an endpoint.
     pub(crate) fn pool(&self, endpoint: usize) -> Option<&Rc<Pool<S>>> {
         self.pools.get(endpoint)
     }
-}
-
-fn has_same_choice(one: &Upstream, other: &Upstream) -> bool {
-    one.policy == other.policy
-        && one.endpoints.len() == other.endpoints.len()
-        && one
-            .endpoints
-            .iter()
-            .zip(&other.endpoints)
-            .all(|(one, other)| one.address == other.address && one.weight == other.weight)
 }

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::Policy;
+use corelane_balancer::{Group, SlowStart};
 use corelane_filters::Chain;
 use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::action::{Action, Mirror, RouteTimeouts};
+use crate::affinity::Affinity;
 use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
@@ -42,12 +43,14 @@ pub struct Snapshot {
     pub access_log: bool,
     /// Whether the histograms of routes and upstreams are kept.
     pub histograms: bool,
+    /// Whether an upstream chooses by how long its endpoints take.
+    pub chooses_by_latency: bool,
 }
 
 impl Snapshot {
     /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
     pub(crate) fn is_timed(&self) -> bool {
-        self.access_log || self.histograms
+        self.access_log || self.histograms || self.chooses_by_latency
     }
 }
 
@@ -323,8 +326,12 @@ impl Chains {
 pub struct Upstream {
     /// The configured name.
     pub name: Arc<str>,
-    /// How an endpoint is chosen.
-    pub policy: Policy,
+    /// How an endpoint is chosen; its members are the endpoints.
+    pub group: Group,
+    /// What of a request decides that. Absent: nothing.
+    pub affinity: Option<Affinity>,
+    /// How endpoints begin that come, or come back. Default: with their full share.
+    pub slow_start: SlowStart,
     /// The endpoints known now; empty when no name has resolved yet.
     pub endpoints: Vec<Endpoint>,
     /// A connection must open within this time. Zero: no limit.
@@ -359,8 +366,10 @@ pub struct Endpoint {
     pub address: Address,
     /// As it stands in logs and metrics: the address.
     pub label: Arc<str>,
-    /// Its share of the requests, 0 to 65 535; 0 takes none.
+    /// Its share of the requests, 0 to 65 535; 0 takes none but those of clients that stay there.
     pub weight: u32,
+    /// Who is asked first: the lowest.
+    pub priority: u32,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }

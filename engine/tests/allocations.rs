@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use corelane_balancer::Policy;
+use corelane_balancer::{Group, Policy, SlowStart};
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
@@ -271,11 +271,14 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         router: Router::build(&rules, 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: Policy::RoundRobin,
+            group: Group::of_weights(Policy::RoundRobin, &[1]),
+            affinity: None,
+            slow_start: SlowStart::default(),
             endpoints: vec![Endpoint {
                 address: Address::Tcp(origin),
                 label: "origin".into(),
                 weight: 1,
+                priority: 0,
                 counters: PerWorker::new(1),
             }],
             connect_timeout: TIMEOUT,
@@ -293,6 +296,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
         access_log: observed,
         histograms: observed,
+        chooses_by_latency: false,
     }
 }
 

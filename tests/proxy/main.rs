@@ -34,6 +34,7 @@ mod keepalive;
 mod malformed;
 mod metrics;
 mod names;
+mod policies;
 mod pool;
 mod reload;
 mod reload_under_load;

@@ -75,6 +75,10 @@ pub enum Section {
     Condition,
     /// `[upstreams.NAME]`
     Upstream,
+    /// `hash = { ... }` of an upstream
+    Hash,
+    /// `sticky = { ... }` of an upstream
+    Seating,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
     /// `[[error_pages]]`
@@ -101,6 +105,8 @@ impl Section {
             Self::Mirror => "mirror",
             Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
+            Self::Hash => "hash",
+            Self::Seating => "sticky of an upstream",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",
             Self::Filter => "[filters.NAME]",

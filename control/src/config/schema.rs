@@ -68,8 +68,10 @@ const ANSWERS: [&str; 3] = ["redirect", "respond", "maintenance"];
 
 /// `process`, `listeners`, `endpoint`
 fn name(section: Section) -> &'static str {
-    if section == Section::Split {
-        return "share";
+    match section {
+        Section::Split => return "share",
+        Section::Seating => return "seating",
+        _ => {}
     }
     let title = section.title().trim_matches(['[', ']']);
     let title = title.strip_suffix(".NAME").unwrap_or(title);
@@ -237,6 +239,8 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Route, "split") => Section::Split,
         (Section::Route, "sticky") => Section::Sticky,
         (Section::Route, "mirror") => Section::Mirror,
+        (Section::Upstream, "hash") => Section::Hash,
+        (Section::Upstream, "sticky") => Section::Seating,
         (Section::Upstream, "endpoints") => Section::Endpoint,
         (Section::Route, answer) => return ANSWERS.into_iter().find(|known| *known == answer),
         _ => return None,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_balancer::Policy;
-use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
+use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
+use corelane_engine::affinity::KeyPart;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -189,6 +190,12 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// `policy`
     pub policy: Policy,
+    /// `hash.on`; empty unless that is the policy.
+    pub key: Vec<KeyPart>,
+    /// `sticky`
+    pub sticky: Option<Seating>,
+    /// `slow_start`
+    pub slow_start: Duration,
     /// `endpoints`, at least one.
     pub endpoints: Vec<Endpoint>,
     /// `connect_timeout`
@@ -215,6 +222,25 @@ pub struct Upstream {
     pub filters: Vec<usize>,
 }
 
+/// `sticky` of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seating {
+    /// `cookie`, `max_age`, `path`
+    pub cookie: StickyCookie,
+    /// `secret`
+    pub secret: Secret,
+}
+
+/// What nobody else may know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Box<[u8]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
 /// One of an upstream's `endpoints`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
@@ -222,7 +248,12 @@ pub struct Endpoint {
     pub target: Target,
     /// `weight`, 0 to 65 535.
     pub weight: u32,
+    /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
+    pub priority: u32,
 }
+
+/// The priority of a `backup`: behind all that can be configured.
+pub const BACKUP_PRIORITY: u32 = 65_536;
 
 /// An endpoint's address before names are resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -193,6 +193,7 @@ impl OnRoute<'_> {
                 let candidate = |it: &corelane_engine::snapshot::Endpoint| Candidate {
                     address: it.label.to_string(),
                     weight: it.weight,
+                    priority: it.priority,
                     live: Some(live(&it.counters)),
                 };
                 endpoints.map(candidate).collect()
@@ -202,7 +203,7 @@ impl OnRoute<'_> {
         Chosen {
             name: upstream.name.to_string(),
             policy: upstream.policy.name(),
-            how: how(upstream.policy, &endpoints),
+            how: how(upstream, &endpoints),
             endpoints,
             sends: self.sends(edits),
             timeouts: timeouts(of, limits, upstream),
@@ -243,7 +244,7 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
         Target::Address(address) => address.to_string(),
         Target::Name { host, port } => format!("{host}:{port}"),
     };
-    Candidate { address, weight: endpoint.weight, live: None }
+    Candidate { address, weight: endpoint.weight, priority: endpoint.priority, live: None }
 }
 
 fn live(counters: &PerWorker<EndpointCounters>) -> Live {
@@ -253,7 +254,20 @@ fn live(counters: &PerWorker<EndpointCounters>) -> Live {
 }
 
 /// How one of the endpoints is chosen.
-fn how(policy: Policy, endpoints: &[Candidate]) -> String {
+fn how(upstream: &Upstream, endpoints: &[Candidate]) -> String {
+    let how = by_policy(upstream, endpoints);
+    let is_one = endpoints.iter().all(|it| it.priority == endpoints[0].priority);
+    let order = if is_one { "" } else { "; the lowest priority first" };
+    match &upstream.sticky {
+        Some(sticky) if endpoints.len() > 1 => {
+            format!("where the cookie {} says, else {how}{order}", sticky.cookie.name)
+        }
+        _ => how + order,
+    }
+}
+
+fn by_policy(upstream: &Upstream, endpoints: &[Candidate]) -> String {
+    let policy = upstream.policy;
     let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
     match (endpoints, policy) {
         ([], _) => "no name has resolved, the answer is 503 no_endpoint".to_owned(),
@@ -274,7 +288,10 @@ fn how(policy: Policy, endpoints: &[Candidate]) -> String {
         (_, Policy::P2c) => "of two by chance the one with fewer requests in progress".to_owned(),
         (_, Policy::Ewma) => "of two by chance the one that is expected to answer first".to_owned(),
         (_, Policy::LeastBandwidth) => "the one with the fewest bytes per second".to_owned(),
-        (_, Policy::Hash) => "the one that the request's key belongs to".to_owned(),
+        (_, Policy::Hash) => {
+            let parts: Vec<String> = upstream.key.iter().map(ToString::to_string).collect();
+            format!("the one that the hash of {} belongs to", parts.join(", "))
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Times {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.started_ns))
     }
 
+    /// From the beginning of the last attempt to the response's head.
+    pub(super) fn attempt_latency_ns(&self) -> Option<u64> {
+        (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.attempt_ns))
+    }
+
     /// From the request's first byte to the end of everything.
     pub(crate) fn duration_ns(&self) -> u64 {
         self.ended_ns.saturating_sub(self.started_ns)

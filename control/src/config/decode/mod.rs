@@ -4,6 +4,7 @@
 mod access_log;
 mod action;
 mod admin;
+mod affinity;
 mod conditions;
 mod error_page;
 mod filter;

@@ -6,6 +6,7 @@ use crate::config::tree::{Spanned, Value};
 use corelane_balancer::Policy;
 use corelane_engine::snapshot::Quarantine;
 
+use super::affinity;
 use super::filter::Filters;
 use super::listener::{HEAD_BYTES, Listeners};
 use super::root::Root;
@@ -13,7 +14,7 @@ use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
-use crate::config::types::{Endpoint, Target, Upstream};
+use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream};
 use crate::config::{address, show, value};
 
 /// The upstreams. Also one that is wrong can be referred to.
@@ -24,12 +25,6 @@ pub(super) struct Upstreams<'a> {
     /// Their names.
     pub(super) names: Names<'a>,
 }
-
-const POLICIES: [(&str, Policy); 3] = [
-    (Policy::RoundRobin.name(), Policy::RoundRobin),
-    (Policy::Weighted.name(), Policy::Weighted),
-    (Policy::LeastConnections.name(), Policy::LeastConnections),
-];
 
 pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>, filters: &Filters<'_>) -> Upstreams<'a> {
     let mut names = Names::new();
@@ -67,7 +62,11 @@ fn upstream(
     filters: &Filters<'_>,
 ) -> Result<Upstream, Reported> {
     let timeout = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
-    let policy = section.or_default("policy", |value| value::choice(value, &POLICIES));
+    let policies = Policy::ALL.map(|policy| (policy.name(), policy));
+    let policy = section.or_default("policy", |value| value::choice(value, &policies));
+    let key = affinity::key(section, &policy);
+    let sticky = affinity::seating(section);
+    let slow_start = timeout("slow_start");
     let endpoints = endpoints(section, listeners);
     let connect_timeout = timeout("connect_timeout");
     let response_head_timeout = timeout("response_head_timeout");
@@ -84,6 +83,9 @@ fn upstream(
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
+        key: key?,
+        sticky: sticky?,
+        slow_start: slow_start?,
         endpoints: endpoints?,
         connect_timeout: connect_timeout?,
         response_head_timeout: response_head_timeout?,
@@ -120,13 +122,24 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1 });
+        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0 });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
-    let endpoint = || Ok(Endpoint { target: target?, weight: weight? });
+    let priority = priority(&table);
+    let endpoint = || Ok(Endpoint { target: target?, weight: weight?, priority: priority? });
     endpoint().map_err(ItemFault::Reported)
+}
+
+fn priority(table: &Reader<'_>) -> Result<u32, Reported> {
+    let priority = table.or_default("priority", |value| value::integer(value, 0..=BACKUP_PRIORITY - 1));
+    let is_backup = table.or_default("backup", value::boolean)?;
+    if is_backup && table.has("priority") {
+        let message = "backup stands beside priority; a backup comes after every other endpoint".to_owned();
+        return Err(table.report().wrong(table.at("backup"), message));
+    }
+    if is_backup { Ok(BACKUP_PRIORITY) } else { priority }
 }
 
 /// A proxy that is its own upstream answers nothing until it runs out of sockets.

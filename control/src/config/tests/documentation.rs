@@ -71,6 +71,22 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         }
         Section::ErrorPage => format!("{title}\n{name} = {value}\nstatuses = [503]\nbody = \"\"\n"),
         Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
+        Section::Upstream if name == "hash" => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\npolicy = \"hash\"\n"), 1)
+        }
+        Section::Upstream if name == "policy" && value.contains("hash") => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\nhash = {{ on = [\"path\"] }}\n"), 1)
+        }
+        Section::Hash => {
+            let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
+            UPSTREAM.replacen('\n', &more, 1)
+        }
+        Section::Seating => {
+            let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
+            let others = others.iter().filter(|(other, _)| *other != name);
+            let others: String = others.map(|(other, value)| format!(", {other} = {value}")).collect();
+            UPSTREAM.replacen('\n', &format!("\nsticky = {{ {name} = {value}{others} }}\n"), 1)
+        }
         Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
         Section::Endpoint if name == "address" => {
             format!("[upstreams.api]\nendpoints = [{{ {name} = {value} }}]\n")
@@ -119,6 +135,8 @@ fn heading(section: Section) -> &'static str {
         Section::Sticky => "sticky of a route",
         Section::Mirror => "mirror of a route",
         Section::Condition => "headers, queries and cookies of a route",
+        Section::Hash => "hash of an upstream",
+        Section::Seating => "sticky of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
     }
@@ -145,7 +163,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
-                Section::Split | Section::Sticky | Section::Mirror => {
+                Section::Split | Section::Sticky | Section::Seating | Section::Mirror => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }

@@ -51,6 +51,9 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
         policy: Policy::RoundRobin,
+        key: Vec::new(),
+        sticky: None,
+        slow_start: Duration::ZERO,
         endpoints,
         connect_timeout: seconds(2),
         response_head_timeout: seconds(30),
@@ -67,7 +70,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
 }
 
 fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight }
+    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn reads_the_core_example() {
     let endpoints = vec![
         endpoint("127.0.0.1:8001", 1),
         endpoint("127.0.0.1:8002", 3),
-        Endpoint { target: name, weight: 1 },
+        Endpoint { target: name, weight: 1, priority: 0 },
     ];
     let defaults = parsed(&completed(""));
     let expected = Config {
