@@ -35,7 +35,12 @@ pub struct RetryBudget {
 impl RetryBudget {
     /// A request has begun.
     pub fn request(&mut self, rules: &BudgetRules, now_ms: u64) {
-        self.window.add(Counts { all: 1, of_kind: 0 }, milliseconds(rules.window), now_ms);
+        self.requests(rules, 1, now_ms);
+    }
+
+    /// So many have.
+    pub fn requests(&mut self, rules: &BudgetRules, count: u32, now_ms: u64) {
+        self.window.add(Counts { all: count, of_kind: 0 }, milliseconds(rules.window), now_ms);
     }
 
     /// Whether one of them may be tried again now; it counts then.

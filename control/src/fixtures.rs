@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -94,6 +95,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         request_timeout: Duration::ZERO,
         idle_connections_max: 32,
         attempts_max: 3,
+        retry: Retry::default(),
         head_bytes_max: 16 * 1024,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),

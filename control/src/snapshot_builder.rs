@@ -143,6 +143,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         request_timeout: it.request_timeout,
         idle_connections_max: it.idle_connections_max,
         attempts_max: it.attempts_max,
+        retry: it.retry.clone(),
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,

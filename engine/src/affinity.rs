@@ -263,15 +263,12 @@ mod tests {
         // All machines must agree, also while they are upgraded.
         let parts = [KeyPart::Client, KeyPart::Host, KeyPart::Path];
         let key = key(&parts, "/a", "h", "", "192.0.2.1").unwrap();
-        assert_eq!(format!("{key:016x}"), "");
+        assert_eq!(format!("{key:016x}"), "38a43db9dae83e6a");
     }
 
     fn seats() -> Affinity {
-        let cookie = StickyCookie {
-            name: "seat".into(),
-            max_age: Some(Duration::from_secs(100)),
-            path: "/".into(),
-        };
+        let cookie =
+            StickyCookie { name: "seat".into(), max_age: Some(Duration::from_secs(100)), path: "/".into() };
         let key = CookieKey::new(b"0123456789abcdef", "app");
         Affinity { key: Vec::new(), seats: Some(Seats::new(cookie, key, &[7, 8, 9])) }
     }

@@ -27,7 +27,6 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use corelane_balancer::NoEndpoint;
 use corelane_filters::Edits;
 use corelane_http1::HeadLimits;
 use corelane_routing::Request;
@@ -42,8 +41,8 @@ use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
 use self::times::Times;
 use self::trailers::TrailerFilter;
-use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
+use self::tries::Tries;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due, due_ms};
@@ -129,6 +128,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
+    tries: Tries,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -263,6 +263,7 @@ impl<S: Dial> Exchange<S> {
             endpoint: None,
             reused: false,
             attempts: 0,
+            tries: Tries::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -533,30 +534,26 @@ impl<S: Dial> Exchange<S> {
         upstream_counters.requests.increment();
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
         let limits = response_limits(upstream);
-        let resendable = self.make_resendable(session);
+        self.make_resendable(session, upstream);
         if snapshot.routes[route].mirror.is_some() {
-            self.begin_mirror(&core, route, resendable);
+            self.begin_mirror(&core, route, self.tries.is_resendable);
         }
-        let mut excluded = Excluded::default();
-        let mut last_failure = Failure::NoEndpoint;
         loop {
-            // Pick.
-            let picked = if self.attempts < upstream.attempts_max {
-                local_upstream.choice().pick(upstream, &self.wish, excluded.indices())
-            } else {
-                Err(NoEndpoint::Tried)
+            // Pick. A retry has its endpoint already.
+            let picked = match self.tries.next.take() {
+                Some(next) => Ok(next),
+                None => local_upstream.choice().pick(upstream, &self.wish, &[]),
             };
             let Ok(index) = picked else {
-                if last_failure == Failure::NoEndpoint {
-                    upstream_counters.no_endpoint.increment();
-                }
-                return Err(last_failure);
+                upstream_counters.no_endpoint.increment();
+                return Err(Failure::NoEndpoint);
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
             };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
+                self.back_off(session, &upstream.retry).await?;
             }
             self.attempts += 1;
             self.endpoint = Some(index);
@@ -578,7 +575,7 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
+                let attempt = self.attempt(session, stream, endpoint, limits).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -602,21 +599,20 @@ impl<S: Dial> Exchange<S> {
                         local_upstream.choice().note_failure(index);
                     }
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again {
+                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
                         return Err(failure);
                     }
-                    last_failure = failure;
-                    excluded.add(index);
                 }
             }
         }
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
-    fn make_resendable(&mut self, session: &mut Session<S>) -> bool {
-        match self.framing {
+    fn make_resendable(&mut self, session: &mut Session<S>, upstream: &UpstreamConfig) {
+        self.tries.may_repeat = upstream.retry.may_repeat(self.method, self.words.method.bytes(&self.head));
+        self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.method.is_idempotent() => {
+            BodyFraming::Length(length) if self.tries.may_repeat => {
                 let lent = session.core.lent();
                 let taken = session.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
@@ -625,7 +621,7 @@ impl<S: Dial> Exchange<S> {
                 taken
             }
             _ => false,
-        }
+        };
     }
 
     async fn connect(
@@ -687,7 +683,6 @@ impl<S: Dial> Exchange<S> {
         stream: S,
         endpoint: &Endpoint,
         limits: HeadLimits,
-        resendable: bool,
     ) -> Result<Done<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
@@ -733,10 +728,19 @@ impl<S: Dial> Exchange<S> {
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
-                let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
+                let unanswered = match failure {
+                    Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
+                        !up.has_received()
+                    }
+                    // It was decided when the response's head was there.
+                    Failure::StatusRetried(_) => return Err((failure, true)),
+                    _ => false,
+                };
                 // What was handed on of a body is gone, be it only its end with the trailers.
-                let complete = resendable || (self.request_bytes == 0 && !down.is_request_complete());
-                Err((failure, unanswered && complete && may_send_again(self.method, up.accepted())))
+                let complete =
+                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
+                Err((failure, unanswered && complete && may_repeat))
             }
         }
     }
@@ -994,6 +998,9 @@ impl<S: Dial> Exchange<S> {
             // RFC 9110 §9.3.6: Content-Length and Transfer-Encoding mean nothing in it.
             written.write_interim(out);
             return Ok(Answer::Switch);
+        }
+        if head.status >= 400 && self.retries_status(head.status) {
+            return Err(Failure::StatusRetried(head.status));
         }
         self.status = head.status;
         if head.status == 401 {

@@ -30,6 +30,7 @@ use crate::io::{ByteStream, Interest};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
+use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
@@ -101,6 +102,7 @@ pub(crate) fn snapshot() -> Snapshot {
             request_timeout: Duration::ZERO,
             idle_connections_max: 8,
             attempts_max: 3,
+            retry: Retry::default(),
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: Duration::from_secs(600),
             quarantine: Quarantine::default(),

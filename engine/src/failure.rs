@@ -69,6 +69,8 @@ pub(crate) enum Failure {
     UpstreamStalled,
     /// The response head did not arrive in time.
     ResponseHeadTimeout,
+    /// The response was dropped for its status, and another endpoint is asked.
+    StatusRetried(u16),
     /// The response's body made no progress.
     ResponseBodyTimeout,
     /// The response's head breaks a rule.
@@ -141,6 +143,7 @@ impl Failure {
             Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
+            Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),
             Self::ResponseFraming(error) => (502, framing_reason(error), Upstream),

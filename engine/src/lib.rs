@@ -39,6 +39,7 @@ pub mod reason;
 mod record;
 mod reputation;
 mod request_id;
+pub mod retry;
 mod session;
 pub mod snapshot;
 mod stages;

@@ -1,5 +1,6 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
+mod budget;
 mod choice;
 mod measured;
 mod route;
@@ -13,6 +14,7 @@ use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
+use self::budget::Budget;
 pub(crate) use self::choice::Choice;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
@@ -47,6 +49,7 @@ pub(crate) struct Local<S> {
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
     choice: Choice,
+    budget: Budget,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -244,8 +247,14 @@ impl<S: Dial> LocalUpstream<S> {
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();
+        let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
         let previous = previous.map(|(known, local)| (known, &local.choice));
-        Self { choice: Choice::new(upstream, previous, worker), pools }
+        Self { choice: Choice::new(upstream, previous, worker), budget, pools }
+    }
+
+    /// How many attempts may be made again.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Which endpoint is next.

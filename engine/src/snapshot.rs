@@ -21,6 +21,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::retry::Retry;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -346,9 +347,10 @@ pub struct Upstream {
     pub request_timeout: Duration,
     /// Most idle connections kept per endpoint and worker. Zero: no reuse.
     pub idle_connections_max: usize,
-    /// How many endpoints a request may try, the first included: the next one when connecting fails, or when a request
-    /// that may be sent again got no byte of a response.
+    /// How many endpoints a request may try, the first included.
     pub attempts_max: u32,
+    /// When it tries the next one.
+    pub retry: Retry,
     /// Largest response head in bytes, 1 KiB to 64 KiB.
     pub head_bytes_max: usize,
     /// A tunnel may carry nothing in either direction for so long. Zero: no limit. Default 10 minutes.

@@ -23,6 +23,7 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
@@ -288,6 +289,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
             request_timeout: Duration::ZERO,
             idle_connections_max: 64,
             attempts_max: 3,
+            retry: Retry::default(),
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),

@@ -39,6 +39,7 @@ mod pool;
 mod reload;
 mod reload_under_load;
 mod resend;
+mod retries;
 mod routing;
 mod spinning;
 mod splicing;

@@ -79,6 +79,8 @@ pub enum Section {
     Hash,
     /// `sticky = { ... }` of an upstream
     Seating,
+    /// `retry = { ... }` of an upstream
+    Retry,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
     /// `[[error_pages]]`
@@ -107,6 +109,7 @@ impl Section {
             Self::Upstream => "[upstreams.NAME]",
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
+            Self::Retry => "retry",
             Self::Endpoint => "an endpoint",
             Self::ErrorPage => "[[error_pages]]",
             Self::Filter => "[filters.NAME]",

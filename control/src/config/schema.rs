@@ -241,6 +241,7 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Route, "mirror") => Section::Mirror,
         (Section::Upstream, "hash") => Section::Hash,
         (Section::Upstream, "sticky") => Section::Seating,
+        (Section::Upstream, "retry") => Section::Retry,
         (Section::Upstream, "endpoints") => Section::Endpoint,
         (Section::Route, answer) => return ANSWERS.into_iter().find(|known| *known == answer),
         _ => return None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -212,6 +213,8 @@ pub struct Upstream {
     pub idle_connections_max: usize,
     /// `attempts_max`
     pub attempts_max: u32,
+    /// `retry`
+    pub retry: Retry,
     /// `head_bytes_max`
     pub head_bytes_max: usize,
     /// `tunnel_idle_timeout`

@@ -37,6 +37,8 @@ impl Times {
 
     #[inline]
     pub(super) fn start_attempt(&mut self) {
+        // One that came before was dropped.
+        self.head_ns = 0;
         self.note_sent();
         self.attempt_ns = self.sent_ns;
     }

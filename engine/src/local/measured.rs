@@ -3,9 +3,7 @@
 
 use std::cell::Ref;
 
-use corelane_balancer::{
-    BANDWIDTH_TIME_CONSTANT_MS, Bandwidth, LATENCY_TIME_CONSTANT_MS, PeakEwma, Policy,
-};
+use corelane_balancer::{BANDWIDTH_TIME_CONSTANT_MS, Bandwidth, LATENCY_TIME_CONSTANT_MS, PeakEwma, Policy};
 
 use crate::counters::{EndpointCounters, PerWorker};
 use crate::snapshot::{Address, Upstream};
@@ -142,7 +140,8 @@ impl Carried {
     fn read(&mut self, upstream: &Upstream, now_ms: u64) {
         self.read_ms = now_ms;
         for (carrier, endpoint) in self.endpoints.iter_mut().zip(&upstream.endpoints) {
-            let mut now = Reading { bytes: 0, requests: 0, own_bytes: bytes(endpoint.counters.of(self.worker)) };
+            let mut now =
+                Reading { bytes: 0, requests: 0, own_bytes: bytes(endpoint.counters.of(self.worker)) };
             self.others = 0;
             for counters in endpoint.counters.iter() {
                 now.bytes += bytes(counters);

@@ -20,7 +20,8 @@ pub(super) fn key(section: &Reader<'_>, policy: &Result<Policy, Reported>) -> Re
     let key = match section.table("hash", Section::Hash)? {
         None => None,
         Some(table) => {
-            let parts = table.items("on", "part", KeyPart::to_string, |item| Ok(part(value::string(item.get_ref())?)?))?;
+            let parts = table
+                .items("on", "part", KeyPart::to_string, |item| Ok(part(value::string(item.get_ref())?)?))?;
             let parts = parts.ok_or_else(|| table.lacks("on"))?;
             if parts.len() > PARTS_MAX {
                 let message = format!("on has {} items; allowed: at most {PARTS_MAX}", parts.len());

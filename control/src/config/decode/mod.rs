@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod process;
 mod resolver;
+mod retry;
 mod root;
 mod route;
 mod rules;

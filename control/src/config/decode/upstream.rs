@@ -9,6 +9,7 @@ use corelane_engine::snapshot::Quarantine;
 use super::affinity;
 use super::filter::Filters;
 use super::listener::{HEAD_BYTES, Listeners};
+use super::retry;
 use super::root::Root;
 use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
@@ -76,6 +77,7 @@ fn upstream(
     let idle_connections_max =
         section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
     let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
+    let retry = retry::decode(section);
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
@@ -94,6 +96,7 @@ fn upstream(
         request_timeout: request_timeout?,
         idle_connections_max: idle_connections_max? as usize,
         attempts_max: attempts_max?,
+        retry: retry?,
         head_bytes_max: head_bytes_max?,
         tunnel_idle_timeout: tunnel_idle_timeout?,
         quarantine: quarantine?,

@@ -81,6 +81,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
         }
+        Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
             let others = others.iter().filter(|(other, _)| *other != name);
@@ -137,6 +138,7 @@ fn heading(section: Section) -> &'static str {
         Section::Condition => "headers, queries and cookies of a route",
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
+        Section::Retry => "retry of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         other => other.title(),
     }
@@ -167,7 +169,9 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }
-                Section::PathPolicies => text.replacen(&format!("{} = {value}", key.name), "", 1),
+                Section::PathPolicies | Section::Retry => {
+                    text.replacen(&format!("{} = {value}", key.name), "", 1)
+                }
                 _ => text.replacen(&line, "", 1),
             };
             assert_ne!(text, without);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, RouteTimeouts};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
@@ -62,6 +63,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         request_timeout: seconds(0),
         idle_connections_max: 256,
         attempts_max: 3,
+        retry: Retry::default(),
         head_bytes_max: 16 << 10,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
