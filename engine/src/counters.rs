@@ -263,6 +263,7 @@ counter_set! {
         accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out, or for an unknown error.";
         log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
         log_dropped: Counter, "access_log_dropped_total", "Access-log records dropped because the log writer was behind.";
+        log_skipped: Counter, "access_log_skipped_total", "Requests without an access-log record: a rule's share or their route left them out.";
         spliced_bytes: Counter, "spliced_bytes_total", "Bytes of bodies that passed through a pipe instead of being copied.";
         pipes: Gauge, "pipes", "Pipes open now, idle ones included.";
         wakeups: Counter, "control_wakeups_total", "Times the control thread woke the worker.";

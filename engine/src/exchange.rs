@@ -15,6 +15,7 @@ mod destination;
 mod failing;
 mod filtering;
 mod hygiene;
+mod logging;
 mod mirroring;
 mod times;
 mod trailers;
@@ -60,7 +61,7 @@ use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
 use crate::mirror::MirrorCopy;
-use crate::record::Record;
+use crate::record::KeptWords;
 use crate::request_id::RequestId;
 use crate::session::Session;
 use crate::snapshot::{
@@ -101,6 +102,9 @@ pub(crate) struct Exchange<S: Dial> {
     /// Where it begins in there.
     head_start: usize,
     pub(crate) words: HeadWords,
+    pub(crate) kept: KeptWords,
+    /// What the client's socket had taken before.
+    sent_before: u64,
     method: Method,
     version: Version,
     framing: BodyFraming,
@@ -242,6 +246,8 @@ impl<S: Dial> Exchange<S> {
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
+            kept: KeptWords::default(),
+            sent_before: session.down.accepted(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
@@ -415,6 +421,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(id) = edits.and_then(Edits::request_id) {
             self.given_id = self.keep_word(id);
         }
+        self.keep_request_words(head, bytes, sender, edits);
         let written = UpstreamHead {
             head,
             bytes,
@@ -453,6 +460,11 @@ impl<S: Dial> Exchange<S> {
     /// Keeps a word in front of the head.
     fn keep_word(&mut self, word: &[u8]) -> Span {
         self.head.extend_from_slice(word);
+        self.end_kept()
+    }
+
+    /// What was appended stays in front of the head.
+    fn end_kept(&mut self) -> Span {
         let start = self.head_start;
         self.head_start = self.head.len();
         Span::new(start, self.head_start)
@@ -898,12 +910,14 @@ impl<S: Dial> Exchange<S> {
                         return Ok(true);
                     }
                     Answer::Switch => {
+                        self.keep_response_words(out);
                         down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
                         up.settle(lent);
                         self.phase = Phase::Switched;
                         return Ok(true);
                     }
                 };
+                self.keep_response_words(out);
                 if !self.request_sent {
                     self.note_early_response();
                 }
@@ -1126,7 +1140,7 @@ impl<S: Dial> Exchange<S> {
         if self.snapshot().histograms {
             self.observe();
         }
-        if self.snapshot().access_log {
+        if self.snapshot().access_log.is_some() {
             self.log(session);
         }
         self.release_filters();
@@ -1139,15 +1153,6 @@ impl<S: Dial> Exchange<S> {
             [] => RequestId::Made(core.request_ids.text(self.number)),
             given => RequestId::Given(given),
         }
-    }
-
-    // A function of its own, so that profiles tell what the log costs.
-    #[inline(never)]
-    fn log(&self, session: &Session<S>) {
-        let request_id = self.request_id(&session.core);
-        let record =
-            Record { exchange: self, names: self.local.log_names(), client: &session.client, request_id };
-        session.core.log_record(|line, opening| record.write(line, opening));
     }
 }
 

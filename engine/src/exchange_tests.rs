@@ -30,6 +30,7 @@ use crate::io::{ByteStream, Interest};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
+use crate::record::LogPolicy;
 use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{
@@ -80,6 +81,7 @@ pub(crate) fn snapshot() -> Snapshot {
             upgrades: vec!["websocket".into()],
             captures: vec![],
             chains: Chains::default(),
+            log: LogPolicy::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -109,7 +111,7 @@ pub(crate) fn snapshot() -> Snapshot {
             counters: PerWorker::new(1),
         }],
         filters: vec![],
-        access_log: false,
+        access_log: None,
         histograms: false,
         chooses_by_latency: false,
     }
@@ -120,7 +122,7 @@ pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
 }
 
 fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
-    worker_for(Snapshot { access_log: log.is_some(), ..snapshot() }, log)
+    worker_for(Snapshot { access_log: log.as_ref().map(|_| Arc::default()), ..snapshot() }, log)
 }
 
 fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>> {

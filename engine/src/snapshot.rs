@@ -21,6 +21,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 
 /// Everything that a worker needs to know to serve.
@@ -40,8 +41,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The counters of the filters; [`corelane_filters::FilterId`] is an index into them.
     pub filters: Vec<PerWorker<FilterCounters>>,
-    /// Whether access-log records are written.
-    pub access_log: bool,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
     /// Whether the histograms of routes and upstreams are kept.
     pub histograms: bool,
     /// Whether an upstream chooses by how long its endpoints take.
@@ -51,7 +52,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
     pub(crate) fn is_timed(&self) -> bool {
-        self.access_log || self.histograms || self.chooses_by_latency
+        self.access_log.is_some() || self.histograms || self.chooses_by_latency
     }
 }
 
@@ -274,6 +275,8 @@ pub struct Route {
     pub captures: Vec<usize>,
     /// The filters of its requests.
     pub chains: Chains,
+    /// Which of its requests have a record.
+    pub log: LogPolicy,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }

@@ -23,6 +23,7 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::record::LogPolicy;
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
@@ -243,6 +244,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         upgrades: vec![],
         captures: vec![],
         chains: Chains::default(),
+        log: LogPolicy::default(),
         counters: PerWorker::new(1),
     };
     let mut routes = vec![plain.clone()];
@@ -296,7 +298,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        access_log: observed,
+        access_log: observed.then(Arc::default),
         histograms: observed,
         chooses_by_latency: false,
     }

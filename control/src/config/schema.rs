@@ -71,6 +71,7 @@ fn name(section: Section) -> &'static str {
     match section {
         Section::Split => return "share",
         Section::Seating => return "seating",
+        Section::Sampling => return "sampling",
         _ => {}
     }
     let title = section.title().trim_matches(['[', ']']);
@@ -232,6 +233,7 @@ fn scalar(kind: &str, allowed: &str) -> Vec<Value> {
 /// What a table at this key is defined as.
 fn inside(key: &Key) -> Option<&'static str> {
     let section = match (key.section, key.name) {
+        (Section::AccessLog, "sampling") => Section::Sampling,
         (Section::Listener, "paths") => Section::PathPolicies,
         (Section::Route, "hosts") => Section::RouteHost,
         (Section::Route, "path") => Section::Path,
