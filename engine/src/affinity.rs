@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(queries("/a?x=1&q=2"), queries("/b?q=2"));
         assert_ne!(queries("/?q=1"), queries("/?q=2"));
         assert_eq!(queries("/?Q=1"), None);
-        let fields = |part: &KeyPart, fields| key(&[part.clone()], "/", "h", fields, "");
+        let fields = |part: &KeyPart, fields| key(std::slice::from_ref(part), "/", "h", fields, "");
         let header = KeyPart::Header("X-User".into());
         assert_eq!(fields(&header, "x-user: 7\r\n"), fields(&header, "X-User: 7\r\nx-user: 8\r\n"));
         assert_eq!(fields(&header, ""), None);
