@@ -119,6 +119,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
     let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, weight)| Endpoint {
         label: address.to_string().into(),
         weight,
+        is_up: true,
         counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
         address,
     });
@@ -136,6 +137,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
+        panic_percent: 0,
         counters: registry.upstreams.of(it.name.clone(), serial),
     }
 }

@@ -547,6 +547,7 @@ impl<S: Dial> Exchange<S> {
             let Some(index) = picked else {
                 if last_failure == Failure::NoEndpoint {
                     upstream_counters.no_endpoint.increment();
+                    last_failure = local_upstream.no_endpoint();
                 }
                 return Err(last_failure);
             };

@@ -23,6 +23,7 @@ mod failure;
 mod footprint;
 mod h1;
 mod heads;
+pub mod health;
 mod io;
 pub mod limits;
 mod listener;

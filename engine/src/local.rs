@@ -16,6 +16,8 @@ use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
+use crate::failure::Failure;
+use crate::health::{HealthUpdate, LeftOut};
 use crate::io::{Dial, clock};
 use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
@@ -47,6 +49,7 @@ pub(crate) struct Local<S> {
 pub(crate) struct LocalUpstream<S> {
     picker: RefCell<Picker>,
     outstanding: RefCell<Outstanding>,
+    left_out: RefCell<LeftOut>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -205,6 +208,17 @@ impl<S: Dial> Local<S> {
         self.timeouts[route]
     }
 
+    /// Takes note of an endpoint that has come up or gone down. What the snapshot does not have was removed meanwhile.
+    pub(crate) fn set_health(&self, update: &HealthUpdate) {
+        let upstreams = self.snapshot.upstreams.iter().zip(&self.upstreams);
+        for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
+            let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
+            if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
+                local.left_out.borrow_mut().set(upstream, endpoint, update.is_up);
+            }
+        }
+    }
+
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
@@ -251,12 +265,19 @@ impl<S: Dial> LocalUpstream<S> {
                 Picker::new(upstream.policy, &weights, worker as u64)
             }
         };
-        Self { picker: RefCell::new(picker), outstanding: RefCell::new(Outstanding::new(worker)), pools }
+        Self {
+            picker: RefCell::new(picker),
+            outstanding: RefCell::new(Outstanding::new(worker)),
+            left_out: RefCell::new(LeftOut::new(upstream)),
+            pools,
+        }
     }
 
-    /// Chooses an endpoint that is not in `excluded`.
+    /// Chooses an endpoint that is up and not in `excluded`.
     #[inline(always)]
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
+        let mut left_out = self.left_out.borrow_mut();
+        let excluded = left_out.and(excluded);
         let mut outstanding = self.outstanding.borrow_mut();
         if upstream.policy == PolicyKind::LeastConnections {
             let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
@@ -268,6 +289,12 @@ impl<S: Dial> LocalUpstream<S> {
                 .get(index)
                 .map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
         })
+    }
+
+    /// Why an exchange that has tried no endpoint could choose none.
+    #[cold]
+    pub(crate) fn no_endpoint(&self) -> Failure {
+        if self.left_out.borrow().is_any() { Failure::NoHealthyEndpoint } else { Failure::NoEndpoint }
     }
 
     /// The pool of an endpoint.

@@ -211,7 +211,7 @@ impl<S: Dial> Mirrored<S> {
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
         let Some(index) = local_upstream.pick(upstream, &[]) else {
             upstream_counters.no_endpoint.increment();
-            return Err(Failure::NoEndpoint);
+            return Err(local_upstream.no_endpoint());
         };
         let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
             return Err(Failure::NoEndpoint);

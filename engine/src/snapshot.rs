@@ -339,6 +339,8 @@ pub struct Upstream {
     pub tunnel_idle_timeout: Duration,
     /// When connections are no longer reused.
     pub quarantine: Quarantine,
+    /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
+    pub panic_percent: u8,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }
@@ -352,6 +354,9 @@ pub struct Endpoint {
     pub label: Arc<str>,
     /// Its share of the requests, 0 to 65 535; 0 takes none.
     pub weight: u32,
+    /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
+    /// of it since. Always, where nothing checks it.
+    pub is_up: bool,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
