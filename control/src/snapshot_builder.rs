@@ -137,7 +137,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
-        panic_percent: 0,
+        panic_percent: it.panic_percent,
         counters: registry.upstreams.of(it.name.clone(), serial),
     }
 }

@@ -4,6 +4,7 @@
 
 mod error_page;
 mod filter;
+mod health;
 mod listener;
 mod process;
 mod route;
@@ -77,6 +78,8 @@ pub enum Section {
     Upstream,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
+    /// `health = { ... }` of an upstream
+    Health,
     /// `[[error_pages]]`
     ErrorPage,
     /// `[filters.NAME]`
@@ -102,6 +105,7 @@ impl Section {
             Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
             Self::Endpoint => "an endpoint",
+            Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",
             Self::Filter => "[filters.NAME]",
         }
@@ -133,8 +137,15 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 6] =
-    [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS, filter::KEYS];
+static KEYS: [&[Key]; 7] = [
+    process::KEYS,
+    listener::KEYS,
+    route::KEYS,
+    upstream::KEYS,
+    health::KEYS,
+    error_page::KEYS,
+    filter::KEYS,
+];
 
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const HEAD_SIZE: &str = "\"1KiB\" to \"64KiB\"";

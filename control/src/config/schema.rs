@@ -238,6 +238,7 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Route, "sticky") => Section::Sticky,
         (Section::Route, "mirror") => Section::Mirror,
         (Section::Upstream, "endpoints") => Section::Endpoint,
+        (Section::Upstream, "health") => Section::Health,
         (Section::Route, answer) => return ANSWERS.into_iter().find(|known| *known == answer),
         _ => return None,
     };

@@ -7,6 +7,7 @@ mod admin;
 mod conditions;
 mod error_page;
 mod filter;
+mod health;
 mod limits;
 mod listener;
 mod process;

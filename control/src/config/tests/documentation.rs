@@ -14,6 +14,21 @@ const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 const OTHERS: &str = "[upstreams.canary]\nendpoints = [\"127.0.0.1:8002\"]\n\
                       [upstreams.shadow]\nendpoints = [\"127.0.0.1:8003\"]\n";
 
+/// A certificate that signed itself.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBijCCAS+gAwIBAgIUQErrwaYH04/S8EYtI056dOsuQ5cwCgYIKoZIzj0EAwIw\n\
+GTEXMBUGA1UEAwwOVGVzdCBhdXRob3JpdHkwIBcNMjYxMTIxMTQzMDM0WhgPMjEy\n\
+NjEwMjgxNDMwMzRaMBkxFzAVBgNVBAMMDlRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI\n\
+zj0CAQYIKoZIzj0DAQcDQgAEI4KB93sQ1Y/M/O9AiXNjx8G1Og4pplnigX003jLi\n\
+s/QqrMukAfh7lV1VKlIBqjWm88NXI7qjODxeeDmIiklOo6NTMFEwHQYDVR0OBBYE\n\
+FGp3x5RwhvCgSK+eQOImLdJDuG3IMB8GA1UdIwQYMBaAFGp3x5RwhvCgSK+eQOIm\n\
+LdJDuG3IMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhANNQdayY\n\
+DwtvspzDCnuoSNU6D+f2hC7NFfJsemosBwctAiEA9Hca0DscT8FDNUiHUuGKmIuh\n\
+LWDZK5eqTxz8lhFivEU=\n\
+-----END CERTIFICATE-----\n\
+";
+
 /// A file with one key set, in line 2.
 pub(super) fn with(key: &Key, value: &str) -> String {
     let (name, title) = (key.name, key.section.title());
@@ -67,6 +82,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
         }
         Section::ErrorPage => format!("{title}\n{name} = {value}\nstatuses = [503]\nbody = \"\"\n"),
+        Section::Health => UPSTREAM.replacen('\n', &health_with(name, value), 1),
         Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
         Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
         Section::Endpoint if name == "address" => {
@@ -88,6 +104,20 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     } else {
         text
     }
+}
+
+/// A table with one key set, of a kind that has it.
+fn health_with(name: &str, value: &str) -> String {
+    let more = match name {
+        "kind" => "",
+        "server_name" | "ca" | "verify" => ", kind = \"https\"",
+        "service" | "tls" => ", kind = \"grpc\"",
+        "command" => ", kind = \"exec\"",
+        "protocol" => ", kind = \"probe\", send = \"?\", expect = \"!\"",
+        "send" | "expect" | "expect_regex" | "expect_bytes_max" => ", kind = \"probe\"",
+        _ => ", kind = \"http\"",
+    };
+    format!("\nhealth = {{ {name} = {value}{more} }}\n")
 }
 
 /// The sections of the document by heading: `## [process]`, `### workers`.
@@ -117,6 +147,7 @@ fn heading(section: Section) -> &'static str {
         Section::Mirror => "mirror of a route",
         Section::Condition => "headers, queries and cookies of a route",
         Section::Endpoint => "endpoints of an upstream",
+        Section::Health => "health of an upstream",
         other => other.title(),
     }
 }
@@ -142,7 +173,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
-                Section::Split | Section::Sticky | Section::Mirror => {
+                Section::Split | Section::Sticky | Section::Mirror | Section::Health => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }
@@ -245,6 +276,7 @@ fn parsed(text: &str) -> Result<Config, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pages")).unwrap();
     std::fs::write(folder.path().join("pages/unavailable.html"), "<h1>{status}</h1>").unwrap();
+    std::fs::write(folder.path().join("pages/ca.pem"), AUTHORITY).unwrap();
     std::fs::write(folder.path().join("upstreams.yaml"), "upstreams: {}\n").unwrap();
     std::fs::write(folder.path().join("t.toml"), text).unwrap();
     load(&folder.path().join("t.toml")).map(|loaded| loaded.config)
