@@ -47,25 +47,29 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
+/// Whether an endpoint takes requests.
+pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
+
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    answers: &Answers,
+    (answers, is_up): (&Answers, IsUp<'_>),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
     let serial = version.serial;
     let listeners = config.listeners.iter().zip(error_pages::by_listener(config));
     let routes = config.routes.iter().enumerate();
+    let located = config.upstreams.iter().map(|it| (it, endpoint_addresses(it, answers)));
     Snapshot {
         serial,
         generation: version.generation,
         listeners: listeners.map(|(it, pages)| listener(it, pages, registry, serial)).collect(),
         routes: routes.map(|(index, it)| route(it, filters.of_route(index), registry, serial)).collect(),
         router,
-        upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.is_some(),
     }
@@ -115,13 +119,19 @@ fn route(it: &config::Route, filters: RouteFilters, registry: &mut Registry, ser
     }
 }
 
-fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, serial: u64) -> Upstream {
-    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, weight)| Endpoint {
-        label: address.to_string().into(),
-        weight,
-        is_up: true,
-        counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
-        address,
+fn upstream(
+    it: &config::Upstream,
+    endpoints: Vec<Located>,
+    is_up: IsUp<'_>,
+    registry: &mut Registry,
+    serial: u64,
+) -> Upstream {
+    let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
+        label: endpoint.address.to_string().into(),
+        weight: endpoint.weight,
+        is_up: is_up(it, &endpoint),
+        counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
+        address: endpoint.address,
     });
     Upstream {
         name: it.name.clone(),
@@ -142,25 +152,36 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
     }
 }
 
+/// An endpoint whose address is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) address: Address,
+    /// The host name that it is an address of; the first of several.
+    pub(crate) name: Option<Arc<str>>,
+    /// 0 to 65 535.
+    pub(crate) weight: u32,
+}
+
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
 /// weights.
-fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, u32)> {
-    let mut found: Vec<(Address, u32)> = Vec::new();
+pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
     for endpoint in &it.endpoints {
-        let addresses = match &endpoint.target {
-            Target::Address(address) => vec![address.clone()],
+        let (name, addresses) = match &endpoint.target {
+            Target::Address(address) => (None, vec![address.clone()]),
             Target::Name { host, port } => {
                 let ips = answers.get(host).map_or(&[][..], Vec::as_slice);
-                ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
+                let addresses = ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port)));
+                (Some(host), addresses.collect())
             }
         };
         for address in addresses {
             match index.get(&address) {
-                Some(&at) => found[at].1 = (found[at].1 + endpoint.weight).min(WEIGHT_MAX),
+                Some(&at) => found[at].weight = (found[at].weight + endpoint.weight).min(WEIGHT_MAX),
                 None => {
                     index.insert(address.clone(), found.len());
-                    found.push((address, endpoint.weight));
+                    found.push(Located { address, name: name.cloned(), weight: endpoint.weight });
                 }
             }
         }
@@ -192,7 +213,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             version,
         );
@@ -205,7 +226,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );
