@@ -4,6 +4,7 @@ mod changes;
 mod choice;
 mod kinds;
 mod programs;
+mod servers;
 
 use crate::support::{Proxy, eventually};
 
