@@ -25,7 +25,10 @@ use crate::config::GrpcCheck;
 pub(super) async fn run(check: &GrpcCheck, tls: Option<&Tls>, subject: &Subject) -> Outcome {
     let stream = dial(subject, tls).await?;
     let tasks = Tasks::default();
-    let handshake = http2::Builder::new(tasks).handshake(TokioIo::new(stream));
+    let mut builder = http2::Builder::new(tasks);
+    // What it may send beyond the seven bytes of an answer.
+    builder.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+    let handshake = builder.max_header_list_size(WINDOW_BYTES).handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(|error| error.to_string())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let request = Request::post(format!("{scheme}://{}{METHOD}", subject.authority()))
@@ -140,6 +143,8 @@ const SERVING: u64 = 1;
 const FIELD_1_BYTES: u8 = 0x0a;
 /// Field 1, a number.
 const FIELD_1_VARINT: u8 = 0x08;
+/// Of data and of fields; the least that HTTP/2 begins with (RFC 9113 §6.9.2) is as much.
+const WINDOW_BYTES: u32 = 65_535;
 /// The answer has seven bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 

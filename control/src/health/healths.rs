@@ -96,10 +96,16 @@ impl Watched {
         self.0.borrow().results.is_up()
     }
 
-    /// Takes note of a check. If the endpoint has changed by it: for how many seconds it was what it was.
+    /// Whether a check has ended.
+    pub(super) fn is_checked(&self) -> bool {
+        self.0.borrow().checked.is_some()
+    }
+
+    /// Takes note of a check. If that is news: for how many seconds the endpoint was what it was. It is if the endpoint has
+    /// changed by it, or was taken to be down and is.
     pub(super) fn record(&self, outcome: Outcome, now: SystemTime) -> Option<u64> {
         let state = &mut *self.0.borrow_mut();
-        state.checked = Some(now);
+        let is_first = state.checked.replace(now).is_none();
         let is_changed = state.results.record(outcome.is_ok());
         match outcome {
             Ok(()) => {
@@ -112,8 +118,9 @@ impl Watched {
                 state.reason = reason;
             }
         }
-        is_changed.then(|| {
-            state.changes_total += 1;
+        let is_news = is_changed || (is_first && !state.is_up());
+        is_news.then(|| {
+            state.changes_total += u64::from(is_changed);
             let before = std::mem::replace(&mut state.since, now);
             now.duration_since(before).unwrap_or_default().as_secs()
         })
@@ -150,6 +157,12 @@ impl Healths {
     /// Each endpoint with its state, ordered.
     pub(crate) fn endpoints(&self) -> Vec<(Key, State)> {
         self.endpoints.borrow().iter().map(|(key, watched)| (key.clone(), watched.state())).collect()
+    }
+
+    /// Whether an endpoint takes requests; `None`: it is not checked.
+    pub(crate) fn is_up(&self, upstream: &Arc<str>, endpoint: &Address) -> Option<bool> {
+        let endpoints = self.endpoints.borrow();
+        endpoints.get(&(upstream.clone(), endpoint.clone())).map(|watched| watched.is_up())
     }
 
     /// Each upstream with checks, ordered.

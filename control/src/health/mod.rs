@@ -178,7 +178,7 @@ impl Checks {
             let standing = before.remove(&name).map_or(Standing::Enough, |group| group.standing);
             let mut group = Group { members, panic_percent, standing };
             // Those that nobody has checked yet are down if they begin so; that is not worth a line.
-            if group.members.iter().any(|member| member.state().checked.is_some()) {
+            if group.members.iter().any(|member| member.is_checked()) {
                 settle(&name, &mut group);
             }
             upstreams.insert(name, group);
@@ -285,7 +285,13 @@ fn jittered(interval: Duration, chance: u64) -> Duration {
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// So that a file with thousands of endpoints is neither a burst nor runs out of descriptors. A guess.
-const CHECKS_AT_ONCE: usize = 128;
+pub(crate) const CHECKS_AT_ONCE: usize = 128;
+
+/// What one that is under way takes at most: a head and a body of 64 KiB each, what TLS keeps, and copies of some of it.
+pub(crate) const CHECK_BYTES_MAX: u64 = 256 * 1024;
+
+/// What an endpoint's task takes while it sleeps. Rounded up from what was measured.
+pub(crate) const TASK_BYTES: u64 = 16 * 1024;
 
 /// A process takes far more than a socket. A guess.
 const PROGRAMS_AT_ONCE: usize = 16;

@@ -125,8 +125,11 @@ fn http(table: &Reader<'_>, tls: Result<Option<TlsSettings>, Reported>) -> Resul
         method => Ok(method.into()),
     });
     let path = table.or_default("path", path);
-    let host =
-        table.optional("host", |value| Ok(address::host_field(value::string(value)?)?.to_string().into()));
+    let host = table.optional("host", |value| {
+        let host = address::host_field(value::string(value)?);
+        let host = host.map_err(|text| text.replace("write \"preserve\" or a host", "write a host"))?;
+        Ok(host.to_string().into())
+    });
     let headers = table.optional("headers", headers);
     let statuses = statuses(table);
     let body = one_of(table, "body", "body_regex");
@@ -336,7 +339,10 @@ fn statuses(table: &Reader<'_>) -> Result<Vec<(u16, u16)>, Reported> {
             value.as_array().into_iter().flatten().map(|item| status(item.get_ref())).collect()
         });
     }
-    let shown = |(first, last): &(u16, u16)| format!("{first}-{last}");
+    let shown = |(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
     let items =
         table.items("statuses", "status", shown, |item| status(item.get_ref()).map_err(ItemFault::Wrong))?;
     items.ok_or_else(|| table.lacks("statuses"))
@@ -400,6 +406,9 @@ fn command(value: &Value) -> Parsed<Vec<Box<str>>> {
 
 /// `"50%"`, whole percents.
 pub(super) fn percent(value: &Value) -> Parsed<u8> {
+    if let Value::Integer(number) = value {
+        return Err(format!("{} is an integer; write \"{}%\"", show::value(value), number.digits));
+    }
     let text = value::string(value)?;
     let digits = text.strip_suffix('%').filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
     let percent = digits.and_then(|digits| digits.parse::<u8>().ok()).filter(|percent| *percent <= 100);
