@@ -121,10 +121,10 @@ fn serving_status(framed: &[u8]) -> Option<u64> {
 
 fn push_varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    bytes.push((number & 0x7f) as u8);
+    bytes.push(number.to_le_bytes()[0]);
 }
 
 /// Where hyper runs the connection; it ends with the check.

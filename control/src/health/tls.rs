@@ -1,7 +1,6 @@
 //! TLS as checks speak it.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use corelane_engine::snapshot::Address;
@@ -86,7 +85,7 @@ fn expected(subject: &Subject) -> io::Result<ServerName<'static>> {
     let named = |name: &str| ServerName::try_from(name.to_owned()).map_err(io::Error::other);
     match (&subject.name, subject.place()) {
         (Some(name), _) => named(name.strip_suffix('.').unwrap_or(name)),
-        (None, Address::Tcp(address)) => Ok(ServerName::IpAddress(IpAddr::from(address.ip()).into())),
+        (None, Address::Tcp(address)) => Ok(ServerName::IpAddress(address.ip().into())),
         (None, Address::Unix(_)) => named("localhost"),
     }
 }

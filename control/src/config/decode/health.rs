@@ -210,12 +210,12 @@ fn tls_if(table: &Reader<'_>, is_tls: bool, how: &str) -> Result<Option<TlsSetti
     if is_tls {
         return tls(table).map(Some);
     }
-    let told = OF_TLS.into_iter().filter(|key| table.has(key)).map(|key| {
-        table
-            .report()
-            .wrong(table.at(key), format!("{key} is for TLS, which this check does not speak; {how}"))
-    });
-    told.last().map_or(Ok(None), Err)
+    let mut without = Ok(None);
+    for key in OF_TLS.into_iter().filter(|key| table.has(key)) {
+        let text = format!("{key} is for TLS, which this check does not speak; {how}");
+        without = Err(table.report().wrong(table.at(key), text));
+    }
+    without
 }
 
 fn tls(table: &Reader<'_>) -> Result<TlsSettings, Reported> {

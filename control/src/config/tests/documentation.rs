@@ -221,6 +221,21 @@ fn every_example_of_the_document_is_allowed() {
 }
 
 #[test]
+fn every_example_of_the_page_on_checks_is_allowed() {
+    let page = include_str!("../../../../docs/health-checks.md");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 7);
+    for example in examples {
+        let name = example.split_once("[upstreams.").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+        let route = format!("[[routes]]\nupstream = \"{name}\"\n");
+        let text = completed(&format!("{route}{example}"));
+        let config = parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert!(config.upstreams.iter().all(|upstream| upstream.health.is_some()), "{text}");
+    }
+}
+
+#[test]
 fn errors_are_shown_as_they_look() {
     let (file, rest) = DOCUMENT.split_once("```toml-with-errors\n").unwrap().1.split_once("```").unwrap();
     let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
