@@ -255,7 +255,8 @@ mod tests {
         new.routes[0].action = Action::Upstream(0);
         new.listeners[1].fields_max += 1;
         new.process.workers = None;
-        new.admin = Some(crate::config::Admin { address: new.listeners[0].address.clone() });
+        let address = new.listeners[0].address.clone();
+        new.admin = Some(crate::config::Admin { address, histograms: true });
         new.error_pages = vec![crate::config::ErrorPage {
             statuses: vec![crate::config::StatusPattern::Class(5)],
             listeners: None,

@@ -6,12 +6,16 @@ use std::time::Duration;
 use corelane_balancer::PolicyKind;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
+use corelane_engine::record::LogFormat;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
 use corelane_routing::{Conditions, PathPattern};
 
-use crate::config::{Config, DriverChoice, Endpoint, Listener, Process, Resolver, Route, Target, Upstream};
+use crate::config::{
+    AccessLog, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route, Target,
+    Upstream,
+};
 use crate::registry::Registry;
 
 /// One listener "web" on a free port, one route "all", one upstream "app".
@@ -46,11 +50,18 @@ pub(crate) fn config() -> Config {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            access_log: true,
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
         error_pages: Vec::new(),
         filters: Vec::new(),
     }
+}
+
+/// JSON to standard output.
+pub(crate) fn access_log() -> AccessLog {
+    let format = LogFormat::default();
+    AccessLog { target: LogTarget::Stdout, format, redacted: Vec::new(), sampling: Vec::new() }
 }
 
 /// A registry for so many workers, none of which runs.

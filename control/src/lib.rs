@@ -43,6 +43,7 @@ mod signals;
 mod snapshot_builder;
 mod status;
 mod supervisor;
+mod syslog;
 mod tcp_table;
 
 pub use memory::MemoryBound;

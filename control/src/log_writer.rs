@@ -1,7 +1,7 @@
 //! The thread that writes the access log, so that a slow or full disk holds up nobody else.
 //!
-//! When it is behind, workers drop batches and count them; when a write fails, it drops the batch, counts it, and says so
-//! at most once a minute.
+//! When it is behind, workers drop batches and count them. When a write to a file fails, it drops the batch, counts it, and
+//! says so at most once a minute. A syslog server that is away is waited for, and so are the batches.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unboun
 
 use crate::config::LogTarget;
 use crate::log;
+use crate::syslog::{SyslogOutput, hostname};
 
 /// Written by the writer's thread, read by the control thread.
 #[derive(Debug, Default)]
@@ -30,9 +31,11 @@ pub(crate) struct LogWriterCounters {
 
 /// Where the log goes, opened.
 #[derive(Debug)]
-pub(crate) struct OpenTarget {
-    name: String,
-    file: File,
+pub(crate) enum OpenTarget {
+    /// A file, or one of the standard ones.
+    File(String, File),
+    /// A syslog server, which is reached when there is something to send.
+    Syslog(Box<SyslogOutput>),
 }
 
 /// Opens a target for appending. A new file can be read by its group (0640).
@@ -46,9 +49,12 @@ pub(crate) fn open(target: &LogTarget) -> Result<OpenTarget, String> {
         LogTarget::Stdout => ("stdout".to_owned(), duplicate(&|| io::stdout().as_fd().try_clone_to_owned())),
         LogTarget::Stderr => ("stderr".to_owned(), duplicate(&|| io::stderr().as_fd().try_clone_to_owned())),
         LogTarget::File(path) => (path.display().to_string(), open_file(path)),
+        LogTarget::Syslog(syslog) => {
+            return Ok(OpenTarget::Syslog(Box::new(SyslogOutput::new(syslog.clone(), hostname()))));
+        }
     };
     match file {
-        Ok(file) => Ok(OpenTarget { name, file }),
+        Ok(file) => Ok(OpenTarget::File(name, file)),
         Err(error) => Err(format!("cannot open the access log {name}: {error}")),
     }
 }
@@ -87,8 +93,8 @@ impl LogWriter {
         let (orders, received) = unbounded();
         let (done, finished) = unbounded();
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            let output = target.map(|target| Output::new(target.name, target.file));
-            Writer { source, orders: received, output, counters }.run();
+            let output = target.map(Output::new);
+            Writer { source, orders: received, output, held: None, counters }.run();
             let _ = done.send(());
         })?;
         Ok(Self { orders, finished, thread })
@@ -111,54 +117,144 @@ impl LogWriter {
 struct Writer {
     source: LogSource,
     orders: Receiver<Order>,
-    output: Option<Output<File>>,
+    output: Option<Output>,
+    /// What waits for a server, and how far it was sent.
+    held: Option<(LogBatch, usize)>,
     counters: Arc<LogWriterCounters>,
+}
+
+enum Output {
+    File(FileOutput<File>),
+    Syslog(ServerOutput),
+}
+
+impl Output {
+    fn new(target: OpenTarget) -> Self {
+        match target {
+            OpenTarget::File(name, file) => Self::File(FileOutput::new(name, file)),
+            OpenTarget::Syslog(server) => Self::Syslog(ServerOutput { server: *server, reported: None }),
+        }
+    }
 }
 
 impl Writer {
     fn run(mut self) {
         loop {
-            let batch = match self.source.recv_timeout(ORDER_LATENCY) {
-                Ok(batch) => Some(batch),
+            let batch = match self.held {
+                Some(_) => Ok(None),
+                None => self.source.recv_timeout(ORDER_LATENCY).map(Some),
+            };
+            let batch = match batch {
+                Ok(batch) => batch,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let finish = self.take_orders();
+            let order = if self.held.is_some() { self.orders.recv_timeout(self.pause()).ok() } else { None };
+            let finish = self.take_orders(order);
+            if let Some((held, done)) = self.held.take() {
+                self.write(held, done);
+            }
             if let Some(batch) = batch {
-                self.write(batch);
+                self.write(batch, 0);
             }
             if finish {
-                while let Ok(batch) = self.source.try_recv() {
-                    self.write(batch);
+                while let (None, Ok(batch)) = (&self.held, self.source.try_recv()) {
+                    self.write(batch, 0);
                 }
+                self.give_up();
                 return;
             }
         }
     }
 
-    /// True: the end is near.
-    fn take_orders(&mut self) -> bool {
+    /// How long a server is waited for before the next attempt, or the next look at the orders.
+    fn pause(&self) -> Duration {
+        let retry_at = match &self.output {
+            Some(Output::Syslog(output)) => output.server.retry_at(),
+            _ => None,
+        };
+        let pause = retry_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        pause.min(ORDER_LATENCY)
+    }
+
+    /// Carries out this order and those behind it. True: the end is near.
+    fn take_orders(&mut self, first: Option<Order>) -> bool {
+        let mut next = first.map_or_else(|| self.orders.try_recv(), Ok);
         loop {
-            match self.orders.try_recv() {
-                Ok(Order::Target(target)) => {
-                    self.output = target.map(|target| Output::new(target.name, target.file));
-                }
+            match next {
+                Ok(Order::Target(target)) => self.output = target.map(Output::new),
                 Ok(Order::Finish) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }
+            next = self.orders.try_recv();
         }
     }
 
-    fn write(&mut self, batch: LogBatch) {
-        if let Some(output) = &mut self.output {
-            output.write(&batch, &self.counters, Instant::now());
+    /// Writes what of the batch is behind this byte.
+    fn write(&mut self, batch: LogBatch, done: usize) {
+        let done = match &mut self.output {
+            Some(Output::File(output)) => {
+                output.write(&batch, done, &self.counters, Instant::now());
+                batch.lines().len()
+            }
+            Some(Output::Syslog(output)) => output.send(&batch, done, &self.counters, Instant::now()),
+            None => batch.lines().len(),
+        };
+        if done < batch.lines().len() {
+            self.held = Some((batch, done));
+        } else {
+            self.source.recycle(batch);
         }
-        self.source.recycle(batch);
+    }
+
+    /// Nobody waits for the server any longer.
+    fn give_up(&mut self) {
+        let mut lost = self.held.take().map_or(0, |(batch, done)| lines_of(&batch.lines()[done..]));
+        while let Ok(batch) = self.source.try_recv() {
+            lost += batch.records();
+        }
+        if lost > 0 {
+            self.counters.lost_records.fetch_add(lost, Ordering::Relaxed);
+            log::error!("access-log records are lost, the process ends", records = lost);
+        }
     }
 }
 
-/// An open target, and what went wrong with it.
-struct Output<W> {
+fn lines_of(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// A syslog server, and when it was last reported to be away.
+struct ServerOutput {
+    server: SyslogOutput,
+    reported: Option<Instant>,
+}
+
+impl ServerOutput {
+    /// Sends what it can from this byte on. Returns how far it came. Reports the first failure and then one a minute.
+    fn send(&mut self, batch: &LogBatch, from: usize, counters: &LogWriterCounters, now: Instant) -> usize {
+        let progress = self.server.send(batch.lines(), from, now);
+        counters.lost_records.fetch_add(progress.too_long, Ordering::Relaxed);
+        match progress.error {
+            None => {
+                if self.reported.take().is_some() {
+                    log::info!("the access log can be written again", path = "syslog");
+                }
+            }
+            Some(error) => {
+                counters.write_errors.fetch_add(1, Ordering::Relaxed);
+                if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
+                    self.reported = Some(now);
+                    log::error!("access-log records wait", path = "syslog", error = error);
+                }
+            }
+        }
+        progress.done
+    }
+}
+
+/// An open file, and what went wrong with it.
+struct FileOutput<W> {
     name: String,
     file: W,
     /// A write ended in the middle of a line.
@@ -166,21 +262,21 @@ struct Output<W> {
     reported: Option<Instant>,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> FileOutput<W> {
     fn new(name: String, file: W) -> Self {
         Self { name, file, torn: false, reported: None }
     }
 
-    /// Writes the batch or counts what of it is lost. Reports the first failure and then one a minute.
-    fn write(&mut self, batch: &LogBatch, counters: &LogWriterCounters, now: Instant) {
-        let Err((error, written)) = self.write_lines(batch.lines()) else {
+    /// Writes the batch from this byte on, or counts what of that is lost. Reports the first failure and then one a minute.
+    fn write(&mut self, batch: &LogBatch, from: usize, counters: &LogWriterCounters, now: Instant) {
+        let lines = &batch.lines()[from..];
+        let Err((error, written)) = self.write_lines(lines) else {
             if self.reported.take().is_some() {
                 log::info!("the access log can be written again", path = self.name);
             }
             return;
         };
-        let whole = batch.lines()[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        let lost = batch.records().saturating_sub(whole);
+        let lost = lines_of(lines) - lines_of(&lines[..written]);
         counters.write_errors.fetch_add(1, Ordering::Relaxed);
         counters.lost_records.fetch_add(lost, Ordering::Relaxed);
         if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
@@ -246,21 +342,21 @@ mod tests {
     #[test]
     fn a_full_disk_loses_whole_records_and_is_survived() {
         let counters = LogWriterCounters::default();
-        let mut output = Output::new("test".to_owned(), Disk { content: Vec::new(), room: 6 });
+        let mut output = FileOutput::new("test".to_owned(), Disk { content: Vec::new(), room: 6 });
         let batch = LogBatch::of(b"one\ntwo\nthree\n".to_vec(), 3);
         let start = Instant::now();
-        output.write(&batch, &counters, start);
+        output.write(&batch, 0, &counters, start);
         assert_eq!(counters.lost_records.load(Ordering::Relaxed), 2);
         assert_eq!(output.reported, Some(start));
-        output.write(&batch, &counters, start + Duration::from_secs(59));
+        output.write(&batch, 0, &counters, start + Duration::from_secs(59));
         assert_eq!(output.reported, Some(start), "at most once a minute");
-        output.write(&batch, &counters, start + REPORT_INTERVAL);
+        output.write(&batch, 0, &counters, start + REPORT_INTERVAL);
         assert_eq!(output.reported, Some(start + REPORT_INTERVAL));
         assert_eq!(counters.write_errors.load(Ordering::Relaxed), 3);
         assert_eq!(counters.lost_records.load(Ordering::Relaxed), 8);
 
         output.file.room = 1000;
-        output.write(&batch, &counters, start + REPORT_INTERVAL);
+        output.write(&batch, 0, &counters, start + REPORT_INTERVAL);
         assert_eq!(output.file.content, b"one\ntw\none\ntwo\nthree\n", "a torn line ends");
         assert_eq!(output.reported, None);
     }
@@ -276,6 +372,40 @@ mod tests {
         let error =
             open(&LogTarget::File(directory.path().join("no/such/access.log"))).expect_err("no directory");
         assert!(error.starts_with("cannot open the access log /"), "{error}");
+    }
+
+    #[test]
+    fn records_wait_for_a_server_and_are_counted_when_nobody_waits_any_longer() {
+        use crate::config::{Syslog, SyslogTarget};
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let target = SyslogTarget::Unix(path.clone());
+        let syslog = LogTarget::Syslog(Syslog { target, facility: 1, app_name: "a".to_owned() });
+        let counters = LogWriterCounters::default();
+        let Ok(OpenTarget::Syslog(server)) = open(&syslog) else { panic!("it is a server") };
+        let mut output = ServerOutput { server: *server, reported: None };
+        let batch = LogBatch::of(b"one\ntwo\n".to_vec(), 2);
+        assert_eq!(output.send(&batch, 0, &counters, Instant::now()), 0);
+        assert!(output.reported.is_some());
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        let now = output.server.retry_at().expect("a pause");
+        assert_eq!(output.send(&batch, 4, &counters, now), 8);
+        let mut room = [0; 200];
+        let length = socket.recv(&mut room).expect("a datagram");
+        assert!(room[..length].ends_with(b" - - two"));
+        assert!(output.reported.is_none());
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((count(&counters.write_errors), count(&counters.lost_records)), (1, 0));
+
+        let counters = Arc::<LogWriterCounters>::default();
+        let (_sink, source) = corelane_engine::access_log::log_channel(4);
+        let (orders, received) = unbounded();
+        orders.send(Order::Finish).expect("an order");
+        let held = Some((LogBatch::of(b"one\ntwo\n".to_vec(), 2), 4));
+        drop((socket, std::fs::remove_file(&path)));
+        let output = open(&syslog).ok().map(Output::new);
+        Writer { source, orders: received, output, held, counters: counters.clone() }.run();
+        assert_eq!(count(&counters.lost_records), 1);
     }
 
     #[test]

@@ -51,6 +51,8 @@ impl MemoryBound {
         let head_bytes_max = config.listeners.iter().map(|it| it.head_bytes_max).max().unwrap_or(0);
         let upstreams = config.upstreams.iter();
         let per_worker = upstreams.map(|upstream| endpoints(upstream) * upstream.idle_connections_max as u64);
+        let response_heads = config.upstreams.iter().map(|it| it.head_bytes_max);
+        let any_head_bytes_max = response_heads.chain([head_bytes_max]).max().unwrap_or(0);
         let access_log = config.access_log.as_ref();
         let tables: u64 = config.filters.iter().map(|filter| filter.settings.table_bytes()).sum();
         let pages: u64 = config.error_pages.iter().map(|page| page_bytes(page) as u64).sum();
@@ -64,7 +66,7 @@ impl MemoryBound {
             // A reload has the old ones and the new ones, until it knows that they are as large.
             tables_bytes: 2 * tables,
             access_log_bytes: access_log
-                .map_or(0, |_| access_log_bytes(LOG_BATCHES_MAX, workers, head_bytes_max)),
+                .map_or(0, |log| access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format)),
             checks_bytes: checks(config),
             // A reload has the old pages and the new ones.
             process_bytes: PROCESS_BYTES + 2 * pages,
@@ -117,7 +119,7 @@ fn mirrors(config: &Config, route: &Route) -> u64 {
     let response_head_bytes_max = config.upstreams[mirror.upstream].head_bytes_max;
     let of_listener = |&index: &usize| {
         let listener = &config.listeners[index];
-        let limits = connection_limits(listener, response_head_bytes_max, 0);
+        let limits = connection_limits(listener, response_head_bytes_max, 0, false);
         mirrors_bytes(&limits, mirror.body_bytes_max, mirror.mirrors_max)
     };
     route.listeners.iter().map(of_listener).max().unwrap_or(0)
@@ -127,6 +129,7 @@ fn connection_limits(
     listener: &Listener,
     response_head_bytes_max: usize,
     answer_bytes_max: usize,
+    keeps_words: bool,
 ) -> ConnectionLimits {
     let Listener { head_bytes_max, limits, .. } = listener;
     ConnectionLimits {
@@ -135,6 +138,7 @@ fn connection_limits(
         pipeline_bytes_max: limits.pipeline_bytes_max,
         response_head_bytes_max,
         answer_bytes_max,
+        keeps_words,
     }
 }
 
@@ -146,7 +150,9 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
     let pages = config.error_pages.iter().filter(holds).map(page_bytes);
     let answer_bytes_max = pages.max().unwrap_or(0).max(ANSWER_BYTES);
-    let limits = connection_limits(listener, response_heads.max().unwrap_or(0), answer_bytes_max);
+    let keeps_words = config.access_log.as_ref().is_some_and(|log| log.format.keeps_words());
+    let limits =
+        connection_limits(listener, response_heads.max().unwrap_or(0), answer_bytes_max, keeps_words);
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
@@ -224,7 +230,7 @@ const PROCESS_BYTES: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Filter, LogTarget, PageVariable, StatusPattern};
+    use crate::config::{Filter, PageVariable, StatusPattern};
     use crate::fixtures;
     use corelane_engine::action::{Action, Destination, Split, Token};
     use corelane_filters::Settings;
@@ -334,7 +340,7 @@ mod tests {
             &|config| config.upstreams[0].head_bytes_max *= 2,
             &|config| config.upstreams[0].idle_connections_max *= 2,
             &|config| config.upstreams[0].endpoints.push(fixtures::name_endpoint("app.test", 80, 1)),
-            &|config| config.access_log = Some(LogTarget::Stdout),
+            &|config| config.access_log = Some(fixtures::access_log()),
             &|config| config.error_pages = vec![page.clone()],
         ];
         for (number, change) in changes.into_iter().enumerate() {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corelane_engine::counters::{CounterSet, Metric, MetricKind, PerWorker, WorkerCounters};
+use corelane_engine::histogram::{Distribution, Unit};
 
 use crate::health::{Healths, Standing, State};
 use crate::status::{Phase, Status};
@@ -185,9 +186,38 @@ fn with(labels: &str, name: &str, value: &str) -> String {
     format!("{},{name}=\"{value}\"}}", labels.strip_suffix('}').unwrap_or(labels))
 }
 
+/// A number of nanoseconds, or of bytes, in the unit of metrics.
+fn in_base_unit(unit: Unit, value: u64) -> String {
+    match unit {
+        Unit::Duration => format!("{}.{:09}", value / 1_000_000_000, value % 1_000_000_000),
+        Unit::Size => value.to_string(),
+    }
+}
+
+/// The values of the label `le`.
+fn bucket_ends(unit: Unit) -> Vec<String> {
+    let ends = unit.bounds().iter().map(|&bound| match (unit, bound) {
+        (_, u64::MAX) => "+Inf".to_owned(),
+        (Unit::Duration, _) => {
+            in_base_unit(unit, bound).trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        (Unit::Size, _) => in_base_unit(unit, bound),
+    });
+    ends.collect()
+}
+
 struct Page(String);
 
 impl Page {
+    fn declare(&mut self, name: &str, help: &str, kind: MetricKind) {
+        let kind = match kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        };
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
     fn family<V: Display>(
         &mut self,
         name: &str,
@@ -195,11 +225,7 @@ impl Page {
         kind: MetricKind,
         samples: impl IntoIterator<Item = (String, V)>,
     ) {
-        let kind = match kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-        };
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.declare(name, help, kind);
         for (labels, value) in samples {
             let _ = writeln!(self.0, "{name}{labels} {value}");
         }
@@ -237,6 +263,27 @@ impl Page {
             });
             self.metric(prefix, metric, samples);
         }
+        for (index, metric) in T::HISTOGRAMS.iter().enumerate() {
+            let name = format!("{prefix}_{}", metric.name);
+            self.declare(&name, metric.help, metric.kind);
+            for (labels, counters) in &sets {
+                if let Some(values) = counters.distribution(index) {
+                    self.histogram(&name, labels, &values);
+                }
+            }
+        }
+    }
+
+    /// Of each bucket, the values up to its end, those of the buckets before it included.
+    fn histogram(&mut self, name: &str, labels: &str, values: &Distribution) {
+        let open = labels.trim_end_matches('}');
+        let mut count: u64 = 0;
+        for (end, bucket) in bucket_ends(values.unit).iter().zip(&values.buckets) {
+            count = count.wrapping_add(*bucket);
+            let _ = writeln!(self.0, "{name}_bucket{open},le=\"{end}\"}} {count}");
+        }
+        let sum = in_base_unit(values.unit, values.sum);
+        let _ = write!(self.0, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n");
     }
 }
 
@@ -269,6 +316,12 @@ mod tests {
         registry.mirrors.of("web".into(), 1).of(1).requests.add(7);
         registry.mirrors.of("web".into(), 1).of(0).skipped.add(MirrorSkip::Busy);
         registry.workers.of(1).wakeups.add(9);
+        for (worker, us) in [(0, 49), (0, 51), (1, 70_000_000)] {
+            let upstream = registry.upstreams.of("a}b".into(), 1);
+            upstream.of(worker).histograms.get_or_init(Box::default).connect.add(us * 1_000);
+        }
+        let route = registry.routes.of("web".into(), 1);
+        route.of(0).histograms.get_or_init(Box::default).request_body.add(1024);
         render(&Status::new(registry, 2, Arc::default()))
     }
 
@@ -285,6 +338,15 @@ mod tests {
             "corelane_mirror_skipped_total{route=\"web\",reason=\"busy\"} 1",
             "corelane_worker_control_wakeups_total{worker=\"0\"} 0",
             "corelane_worker_control_wakeups_total{worker=\"1\"} 9",
+            "corelane_upstream_connect_duration_seconds_bucket{upstream=\"a}b\",le=\"0.00005\"} 1",
+            "corelane_upstream_connect_duration_seconds_bucket{upstream=\"a}b\",le=\"0.0001\"} 2",
+            "corelane_upstream_connect_duration_seconds_bucket{upstream=\"a}b\",le=\"60\"} 2",
+            "corelane_upstream_connect_duration_seconds_bucket{upstream=\"a}b\",le=\"+Inf\"} 3",
+            "corelane_upstream_connect_duration_seconds_sum{upstream=\"a}b\"} 70.000100000",
+            "corelane_upstream_connect_duration_seconds_count{upstream=\"a}b\"} 3",
+            "corelane_route_request_body_bytes_bucket{route=\"web\",le=\"256\"} 0",
+            "corelane_route_request_body_bytes_bucket{route=\"web\",le=\"1024\"} 1",
+            "corelane_route_request_body_bytes_sum{route=\"web\"} 1024",
             "corelane_reloads_total{result=\"failed\"} 0",
             "corelane_ready 0",
             concat!("corelane_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -292,6 +354,7 @@ mod tests {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
         assert_eq!(page.matches("reason=").count(), 3, "only reasons that have occurred");
+        assert!(!page.contains("_bucket{route=\"a"), "no histograms of what had no requests");
     }
 
     #[test]
@@ -311,17 +374,21 @@ mod tests {
     #[test]
     fn each_family_is_declared_once_before_its_samples() {
         let page = page();
-        let mut declared = HashSet::new();
+        let (mut declared, mut histograms) = (HashSet::new(), HashSet::new());
         let mut current = "";
         for line in page.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a kind");
                 assert!(declared.insert(name), "{name} is declared twice");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                let has_unit = name.ends_with("_seconds") || name.ends_with("_bytes");
+                assert!(kind != "histogram" || (has_unit && histograms.insert(name)), "{line}");
                 current = name;
             } else if !line.starts_with('#') {
                 let name = line.split(['{', ' ']).next().expect("a name");
-                assert_eq!(name, current);
+                let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|it| name.strip_suffix(it));
+                let is_histogram = histograms.contains(current);
+                assert_eq!(if is_histogram { of_histogram } else { Some(name) }, Some(current), "{line}");
                 let value = line.rsplit(' ').next().expect("a value");
                 value.parse::<f64>().expect("a number");
             }

@@ -180,7 +180,8 @@ impl Supervisor {
 }
 
 fn stage_admin(old: Option<&Config>, config: &Config) -> Result<Change<AdminListener>, String> {
-    if old.is_some_and(|old| old.admin == config.admin) {
+    let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
+    if old.is_some_and(|old| address(old) == address(config)) {
         return Ok(Change::Keep);
     }
     let bind =
@@ -190,11 +191,13 @@ fn stage_admin(old: Option<&Config>, config: &Config) -> Result<Change<AdminList
 
 fn stage_log(old: Option<&Config>, config: &Config) -> Result<Change<OpenTarget>, String> {
     // A file is opened anew even if its path is the same: it may have been rotated away.
-    let is_file = matches!(config.access_log, Some(LogTarget::File(_)));
-    if !is_file && old.is_some_and(|old| old.access_log == config.access_log) {
+    let target = |config: &Config| config.access_log.as_ref().map(|log| log.target.clone());
+    let opened = target(config);
+    let is_file = matches!(opened, Some(LogTarget::File(_)));
+    if !is_file && old.is_some_and(|old| target(old) == opened) {
         return Ok(Change::Keep);
     }
-    config.access_log.as_ref().map(log_writer::open).transpose().map(Change::Replace)
+    opened.as_ref().map(log_writer::open).transpose().map(Change::Replace)
 }
 
 /// Where a configuration listens.

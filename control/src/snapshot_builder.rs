@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use corelane_engine::action::Mirror;
 use corelane_engine::error_page::ErrorPages;
+use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
@@ -67,12 +68,41 @@ pub(crate) fn build(
         serial,
         generation: version.generation,
         listeners: listeners.map(|(it, pages)| listener(it, pages, registry, serial)).collect(),
-        routes: routes.map(|(index, it)| route(it, filters.of_route(index), registry, serial)).collect(),
+        routes: routes
+            .map(|(index, it)| {
+                let log = match &config.access_log {
+                    Some(log) if it.access_log => log_policy(log, Some(index)),
+                    _ => LogPolicy::Off,
+                };
+                route(it, filters.of_route(index), log, registry, serial)
+            })
+            .collect(),
         router,
         upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
-        access_log: config.access_log.is_some(),
+        access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
+        histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
     }
+}
+
+fn access_log(it: &config::AccessLog) -> AccessLog {
+    AccessLog {
+        format: it.format.clone(),
+        redaction: Redaction::new(it.redacted.iter().map(String::as_str)),
+        sampling: it.sampling.iter().map(|sampling| sampling.rule.clone()).collect(),
+        unrouted: log_policy(it, None),
+    }
+}
+
+/// Which rules of sampling hold for a route's requests, or for those without a route.
+fn log_policy(log: &config::AccessLog, route: Option<usize>) -> LogPolicy {
+    let holds = |sampling: &config::Sampling| match (&sampling.routes, route) {
+        (None, _) => true,
+        (Some(routes), Some(route)) => routes.binary_search(&route).is_ok(),
+        (Some(_), None) => false,
+    };
+    let rules = log.sampling.iter().enumerate().filter(|(_, sampling)| holds(sampling));
+    LogPolicy::Rules(rules.map(|(index, _)| index).collect())
 }
 
 fn listener(
@@ -101,7 +131,13 @@ fn listener(
     }
 }
 
-fn route(it: &config::Route, filters: RouteFilters, registry: &mut Registry, serial: u64) -> Route {
+fn route(
+    it: &config::Route,
+    filters: RouteFilters,
+    log: LogPolicy,
+    registry: &mut Registry,
+    serial: u64,
+) -> Route {
     Route {
         name: it.name.clone(),
         action: it.action.clone(),
@@ -115,6 +151,7 @@ fn route(it: &config::Route, filters: RouteFilters, registry: &mut Registry, ser
         upgrades: it.upgrades.clone(),
         captures: filters.captures,
         chains: filters.chains,
+        log,
         counters: registry.routes.of(it.name.clone(), serial),
     }
 }

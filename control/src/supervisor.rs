@@ -366,7 +366,8 @@ impl Supervisor {
     }
 
     fn reopen_log(&self) {
-        let Some(target @ LogTarget::File(path)) = &self.config.access_log else {
+        let target = self.config.access_log.as_ref().map(|log| &log.target);
+        let Some(target @ LogTarget::File(path)) = target else {
             log::info!("no access-log file to reopen");
             return;
         };

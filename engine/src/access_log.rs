@@ -49,6 +49,22 @@ impl LogBatch {
         self.records += 1;
     }
 
+    /// The same for a record that is written to the end of a vector; its memory is kept as that of the others.
+    pub(crate) fn add_text(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.extend(0, write);
+        self.records += 1;
+    }
+
+    /// Lets `write` go on with the last record, in place of its last `cut` bytes.
+    pub(crate) fn extend(&mut self, cut: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.truncate(self.used.saturating_sub(cut));
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(BATCH_BYTES + RECORD_BYTES);
+        }
+        write(&mut self.bytes);
+        self.used = self.bytes.len();
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.used >= BATCH_BYTES
     }
@@ -171,6 +187,20 @@ mod tests {
         assert!(batch.is_full());
         assert_eq!((batch.lines().len(), batch.records()), (4 * BATCH_BYTES - 1, 2));
         assert!(!batch.empty().is_full());
+    }
+
+    #[test]
+    fn text_stands_beside_other_records_and_behind_them() {
+        let mut batch = LogBatch::default();
+        batch.add_text(|out| out.extend_from_slice(b"one\n"));
+        add(&mut batch, b"{two}\n");
+        batch.extend(2, |out| out.extend_from_slice(b",more}\n"));
+        batch.add_text(|out| out.extend_from_slice(b"three\n"));
+        assert_eq!((batch.lines(), batch.records()), (&b"one\n{two,more}\nthree\n"[..], 3));
+        let capacity = batch.bytes.capacity();
+        let mut batch = batch.empty();
+        batch.add_text(|out| out.extend_from_slice(b"four\n"));
+        assert_eq!((batch.lines(), batch.bytes.capacity()), (&b"four\n"[..], capacity));
     }
 
     fn add(batch: &mut LogBatch, record: &[u8]) {

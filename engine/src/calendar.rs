@@ -1,10 +1,11 @@
-//! Seconds since 1970 as the dates of HTTP (RFC 9110 §5.6.7) and of the logs (RFC 3339).
+//! Seconds since 1970 as the dates of HTTP (RFC 9110 §5.6.7) and of the logs (RFC 3339, and the Common Log Format).
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Writes `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn write_http_date(out: &mut Vec<u8>, unix_seconds: u64) {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let date = Civil::new(unix_seconds);
     // 1970-01-01 was a Thursday.
     out.extend_from_slice(pick(&DAYS, (unix_seconds / 86_400) % 7).as_bytes());
@@ -33,6 +34,19 @@ pub fn write_rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
     out.push(b'.');
     digits(out, unix_ns / 1_000_000 % 1000, 3);
     out.push(b'Z');
+}
+
+/// Writes `06/Nov/1994:08:49:37 +0000`.
+pub fn write_common_log(out: &mut Vec<u8>, unix_seconds: u64) {
+    let date = Civil::new(unix_seconds);
+    digits(out, date.day, 2);
+    out.push(b'/');
+    out.extend_from_slice(pick(&MONTHS, date.month - 1).as_bytes());
+    out.push(b'/');
+    digits(out, date.year, 4);
+    out.push(b':');
+    write_clock(out, unix_seconds);
+    out.extend_from_slice(b" +0000");
 }
 
 fn write_clock(out: &mut Vec<u8>, unix_seconds: u64) {
@@ -80,23 +94,44 @@ impl Civil {
 mod tests {
     use super::*;
 
-    fn both(unix_seconds: u64) -> (String, String) {
-        let (mut http, mut rfc3339) = (Vec::new(), Vec::new());
+    fn all(unix_seconds: u64) -> [String; 3] {
+        let (mut http, mut rfc3339, mut common) = (Vec::new(), Vec::new(), Vec::new());
         write_http_date(&mut http, unix_seconds);
         write_rfc3339(&mut rfc3339, unix_seconds * 1_000_000_000 + 7_999_999);
-        (String::from_utf8(http).unwrap(), String::from_utf8(rfc3339).unwrap())
+        write_common_log(&mut common, unix_seconds);
+        [http, rfc3339, common].map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]
     fn dates() {
-        for (seconds, http, rfc3339) in [
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.007Z"),
-            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37.007Z"),
-            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT", "2000-02-29T00:00:00.007Z"),
-            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.007Z"),
-            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT", "2100-03-01T00:00:00.007Z"),
+        for (seconds, http, rfc3339, common) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.007Z", "01/Jan/1970:00:00:00 +0000"),
+            (
+                784_111_777,
+                "Sun, 06 Nov 1994 08:49:37 GMT",
+                "1994-11-06T08:49:37.007Z",
+                "06/Nov/1994:08:49:37 +0000",
+            ),
+            (
+                951_782_400,
+                "Tue, 29 Feb 2000 00:00:00 GMT",
+                "2000-02-29T00:00:00.007Z",
+                "29/Feb/2000:00:00:00 +0000",
+            ),
+            (
+                4_107_542_399,
+                "Sun, 28 Feb 2100 23:59:59 GMT",
+                "2100-02-28T23:59:59.007Z",
+                "28/Feb/2100:23:59:59 +0000",
+            ),
+            (
+                4_107_542_400,
+                "Mon, 01 Mar 2100 00:00:00 GMT",
+                "2100-03-01T00:00:00.007Z",
+                "01/Mar/2100:00:00:00 +0000",
+            ),
         ] {
-            assert_eq!(both(seconds), (http.to_owned(), rfc3339.to_owned()));
+            assert_eq!(all(seconds), [http, rfc3339, common]);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::action::MirrorSkip;
+use crate::histogram::{Distribution, Durations, Histogram, Sizes};
 use crate::reason::{Reason, Word};
 use crate::tripwire::Tripwire;
 
@@ -68,13 +69,15 @@ impl<W: Word> Tally<W> {
     }
 }
 
-/// Whether a metric only grows.
+/// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     /// Only grows; its exported name ends in `_total`.
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many values there were of which size; its exported name ends in their unit.
+    Histogram,
 }
 
 /// One metric of a counter set: what `/metrics` needs to print it.
@@ -84,7 +87,7 @@ pub struct Metric {
     pub name: &'static str,
     /// One line for `# HELP`.
     pub help: &'static str,
-    /// Counter or gauge.
+    /// What kind of number it is.
     pub kind: MetricKind,
 }
 
@@ -101,6 +104,14 @@ pub trait CounterSet: Default + Send + Sync + 'static {
 
     /// Adds what was counted to `sums`, which has a map for each of [`CounterSet::TALLIES`].
     fn add_tallies(&self, sums: &mut [BTreeMap<&'static str, u64>]);
+
+    /// The metrics that are histograms.
+    const HISTOGRAMS: &'static [Metric] = &[];
+
+    /// The histogram with this index in [`CounterSet::HISTOGRAMS`], once there was a value for one of them.
+    fn histogram(&self, _index: usize) -> Option<&dyn Histogram> {
+        None
+    }
 }
 
 /// The counters of one thing (a listener, a route …), one set of cells per worker. Cloning shares them.
@@ -144,6 +155,15 @@ impl<T: CounterSet> PerWorker<T> {
         self.iter().for_each(|set| set.add_tallies(&mut sums));
         sums
     }
+
+    /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
+    #[must_use]
+    pub fn distribution(&self, index: usize) -> Option<Distribution> {
+        let mut histograms = self.iter().filter_map(|set| set.histogram(index)).peekable();
+        let mut sum = Distribution::empty(histograms.peek()?.unit());
+        histograms.for_each(|histogram| histogram.add_to(&mut sum));
+        Some(sum)
+    }
 }
 
 impl<T> PerWorker<T> {
@@ -169,13 +189,25 @@ macro_rules! counter_set {
             $($field:ident: $kind:ident, $name:literal, $help:literal;)+
         }
         $(by reason { $($tally:ident: $word:ident, $tally_name:literal, $tally_help:literal;)+ })?
+        $(histograms $histograms:ident {
+            $($histogram:ident: $distribution:ident, $histogram_name:literal, $histogram_help:literal;)+
+        })?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         pub struct $set {
             $(#[doc = $help] pub $field: Cell,)+
             $($(#[doc = $tally_help] pub $tally: Tally<$word>,)+)?
+            $(#[doc = "Its histograms. Their memory is allocated at the first value."]
+            pub histograms: OnceLock<Box<$histograms>>,)?
         }
+
+        $(#[doc = concat!("The histograms of [`", stringify!($set), "`].")]
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct $histograms {
+            $(#[doc = $histogram_help] pub $histogram: $distribution,)+
+        })?
 
         impl CounterSet for $set {
             const METRICS: &'static [Metric] = &[
@@ -196,6 +228,16 @@ macro_rules! counter_set {
                     tally.add_to(sums);
                 }
             }
+
+            $(const HISTOGRAMS: &'static [Metric] = &[
+                $(Metric { name: $histogram_name, help: $histogram_help, kind: MetricKind::Histogram },)+
+            ];
+
+            fn histogram(&self, index: usize) -> Option<&dyn Histogram> {
+                let histograms = self.histograms.get()?;
+                let known: &[&dyn Histogram] = &[$(&histograms.$histogram,)+];
+                known.get(index).copied()
+            })?
         }
     };
 }
@@ -221,6 +263,7 @@ counter_set! {
         accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out, or for an unknown error.";
         log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
         log_dropped: Counter, "access_log_dropped_total", "Access-log records dropped because the log writer was behind.";
+        log_skipped: Counter, "access_log_skipped_total", "Requests without an access-log record: a rule's share or their route left them out.";
         spliced_bytes: Counter, "spliced_bytes_total", "Bytes of bodies that passed through a pipe instead of being copied.";
         pipes: Gauge, "pipes", "Pipes open now, idle ones included.";
         wakeups: Counter, "control_wakeups_total", "Times the control thread woke the worker.";
@@ -268,6 +311,12 @@ counter_set! {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
         suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
     }
+    histograms RouteHistograms {
+        duration: Durations, "request_duration_seconds", "From the request's first byte to the last byte of the response; without tunnels.";
+        response_head: Durations, "response_head_seconds", "From the request's first byte to the head of the response.";
+        request_body: Sizes, "request_body_bytes", "Bodies of requests, without their framing.";
+        response_body: Sizes, "response_body_bytes", "Bodies of responses, without their framing; 0 for answers of Corelane's own.";
+    }
 }
 
 counter_set! {
@@ -297,6 +346,11 @@ counter_set! {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
+    }
+    histograms UpstreamHistograms {
+        connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";
+        response_head: Durations, "response_head_seconds", "From when the request was sent to the head of the response.";
+        duration: Durations, "request_duration_seconds", "From the first byte sent of the request to the last byte of the response; without tunnels.";
     }
 }
 
@@ -352,6 +406,20 @@ mod tests {
         assert_eq!(counters.tallies(), [failures, BTreeMap::from([("surplus_bytes", 1)])]);
         assert_eq!(RouteCounters::TALLIES[1].name, "suspicious_total");
         assert!(WorkerCounters::TALLIES.is_empty());
+    }
+
+    #[test]
+    fn histograms_of_all_workers_once_there_is_a_value() {
+        let counters = PerWorker::<RouteCounters>::new(3);
+        assert_eq!(counters.distribution(0), None, "no memory before the first value");
+        for (worker, bytes) in [(0, 10), (2, 2_000), (2, 20)] {
+            counters.of(worker).histograms.get_or_init(Box::default).response_body.add(bytes);
+        }
+        let sizes = counters.distribution(3).unwrap();
+        assert_eq!((&sizes.buckets[..3], sizes.sum), (&[2, 0, 1][..], 2_030));
+        assert_eq!(counters.distribution(0).unwrap().count(), 0);
+        assert_eq!(RouteCounters::HISTOGRAMS[3].name, "response_body_bytes");
+        assert!(WorkerCounters::HISTOGRAMS.is_empty());
     }
 
     #[test]

@@ -15,7 +15,9 @@ mod destination;
 mod failing;
 mod filtering;
 mod hygiene;
+mod logging;
 mod mirroring;
+mod times;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -38,6 +40,7 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::times::Times;
 use self::trailers::TrailerFilter;
 use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
@@ -57,7 +60,7 @@ use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
 use crate::mirror::MirrorCopy;
-use crate::record::Record;
+use crate::record::KeptWords;
 use crate::request_id::RequestId;
 use crate::session::Session;
 use crate::snapshot::{
@@ -98,6 +101,9 @@ pub(crate) struct Exchange<S: Dial> {
     /// Where it begins in there.
     head_start: usize,
     pub(crate) words: HeadWords,
+    pub(crate) kept: KeptWords,
+    /// What the client's socket had taken before.
+    sent_before: u64,
     method: Method,
     version: Version,
     framing: BodyFraming,
@@ -143,10 +149,7 @@ pub(crate) struct Exchange<S: Dial> {
     request_pace: Pace,
     response_pace: Pace,
     started_ms: u64,
-    /// 0 without an access log.
-    pub(crate) started_ns: u64,
-    pub(crate) connect_ns: Option<u64>,
-    pub(crate) response_head_ns: Option<u64>,
+    pub(crate) times: Times,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) status: u16,
@@ -228,7 +231,7 @@ pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
 impl<S: Dial> Exchange<S> {
     fn new(session: &Session<S>) -> Self {
         let (local, listener) = session.slot.local(&session.core);
-        let access_log = local.snapshot().access_log;
+        let times = Times::starting(local.snapshot());
         let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
         let now_ms = clock::coarse_ms();
         let progress = Progress::starting_at(now_ms);
@@ -240,6 +243,8 @@ impl<S: Dial> Exchange<S> {
             head: session.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
+            kept: KeptWords::default(),
+            sent_before: session.down.accepted(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
@@ -274,9 +279,7 @@ impl<S: Dial> Exchange<S> {
             request_pace: Pace::default(),
             response_pace: Pace::default(),
             started_ms: now_ms,
-            started_ns: if access_log { clock::monotonic_ns() } else { 0 },
-            connect_ns: None,
-            response_head_ns: None,
+            times,
             request_bytes: 0,
             response_bytes: 0,
             status: 0,
@@ -412,6 +415,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(id) = edits.and_then(Edits::request_id) {
             self.given_id = self.keep_word(id);
         }
+        self.keep_request_words(head, bytes, sender, edits);
         let written = UpstreamHead {
             head,
             bytes,
@@ -450,6 +454,11 @@ impl<S: Dial> Exchange<S> {
     /// Keeps a word in front of the head.
     fn keep_word(&mut self, word: &[u8]) -> Span {
         self.head.extend_from_slice(word);
+        self.end_kept()
+    }
+
+    /// What was appended stays in front of the head.
+    fn end_kept(&mut self) -> Span {
         let start = self.head_start;
         self.head_start = self.head.len();
         Span::new(start, self.head_start)
@@ -663,8 +672,13 @@ impl<S: Dial> Exchange<S> {
             Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
             Err(_) => Err(Failure::ConnectFailed),
         };
-        self.connect_ns = Some(clock::monotonic_ns() - started_ns);
+        let connect_ns = clock::monotonic_ns() - started_ns;
+        self.times.connect_ns = Some(connect_ns);
         count_connect(counters, &connected);
+        if connected.is_ok() && self.snapshot().histograms {
+            let histograms = &upstream.counters.of(core.index).histograms;
+            histograms.get_or_init(Box::default).connect.add(connect_ns);
+        }
         connected
     }
 
@@ -701,6 +715,7 @@ impl<S: Dial> Exchange<S> {
             self.send_mirror();
         }
         self.request_bytes += handed_on;
+        self.times.start_attempt();
         self.request_progress = Progress::starting_at(clock::coarse_ms());
         self.request_pace = Pace::default();
         self.response_pace = Pace::starting_at(down.accepted());
@@ -777,7 +792,7 @@ impl<S: Dial> Exchange<S> {
         let lent = core.lent();
         if up.is_blocked() && !self.upload_over {
             match up.poll_flush(cx, lent) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.times.note_sent(),
                 // Read first: an early response may be waiting.
                 Poll::Ready(Err(_)) => self.upload_over = true,
                 Poll::Pending => return Ok(false),
@@ -811,6 +826,7 @@ impl<S: Dial> Exchange<S> {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Ok(_)) => {
                     self.request_progress.at_ms = clock::coarse_ms();
+                    self.times.note_sent();
                     Ok(true)
                 }
                 Poll::Ready(Err(RelayError::Receive(error))) => Err(Failure::from_request(&error)),
@@ -880,12 +896,14 @@ impl<S: Dial> Exchange<S> {
                         return Ok(true);
                     }
                     Answer::Switch => {
+                        self.keep_response_words(out);
                         down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
                         up.settle(lent);
                         self.phase = Phase::Switched;
                         return Ok(true);
                     }
                 };
+                self.keep_response_words(out);
                 if !self.request_sent {
                     self.note_early_response();
                 }
@@ -913,7 +931,10 @@ impl<S: Dial> Exchange<S> {
         self.response_bytes += received;
         match step {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(BodyStep::End)) => self.phase = Phase::Complete,
+            Poll::Ready(Ok(BodyStep::End)) => {
+                self.phase = Phase::Complete;
+                self.times.note_response_end();
+            }
             Poll::Ready(Ok(BodyStep::More)) => {}
             Poll::Ready(Err(RelayError::Receive(error))) => return Err(Failure::from_response(&error, true)),
             Poll::Ready(Err(RelayError::Send)) => return Err(Failure::ClientGone),
@@ -949,9 +970,9 @@ impl<S: Dial> Exchange<S> {
             edits: None,
             set_cookie: None,
         };
-        if self.started_ns != 0 {
-            // The last head that comes is the one that counts.
-            self.response_head_ns = Some(clock::monotonic_ns() - self.started_ns);
+        let is_interim = matches!(head.status, 100 | 102..=199);
+        if !is_interim {
+            self.times.note_response_head();
         }
         if matches!(head.status, 100..=199) {
             if head.status == 101 {
@@ -1098,7 +1119,11 @@ impl<S: Dial> Exchange<S> {
             }
         }
         session.count_moved();
-        if self.snapshot().access_log {
+        self.times.end();
+        if self.snapshot().histograms {
+            self.observe();
+        }
+        if self.snapshot().access_log.is_some() {
             self.log(session);
         }
         self.release_filters();
@@ -1111,15 +1136,6 @@ impl<S: Dial> Exchange<S> {
             [] => RequestId::Made(core.request_ids.text(self.number)),
             given => RequestId::Given(given),
         }
-    }
-
-    // A function of its own, so that profiles tell what the log costs.
-    #[inline(never)]
-    fn log(&self, session: &Session<S>) {
-        let request_id = self.request_id(&session.core);
-        let record =
-            Record { exchange: self, names: self.local.log_names(), client: &session.client, request_id };
-        session.core.log_record(|line, opening| record.write(line, opening));
     }
 }
 

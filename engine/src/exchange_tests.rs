@@ -30,6 +30,7 @@ use crate::io::{ByteStream, Interest};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
+use crate::record::LogPolicy;
 use crate::session::Session;
 use crate::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
@@ -79,6 +80,7 @@ pub(crate) fn snapshot() -> Snapshot {
             upgrades: vec!["websocket".into()],
             captures: vec![],
             chains: Chains::default(),
+            log: LogPolicy::default(),
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
@@ -106,7 +108,8 @@ pub(crate) fn snapshot() -> Snapshot {
             counters: PerWorker::new(1),
         }],
         filters: vec![],
-        access_log: false,
+        access_log: None,
+        histograms: false,
     }
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
 }
 
 fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
-    worker_for(Snapshot { access_log: log.is_some(), ..snapshot() }, log)
+    worker_for(Snapshot { access_log: log.as_ref().map(|_| Arc::default()), ..snapshot() }, log)
 }
 
 fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>> {

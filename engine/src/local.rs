@@ -21,7 +21,7 @@ use crate::health::{HealthUpdate, LeftOut};
 use crate::io::{Dial, clock};
 use crate::outstanding::Outstanding;
 use crate::pool::{Place, Pool};
-use crate::record::LogNames;
+use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
     Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream,
 };
@@ -36,6 +36,7 @@ pub(crate) struct Local<S> {
     /// The timeouts of each route that does not split.
     timeouts: Vec<Timeouts>,
     log_names: LogNames,
+    log_spreads: Spreads,
     /// What the filters of a request, or of a response, write into; used within a step.
     edits: RefCell<Edits>,
     /// What the router's regexes need.
@@ -62,6 +63,7 @@ impl<S: Dial> Local<S> {
             routes: Vec::new(),
             timeouts: Vec::new(),
             log_names: LogNames::default(),
+            log_spreads: Spreads::default(),
             edits: RefCell::default(),
             routing: RefCell::default(),
             worker,
@@ -95,6 +97,7 @@ impl<S: Dial> Local<S> {
         });
         let timeouts = timeouts.collect();
         let log_names = LogNames::new(&snapshot);
+        let log_spreads = previous.log_spreads_for(&snapshot);
         let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
         Self {
             snapshot,
@@ -102,6 +105,7 @@ impl<S: Dial> Local<S> {
             routes,
             timeouts,
             log_names,
+            log_spreads,
             edits,
             routing,
             worker,
@@ -138,14 +142,27 @@ impl<S: Dial> Local<S> {
                 endpoints: vec![upstream.endpoints[endpoint].clone()],
                 ..upstream.clone()
             }],
-            access_log: snapshot.access_log,
+            access_log: snapshot.access_log.clone(),
+            histograms: snapshot.histograms,
             ..Snapshot::default()
         };
         let log_names = LogNames::new(&snapshot);
         let (snapshot, worker) = (Arc::new(snapshot), whole.worker);
         let (routing, edits) = (RefCell::default(), RefCell::default());
         let (upstreams, routes, timeouts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { snapshot, upstreams, routes, timeouts, log_names, edits, routing, worker, retire: None }
+        let log_spreads = whole.log_spreads.clone();
+        Self {
+            snapshot,
+            upstreams,
+            routes,
+            timeouts,
+            log_names,
+            log_spreads,
+            edits,
+            routing,
+            worker,
+            retire: None,
+        }
     }
 
     /// The snapshot.
@@ -181,6 +198,20 @@ impl<S: Dial> Local<S> {
     /// What the access log calls the snapshot's parts.
     pub(crate) fn log_names(&self) -> &LogNames {
         &self.log_names
+    }
+
+    /// What the rules of the access log have still to give.
+    pub(crate) fn log_spreads(&self) -> &Spreads {
+        &self.log_spreads
+    }
+
+    /// The same for a next snapshot: it goes on where the rules are the same.
+    fn log_spreads_for(&self, next: &Snapshot) -> Spreads {
+        let rules = |snapshot: &Snapshot| {
+            snapshot.access_log.as_ref().map(|log| log.sampling.clone()).unwrap_or_default()
+        };
+        let next = rules(next);
+        if next == rules(&self.snapshot) { self.log_spreads.clone() } else { Spreads::new(next.len()) }
     }
 
     /// What filters write into.

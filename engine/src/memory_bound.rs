@@ -23,6 +23,7 @@ use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES}
 use crate::exchange::RESEND_BODY_BYTES_MAX;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
+use crate::record::LogFormat;
 
 /// The limits that decide how much a connection from a client can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct ConnectionLimits {
     pub response_head_bytes_max: usize,
     /// The largest body of Corelane's own answers.
     pub answer_bytes_max: usize,
+    /// Whether the access log keeps words of heads ([`crate::record::LogFormat::keeps_words`]).
+    pub keeps_words: bool,
 }
 
 /// What an idle connection takes at most: its session, its task, and its entries in the worker's tables, with the room that
@@ -52,12 +55,14 @@ pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
     let request_head = limits.head_bytes_max + HOST_REPEATS * limits.host_bytes_max + HEAD_ADDITIONS;
     let response_head = limits.response_head_bytes_max + HEAD_ADDITIONS;
     let answer = HEAD_ADDITIONS + limits.answer_bytes_max;
+    // Each word once: fields and cookies, the first line, and the protocol in it.
+    let words = if limits.keeps_words { 2 * limits.head_bytes_max + response_head } else { 0 };
     // The head as it is sent, with a small body, until the response is complete: it may have to be sent again.
-    let head = request_head + RESEND_BODY_BYTES_MAX;
+    let head = request_head + RESEND_BODY_BYTES_MAX + words;
     // The head, or the answer, that is being written for the client.
     let out = response_head.max(answer);
     let held_of_client = limits.head_bytes_max.max(limits.pipeline_bytes_max) + RECV_BYTES_MAX;
-    let kept_for_endpoint = head + RECV_BYTES_MAX + FRAMING;
+    let kept_for_endpoint = head - words + RECV_BYTES_MAX + FRAMING;
     let held_of_endpoint = limits.response_head_bytes_max + RECV_BYTES_MAX;
     // An answer of Corelane's own may stand behind an interim response that the client does not take.
     let kept_for_client = response_head + answer.max(RECV_BYTES_MAX + FRAMING);
@@ -94,11 +99,16 @@ pub fn worker_bytes(head_bytes_max: usize) -> u64 {
 }
 
 /// What access-log records on their way take at most, with a channel of `batches_max` batches: full ones and emptied ones,
-/// one for each worker, and one for the writer.
+/// one for each worker, and one for the writer. `head_bytes_max` is the largest of all heads.
 #[must_use]
-pub fn access_log_bytes(batches_max: usize, workers: usize, head_bytes_max: usize) -> u64 {
+pub fn access_log_bytes(
+    batches_max: usize,
+    workers: usize,
+    head_bytes_max: usize,
+    format: &LogFormat,
+) -> u64 {
     // The last record of a batch goes beyond its size; a byte of a head becomes at most `\u00XX`.
-    let record = 6 * head_bytes_max + RECORD_BYTES;
+    let record = 6 * head_bytes_max * format.heads_max() + RECORD_BYTES + format.fixed_bytes();
     allocated((2 * batches_max + workers + 1) * (BATCH_BYTES + record))
 }
 
@@ -157,6 +167,7 @@ mod tests {
         pipeline_bytes_max: 16 << 10,
         response_head_bytes_max: 16 << 10,
         answer_bytes_max: 256,
+        keeps_words: false,
     };
 
     #[test]
@@ -167,6 +178,7 @@ mod tests {
         assert_eq!(full(ConnectionLimits { pipeline_bytes_max: 1 << 20, ..DEFAULTS }) - 713, 1008 * 9 / 8);
         let answer = ConnectionLimits { answer_bytes_max: 256 << 10, ..DEFAULTS };
         assert!(full(answer) > 713 + 2 * 160, "{}", full(answer));
+        assert_eq!(full(ConnectionLimits { keeps_words: true, ..DEFAULTS }) - 713, 47);
     }
 
     #[test]
@@ -177,6 +189,7 @@ mod tests {
             pipeline_bytes_max: bytes,
             response_head_bytes_max: bytes,
             answer_bytes_max: bytes,
+            keeps_words: true,
         };
         for bytes in (1 << 10..64 << 10).step_by(1 << 10) {
             assert!(busy_connection_bytes(&all(bytes)) <= busy_connection_bytes(&all(bytes + (1 << 10))));

@@ -1,15 +1,32 @@
-//! The access log's record of one exchange: a JSON object on one line.
+//! The access log's record of one exchange: a JSON object on one line, or a line of text.
+//!
+//! The fields that every JSON record has are written here, in one pass. What a configuration names beyond them, and lines of
+//! text, are variables (`text.rs`).
+
+mod format;
+mod kept;
+mod redaction;
+mod sampling;
+mod text;
+mod variable;
 
 use std::mem::take;
 
 use corelane_semantics::Span;
 
+use self::format::Shape;
+pub use self::format::{AccessLog, COMBINED, COMMON, JSON_FIELDS, LogFormat};
+pub(crate) use self::kept::{Keeping, KeptWords, keep_response};
+pub use self::redaction::Redaction;
+pub(crate) use self::sampling::{Asked, Spreads};
+pub use self::sampling::{LogPolicy, SamplingRule};
+pub use self::variable::Surroundings;
 use crate::access_log::LogBatch;
 use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::heads::ClientAddress;
-use crate::io::{Dial, clock};
+use crate::io::Dial;
 use crate::reason::Word;
 use crate::request_id::RequestId;
 use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
@@ -35,7 +52,7 @@ struct UpstreamNames {
 
 impl LogNames {
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
-        if !snapshot.access_log {
+        if snapshot.access_log.is_none() {
             return Self::default();
         }
         let text = |before: &str, pairs: &[(&str, &str)], behind: &str| {
@@ -85,15 +102,37 @@ pub(crate) struct Record<'a, S: Dial> {
     pub(crate) names: &'a LogNames,
     pub(crate) client: &'a ClientAddress,
     pub(crate) request_id: RequestId<'a>,
+    pub(crate) log: &'a AccessLog,
+    /// Bytes that the client's socket took, heads and framing included.
+    pub(crate) sent_bytes: u64,
+    /// Requests on the client's connection, this one included.
+    pub(crate) connection_requests: u64,
+    /// Of [`crate::action::SHARE_ALL`] requests like this one so many have a record.
+    pub(crate) share: u32,
 }
 
 impl<S: Dial> Record<'_, S> {
     /// `opening` is for the time of the record.
     pub(crate) fn write(&self, batch: &mut LogBatch, opening: &Opening) {
+        match &self.log.format.shape {
+            Shape::Json(further) => {
+                self.write_json(batch, opening);
+                if !further.is_empty() {
+                    self.write_shaped(batch);
+                }
+            }
+            Shape::Text(_) => self.write_shaped(batch),
+        }
+    }
+
+    #[inline(always)]
+    fn write_json(&self, batch: &mut LogBatch, opening: &Opening) {
         let (head, words) = (&self.exchange.head[..], &self.exchange.words);
         let is_plain = is_plain(head, words.host) && is_plain(head, words.target);
+        let target = Target::new(head, words.target, &self.log.redaction);
+        let spelled_once = is_plain && !target.hides;
         let spelled_bytes =
-            (words.host.len() + words.target.len()) * if is_plain { 1 } else { ESCAPED_BYTES_MAX };
+            (words.host.len() + words.target.len()) * if spelled_once { 1 } else { ESCAPED_BYTES_MAX };
         let tripwires_bytes = if self.exchange.tripwires.is_empty() { 0 } else { TRIPWIRES_BYTES_MAX };
         let names = self.names();
         let names_bytes = names.iter().map(|name| name.len()).sum::<usize>();
@@ -101,13 +140,13 @@ impl<S: Dial> Record<'_, S> {
         let bytes_max = OTHER_BYTES_MAX + named_bytes + spelled_bytes + tripwires_bytes;
         batch.add(bytes_max, |room| {
             let bytes = room.len();
-            bytes - self.write_line(Line { room, is_plain }, opening, names)
+            bytes - self.write_line(Line { room, is_plain }, opening, names, &target)
         });
     }
 
     /// Returns how much room is left.
     #[inline(always)]
-    fn write_line(&self, mut line: Line<'_>, opening: &Opening, names: [&[u8]; 3]) -> usize {
+    fn write_line(&self, mut line: Line<'_>, opening: &Opening, names: [&[u8]; 3], target: &Target) -> usize {
         let exchange = self.exchange;
         let (head, words) = (&exchange.head[..], &exchange.words);
         line.fixed(opening);
@@ -129,9 +168,11 @@ impl<S: Dial> Record<'_, S> {
             line.fixed(b"\"");
         }
         line.optional_word(b",\"host\":", head, (!words.host.is_empty()).then_some(words.host));
-        let (path, query) = split_target(head, words.target);
-        line.optional_word(b",\"path\":", head, path);
-        line.optional_word(b",\"query\":", head, query);
+        line.optional_word(b",\"path\":", head, target.path);
+        match target.query {
+            Some(query) if target.hides => line = line.redacted(query.bytes(head), &self.log.redaction),
+            query => line.optional_word(b",\"query\":", head, query),
+        }
         line.fixed(b",\"status\":");
         line.number(u64::from(exchange.status));
         if exchange.failure.is_none() && exchange.tripwires.is_empty() {
@@ -143,7 +184,7 @@ impl<S: Dial> Record<'_, S> {
         line.number(exchange.request_bytes);
         line.fixed(b",\"response_bytes\":");
         line.number(exchange.response_bytes);
-        match (exchange.attempts, exchange.reused, exchange.connect_ns) {
+        match (exchange.attempts, exchange.reused, exchange.times.connect_ns) {
             (1, true, None) => line.fixed(b",\"attempts\":1,\"reused\":true,\"connect_us\":null"),
             (attempts, reused, connect_ns) => {
                 line.fixed(b",\"attempts\":");
@@ -154,9 +195,9 @@ impl<S: Dial> Record<'_, S> {
             }
         }
         line.fixed(b",\"response_head_us\":");
-        line.optional_microseconds(exchange.response_head_ns);
+        line.optional_microseconds(exchange.times.response_head_ns());
         line.fixed(b",\"duration_us\":");
-        line.number(clock::monotonic_ns().saturating_sub(exchange.started_ns) / 1000);
+        line.number(exchange.times.duration_ns() / 1000);
         line.fixed(b"}\n");
         line.room.len()
     }
@@ -188,6 +229,23 @@ const OTHER_BYTES_MAX: usize = 640;
 
 /// The names of all, with a comma each.
 const TRIPWIRES_BYTES_MAX: usize = 512;
+
+/// The two parts of a request's target.
+struct Target {
+    path: Option<Span>,
+    query: Option<Span>,
+    /// The query has a secret.
+    hides: bool,
+}
+
+impl Target {
+    #[inline(always)]
+    fn new(head: &[u8], target: Span, redaction: &Redaction) -> Self {
+        let (path, query) = split_target(head, target);
+        let hides = query.is_some_and(|query| redaction.find(query.bytes(head), true).is_some());
+        Self { path, query, hides }
+    }
+}
 
 fn split_target(head: &[u8], target: Span) -> (Option<Span>, Option<Span>) {
     if target.is_empty() {
@@ -254,12 +312,22 @@ impl Line<'_> {
         self.fixed(b"\"");
     }
 
-    /// An allocation, for what hardly any client sends.
+    /// For what hardly any client sends.
     #[cold]
     fn escaped(mut self, value: &[u8]) -> Self {
-        let mut escaped = Vec::new();
-        escape(&mut escaped, value);
-        self.text(&escaped);
+        for &byte in value {
+            let (text, bytes) = escaped(byte);
+            self.short(&text, bytes);
+        }
+        self
+    }
+
+    /// A query with stars in place of its secrets.
+    #[cold]
+    fn redacted(mut self, query: &[u8], redaction: &Redaction) -> Self {
+        self.fixed(b",\"query\":\"");
+        redaction.pieces(query, true, |piece| self = take(&mut self).escaped(piece));
+        self.fixed(b"\"");
         self
     }
 
@@ -375,17 +443,24 @@ fn odd_bits(word: u64) -> u64 {
     word | below(word, 0x20) | equal(b'"') | equal(b'\\') | is_delete
 }
 
-/// RFC 8259 §7. Bytes beyond ASCII are taken for ISO 8859-1, so that every record is valid UTF-8 and no byte is lost.
+/// RFC 8259 §7.
 fn escape(out: &mut Vec<u8>, value: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in value {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0x20..=0x7e => out.push(byte),
-            _ => {
-                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-            }
+        let (text, bytes) = escaped(byte);
+        out.extend_from_slice(&text[..bytes]);
+    }
+}
+
+/// A byte as it stands in a string, and how many bytes that takes. Bytes beyond ASCII are taken for ISO 8859-1, so that
+/// every record is valid UTF-8 and no byte is lost.
+fn escaped(byte: u8) -> ([u8; ESCAPED_BYTES_MAX], usize) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => ([b'\\', byte, 0, 0, 0, 0], 2),
+        0x20..=0x7e => ([byte, 0, 0, 0, 0, 0], 1),
+        _ => {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            ([b'\\', b'u', b'0', b'0', high, low], 6)
         }
     }
 }
@@ -410,6 +485,15 @@ mod tests {
         let shown = |word| written(|line| line.optional_word(b",\"path\":", value, word));
         assert_eq!(shown(Some(Span::new(0, value.len()))), r#","path":"/a\"b\\c\u0001\u007f\u00e9""#);
         assert_eq!(shown(None), r#","path":null"#);
+    }
+
+    #[test]
+    fn a_query_is_written_without_its_secrets() {
+        let redaction = Redaction::new(["token"]);
+        let shown = written(|line| *line = take(line).redacted(b"a=\"&token=\"&token=b&c", &redaction));
+        assert_eq!(shown, r#","query":"a=\"&token=***&token=***&c""#);
+        let hides = |target: &[u8]| Target::new(target, Span::new(0, target.len()), &redaction).hides;
+        assert!(hides(b"/a?token=b") && !hides(b"/token=b") && !hides(b"/a?b=token"));
     }
 
     #[test]

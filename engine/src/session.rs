@@ -187,6 +187,11 @@ impl<S: Dial> Session<S> {
         limits.requests_max > 0 && self.requests >= limits.requests_max
     }
 
+    /// Requests so far, the one in progress included.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
     fn counters(&self) -> &ListenerCounters {
         self.permit.admission().counters()
     }

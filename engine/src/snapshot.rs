@@ -20,6 +20,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::record::{AccessLog, LogPolicy};
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -38,8 +39,17 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The counters of the filters; [`corelane_filters::FilterId`] is an index into them.
     pub filters: Vec<PerWorker<FilterCounters>>,
-    /// Whether access-log records are written.
-    pub access_log: bool,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// Whether the histograms of routes and upstreams are kept.
+    pub histograms: bool,
+}
+
+impl Snapshot {
+    /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.access_log.is_some() || self.histograms
+    }
 }
 
 /// Where a socket listens or an endpoint is reached.
@@ -261,6 +271,8 @@ pub struct Route {
     pub captures: Vec<usize>,
     /// The filters of its requests.
     pub chains: Chains,
+    /// Which of its requests have a record.
+    pub log: LogPolicy,
     /// Its counters.
     pub counters: PerWorker<RouteCounters>,
 }

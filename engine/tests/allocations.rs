@@ -23,6 +23,7 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::record::LogPolicy;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
@@ -225,7 +226,7 @@ fn chain(filters: &mut Filters, settings: Vec<Settings>) -> Chains {
     Chains { chains: [chain].into(), ..Chains::default() }
 }
 
-fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: bool) -> Snapshot {
+fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool) -> Snapshot {
     let api = PathPattern::regex("^/api/(?<id>[0-9a-z]+)$").unwrap();
     let captures = vec![api.group("id").unwrap()];
     let paths = [PathPattern::prefix("/").unwrap(), api, PathPattern::prefix("/fixed").unwrap()];
@@ -242,6 +243,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
         upgrades: vec![],
         captures: vec![],
         chains: Chains::default(),
+        log: LogPolicy::default(),
         counters: PerWorker::new(1),
     };
     let mut routes = vec![plain.clone()];
@@ -276,6 +278,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
                 address: Address::Tcp(origin),
                 label: "origin".into(),
                 weight: 1,
+                is_up: true,
                 counters: PerWorker::new(1),
             }],
             connect_timeout: TIMEOUT,
@@ -288,10 +291,12 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, access_log: boo
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
+            panic_percent: 0,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        access_log,
+        access_log: observed.then(Arc::default),
+        histograms: observed,
     }
 }
 
@@ -309,9 +314,9 @@ fn write_log(source: &LogSource, records: &AtomicU64) {
 
 fn start_worker(
     request: DriverRequest,
-    access_log: bool,
+    observed: bool,
     records: Arc<AtomicU64>,
-) -> (WorkerHandle, SocketAddr) {
+) -> (WorkerHandle, SocketAddr, Arc<Snapshot>) {
     let (events, receiver) = event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
     let (sink, source) = log_channel(64);
@@ -331,16 +336,19 @@ fn start_worker(
     socket.set_nonblocking(true).unwrap();
     let port = socket.local_addr().unwrap();
     let address = Address::Tcp(port);
-    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, access_log));
+    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, observed));
     worker
-        .send(Command::Apply { snapshot, sockets: vec![ListenSocket { address, fd: socket.into() }] })
+        .send(Command::Apply {
+            snapshot: snapshot.clone(),
+            sockets: vec![ListenSocket { address, fd: socket.into() }],
+        })
         .unwrap();
     let start = Instant::now();
     while !receiver.try_recv().is_some_and(|event| matches!(event, Event::Applied { .. })) {
         assert!(start.elapsed() < TIMEOUT, "the snapshot is not applied");
         std::thread::yield_now();
     }
-    (worker, port)
+    (worker, port, snapshot)
 }
 
 fn connect(port: SocketAddr) -> TcpStream {
@@ -379,9 +387,10 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
-fn allocates_nothing(request: DriverRequest, access_log: bool) {
+/// `observed`: with access log and histograms.
+fn allocates_nothing(request: DriverRequest, observed: bool) {
     let records = Arc::new(AtomicU64::new(0));
-    let (worker, port) = start_worker(request, access_log, records.clone());
+    let (worker, port, snapshot) = start_worker(request, observed, records.clone());
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
     let mut failed = Vec::new();
     for scenario in Scenario::all() {
@@ -399,11 +408,15 @@ fn allocates_nothing(request: DriverRequest, access_log: bool) {
             failed.push(format!("{}: {made} in {} requests", scenario.name, ROUNDS * CLIENTS));
         }
     }
-    assert!(failed.is_empty(), "{request:?}, access log {access_log}: {failed:#?}");
+    assert!(failed.is_empty(), "{request:?}, observed {observed}: {failed:#?}");
     let requests = (Scenario::all().len() * (WARM_UP_ROUNDS + ROUNDS) * CLIENTS) as u64;
     let logged = records.load(Ordering::Relaxed);
-    // The last batch may still be on its way.
-    assert!(if access_log { logged > requests / 2 } else { logged == 0 }, "{logged} of {requests} logged");
+    // All routes have the same counters here.
+    let timed = snapshot.routes[0].counters.distribution(0).map_or(0, |durations| durations.count());
+    // The last exchange of each client may not be over yet, and the last batch of records still be on its way.
+    let is_timed = timed >= requests - CLIENTS as u64 && timed <= requests;
+    assert!(if observed { is_timed } else { timed == 0 }, "{timed} of {requests} timed");
+    assert!(if observed { logged > requests / 2 } else { logged == 0 }, "{logged} of {requests} logged");
 
     // The counter sees what is allocated: a box for the first exchange of each connection after a pause, and the buffers
     // that were given back meanwhile, for as many as are at work at once.

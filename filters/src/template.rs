@@ -22,46 +22,75 @@ enum Part {
 
 /// What is wrong with a text, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TemplateError {
-    pub(crate) position: usize,
-    pub(crate) message: String,
+pub struct TemplateError {
+    /// The byte that it begins at.
+    pub position: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A part of a text with variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// What stands for itself.
+    Text(&'a str),
+    /// What stands in braces, and where they open.
+    Name(&'a str, usize),
+}
+
+/// Cuts a text with variables into its parts.
+///
+/// # Errors
+///
+/// A control character other than a tab, a text that is too long, a brace without its other one.
+pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
+    let error = |position: usize, message: String| TemplateError { position, message };
+    if let Some(position) = text.bytes().position(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err(error(position, "a control character".to_owned()));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(error(TEXT_BYTES_MAX, format!("longer than {TEXT_BYTES_MAX} bytes")));
+    }
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find(['{', '}']) {
+        let position = text.len() - rest.len() + at;
+        let (brace, behind) = (&rest[at..=at], &rest[at + 1..]);
+        if let Some(behind) = behind.strip_prefix(brace) {
+            // One of the two stands for both.
+            pieces.push(Piece::Text(&rest[..=at]));
+            rest = behind;
+            continue;
+        }
+        let Some((name, behind)) = behind.split_once('}').filter(|_| brace == "{") else {
+            let message =
+                if brace == "{" { "{ without its }" } else { "} without its {; write }} for a brace" };
+            return Err(error(position, message.to_owned()));
+        };
+        pieces.push(Piece::Text(&rest[..at]));
+        pieces.push(Piece::Name(name, position));
+        rest = behind;
+    }
+    pieces.push(Piece::Text(rest));
+    Ok(pieces)
 }
 
 impl Template {
     pub(crate) fn compile(text: &str, phase: Phase, build: &mut Build<'_>) -> Result<Self, TemplateError> {
-        let error = |position: usize, message: String| TemplateError { position, message };
-        if let Some(position) = text.bytes().position(|byte| byte.is_ascii_control() && byte != b'\t') {
-            return Err(error(position, "a control character".to_owned()));
-        }
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(error(TEXT_BYTES_MAX, format!("longer than {TEXT_BYTES_MAX} bytes")));
-        }
-        let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            let position = text.len() - rest.len() + at;
-            literal.push_str(&rest[..at]);
-            let brace = &rest[at..=at];
-            let behind = &rest[at + 1..];
-            if let Some(behind) = behind.strip_prefix(brace) {
-                literal.push_str(brace);
-                rest = behind;
-                continue;
-            }
-            let Some((name, behind)) = behind.split_once('}').filter(|_| brace == "{") else {
-                let message =
-                    if brace == "{" { "{ without its }" } else { "} without its {; write }} for a brace" };
-                return Err(error(position, message.to_owned()));
+        let (mut parts, mut literal) = (Vec::new(), String::new());
+        for piece in pieces(text)? {
+            let named = match piece {
+                Piece::Text(text) => Named::Text(text.to_owned()),
+                Piece::Name(name, position) => Variable::parse(name, phase, build)
+                    .map_err(|message| TemplateError { position, message })?,
             };
-            match Variable::parse(name, phase, build).map_err(|message| error(position, message))? {
-                Named::Text(value) => literal.push_str(&value),
+            match named {
+                Named::Text(text) => literal.push_str(&text),
                 Named::Variable(variable) => {
                     push_text(&mut parts, &mut literal);
                     parts.push(Part::Variable(variable));
                 }
             }
-            rest = behind;
         }
-        literal.push_str(rest);
         push_text(&mut parts, &mut literal);
         Ok(Self { parts })
     }

@@ -33,6 +33,7 @@ mod hostile;
 mod interim;
 mod keepalive;
 mod malformed;
+mod metrics;
 mod names;
 mod pool;
 mod reload;

@@ -54,6 +54,8 @@ pub enum Section {
     Admin,
     /// `[access_log]`
     AccessLog,
+    /// `{ ... }` in the access log's sampling
+    Sampling,
     /// `[resolver]`
     Resolver,
     /// `[[listeners]]`
@@ -93,6 +95,7 @@ impl Section {
             Self::Process => "[process]",
             Self::Admin => "[admin]",
             Self::AccessLog => "[access_log]",
+            Self::Sampling => "a rule of sampling",
             Self::Resolver => "[resolver]",
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",

@@ -68,8 +68,10 @@ const ANSWERS: [&str; 3] = ["redirect", "respond", "maintenance"];
 
 /// `process`, `listeners`, `endpoint`
 fn name(section: Section) -> &'static str {
-    if section == Section::Split {
-        return "share";
+    match section {
+        Section::Split => return "share",
+        Section::Sampling => return "sampling",
+        _ => {}
     }
     let title = section.title().trim_matches(['[', ']']);
     let title = title.strip_suffix(".NAME").unwrap_or(title);
@@ -230,6 +232,7 @@ fn scalar(kind: &str, allowed: &str) -> Vec<Value> {
 /// What a table at this key is defined as.
 fn inside(key: &Key) -> Option<&'static str> {
     let section = match (key.section, key.name) {
+        (Section::AccessLog, "sampling") => Section::Sampling,
         (Section::Listener, "paths") => Section::PathPolicies,
         (Section::Route, "hosts") => Section::RouteHost,
         (Section::Route, "path") => Section::Path,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use corelane_balancer::PolicyKind;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
+use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -25,7 +26,7 @@ pub struct Config {
     /// `[admin]`; absent: off.
     pub admin: Option<Admin>,
     /// `[access_log]`; absent: off.
-    pub access_log: Option<LogTarget>,
+    pub access_log: Option<AccessLog>,
     /// `[resolver]`
     pub resolver: Resolver,
     /// `[[listeners]]`, at least one, names and addresses unique.
@@ -70,6 +71,30 @@ pub enum DriverChoice {
 pub struct Admin {
     /// `address`
     pub address: Address,
+    /// `histograms`
+    pub histograms: bool,
+}
+
+/// `[access_log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// `path`, with `syslog_facility` and `syslog_app_name`
+    pub target: LogTarget,
+    /// `format` and `fields`
+    pub format: LogFormat,
+    /// `redact_query`, and the parameters that `api_key` filters read.
+    pub redacted: Vec<String>,
+    /// `sampling`
+    pub sampling: Vec<Sampling>,
+}
+
+/// One of `access_log.sampling`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// `routes`, as indices into [`Config::routes`], sorted; absent: every request.
+    pub routes: Option<Vec<usize>>,
+    /// The other conditions, and the share.
+    pub rule: SamplingRule,
 }
 
 /// `access_log.path`
@@ -81,6 +106,30 @@ pub enum LogTarget {
     Stderr,
     /// A file, opened for appending.
     File(PathBuf),
+    /// "syslog:..."
+    Syslog(Syslog),
+}
+
+/// A syslog server, and what it is told of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// Where it is.
+    pub target: SyslogTarget,
+    /// `syslog_facility` as its number (RFC 5424 §6.2.1).
+    pub facility: u8,
+    /// `syslog_app_name`
+    pub app_name: String,
+}
+
+/// How a syslog server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogTarget {
+    /// A datagram for each record (RFC 5426).
+    Udp(Target),
+    /// A stream in which each record's length stands before it (RFC 6587 §3.4.1).
+    Tcp(Target),
+    /// A datagram for each record to a Unix socket.
+    Unix(PathBuf),
 }
 
 /// `[resolver]`
@@ -159,6 +208,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// `upgrades`, in lower case
     pub upgrades: Vec<Box<str>>,
+    /// `access_log`
+    pub access_log: bool,
 }
 
 impl Route {

@@ -27,7 +27,7 @@ impl<S: Dial> Exchange<S> {
         counters.sent_bytes.add(moved.sent);
     }
 
-    pub(super) fn worker(&self) -> usize {
+    pub(crate) fn worker(&self) -> usize {
         self.local.worker()
     }
 

@@ -42,6 +42,7 @@ impl<S: Dial> Exchange<S> {
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
         self.write_answer(&core, failure, &mut out);
+        self.keep_own_answer(&out);
         session.down.start_response(BodyFraming::None, false);
         let nothing = BodyBatch::default();
         let sent = session.down.send_response(&out, &nothing, core.lent());

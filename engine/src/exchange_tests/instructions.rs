@@ -199,6 +199,17 @@ fn exchange_logged() {
 
 #[test]
 #[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_observed() {
+    let request = Message { head: REQUEST_SMALL.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
+    let core = worker_for(Snapshot { histograms: true, ..snapshot() }, None);
+    exchanges_on(&core, &request, &response);
+    let kept = core.local.borrow().snapshot().routes[0].counters.distribution(0).unwrap();
+    assert_eq!(kept.count(), u64::from(rounds()));
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
 fn exchange_post() {
     let body = vec![b'x'; 16 * 1024];
     let head = REQUEST.replace("GET ", "POST ").replace("\r\n\r\n", "\r\nContent-Length: 16384\r\n\r\n");

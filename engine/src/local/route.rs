@@ -6,15 +6,16 @@ use std::rc::Rc;
 
 use corelane_balancer::{Picker, PolicyKind};
 
-use crate::action::{Action, SHARE_ALL, Split};
+use crate::action::{Action, Split};
 use crate::snapshot::{Route, Snapshot};
+use crate::spread::Spread;
 
 /// See the module.
 pub(crate) struct LocalRoute {
     /// Whose turn it is. Without upstreams for a route that does not split.
     picker: RefCell<Picker>,
-    /// What was due to the mirror and not given yet, in the unit of its share.
-    due: Cell<u32>,
+    /// Which requests are mirrored.
+    spread: Spread,
     /// Mirrored requests that are being received or answered; together with those of earlier snapshots.
     mirrors: Rc<Cell<usize>>,
 }
@@ -27,8 +28,7 @@ impl LocalRoute {
         };
         Self {
             picker: RefCell::new(Picker::new(PolicyKind::Weighted, &weights, worker as u64)),
-            // The count is rounded to the nearest then, instead of down on each worker.
-            due: Cell::new(SHARE_ALL / 2),
+            spread: Spread::default(),
             mirrors: Rc::default(),
         }
     }
@@ -40,10 +40,7 @@ impl LocalRoute {
 
     /// Whether this request is one of those that a share of all takes: spread evenly, and exact over time.
     pub(crate) fn takes(&self, share: u32) -> bool {
-        let due = self.due.get() + share;
-        let takes = due >= SHARE_ALL;
-        self.due.set(if takes { due - SHARE_ALL } else { due });
-        takes
+        self.spread.takes(share)
     }
 
     /// Mirrored requests that are being received or answered.
@@ -68,7 +65,7 @@ pub(super) fn local_routes(
         }
         let mut local = LocalRoute::new(route, worker);
         if let Some((earlier, of_earlier)) = known_routes.get(&*route.name) {
-            local.due = of_earlier.due.clone();
+            local.spread = of_earlier.spread.clone();
             local.mirrors = of_earlier.mirrors.clone();
             if shares(known, earlier) == shares(snapshot, route) {
                 local.picker = of_earlier.picker.clone();
@@ -88,7 +85,7 @@ fn shares<'a>(snapshot: &'a Snapshot, route: &'a Route) -> Vec<(&'a str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::{Destination, Token};
+    use crate::action::{Destination, SHARE_ALL, Token};
     use crate::exchange_tests::snapshot;
 
     /// A route with this name that splits between two upstreams.

@@ -156,6 +156,17 @@ impl Step {
     }
 }
 
+/// Appends the user name that an Authorization field gives, be it right or wrong; `false` if it gives none.
+pub fn user_name(authorization: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let is_decoded = credentials(authorization).is_some_and(|encoded| decode_base64(encoded, out));
+    let length = out[start..].iter().position(|&byte| byte == b':').filter(|_| is_decoded).unwrap_or(0);
+    // The password must not stay in memory that is used again and again.
+    out[start + length..].fill(0);
+    out.truncate(start + length);
+    length > 0
+}
+
 /// What stands behind `Basic` (RFC 9110 §11.4).
 fn credentials(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(6)?;
@@ -239,6 +250,23 @@ mod tests {
         let forward = crate::fixtures::chain([Any::BasicAuth(Settings { forward: true, ..settings() })]);
         let seen = Sent::with("/", "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n").through(&forward);
         assert!(seen.upstream_fields().starts_with("Authorization: "));
+    }
+
+    #[test]
+    fn a_user_is_named_without_the_password() {
+        for (value, name) in [
+            ("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Some("Aladdin")),
+            ("bASIC  YTo=", Some("a")),
+            ("Basic OnBhc3N3b3Jk", None),
+            ("Basic QWxhZGRpbg==", None),
+            ("Basic ?", None),
+            ("Bearer YTpi", None),
+            ("", None),
+        ] {
+            let mut out = b"> ".to_vec();
+            assert_eq!(user_name(value.as_bytes(), &mut out), name.is_some(), "{value}");
+            assert_eq!(out, format!("> {}", name.unwrap_or_default()).as_bytes(), "{value}");
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub(super) fn mirror(
     let Some(table) = section.table("mirror", Section::Mirror)? else { return Ok(None) };
     let name = table.required("upstream", value::string);
     let upstream = name.and_then(|name| upstream_named(&table, "upstream", name, upstreams));
-    let share = table.or_default("share", share);
+    let share = table.or_default("share", |value| share(value, 1));
     let body_bytes_max = table.or_default("body_bytes_max", |value| value::size(value, 0..=1 << 30));
     let mirrors_max = table.or_default("mirrors_max", |value| value::integer(value, 1..=65_535));
     Ok(Some(MirrorRule {
@@ -172,10 +172,11 @@ pub(super) fn mirror(
     }))
 }
 
-/// `"10%"`, `"0.5%"`.
-fn share(value: &Value) -> Parsed<u32> {
+/// `"10%"`, `"0.5%"`; at least so much.
+pub(super) fn share(value: &Value, least: u32) -> Parsed<u32> {
     let text = value::string(value)?;
-    let allowed = "allowed: \"0.0001%\" to \"100%\", with at most four decimals";
+    let first = if least == 0 { "0%" } else { "0.0001%" };
+    let allowed = format!("allowed: \"{first}\" to \"100%\", with at most four decimals");
     let fault = || format!("{} is not a share; {allowed}", show::quoted(text));
     let number = text.strip_suffix('%').ok_or_else(fault)?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
@@ -187,7 +188,7 @@ fn share(value: &Value) -> Parsed<u32> {
     }
     // Of a million: four digits behind the percent.
     let share = format!("{whole}{decimals:0<4}").parse().map_err(|_| fault())?;
-    if (1..=SHARE_ALL).contains(&share) { Ok(share) } else { Err(fault()) }
+    if (least..=SHARE_ALL).contains(&share) { Ok(share) } else { Err(fault()) }
 }
 
 /// Absent ones are the upstream's.

@@ -29,8 +29,6 @@ pub(super) use root::section;
 pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Config, Reported> {
     let root = root::Root::new(tree, report);
     let process = root.section_or_absent(Section::Process).and_then(|section| process::decode(&section));
-    let access_log =
-        root.section(Section::AccessLog).and_then(|section| access_log::decode(section.as_ref()));
     let resolver = root.section_or_absent(Section::Resolver).and_then(|section| resolver::decode(&section));
     let filters = filter::decode(&root);
     let listeners = listener::decode(root.list(Section::Listener), &filters);
@@ -39,6 +37,9 @@ pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Conf
     let others = route::Others { listeners: &listeners, upstreams: &upstreams, filters: &filters };
     let (routes, filtered) = route::decode(root.list(Section::Route), &others, report);
     let error_pages = error_page::decode(root.optional_list(Section::ErrorPage), &listeners);
+    let named = access_log::Others { routes: routes.as_deref().ok(), filters: filters.all.as_deref().ok() };
+    let access_log =
+        root.section(Section::AccessLog).and_then(|section| access_log::decode(section.as_ref(), &named));
     let config = Config {
         process: process?,
         admin: admin?,

@@ -86,6 +86,7 @@ fn route(
     let host = section.or_default("host", host);
     let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
     let upgrades = section.short_list("upgrades", "upgrade", protocol);
+    let access_log = section.or_default("access_log", value::boolean);
     let (action, answer) = action?;
     let Rule { listeners, hosts, path, conditions, priority } =
         rule.as_ref().map_err(|reported| *reported)?;
@@ -104,6 +105,7 @@ fn route(
         host: host?,
         body_bytes_max: body_bytes_max? as u64,
         upgrades: upgrades?.into_iter().map(String::into_boxed_str).collect(),
+        access_log: access_log?,
     })
 }
 

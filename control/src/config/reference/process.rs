@@ -1,4 +1,4 @@
-//! The keys of `[process]`, `[admin]`, `[access_log]` and `[resolver]`.
+//! The keys of `[process]`, `[admin]`, `[access_log]`, its sampling, and `[resolver]`.
 
 use super::KeyDefault::{Absent, Required, Value};
 use super::{Key, Section};
@@ -50,13 +50,131 @@ pub(super) static KEYS: &[Key] = &[
         example: "\"127.0.0.1:9900\"",
     },
     Key {
+        section: Section::Admin,
+        name: "histograms",
+        kind: "boolean",
+        default: Value("true"),
+        allowed: "true or false",
+        description: "Whether /metrics has histograms of durations and sizes for each route and upstream.",
+        example: "false",
+    },
+    Key {
         section: Section::AccessLog,
         name: "path",
         kind: "string",
         default: Required,
-        allowed: "\"stdout\", \"stderr\" or the path of a file",
+        allowed: "\"stdout\", \"stderr\", the path of a file or \"syslog:...\"",
         description: "Where the access log goes.",
         example: "\"/var/log/corelane/access.log\"",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "format",
+        kind: "string",
+        default: Value("\"json\""),
+        allowed: "\"json\", \"common\", \"combined\" or a text with variables",
+        description: "What a record looks like.",
+        example: "\"{time.iso} {client.ip} {request} {status} {duration_ms}\"",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "fields",
+        kind: "table",
+        default: Absent("no further ones"),
+        allowed: "{ NAME = \"VARIABLE\" }; for the format \"json\"",
+        description: "Further fields of JSON records: their names, and the variables that they hold.",
+        example: "{ user_agent = \"header.user-agent\" }",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "redact_query",
+        kind: "list of strings",
+        default: Value(REDACTED),
+        allowed: "at most 100 names of parameters",
+        description: "Parameters of queries whose values are written as ***; those with API keys are besides.",
+        example: "[\"token\", \"session\"]",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "sampling",
+        kind: "list of tables",
+        default: Absent("every request has a record"),
+        allowed: "at most 100 of { share = \"...\", ... }",
+        description: "Which share of which requests has a record; the first rule that fits decides.",
+        example: "[{ statuses = [\"2xx\"], share = \"1%\" }]",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "syslog_facility",
+        kind: "string",
+        default: Value("\"local7\""),
+        allowed: "\"user\", \"mail\", \"daemon\", \"auth\", \"syslog\", \"lpr\", \"news\", \"uucp\", \"cron\", \"authpriv\", \
+                  \"ftp\", \"local0\", \"local1\", \"local2\", \"local3\", \"local4\", \"local5\", \"local6\", \"local7\"",
+        description: "The facility of records that go to syslog; their severity is informational.",
+        example: "\"local0\"",
+    },
+    Key {
+        section: Section::AccessLog,
+        name: "syslog_app_name",
+        kind: "string",
+        default: Value("\"corelane\""),
+        allowed: "1 to 48 visible ASCII characters",
+        description: "What the program is called in records that go to syslog.",
+        example: "\"edge\"",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "share",
+        kind: "string",
+        default: Required,
+        allowed: "\"0%\" to \"100%\", with at most four decimals",
+        description: "Which part of these requests has a record.",
+        example: "\"1%\"",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "routes",
+        kind: "list of strings",
+        default: Absent("every request, without a route too"),
+        allowed: "one or more names of routes",
+        description: "Whose requests.",
+        example: "[\"api\"]",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "statuses",
+        kind: "list of integers and strings",
+        default: Absent("every status"),
+        allowed: "one or more of 100 to 599, \"1xx\" to \"5xx\"",
+        description: "With which status.",
+        example: "[\"2xx\", 304]",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "methods",
+        kind: "list of strings",
+        default: Absent("every method"),
+        allowed: "one or more methods",
+        description: "With which method.",
+        example: "[\"GET\", \"HEAD\"]",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "duration_min",
+        kind: "duration",
+        default: Value("\"0s\""),
+        allowed: "\"0s\" to \"8760h\"",
+        description: "How long they took at least.",
+        example: "\"1s\"",
+    },
+    Key {
+        section: Section::Sampling,
+        name: "failed",
+        kind: "boolean",
+        default: Absent("either"),
+        allowed: "true, false",
+        description: "Whether they have a reason: Corelane ended them.",
+        example: "true",
     },
     Key {
         section: Section::Resolver,
@@ -86,3 +204,9 @@ pub(super) static KEYS: &[Key] = &[
         example: "\"1m\"",
     },
 ];
+
+/// What applications and sign-in protocols call their secrets.
+const REDACTED: &str = "[\"access_token\", \"api_key\", \"auth\", \"auth_token\", \"authorization\", \
+    \"client_assertion\", \"client_secret\", \"credentials\", \"id_token\", \"jwt\", \"pass\", \"passwd\", \
+    \"password\", \"pwd\", \"refresh_token\", \"secret\", \"session_id\", \"sig\", \"signature\", \"token\", \
+    \"x-amz-security-token\", \"x-amz-signature\", \"x-goog-signature\"]";

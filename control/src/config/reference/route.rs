@@ -186,6 +186,15 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         section: Section::Route,
+        name: "access_log",
+        kind: "boolean",
+        default: Value("true"),
+        allowed: "true, false",
+        description: "Whether the route's requests have a record in the access log.",
+        example: "false",
+    },
+    Key {
+        section: Section::Route,
         name: "upgrades",
         kind: "list of strings",
         default: Value("[\"websocket\"]"),

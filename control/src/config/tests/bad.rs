@@ -33,7 +33,7 @@ fn process() {
 
 #[test]
 fn admin_access_log_and_resolver() {
-    check(include_str!("bad/services.txt"), 16);
+    check(include_str!("bad/services.txt"), 26);
 }
 
 #[test]

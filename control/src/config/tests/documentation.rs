@@ -34,8 +34,21 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     let (name, title) = (key.name, key.section.title());
     let address = "address = \"127.0.0.1:8080\"\n";
     let lines = match key.section {
-        Section::Process | Section::Admin | Section::AccessLog | Section::Resolver => {
+        Section::Admin if name != "address" => {
+            format!("{title}\n{name} = {value}\naddress = \"127.0.0.1:9900\"\n")
+        }
+        Section::Process | Section::Admin | Section::Resolver => {
             format!("{title}\n{name} = {value}\n")
+        }
+        Section::AccessLog if name == "path" => format!("{title}\n{name} = {value}\n"),
+        Section::AccessLog => {
+            let path = if name.starts_with("syslog_") { "syslog:unix:/dev/log" } else { "stdout" };
+            format!("{title}\n{name} = {value}\npath = \"{path}\"\n")
+        }
+        Section::Sampling => {
+            let share = if name == "share" { "" } else { ", share = \"1%\"" };
+            let rule = format!("{{ {name} = {value}{share} }}");
+            format!("[access_log]\nsampling = [{rule}]\npath = \"stdout\"\n")
         }
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
@@ -139,6 +152,7 @@ fn chapters() -> HashMap<(String, String), String> {
 
 fn heading(section: Section) -> &'static str {
     match section {
+        Section::Sampling => "sampling of the access log",
         Section::PathPolicies => "paths of a listener",
         Section::RouteHost => "hosts of a route",
         Section::Path => "path of a route",
@@ -173,7 +187,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
-                Section::Split | Section::Sticky | Section::Mirror | Section::Health => {
+                Section::Split | Section::Sticky | Section::Mirror | Section::Health | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }

@@ -72,6 +72,12 @@ fn endpoint(address: &str, weight: u32) -> Endpoint {
     Endpoint { target: Target::Address(tcp(address)), weight }
 }
 
+/// Without further keys.
+fn log_to(target: LogTarget) -> AccessLog {
+    let text = "[access_log]\npath = \"stdout\"\n";
+    AccessLog { target, ..parsed(&completed(text)).access_log.unwrap() }
+}
+
 #[test]
 fn the_smallest_file_has_the_defaults() {
     let config = parsed(&completed(""));
@@ -101,6 +107,7 @@ fn the_smallest_file_has_the_defaults() {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            access_log: true,
         }],
         upstreams: vec![upstream("api", vec![endpoint("127.0.0.1:8001", 1)])],
         error_pages: Vec::new(),
@@ -164,8 +171,8 @@ fn reads_the_core_example() {
     let defaults = parsed(&completed(""));
     let expected = Config {
         process: defaults.process,
-        admin: Some(Admin { address: tcp("127.0.0.1:9900") }),
-        access_log: Some(LogTarget::Stdout),
+        admin: Some(Admin { address: tcp("127.0.0.1:9900"), histograms: true }),
+        access_log: Some(log_to(LogTarget::Stdout)),
         resolver: Resolver {
             servers: vec![("127.0.0.53".parse().unwrap(), 53)],
             ttl_min: seconds(1),
@@ -190,6 +197,7 @@ fn reads_the_core_example() {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            access_log: true,
         }],
         upstreams: vec![upstream("api", endpoints)],
         error_pages: Vec::new(),
@@ -203,7 +211,7 @@ fn reads_every_key() {
     let config = parsed(
         r#"
         process = { workers = 0x10, driver = "epoll", drain_timeout = "0s", shutdown_delay = "1m30s" }
-        admin.address = "unix:/run/admin.sock"
+        admin = { address = "unix:/run/admin.sock", histograms = false }
         access_log.path = "logs/access.log"
         [resolver]
         servers = ["::1", "[::1]:5353", "192.0.2.1:54"]
@@ -244,8 +252,9 @@ fn reads_every_key() {
     assert_eq!(config.process.workers, Some(16));
     assert_eq!(config.process.driver, DriverChoice::Epoll);
     assert_eq!(config.process.shutdown_delay, seconds(90));
-    assert_eq!(config.admin, Some(Admin { address: Address::Unix("/run/admin.sock".into()) }));
-    assert_eq!(config.access_log, Some(LogTarget::File("logs/access.log".into())));
+    let address = Address::Unix("/run/admin.sock".into());
+    assert_eq!(config.admin, Some(Admin { address, histograms: false }));
+    assert_eq!(config.access_log, Some(log_to(LogTarget::File("logs/access.log".into()))));
     assert_eq!(config.resolver.servers[1], ("::1".parse().unwrap(), 5353));
     assert_eq!(config.resolver.ttl_max, seconds(8760 * 3600));
     assert_eq!(&*config.listeners[0].name, "[::1]:0");
@@ -433,7 +442,7 @@ fn absent_keys_are_the_defaults_of_the_data_path() {
 #[test]
 fn what_looks_mistyped_can_be_written_all_the_same() {
     let config = parsed(&completed("[access_log]\npath = \"./stdout\"\n"));
-    assert_eq!(config.access_log, Some(LogTarget::File("./stdout".into())));
+    assert_eq!(config.access_log, Some(log_to(LogTarget::File("./stdout".into()))));
     let config = parsed(&completed(&format!("{ROUTE}host = \"reserve:80\"\n")));
     assert_eq!(config.routes[0].host, HostPolicy::Set("reserve:80".into()));
 }
