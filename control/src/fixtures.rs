@@ -110,6 +110,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         head_bytes_max: 16 * 1024,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        health: None,
+        panic_percent: 0,
         filters: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use corelane_engine::counters::{CounterSet, Metric, MetricKind, PerWorker, WorkerCounters};
 use corelane_engine::histogram::{Distribution, Unit};
 
+use crate::health::{Healths, Standing, State};
 use crate::status::{Phase, Status};
 
 /// What a scraper is told that it gets.
@@ -35,6 +36,7 @@ pub(crate) fn render(status: &Status) -> String {
         endpoints
             .map(|((upstream, address), it)| (labels(&[("upstream", upstream), ("endpoint", address)]), it)),
     );
+    health(&mut page, &status.healths);
     page.0
 }
 
@@ -87,6 +89,48 @@ fn process(page: &mut Page, status: &Status) {
     }
 }
 
+/// Of endpoints and upstreams with checks.
+fn health(page: &mut Page, healths: &Healths) {
+    let endpoints: Vec<(String, State)> = healths
+        .endpoints()
+        .into_iter()
+        .map(|((upstream, address), state)| {
+            (labels(&[("upstream", &upstream), ("endpoint", &address)]), state)
+        })
+        .collect();
+    page.family(
+        "corelane_endpoint_healthy",
+        "1 while the endpoint's checks let it take requests.",
+        MetricKind::Gauge,
+        endpoints.iter().map(|(labels, state)| (labels.clone(), u64::from(state.is_up()))),
+    );
+    let results = endpoints.iter().flat_map(|(labels, state)| {
+        [("passed", state.passed_total), ("failed", state.failed_total)]
+            .map(|(result, count)| (with(labels, "result", result), count))
+    });
+    page.family(
+        "corelane_endpoint_health_checks_total",
+        "Checks that have ended.",
+        MetricKind::Counter,
+        results,
+    );
+    page.family(
+        "corelane_endpoint_health_changes_total",
+        "How often the endpoint has come up or gone down.",
+        MetricKind::Counter,
+        endpoints.iter().map(|(labels, state)| (labels.clone(), state.changes_total)),
+    );
+    page.family(
+        "corelane_upstream_panic",
+        "1 while too few endpoints are up, so that all are used.",
+        MetricKind::Gauge,
+        healths
+            .upstreams()
+            .into_iter()
+            .map(|(name, standing)| (labels(&[("upstream", &name)]), u64::from(standing == Standing::Panic))),
+    );
+}
+
 /// 1 when the process is ready.
 fn ready(status: &Status) -> u64 {
     u64::from(status.phase.get() == Phase::Serving)
@@ -137,9 +181,9 @@ fn labels(pairs: &[(&str, &dyn Display)]) -> String {
     labels
 }
 
-/// The same labels and `reason`.
-fn with_reason(labels: &str, reason: &str) -> String {
-    format!("{},reason=\"{reason}\"}}", labels.trim_end_matches('}'))
+/// The same labels and one more.
+fn with(labels: &str, name: &str, value: &str) -> String {
+    format!("{},{name}=\"{value}\"}}", labels.strip_suffix('}').unwrap_or(labels))
 }
 
 /// A number of nanoseconds, or of bytes, in the unit of metrics.
@@ -215,7 +259,7 @@ impl Page {
         for (index, metric) in T::TALLIES.iter().enumerate() {
             let samples = sets.iter().zip(&tallies).flat_map(|((labels, _), tallies)| {
                 let counted = tallies[index].iter();
-                counted.map(|(reason, count)| (with_reason(labels, reason), *count))
+                counted.map(|(reason, count)| (with(labels, "reason", reason), *count))
             });
             self.metric(prefix, metric, samples);
         }

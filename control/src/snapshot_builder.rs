@@ -50,18 +50,22 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
+/// Whether an endpoint takes requests.
+pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
+
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    answers: &Answers,
+    (answers, is_up): (&Answers, IsUp<'_>),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
     let serial = version.serial;
     let listeners = config.listeners.iter().zip(error_pages::by_listener(config));
     let routes = config.routes.iter().enumerate();
+    let located = config.upstreams.iter().map(|it| (it, endpoint_addresses(it, answers)));
     Snapshot {
         serial,
         generation: version.generation,
@@ -76,7 +80,7 @@ pub(crate) fn build(
             })
             .collect(),
         router,
-        upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
         histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
@@ -155,17 +159,24 @@ fn route(
     }
 }
 
-fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, serial: u64) -> Upstream {
-    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, share)| Endpoint {
-        label: address.to_string().into(),
-        weight: share.weight,
-        priority: share.priority,
-        counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
-        address,
+fn upstream(
+    it: &config::Upstream,
+    endpoints: Vec<Located>,
+    is_up: IsUp<'_>,
+    registry: &mut Registry,
+    serial: u64,
+) -> Upstream {
+    let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
+        label: endpoint.address.to_string().into(),
+        weight: endpoint.weight,
+        priority: endpoint.priority,
+        is_up: is_up(it, &endpoint),
+        counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
+        address: endpoint.address,
     });
     let endpoints: Vec<_> = endpoints.collect();
     let members: Vec<_> = endpoints.iter().map(member).collect();
-    let rules = GroupRules { policy: it.policy, ..GroupRules::default() };
+    let rules = GroupRules { policy: it.policy, panic_percent: it.panic_percent, ..GroupRules::default() };
     Upstream {
         name: it.name.clone(),
         group: Group::new(rules, &members),
@@ -183,6 +194,7 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
+        panic_percent: it.panic_percent,
         counters: registry.upstreams.of(it.name.clone(), serial),
     }
 }
@@ -203,35 +215,42 @@ fn affinity(it: &config::Upstream, members: &[Member]) -> Option<Affinity> {
     is_any.then(|| Affinity { key: it.key.clone(), seats })
 }
 
-/// What an endpoint's entries say of it.
-struct Share {
-    weight: u32,
-    priority: u32,
+/// An endpoint whose address is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) address: Address,
+    /// The host name that it is an address of; the first of several.
+    pub(crate) name: Option<Arc<str>>,
+    /// 0 to 65 535.
+    pub(crate) weight: u32,
+    pub(crate) priority: u32,
 }
 
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
-/// weights, and the first of their priorities.
-fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, Share)> {
-    let mut found: Vec<(Address, Share)> = Vec::new();
+/// weights, and the lowest of their priorities.
+pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
     for endpoint in &it.endpoints {
-        let addresses = match &endpoint.target {
-            Target::Address(address) => vec![address.clone()],
+        let (name, addresses) = match &endpoint.target {
+            Target::Address(address) => (None, vec![address.clone()]),
             Target::Name { host, port } => {
                 let ips = answers.get(host).map_or(&[][..], Vec::as_slice);
-                ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
+                let addresses = ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port)));
+                (Some(host), addresses.collect())
             }
         };
         for address in addresses {
             match index.get(&address) {
                 Some(&at) => {
-                    let share = &mut found[at].1;
-                    share.weight = (share.weight + endpoint.weight).min(WEIGHT_MAX);
-                    share.priority = share.priority.min(endpoint.priority);
+                    let known = &mut found[at];
+                    known.weight = (known.weight + endpoint.weight).min(WEIGHT_MAX);
+                    known.priority = known.priority.min(endpoint.priority);
                 }
                 None => {
                     index.insert(address.clone(), found.len());
-                    found.push((address, Share { weight: endpoint.weight, priority: endpoint.priority }));
+                    let (weight, priority) = (endpoint.weight, endpoint.priority);
+                    found.push(Located { address, name: name.cloned(), weight, priority });
                 }
             }
         }
@@ -263,7 +282,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             version,
         );
@@ -276,7 +295,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use corelane_engine::snapshot::Snapshot;
 
 use crate::config::Config;
+use crate::health::Healths;
 use crate::log_writer::LogWriterCounters;
 use crate::registry::Registry;
 
@@ -40,6 +41,8 @@ pub(crate) struct Status {
     pub(crate) lookups_failed: Cell<u64>,
     /// What the log writer counts.
     pub(crate) log_writer: Arc<LogWriterCounters>,
+    /// How the endpoints with checks stand.
+    pub(crate) healths: Rc<Healths>,
     /// Every counter set.
     pub(crate) registry: RefCell<Registry>,
     snapshots: RefCell<Vec<(u64, Weak<Snapshot>)>>,
@@ -84,6 +87,7 @@ impl Status {
             lookups_ok: Cell::new(0),
             lookups_failed: Cell::new(0),
             log_writer,
+            healths: Rc::default(),
             registry: RefCell::new(registry),
             snapshots: RefCell::new(Vec::new()),
             newest: RefCell::new(None),

@@ -558,7 +558,7 @@ impl<S: Dial> Exchange<S> {
             };
             let Ok(index) = picked else {
                 upstream_counters.no_endpoint.increment();
-                return Err(Failure::NoEndpoint);
+                return Err(local_upstream.choice().no_endpoint(upstream));
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);

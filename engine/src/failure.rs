@@ -57,6 +57,8 @@ pub(crate) enum Failure {
     Filter(u16, FilterReason),
     /// The upstream has no endpoint that can be chosen.
     NoEndpoint,
+    /// Every endpoint that could be chosen is down.
+    NoHealthyEndpoint,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -137,6 +139,7 @@ impl Failure {
             Self::NoRoute => (404, Reason::NoRoute, Local),
             Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
+            Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),

@@ -24,6 +24,7 @@ mod failure;
 mod footprint;
 mod h1;
 mod heads;
+pub mod health;
 pub mod histogram;
 mod io;
 pub mod limits;

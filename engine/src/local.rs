@@ -20,6 +20,7 @@ use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
+use crate::health::HealthUpdate;
 use crate::io::Dial;
 use crate::pool::{Place, Pool};
 use crate::record::{LogNames, Spreads};
@@ -237,6 +238,17 @@ impl<S: Dial> Local<S> {
     /// The timeouts of the route with this index in the snapshot, which does not split.
     pub(crate) fn timeouts(&self, route: usize) -> Timeouts {
         self.timeouts[route]
+    }
+
+    /// Takes note of an endpoint that has come up or gone down. What the snapshot does not have was removed meanwhile.
+    pub(crate) fn set_health(&self, update: &HealthUpdate) {
+        let upstreams = self.snapshot.upstreams.iter().zip(&self.upstreams);
+        for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
+            let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
+            if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
+                local.choice.set_health(upstream, endpoint, update.is_up);
+            }
+        }
     }
 
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.

@@ -212,7 +212,7 @@ impl<S: Dial> Mirrored<S> {
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
         let Ok(index) = local_upstream.choice().pick(upstream, &Wish::default(), &[]) else {
             upstream_counters.no_endpoint.increment();
-            return Err(Failure::NoEndpoint);
+            return Err(local_upstream.choice().no_endpoint(upstream));
         };
         let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
             return Err(Failure::NoEndpoint);

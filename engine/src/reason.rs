@@ -140,6 +140,7 @@ words! {
         Maintenance = "maintenance",
         Responded = "responded",
         NoEndpoint = "no_endpoint",
+        NoHealthyEndpoint = "no_healthy_endpoint",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
         TunnelIdleTimeout = "tunnel_idle_timeout",

@@ -360,6 +360,8 @@ pub struct Upstream {
     pub tunnel_idle_timeout: Duration,
     /// When connections are no longer reused.
     pub quarantine: Quarantine,
+    /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
+    pub panic_percent: u8,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }
@@ -375,6 +377,9 @@ pub struct Endpoint {
     pub weight: u32,
     /// Who is asked first: the lowest.
     pub priority: u32,
+    /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
+    /// of it since. Always, where nothing checks it.
+    pub is_up: bool,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }

@@ -28,6 +28,7 @@ mod filters;
 mod forwarded;
 mod framing;
 mod harness;
+mod health;
 mod hostile;
 mod interim;
 mod keepalive;

@@ -4,6 +4,7 @@
 
 mod error_page;
 mod filter;
+mod health;
 mod listener;
 mod process;
 mod route;
@@ -85,6 +86,8 @@ pub enum Section {
     Retry,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
+    /// `health = { ... }` of an upstream
+    Health,
     /// `[[error_pages]]`
     ErrorPage,
     /// `[filters.NAME]`
@@ -114,6 +117,7 @@ impl Section {
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
             Self::Endpoint => "an endpoint",
+            Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",
             Self::Filter => "[filters.NAME]",
         }
@@ -145,8 +149,15 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 6] =
-    [process::KEYS, listener::KEYS, route::KEYS, upstream::KEYS, error_page::KEYS, filter::KEYS];
+static KEYS: [&[Key]; 7] = [
+    process::KEYS,
+    listener::KEYS,
+    route::KEYS,
+    upstream::KEYS,
+    health::KEYS,
+    error_page::KEYS,
+    filter::KEYS,
+];
 
 const DURATION: &str = "\"0s\" to \"8760h\"; \"0s\" is no limit";
 const HEAD_SIZE: &str = "\"1KiB\" to \"64KiB\"";

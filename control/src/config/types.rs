@@ -1,5 +1,7 @@
 //! The configuration after every check: what cannot be wrong any more.
 
+mod health;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use corelane_engine::snapshot::{
 };
 use corelane_filters::Settings;
 use ipnet::IpNet;
+
+pub use health::*;
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -270,6 +274,10 @@ pub struct Upstream {
     pub tunnel_idle_timeout: Duration,
     /// `quarantine_after`, `quarantine_time`
     pub quarantine: Quarantine,
+    /// `health`; `None`: no checks, so that every endpoint is up.
+    pub health: Option<Health>,
+    /// `panic_threshold`, in percent; 0: never.
+    pub panic_percent: u8,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
 }

@@ -107,7 +107,7 @@ fn write_answer(f: &mut fmt::Formatter<'_>, answer: &Answer) -> fmt::Result {
 }
 
 fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&Split>) -> fmt::Result {
-    let Chosen { name, policy, how, endpoints, sends, timeouts, body_bytes_max } = upstream;
+    let Chosen { name, policy, how, endpoints, sends, timeouts, body_bytes_max, .. } = upstream;
     let share = split.and_then(|split| split.shares.iter().find(|(other, _)| other == name));
     let share = share.map_or_else(String::new, |(_, share)| format!(", {share}"));
     writeln!(f, "\nUpstream {name}{share}, policy {policy}: {how}")?;
@@ -116,13 +116,14 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
         let what = if index == 0 { "endpoint" } else { "" };
         match it.live {
             None => writeln!(f, "  {what:<8}  {:<width$}  {}", it.address, weight(it))?,
-            Some(Live { requests, idle }) => {
+            Some(Live { requests, idle, is_up }) => {
                 let weights = endpoints.iter().map(|it| weight(it).len()).max().unwrap_or(0);
                 let (address, weight) = (&it.address, weight(it));
+                let down = if is_up == Some(false) { ", down" } else { "" };
                 let connections = if idle == 1 { "connection" } else { "connections" };
                 writeln!(
                     f,
-                    "  {what:<8}  {address:<width$}  {weight:<weights$}  {requests} in progress, {idle} idle {connections}"
+                    "  {what:<8}  {address:<width$}  {weight:<weights$}  {requests} in progress, {idle} idle {connections}{down}"
                 )?;
             }
         }

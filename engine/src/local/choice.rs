@@ -8,9 +8,10 @@ use corelane_balancer::{Ask, NoEndpoint, Picker, Policy, View};
 
 use super::measured::Measured;
 use crate::affinity::Wish;
+use crate::failure::Failure;
 use crate::io::clock;
 use crate::outstanding::Outstanding;
-use crate::snapshot::{Address, Upstream};
+use crate::snapshot::{Address, Endpoint, Upstream};
 
 /// See the module. One for each upstream of a snapshot.
 pub(crate) struct Choice {
@@ -52,14 +53,19 @@ impl Choice {
             let (known, local) = known.as_ref()?;
             Some((local.measured.borrow(), *known.get(address)?))
         });
-        let standing = |address: &Address| match &known {
+        let before = |address: &Address| match &known {
             None => Standing::ALWAYS,
             Some((known, local)) => match known.get(address) {
                 Some(&endpoint) => local.standings.borrow()[endpoint],
                 None => Standing::Available { since_ms: now_ms },
             },
         };
-        let standings = upstream.endpoints.iter().map(|endpoint| standing(&endpoint.address)).collect();
+        let standing = |endpoint: &Endpoint| match (before(&endpoint.address), endpoint.is_up) {
+            (_, false) => Standing::Unavailable,
+            (Standing::Unavailable, true) => Standing::Available { since_ms: now_ms },
+            (before, true) => before,
+        };
+        let standings = upstream.endpoints.iter().map(standing).collect();
         let choice = Self {
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
@@ -133,6 +139,31 @@ impl Choice {
         self.measured.borrow_mut().note_failure(endpoint, clock::coarse_ms());
     }
 
+    /// An endpoint has come up or gone down.
+    pub(super) fn set_health(&self, upstream: &Upstream, endpoint: usize, is_up: bool) {
+        let now_ms = clock::coarse_ms();
+        if let Some(standing) = self.standings.borrow_mut().get_mut(endpoint) {
+            *standing = match (*standing, is_up) {
+                (_, false) => Standing::Unavailable,
+                (Standing::Unavailable, true) => Standing::Available { since_ms: now_ms },
+                (available, true) => available,
+            };
+        }
+        self.admit(upstream, now_ms);
+    }
+
+    /// Why none could be chosen for a first attempt.
+    #[cold]
+    pub(crate) fn no_endpoint(&self, upstream: &Upstream) -> Failure {
+        let standings = self.standings.borrow();
+        let mut taking =
+            upstream.endpoints.iter().zip(&**standings).filter(|(endpoint, _)| endpoint.weight > 0);
+        match taking.any(|(_, standing)| *standing == Standing::Unavailable) {
+            true => Failure::NoHealthyEndpoint,
+            false => Failure::NoEndpoint,
+        }
+    }
+
     /// Tells the picker what is available.
     fn admit(&self, upstream: &Upstream, now_ms: u64) {
         let standings = self.standings.borrow();
@@ -179,6 +210,7 @@ fn needs_counts(policy: Policy) -> bool {
 /// Whether a picker of the one chooses for the other as well.
 fn is_same(one: &Upstream, other: &Upstream) -> bool {
     one.group.policy() == other.group.policy()
+        && one.panic_percent == other.panic_percent
         && one.endpoints.len() == other.endpoints.len()
         && one.endpoints.iter().zip(&other.endpoints).all(|(one, other)| {
             (&one.address, one.weight, one.priority) == (&other.address, other.weight, other.priority)

@@ -10,6 +10,7 @@ pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod setup;
 pub(crate) mod sys;
 pub(crate) mod wire;

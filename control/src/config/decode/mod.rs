@@ -8,6 +8,7 @@ mod affinity;
 mod conditions;
 mod error_page;
 mod filter;
+mod health;
 mod limits;
 mod listener;
 mod process;

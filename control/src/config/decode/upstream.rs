@@ -8,6 +8,7 @@ use corelane_engine::snapshot::Quarantine;
 
 use super::affinity;
 use super::filter::Filters;
+use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
 use super::retry;
 use super::root::Root;
@@ -81,6 +82,8 @@ fn upstream(
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
+    let health = health::decode(section, endpoints.as_deref().ok());
+    let panic_percent = section.or_default("panic_threshold", health::percent);
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -100,6 +103,8 @@ fn upstream(
         head_bytes_max: head_bytes_max?,
         tunnel_idle_timeout: tunnel_idle_timeout?,
         quarantine: quarantine?,
+        health: health?,
+        panic_percent: panic_percent?,
         filters: filters?,
     })
 }

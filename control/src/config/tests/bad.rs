@@ -57,6 +57,11 @@ fn upstreams() {
 }
 
 #[test]
+fn health() {
+    check(include_str!("bad/health.txt"), 62);
+}
+
+#[test]
 fn filters() {
     check(include_str!("bad/filters.txt"), 60);
 }

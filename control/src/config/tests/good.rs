@@ -67,6 +67,8 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         head_bytes_max: 16 << 10,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        health: None,
+        panic_percent: 0,
         filters: Vec::new(),
     }
 }
