@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::group::{Group, Level, Member, Policy};
 use crate::maglev::Maglev;
 use crate::policy::{Chance, Least, Quotient, RoundRobin, Weighted};
+use crate::rendezvous::unit;
 use crate::view::{Ask, NoEndpoint, Share, View};
 
 /// Chooses. Made when a worker gets a snapshot; a pick changes nothing but this and allocates nothing.
@@ -54,7 +55,7 @@ enum State {
     RoundRobin(RoundRobin),
     Weighted(Weighted),
     LeastConnections(Least),
-    LeastBandwidth(Least),
+    LeastBandwidth(Chance),
     Random(Chance),
     P2c(Chance),
     Ewma(Chance),
@@ -177,7 +178,7 @@ impl Tier {
             Policy::RoundRobin => State::RoundRobin(RoundRobin::new(&entries, start)),
             Policy::Weighted => State::Weighted(Weighted::new(&entries, start)),
             Policy::LeastConnections => State::LeastConnections(Least::new(&entries, start)),
-            Policy::LeastBandwidth => State::LeastBandwidth(Least::new(&entries, start)),
+            Policy::LeastBandwidth => State::LeastBandwidth(Chance::new(&entries)),
             Policy::Random => State::Random(Chance::new(&entries)),
             Policy::P2c => State::P2c(Chance::new(&entries)),
             Policy::Ewma => State::Ewma(Chance::new(&entries)),
@@ -195,11 +196,7 @@ impl Tier {
         let position = match &mut self.state {
             State::RoundRobin(turn) => turn.pick(entries, may),
             State::Weighted(credits) => credits.pick(entries, may),
-            State::LeastConnections(least) => least.pick(entries, may, |it| view.outstanding(it), 1),
-            State::LeastBandwidth(least) => {
-                let one_more = view.request_bytes_per_second();
-                least.pick(entries, may, |it| view.bytes_per_second(it), one_more)
-            }
+            State::LeastConnections(least) => least.pick(entries, may, |it| view.outstanding(it)),
             State::Random(chance) => chance.pick(entries, may, ask.random),
             State::P2c(chance) => chance.better_of_two(entries, may, ask.random, |one, other| {
                 let [of_one, of_other] = [one, other].map(|it| view.outstanding(it.endpoint));
@@ -209,6 +206,12 @@ impl Tier {
                 let lighter = one.scaled.min(other.scaled);
                 expected_wait(other, lighter, view) < expected_wait(one, lighter, view)
             }),
+            State::LeastBandwidth(chance) => {
+                let drawn = unit(!ask.random);
+                chance.better_of_two(entries, may, ask.random, |one, other| {
+                    drawn > ratio_of_bandwidths(one, other, view).powi(2)
+                })
+            }
             State::Hash(table, chance) => match (table, ask.key) {
                 (Some(table), Some(key)) => table.pick(entries, may, key),
                 _ => chance.pick(entries, may, ask.random),
@@ -223,14 +226,15 @@ impl Tier {
             entry.scaled = entry.weight * entry.share;
         }
         match &mut self.state {
-            State::Random(chance) | State::P2c(chance) | State::Ewma(chance) | State::Hash(_, chance) => {
+            State::LeastBandwidth(chance)
+            | State::Random(chance)
+            | State::P2c(chance)
+            | State::Ewma(chance)
+            | State::Hash(_, chance) => {
                 chance.weigh(&self.entries);
             }
             // They read the entries as they are.
-            State::RoundRobin(_)
-            | State::Weighted(_)
-            | State::LeastConnections(_)
-            | State::LeastBandwidth(_) => {}
+            State::RoundRobin(_) | State::Weighted(_) | State::LeastConnections(_) => {}
         }
     }
 
@@ -239,8 +243,7 @@ impl Tier {
         match (&mut self.state, &previous.state) {
             (State::RoundRobin(turn), State::RoundRobin(known)) => turn.take_over(now, known, before),
             (State::Weighted(credits), State::Weighted(known)) => credits.take_over(now, known, before),
-            (State::LeastConnections(least), State::LeastConnections(known))
-            | (State::LeastBandwidth(least), State::LeastBandwidth(known)) => {
+            (State::LeastConnections(least), State::LeastConnections(known)) => {
                 least.take_over(now, known, before);
             }
             // Another policy, or one that remembers nothing.
@@ -259,6 +262,16 @@ fn expected_wait(entry: &Entry, lighter: u64, view: &impl View) -> f64 {
     }
     let rounds = (outstanding as f64 + 1.0) * lighter as f64 / entry.scaled as f64;
     latency_us as f64 * rounds.max(1.0)
+}
+
+/// What another endpoint would carry with one more request, as a part of what this one carries, each for its weight.
+///
+/// The other is preferred with a chance of 1 less the square of it, not whenever it carries less: bytes are known late, and
+/// everything would go to one endpoint until they are (docs/balancing.md).
+fn ratio_of_bandwidths(one: &Entry, other: &Entry, view: &impl View) -> f64 {
+    let [of_one, of_other] = [one, other].map(|it| view.bytes_per_second(it.endpoint) as f64);
+    let one_more = view.request_bytes_per_second().max(1) as f64;
+    (of_other + one_more) * one.scaled as f64 / (of_one * other.scaled as f64)
 }
 
 #[cfg(test)]
@@ -328,8 +341,7 @@ pub(crate) mod tests {
 
     #[test]
     fn starts_are_spread_over_equal_endpoints() {
-        for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections, Policy::LeastBandwidth]
-        {
+        for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections] {
             let first = |start| picker(policy, &[1; 4], start).pick(&Ask::default(), &());
             let firsts: Vec<_> = (0..8).map(first).collect();
             assert_eq!(firsts, [0, 1, 2, 3, 0, 1, 2, 3].map(Ok), "{policy:?}");

@@ -21,9 +21,7 @@ pub fn rendezvous(candidates: impl IntoIterator<Item = (u64, u32)>, key: u64) ->
         if weight == 0 {
             continue;
         }
-        // 53 bits, never 0 or 1: the logarithm is finite and not 0.
-        let drawn = ((mix(name ^ mix(key)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let score = -f64::from(weight) / drawn.ln();
+        let score = -f64::from(weight) / unit(name ^ mix(key)).ln();
         if best.is_none_or(|(_, highest)| score > highest) {
             best = Some((index, score));
         }
@@ -38,6 +36,12 @@ pub fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+/// Evenly a number between 0 and 1, never one of them: the logarithm is finite and not 0.
+#[inline]
+pub(crate) fn unit(random: u64) -> f64 {
+    ((mix(random) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
 
 /// What is left of `number` after division: below `divisor`. `None` if that is 0.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::health::milliseconds;
-use crate::rendezvous::mix;
+use crate::rendezvous::unit;
 use crate::window::{Counts, Window};
 
 /// How many retries there may be.
@@ -74,8 +74,7 @@ impl Backoff {
     pub fn delay(&self, retry: u32, random: u64) -> Duration {
         let doubled = 1_u32.checked_shl(retry).and_then(|times| self.first.checked_mul(times));
         let bound = doubled.unwrap_or(self.max).min(self.max);
-        let part = (mix(random) >> 11) as f64 / (1_u64 << 53) as f64;
-        bound.mul_f64(part)
+        bound.mul_f64(unit(random))
     }
 }
 

@@ -62,7 +62,7 @@ pub trait View {
     }
 
     /// What one request is expected to bring ([`Bandwidth::bytes_each`](crate::Bandwidth::bytes_each)): endpoints that are
-    /// less than that apart are equal. For least bandwidth.
+    /// no further apart are equal. For least bandwidth.
     fn request_bytes_per_second(&self) -> u64 {
         1
     }

@@ -134,6 +134,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn two_by_chance_rather_take_the_one_with_less_bandwidth() {
+        struct Rates([u64; 2], u64);
+        impl View for Rates {
+            fn outstanding(&self, _endpoint: usize) -> u64 {
+                0
+            }
+            fn bytes_per_second(&self, endpoint: usize) -> u64 {
+                self.0[endpoint]
+            }
+            fn request_bytes_per_second(&self) -> u64 {
+                self.1
+            }
+        }
+        for (rates, one_request, weights, firsts) in [
+            ([0, 0], 1, [1, 1], 5_000),
+            ([50_000, 0], 1, [1, 1], 0),
+            // The square of 4/5 stays where it was drawn first.
+            ([50_000, 40_000], 1, [1, 1], 3_200),
+            ([50_000, 40_000], 10_000, [1, 1], 5_000),
+            ([50_000, 10_000], 1, [5, 1], 8_333),
+            ([0, 50_000], 1, [1, 5], 10_000),
+        ] {
+            let mut picker = Picker::new(&Group::of_weights(Policy::LeastBandwidth, &weights), 0);
+            let view = Rates(rates, one_request);
+            let picks = (0..10_000).filter_map(|number| picker.pick(&random(number), &view).ok());
+            let first = picks.filter(|&endpoint| endpoint == 0).count();
+            // Four standard deviations.
+            assert!(first.abs_diff(firsts) < 200, "{rates:?} {weights:?}: {first}");
+        }
+    }
+
     /// Latency and outstanding requests of each.
     struct Known([(u64, u64); 2]);
 

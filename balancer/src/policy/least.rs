@@ -1,4 +1,4 @@
-//! The endpoint that has the least of something for its weight: outstanding requests, bytes per second.
+//! The endpoint with the fewest outstanding requests for its weight.
 //!
 //! One request more or less is no difference where weights are uneven: an idle endpoint of weight 1 beside one of weight
 //! 100 that has a request would get every other one. So all are equal that have less, each for its weight, than any other
@@ -39,17 +39,16 @@ impl Least {
         Self { due: due.collect(), now: 0 }
     }
 
-    /// One of those that have the least. `one_more` is what a request adds to a load.
+    /// One of those with the fewest outstanding requests.
     pub(crate) fn pick(
         &mut self,
         entries: &[Entry],
         may: impl Fn(&Entry) -> bool,
-        load: impl Fn(usize) -> u64,
-        one_more: u64,
+        outstanding: impl Fn(usize) -> u64,
     ) -> Option<usize> {
-        let of = |entry: &Entry, more| Quotient::new(load(entry.endpoint), more, entry.scaled);
+        let of = |entry: &Entry, more| Quotient::new(outstanding(entry.endpoint), more, entry.scaled);
         let candidates = || entries.iter().enumerate().filter(|(_, entry)| may(entry));
-        let least_after = candidates().map(|(_, entry)| of(entry, one_more.max(1))).min()?;
+        let least_after = candidates().map(|(_, entry)| of(entry, 1)).min()?;
         let equals = candidates().filter(|(_, entry)| of(entry, 0) < least_after);
         let (position, entry) = equals.min_by_key(|&(position, _)| self.due[position])?;
         let due = &mut self.due[position];
@@ -134,23 +133,6 @@ mod tests {
                 assert_eq!(picked, Some(expected), "{weights:?} {outstanding:?} {start}");
             }
         }
-    }
-
-    #[test]
-    fn takes_the_least_bandwidth_for_its_weight() {
-        struct Rates([u64; 3]);
-        impl crate::View for Rates {
-            fn outstanding(&self, _endpoint: usize) -> u64 {
-                0
-            }
-            fn bytes_per_second(&self, endpoint: usize) -> u64 {
-                self.0[endpoint]
-            }
-        }
-        let mut picker = Picker::new(&Group::of_weights(Policy::LeastBandwidth, &[1, 1, 4]), 0);
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 1_000, 3_700])), Ok(0));
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 800, 3_700])), Ok(1));
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 1_000, 3_500])), Ok(2));
     }
 
     #[test]
