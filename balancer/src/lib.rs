@@ -54,6 +54,7 @@ mod policy;
 mod rendezvous;
 mod retry;
 mod slow_start;
+mod tier;
 mod view;
 mod window;
 

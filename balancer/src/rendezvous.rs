@@ -38,6 +38,9 @@ pub fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// The step of splitmix64: sums with its multiples keep numbers apart that follow each other.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Evenly a number between 0 and 1, never one of them: the logarithm is finite and not 0.
 #[inline]
 pub(crate) fn unit(random: u64) -> f64 {

@@ -52,12 +52,11 @@ fn main() {
         print("slowdown", &Setting { slowdown: 20.0, load: 0.5, ..even.clone() });
         print("one-core", &Setting { workers: 1, ..even.clone() });
         let uneven = Setting { service_us: uneven_us(), ..even };
-        for load in [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] {
+        let weights = weights(&uneven.service_us);
+        for percent in (10..=90).step_by(5) {
+            let load = f64::from(percent) / 100.0;
             print("uneven", &Setting { load, ..uneven.clone() });
-            if policy != Policy::RoundRobin {
-                let weights = weights(&uneven.service_us);
-                print("uneven-weights", &Setting { load, weights, ..uneven.clone() });
-            }
+            print("uneven-weights", &Setting { load, weights: weights.clone(), ..uneven.clone() });
         }
     }
 }

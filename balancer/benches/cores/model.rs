@@ -52,7 +52,7 @@ pub(crate) struct Outcome {
     pub(crate) p50_ms: f64,
     /// Milliseconds.
     pub(crate) p99_ms: f64,
-    /// Requests at the fullest endpoint over the mean of all, on average over time.
+    /// Work at the fullest endpoint over the mean of all, on average over time: its requests, each as long as it takes there.
     pub(crate) imbalance: f64,
     /// Bytes of the endpoint that has sent the most over the mean of all.
     pub(crate) bytes_imbalance: f64,
@@ -188,10 +188,13 @@ struct Fullest {
 }
 
 impl Fullest {
-    fn add(&mut self, counts: &[u64]) {
-        let (all, most) = (counts.iter().sum::<u64>(), counts.iter().max().copied().unwrap_or(0));
-        if all > 0 {
-            self.sum += (most * counts.len() as u64) as f64 / all as f64;
+    fn add(&mut self, each: impl Iterator<Item = f64>) {
+        let (mut count, mut all, mut most) = (0.0, 0.0, 0.0_f64);
+        for one in each {
+            (count, all, most) = (count + 1.0, all + one, most.max(one));
+        }
+        if all > 0.0 {
+            self.sum += most * count / all;
             self.samples += 1.0;
         }
     }
@@ -259,8 +262,10 @@ impl Run<'_> {
             }
             while sample_us <= whole_us {
                 sample_us += 1_000;
-                let of = |endpoint: &Endpoint| endpoint.outstanding.iter().map(Cell::get).sum();
-                self.fullest.add(&self.endpoints.iter().map(of).collect::<Vec<_>>());
+                let work = |(endpoint, service_us): (&Endpoint, &f64)| {
+                    endpoint.outstanding.iter().map(Cell::get).sum::<u64>() as f64 * service_us
+                };
+                self.fullest.add(self.endpoints.iter().zip(&self.setting.service_us).map(work));
             }
             self.request(whole_us);
         }
@@ -271,8 +276,7 @@ impl Run<'_> {
         self.latencies_us.sort_unstable();
         let quantile = |part: usize| self.latencies_us[self.latencies_us.len() * part / 100] as f64 / 1_000.0;
         let mut bytes = Fullest::default();
-        let of = |endpoint: &Endpoint| endpoint.bytes.iter().sum();
-        bytes.add(&self.endpoints.iter().map(of).collect::<Vec<_>>());
+        bytes.add(self.endpoints.iter().map(|endpoint| endpoint.bytes.iter().sum::<u64>() as f64));
         Outcome {
             p50_ms: quantile(50),
             p99_ms: quantile(99),

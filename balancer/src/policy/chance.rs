@@ -1,7 +1,7 @@
 //! By chance, in proportion to the weights.
 
-use crate::picker::Entry;
-use crate::rendezvous::mix;
+use crate::rendezvous::{GOLDEN, mix};
+use crate::tier::Entry;
 
 /// The weights, summed up.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Chance {
     pub(crate) fn pick(&self, entries: &[Entry], may: impl Fn(&Entry) -> bool, random: u64) -> Option<usize> {
         let all = *self.sums.last()?;
         for draw in 0..DRAWS_MAX {
-            let drawn = part(mix(random.wrapping_add(draw)), all);
+            let drawn = part(draw_number(random, draw), all);
             let position = self.sums.partition_point(|&sum| sum <= drawn);
             if entries.get(position).is_some_and(&may) {
                 return Some(position);
@@ -39,7 +39,7 @@ impl Chance {
         // Nearly all are excluded, full or down: among the others.
         let weights = || entries.iter().enumerate().filter(|(_, entry)| may(entry));
         let all: u64 = weights().map(|(_, entry)| entry.scaled).sum();
-        let drawn = part(mix(random.wrapping_add(DRAWS_MAX)), all);
+        let drawn = part(draw_number(random, DRAWS_MAX), all);
         let mut sum = 0;
         weights().find_map(|(position, entry)| {
             sum += entry.scaled;
@@ -60,6 +60,11 @@ impl Chance {
         let other = self.pick(entries, is_another, mix(!random));
         Some(other.filter(|&other| is_better(&entries[one], &entries[other])).unwrap_or(one))
     }
+}
+
+/// The number of a draw. Those of requests whose chance is a counter do not meet.
+fn draw_number(random: u64, draw: u64) -> u64 {
+    mix(random.wrapping_add(draw.wrapping_mul(GOLDEN)))
 }
 
 /// Evenly one of `0..all`.
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn finds_the_only_one_that_may_be_among_a_thousand_by_chance() {
-        let entries = crate::picker::tests::entries(&[1; 1_000]);
+        let entries = crate::tier::entries(&[1; 1_000]);
         let chance = Chance::new(&entries);
         for draw in 0..100 {
             assert_eq!(chance.pick(&entries, |it| it.endpoint == 617, draw), Some(617));
@@ -103,7 +108,7 @@ mod tests {
         // So few that the draws do not find them.
         let mut weights = vec![1_000_000; 50];
         weights.extend([1, 3]);
-        let entries = crate::picker::tests::entries(&weights);
+        let entries = crate::tier::entries(&weights);
         let chance = Chance::new(&entries);
         let picks = (0..10_000).filter_map(|draw| chance.pick(&entries, |it| it.endpoint >= 50, mix(draw)));
         let lighter = picks.filter(|&position| position == 50).count();
