@@ -64,7 +64,7 @@ pub use group::{Group, GroupRules, Member, Policy};
 pub use maglev::{Maglev, TableSize};
 pub use meter::{BANDWIDTH_TIME_CONSTANT_MS, Bandwidth, FAILURE_US, LATENCY_TIME_CONSTANT_MS, PeakEwma};
 pub use picker::{Admission, Picker};
-pub use rendezvous::{fingerprint, mix, rendezvous};
+pub use rendezvous::{combined, fingerprint, mix, rendezvous};
 pub use retry::{Backoff, BudgetRules, RetryBudget};
 pub use slow_start::SlowStart;
 pub use view::{Ask, NoEndpoint, Share, View};

@@ -39,7 +39,7 @@ impl Mul<Share> for u32 {
 pub struct Ask<'a> {
     /// The endpoints that were tried already, in any order; indices out of range are ignored.
     pub excluded: &'a [usize],
-    /// What the endpoint is to depend on, hashed ([`fingerprint`](crate::fingerprint)); only
+    /// What the endpoint is to depend on, hashed ([`combined`](crate::combined)); only
     /// [`Policy::Hash`](crate::Policy::Hash) looks at it.
     pub key: Option<u64>,
     /// Chance, another number for each pick. Policies that go in turn do not look at it.
