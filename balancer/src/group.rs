@@ -20,7 +20,7 @@ pub enum Policy {
     P2c,
     /// Two by chance, and of them the one that is expected to answer first: latency, and those that wait there already.
     Ewma,
-    /// The fewest bytes per second in proportion to the weight.
+    /// Two by chance, and of them rather the one with fewer bytes per second in proportion to its weight.
     LeastBandwidth,
     /// The same endpoint for the same key ([`Maglev`]); by chance without a key.
     Hash,

@@ -11,9 +11,10 @@
 //! | --- | --- | --- | --- |
 //! | round robin | 1 + those passed over | 50 bytes | - |
 //! | weighted | n | 56 bytes | - |
-//! | least connections, least bandwidth | n | 64 bytes | each: outstanding requests, or bytes per second |
+//! | least connections | n | 64 bytes | each: outstanding requests |
 //! | random | log n | 56 bytes | - |
 //! | p2c, ewma | log n | 56 bytes | two: outstanding requests; ewma latency, too |
+//! | least bandwidth | log n | 56 bytes | two: bytes per second |
 //! | hash | 1 | 56 bytes, and a [`Maglev`] table of 256 KiB for all workers | - |
 //!
 //! The time is multiplied by the number of endpoints excluded (at least 1), which is below the attempts of one exchange. Where
@@ -53,6 +54,7 @@ mod policy;
 mod rendezvous;
 mod retry;
 mod slow_start;
+mod tier;
 mod view;
 mod window;
 
@@ -62,7 +64,7 @@ pub use group::{Group, GroupRules, Member, Policy};
 pub use maglev::{Maglev, TableSize};
 pub use meter::{BANDWIDTH_TIME_CONSTANT_MS, Bandwidth, FAILURE_US, LATENCY_TIME_CONSTANT_MS, PeakEwma};
 pub use picker::{Admission, Picker};
-pub use rendezvous::{fingerprint, mix, rendezvous};
+pub use rendezvous::{combined, fingerprint, mix, rendezvous};
 pub use retry::{Backoff, BudgetRules, RetryBudget};
 pub use slow_start::SlowStart;
 pub use view::{Ask, NoEndpoint, Share, View};

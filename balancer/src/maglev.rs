@@ -9,8 +9,8 @@
 //! A table is made of all members, available or not. The keys of one that is down are looked up again under other
 //! numbers, so that they spread over the others, no other key moves, and they are back when it is.
 
-use crate::picker::Entry;
-use crate::rendezvous::{mix, remainder, rendezvous};
+use crate::rendezvous::{GOLDEN, mix, remainder, rendezvous};
+use crate::tier::Entry;
 use crate::view::Share;
 
 /// A number of slots: a prime, since only then each step through them meets all.
@@ -138,8 +138,6 @@ const FREE: u32 = u32::MAX;
 /// Lookups before all entries are looked at. While those that may be have half of the keys, one pick in a million comes to
 /// that.
 const LOOKUPS_MAX: u64 = 20;
-/// Keeps the numbers that a key is looked up under apart from other keys.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

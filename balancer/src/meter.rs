@@ -81,8 +81,9 @@ impl Bandwidth {
     }
 }
 
-/// A good time constant of [`Bandwidth`]: 2 s. A guess, the interval in which gobetween counted.
-pub const BANDWIDTH_TIME_CONSTANT_MS: u64 = 2_000;
+/// A good time constant of [`Bandwidth`]. The longer it is, the less requests in progress count beside what flows, and the
+/// longer an endpoint that has become slow looks idle: docs/balancing.md has the figures.
+pub const BANDWIDTH_TIME_CONSTANT_MS: u64 = 500;
 
 /// A sum in which what was added counts e times less after each time constant. At a constant rate it is that rate times
 /// the time constant.

@@ -1,10 +1,7 @@
 //! One worker's state of one upstream's policy.
 
-use std::sync::Arc;
-
-use crate::group::{Group, Level, Member, Policy};
-use crate::maglev::Maglev;
-use crate::policy::{Chance, Least, Quotient, RoundRobin, Weighted};
+use crate::group::Group;
+use crate::tier::Tier;
 use crate::view::{Ask, NoEndpoint, Share, View};
 
 /// Chooses. Made when a worker gets a snapshot; a pick changes nothing but this and allocates nothing.
@@ -27,39 +24,6 @@ pub struct Admission {
     pub is_panicking: bool,
     /// Some have less than their full share: to be called again in a while.
     pub is_ramping: bool,
-}
-
-/// The endpoints of one priority.
-#[derive(Clone, Debug)]
-struct Tier {
-    priority: u32,
-    entries: Box<[Entry]>,
-    state: State,
-}
-
-/// An endpoint as policies see it.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) endpoint: usize,
-    pub(crate) name: u64,
-    pub(crate) weight: u32,
-    pub(crate) share: Share,
-    /// The weight times the share: nothing is picked where it is 0.
-    pub(crate) scaled: u64,
-}
-
-/// A pick is a position among the entries.
-#[derive(Clone, Debug)]
-enum State {
-    RoundRobin(RoundRobin),
-    Weighted(Weighted),
-    LeastConnections(Least),
-    LeastBandwidth(Least),
-    Random(Chance),
-    P2c(Chance),
-    Ewma(Chance),
-    /// The table; chance for requests without a key.
-    Hash(Option<Arc<Maglev>>, Chance),
 }
 
 impl Picker {
@@ -141,16 +105,22 @@ impl Picker {
     /// [`NoEndpoint`] says why there is none: answer 503 at once, give up, or wait.
     #[inline]
     pub fn pick(&mut self, ask: &Ask<'_>, view: &impl View) -> Result<usize, NoEndpoint> {
-        let (before, from_first) = self.tiers.split_at_mut(self.first);
-        for tier in from_first.iter_mut().chain(before) {
-            if let Some(endpoint) = tier.pick(ask, view) {
-                return Ok(endpoint);
-            }
+        if let Some(tier) = self.tiers.get_mut(self.first)
+            && let Some(endpoint) = tier.pick(ask, view)
+        {
+            return Ok(endpoint);
         }
-        Err(self.why_none(ask))
+        self.pick_elsewhere(ask, view)
     }
 
     #[cold]
+    fn pick_elsewhere(&mut self, ask: &Ask<'_>, view: &impl View) -> Result<usize, NoEndpoint> {
+        let (before, from_first) = self.tiers.split_at_mut(self.first);
+        let mut others = from_first.iter_mut().skip(1).chain(before);
+        let picked = others.find_map(|tier| tier.pick(ask, view));
+        picked.ok_or_else(|| self.why_none(ask))
+    }
+
     fn why_none(&self, ask: &Ask<'_>) -> NoEndpoint {
         let entries = || self.tiers.iter().flat_map(|tier| &tier.entries).filter(|entry| entry.scaled > 0);
         if entries().next().is_none() {
@@ -163,117 +133,13 @@ impl Picker {
     }
 }
 
-impl Tier {
-    fn new(policy: Policy, level: &Level, start: u64) -> Self {
-        let entry = |&(endpoint, Member { name, weight, .. }): &(usize, Member)| Entry {
-            endpoint,
-            name,
-            weight,
-            share: Share::FULL,
-            scaled: weight * Share::FULL,
-        };
-        let entries: Box<[Entry]> = level.members.iter().map(entry).collect();
-        let state = match policy {
-            Policy::RoundRobin => State::RoundRobin(RoundRobin::new(&entries, start)),
-            Policy::Weighted => State::Weighted(Weighted::new(&entries, start)),
-            Policy::LeastConnections => State::LeastConnections(Least::new(&entries, start)),
-            Policy::LeastBandwidth => State::LeastBandwidth(Least::new(&entries, start)),
-            Policy::Random => State::Random(Chance::new(&entries)),
-            Policy::P2c => State::P2c(Chance::new(&entries)),
-            Policy::Ewma => State::Ewma(Chance::new(&entries)),
-            Policy::Hash => State::Hash(level.table.clone(), Chance::new(&entries)),
-        };
-        Self { priority: level.priority, entries, state }
-    }
-
-    #[inline]
-    fn pick(&mut self, ask: &Ask<'_>, view: &impl View) -> Option<usize> {
-        let entries = &*self.entries;
-        let may = |entry: &Entry| {
-            entry.scaled > 0 && !ask.excluded.contains(&entry.endpoint) && !view.is_full(entry.endpoint)
-        };
-        let position = match &mut self.state {
-            State::RoundRobin(turn) => turn.pick(entries, may),
-            State::Weighted(credits) => credits.pick(entries, may),
-            State::LeastConnections(least) => least.pick(entries, may, |it| view.outstanding(it), 1),
-            State::LeastBandwidth(least) => {
-                let one_more = view.request_bytes_per_second();
-                least.pick(entries, may, |it| view.bytes_per_second(it), one_more)
-            }
-            State::Random(chance) => chance.pick(entries, may, ask.random),
-            State::P2c(chance) => chance.better_of_two(entries, may, ask.random, |one, other| {
-                let [of_one, of_other] = [one, other].map(|it| view.outstanding(it.endpoint));
-                Quotient::new(of_other, 1, other.scaled) <= Quotient::new(of_one, 0, one.scaled)
-            }),
-            State::Ewma(chance) => chance.better_of_two(entries, may, ask.random, |one, other| {
-                let lighter = one.scaled.min(other.scaled);
-                expected_wait(other, lighter, view) < expected_wait(one, lighter, view)
-            }),
-            State::Hash(table, chance) => match (table, ask.key) {
-                (Some(table), Some(key)) => table.pick(entries, may, key),
-                _ => chance.pick(entries, may, ask.random),
-            },
-        };
-        position.map(|position| entries[position].endpoint)
-    }
-
-    /// Takes note of new shares.
-    fn weigh(&mut self) {
-        for entry in &mut self.entries {
-            entry.scaled = entry.weight * entry.share;
-        }
-        match &mut self.state {
-            State::Random(chance) | State::P2c(chance) | State::Ewma(chance) | State::Hash(_, chance) => {
-                chance.weigh(&self.entries);
-            }
-            // They read the entries as they are.
-            State::RoundRobin(_)
-            | State::Weighted(_)
-            | State::LeastConnections(_)
-            | State::LeastBandwidth(_) => {}
-        }
-    }
-
-    fn take_over(&mut self, previous: &Self) {
-        let (now, before) = (&*self.entries, &*previous.entries);
-        match (&mut self.state, &previous.state) {
-            (State::RoundRobin(turn), State::RoundRobin(known)) => turn.take_over(now, known, before),
-            (State::Weighted(credits), State::Weighted(known)) => credits.take_over(now, known, before),
-            (State::LeastConnections(least), State::LeastConnections(known))
-            | (State::LeastBandwidth(least), State::LeastBandwidth(known)) => {
-                least.take_over(now, known, before);
-            }
-            // Another policy, or one that remembers nothing.
-            _ => {}
-        }
-    }
-}
-
-/// When an endpoint is expected to have answered one more request. The lighter one of two has a place for one request at a
-/// time, the other one as many more as it is heavier.
-fn expected_wait(entry: &Entry, lighter: u64, view: &impl View) -> f64 {
-    let (latency_us, outstanding) = (view.latency_us(entry.endpoint), view.outstanding(entry.endpoint));
-    if latency_us == 0 {
-        // Not known, or not any more: one request at a time to find out.
-        return if outstanding == 0 { 0.0 } else { f64::INFINITY };
-    }
-    let rounds = (outstanding as f64 + 1.0) * lighter as f64 / entry.scaled as f64;
-    latency_us as f64 * rounds.max(1.0)
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::{GroupRules, mix};
+    use crate::{GroupRules, Member, Policy, mix};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashSet;
-
-    /// Entries with these weights.
-    pub(crate) fn entries(weights: &[u32]) -> Box<[Entry]> {
-        let mut tiers = Picker::new(&Group::of_weights(Policy::Random, weights), 0).tiers;
-        std::mem::take(&mut tiers[0].entries)
-    }
 
     fn picker(policy: Policy, weights: &[u32], start: u64) -> Picker {
         Picker::new(&Group::of_weights(policy, weights), start)
@@ -328,8 +194,7 @@ pub(crate) mod tests {
 
     #[test]
     fn starts_are_spread_over_equal_endpoints() {
-        for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections, Policy::LeastBandwidth]
-        {
+        for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections] {
             let first = |start| picker(policy, &[1; 4], start).pick(&Ask::default(), &());
             let firsts: Vec<_> = (0..8).map(first).collect();
             assert_eq!(firsts, [0, 1, 2, 3, 0, 1, 2, 3].map(Ok), "{policy:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::health::milliseconds;
-use crate::rendezvous::mix;
+use crate::rendezvous::unit;
 use crate::window::{Counts, Window};
 
 /// How many retries there may be.
@@ -11,16 +11,23 @@ use crate::window::{Counts, Window};
 pub struct BudgetRules {
     /// So many retries for a hundred requests. Default 20.
     pub percent: u32,
-    /// So many a second whatever the requests, so that a single one can be retried too. Default 3. A worker that has its
-    /// own budget gets its part of those.
-    pub per_second_min: u32,
+    /// So many whatever the requests, so that a single one can be retried too. Default 30.
+    pub retries_min: u32,
     /// Over so long a time. Default 10 s.
     pub window: Duration,
 }
 
+impl BudgetRules {
+    /// What a worker keeps to that has its own budget: its part of the minimum, rounded up.
+    #[must_use]
+    pub fn of_each(self, workers: u32) -> Self {
+        Self { retries_min: self.retries_min.div_ceil(workers.max(1)), ..self }
+    }
+}
+
 impl Default for BudgetRules {
     fn default() -> Self {
-        Self { percent: 20, per_second_min: 3, window: Duration::from_secs(10) }
+        Self { percent: 20, retries_min: 30, window: Duration::from_secs(10) }
     }
 }
 
@@ -48,8 +55,7 @@ impl RetryBudget {
         let window_ms = milliseconds(rules.window);
         let Counts { all: requests, of_kind: retries } = self.window.counts(window_ms, now_ms);
         let by_share = u64::from(requests) * u64::from(rules.percent) / 100;
-        let by_time = u64::from(rules.per_second_min).saturating_mul(window_ms) / 1000;
-        let may = u64::from(retries) < by_share.saturating_add(by_time);
+        let may = u64::from(retries) < by_share + u64::from(rules.retries_min);
         if may {
             self.window.add(Counts { all: 0, of_kind: 1 }, window_ms, now_ms);
         }
@@ -79,8 +85,7 @@ impl Backoff {
     pub fn delay(&self, retry: u32, random: u64) -> Duration {
         let doubled = 1_u32.checked_shl(retry).and_then(|times| self.first.checked_mul(times));
         let bound = doubled.unwrap_or(self.max).min(self.max);
-        let part = (mix(random) >> 11) as f64 / (1_u64 << 53) as f64;
-        bound.mul_f64(part)
+        bound.mul_f64(unit(random))
     }
 }
 
@@ -88,8 +93,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const RULES: BudgetRules =
-        BudgetRules { percent: 20, per_second_min: 0, window: Duration::from_secs(10) };
+    const RULES: BudgetRules = BudgetRules { percent: 20, retries_min: 0, window: Duration::from_secs(10) };
 
     /// Retries that are let through at a time.
     fn retries(budget: &mut RetryBudget, rules: &BudgetRules, now_ms: u64) -> usize {
@@ -116,11 +120,13 @@ mod tests {
 
     #[test]
     fn some_are_let_through_whatever_the_requests() {
-        let rules = BudgetRules { per_second_min: 3, ..RULES };
+        let rules = BudgetRules { retries_min: 30, ..RULES };
         let mut budget = RetryBudget::default();
         assert_eq!(retries(&mut budget, &rules, 0), 30);
         assert_eq!(retries(&mut budget, &rules, 9_999), 0);
         assert_eq!(retries(&mut budget, &rules, 10_000), 30);
+        assert_eq!([0, 1, 16, 99].map(|workers| rules.of_each(workers).retries_min), [30, 30, 2, 1]);
+        assert_eq!(RULES.of_each(16), RULES, "none is none");
     }
 
     #[test]

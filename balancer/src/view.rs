@@ -39,7 +39,7 @@ impl Mul<Share> for u32 {
 pub struct Ask<'a> {
     /// The endpoints that were tried already, in any order; indices out of range are ignored.
     pub excluded: &'a [usize],
-    /// What the endpoint is to depend on, hashed ([`fingerprint`](crate::fingerprint)); only
+    /// What the endpoint is to depend on, hashed ([`combined`](crate::combined)); only
     /// [`Policy::Hash`](crate::Policy::Hash) looks at it.
     pub key: Option<u64>,
     /// Chance, another number for each pick. Policies that go in turn do not look at it.
@@ -62,7 +62,7 @@ pub trait View {
     }
 
     /// What one request is expected to bring ([`Bandwidth::bytes_each`](crate::Bandwidth::bytes_each)): endpoints that are
-    /// less than that apart are equal. For least bandwidth.
+    /// no further apart are equal. For least bandwidth.
     fn request_bytes_per_second(&self) -> u64 {
         1
     }

@@ -66,11 +66,11 @@ fn tolerance(policy: Policy, due: f64, is_even: bool) -> f64 {
         // They go in turn: the last cycle is not complete.
         Policy::RoundRobin | Policy::Weighted => 2.0,
         // What is in progress follows the weights, so over time do the choices.
-        Policy::LeastConnections | Policy::LeastBandwidth => 2.0 + due / 100.0,
+        Policy::LeastConnections => 2.0 + due / 100.0,
         Policy::Random => by_chance,
-        Policy::P2c | Policy::Ewma if is_even => by_chance,
+        Policy::P2c | Policy::Ewma | Policy::LeastBandwidth if is_even => by_chance,
         // Of two that are drawn by weight the heavier is less loaded more often: docs/balancing.md says so.
-        Policy::P2c | Policy::Ewma => by_chance + due / 2.0,
+        Policy::P2c | Policy::Ewma | Policy::LeastBandwidth => by_chance + due / 2.0,
         // The table has whole slots, at most one too many or too few.
         Policy::Hash => by_chance + f64::from(PICKS) / 65_537.0,
     }
@@ -107,9 +107,9 @@ fn nobody_starves() {
             let all: u32 = weights.iter().sum();
             let longest = match policy {
                 Policy::RoundRobin | Policy::Weighted => all as usize,
-                Policy::LeastConnections | Policy::LeastBandwidth => 2 * all as usize,
+                Policy::LeastConnections => 2 * all as usize,
                 // It loses against half of those that it is drawn with.
-                Policy::P2c | Policy::Ewma => 40 * all as usize,
+                Policy::P2c | Policy::Ewma | Policy::LeastBandwidth => 40 * all as usize,
                 Policy::Random | Policy::Hash => 20 * all as usize,
             };
             for endpoint in 0..weights.len() {

@@ -44,6 +44,17 @@ pub struct Change {
     pub to: State,
 }
 
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// The endpoint is ejected.
+    Ejected(Change),
+    /// It was unavailable already.
+    Unavailable,
+    /// Too few would be left: to be counted.
+    Spared,
+}
+
 impl Board {
     /// What `previous` knows of members with the same name is taken over; [`Self::advance`] tells what the rules change
     /// about them. One that is new begins as the rules say, and ramps if there was a previous board.
@@ -66,13 +77,15 @@ impl Board {
         self.settle(endpoint, now_ms)
     }
 
-    /// A worker wants an endpoint ejected. `None` if it is already, or if too many were unavailable then.
-    pub fn report(&mut self, endpoint: usize, trip: Trip, now_ms: u64) -> Option<Change> {
+    /// A worker wants an endpoint ejected.
+    pub fn report(&mut self, endpoint: usize, trip: Trip, now_ms: u64) -> Reported {
         if !self.may_lose(endpoint) {
-            return None;
+            return Reported::Spared;
         }
-        self.endpoints.get_mut(endpoint)?.ejection.eject(&self.rules.ejection, trip, now_ms);
-        self.settle(endpoint, now_ms)
+        if let Some(it) = self.endpoints.get_mut(endpoint) {
+            it.ejection.eject(&self.rules.ejection, trip, now_ms);
+        }
+        self.settle(endpoint, now_ms).map_or(Reported::Unavailable, Reported::Ejected)
     }
 
     /// Ends the ejections whose time is over; one change for a call, until there is none. To be called at
@@ -188,6 +201,10 @@ mod tests {
         Board::new(RULES, &members(&(0..endpoints).collect::<Vec<_>>()), None, 0)
     }
 
+    fn ejected(endpoint: usize) -> Reported {
+        Reported::Ejected(Change { endpoint, from: Available, to: EJECTED })
+    }
+
     fn change(endpoint: usize, from: State, to: State) -> Option<Change> {
         Some(Change { endpoint, from, to })
     }
@@ -195,7 +212,8 @@ mod tests {
     #[test]
     fn neither_source_overrules_the_other() {
         let mut board = board(4);
-        assert_eq!(board.report(1, TRIP, 1_000), change(1, Available, EJECTED));
+        assert_eq!(board.report(1, TRIP, 1_000), ejected(1));
+        assert_eq!(board.report(1, TRIP, 1_001), Reported::Unavailable);
         assert_eq!(board.check(1, true, 2_000), None, "its health page still answers");
         assert_eq!(board.check(1, false, 3_000), None);
         assert_eq!(board.check(1, false, 4_000), change(1, EJECTED, FAILED));
@@ -205,10 +223,8 @@ mod tests {
         assert_eq!(board.check(1, true, 12_000), change(1, FAILED, Available));
         assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 12_000 }));
         assert_eq!(board.standing(0), Some(Standing::ALWAYS));
-        assert_eq!(
-            (board.standing(4), board.check(4, false, 0), board.report(4, TRIP, 0)),
-            (None, None, None)
-        );
+        assert_eq!((board.standing(4), board.check(4, false, 0)), (None, None), "there is none");
+        assert_eq!(board.report(4, TRIP, 0), Reported::Unavailable);
     }
 
     #[test]
@@ -227,7 +243,8 @@ mod tests {
     fn not_too_many_are_ejected() {
         for (endpoints, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (10, 5)] {
             let mut board = board(endpoints);
-            let ejected = (0..10).filter_map(|endpoint| board.report(endpoint, TRIP, 0)).count();
+            let reports = (0..10).map(|endpoint| board.report(endpoint, TRIP, 0));
+            let ejected = reports.filter(|report| matches!(report, Reported::Ejected(_))).count();
             assert_eq!(ejected, most, "of {endpoints}");
         }
         let mut board = board(4);
@@ -243,9 +260,9 @@ mod tests {
         for endpoint in [0, 0, 1, 1] {
             board.check(endpoint, false, 0);
         }
-        assert_eq!(board.report(2, TRIP, 0), None);
+        assert_eq!(board.report(2, TRIP, 0), Reported::Spared);
         board.check(1, true, 0);
-        assert_eq!(board.report(2, TRIP, 0), change(2, Available, EJECTED));
+        assert_eq!(board.report(2, TRIP, 0), ejected(2));
     }
 
     #[test]
@@ -253,8 +270,8 @@ mod tests {
         let mut members = members(&[0, 1]);
         members[0].weight = 0;
         let mut board = Board::new(RULES, &members, None, 0);
-        assert_eq!(board.report(1, TRIP, 0), None, "it is the only one that works");
-        assert_eq!(board.report(0, TRIP, 0), change(0, Available, EJECTED));
+        assert_eq!(board.report(1, TRIP, 0), Reported::Spared, "it is the only one that works");
+        assert_eq!(board.report(0, TRIP, 0), ejected(0));
     }
 
     #[test]

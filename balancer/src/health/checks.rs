@@ -1,5 +1,9 @@
 //! What the results of active checks make of an endpoint.
 
+use std::time::Duration;
+
+use crate::rendezvous::unit;
+
 /// How results are counted. Both counts are of results in a row: one of the other kind begins anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckRules {
@@ -26,6 +30,13 @@ impl Default for CheckRules {
     fn default() -> Self {
         Self { rise: 2, fall: 3, initial: Initial::default() }
     }
+}
+
+/// When to check again: an interval, up to a tenth shorter or longer, so that checks of many endpoints by many proxies do not
+/// come together.
+#[must_use]
+pub fn jittered(interval: Duration, random: u64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * unit(random))
 }
 
 /// The results for one endpoint.
@@ -105,6 +116,14 @@ mod tests {
         assert_eq!(states(&rules, "FPPP"), "dddu");
         let rules = CheckRules { initial: Initial::Up, ..rules };
         assert_eq!(states(&rules, "FFPFFFPPP"), "uuuuudddu");
+    }
+
+    #[test]
+    fn intervals_differ_by_a_tenth_at_most() {
+        let interval = Duration::from_secs(10);
+        let drawn: Vec<f64> = (0..1_000).map(|random| jittered(interval, random).as_secs_f64()).collect();
+        assert!(drawn.iter().all(|seconds| (9.0..11.0).contains(seconds)));
+        assert!(drawn.iter().any(|&seconds| seconds < 9.1) && drawn.iter().any(|&seconds| seconds > 10.9));
     }
 
     #[test]

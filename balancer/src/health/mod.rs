@@ -17,8 +17,8 @@ mod ejection;
 mod outlier;
 mod standing;
 
-pub use board::{Board, BoardRules, Change};
-pub use checks::{CheckRules, Initial};
+pub use board::{Board, BoardRules, Change, Reported};
+pub use checks::{CheckRules, Initial, jittered};
 pub use ejection::EjectionRules;
 pub(crate) use outlier::milliseconds;
 pub use outlier::{FailureShare, Outcome, Outlier, OutlierRules, Trip};

@@ -59,7 +59,8 @@ impl From<Trip> for Reason {
 pub enum Standing {
     /// It takes no requests.
     Unavailable,
-    /// It takes requests, since this time in monotonic milliseconds; 0: since always, so that it does not ramp.
+    /// It takes requests, since this time in monotonic milliseconds, of the clock that workers read; 0: since always, so
+    /// that it does not ramp.
     Available {
         /// Since when.
         since_ms: u64,

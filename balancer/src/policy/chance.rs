@@ -1,7 +1,7 @@
 //! By chance, in proportion to the weights.
 
-use crate::picker::Entry;
-use crate::rendezvous::mix;
+use crate::rendezvous::{GOLDEN, mix};
+use crate::tier::Entry;
 
 /// The weights, summed up.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Chance {
     pub(crate) fn pick(&self, entries: &[Entry], may: impl Fn(&Entry) -> bool, random: u64) -> Option<usize> {
         let all = *self.sums.last()?;
         for draw in 0..DRAWS_MAX {
-            let drawn = part(mix(random.wrapping_add(draw)), all);
+            let drawn = part(draw_number(random, draw), all);
             let position = self.sums.partition_point(|&sum| sum <= drawn);
             if entries.get(position).is_some_and(&may) {
                 return Some(position);
@@ -39,7 +39,7 @@ impl Chance {
         // Nearly all are excluded, full or down: among the others.
         let weights = || entries.iter().enumerate().filter(|(_, entry)| may(entry));
         let all: u64 = weights().map(|(_, entry)| entry.scaled).sum();
-        let drawn = part(mix(random.wrapping_add(DRAWS_MAX)), all);
+        let drawn = part(draw_number(random, DRAWS_MAX), all);
         let mut sum = 0;
         weights().find_map(|(position, entry)| {
             sum += entry.scaled;
@@ -60,6 +60,11 @@ impl Chance {
         let other = self.pick(entries, is_another, mix(!random));
         Some(other.filter(|&other| is_better(&entries[one], &entries[other])).unwrap_or(one))
     }
+}
+
+/// The number of a draw. Those of requests whose chance is a counter do not meet.
+fn draw_number(random: u64, draw: u64) -> u64 {
+    mix(random.wrapping_add(draw.wrapping_mul(GOLDEN)))
 }
 
 /// Evenly one of `0..all`.
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn finds_the_only_one_that_may_be_among_a_thousand_by_chance() {
-        let entries = crate::picker::tests::entries(&[1; 1_000]);
+        let entries = crate::tier::entries(&[1; 1_000]);
         let chance = Chance::new(&entries);
         for draw in 0..100 {
             assert_eq!(chance.pick(&entries, |it| it.endpoint == 617, draw), Some(617));
@@ -103,7 +108,7 @@ mod tests {
         // So few that the draws do not find them.
         let mut weights = vec![1_000_000; 50];
         weights.extend([1, 3]);
-        let entries = crate::picker::tests::entries(&weights);
+        let entries = crate::tier::entries(&weights);
         let chance = Chance::new(&entries);
         let picks = (0..10_000).filter_map(|draw| chance.pick(&entries, |it| it.endpoint >= 50, mix(draw)));
         let lighter = picks.filter(|&position| position == 50).count();
@@ -131,6 +136,38 @@ mod tests {
             let picks = (0..10_000).filter_map(|number| picker.pick(&random(number), &()).ok());
             let lighter = picks.filter(|&endpoint| endpoint == 0).count();
             assert!(lighter.abs_diff(2_000) < 160, "{policy:?}: {lighter}");
+        }
+    }
+
+    #[test]
+    fn two_by_chance_rather_take_the_one_with_less_bandwidth() {
+        struct Rates([u64; 2], u64);
+        impl View for Rates {
+            fn outstanding(&self, _endpoint: usize) -> u64 {
+                0
+            }
+            fn bytes_per_second(&self, endpoint: usize) -> u64 {
+                self.0[endpoint]
+            }
+            fn request_bytes_per_second(&self) -> u64 {
+                self.1
+            }
+        }
+        for (rates, one_request, weights, firsts) in [
+            ([0, 0], 1, [1, 1], 5_000),
+            ([50_000, 0], 1, [1, 1], 0),
+            // The square of 4/5 stays where it was drawn first.
+            ([50_000, 40_000], 1, [1, 1], 3_200),
+            ([50_000, 40_000], 10_000, [1, 1], 5_000),
+            ([50_000, 10_000], 1, [5, 1], 8_333),
+            ([0, 50_000], 1, [1, 5], 10_000),
+        ] {
+            let mut picker = Picker::new(&Group::of_weights(Policy::LeastBandwidth, &weights), 0);
+            let view = Rates(rates, one_request);
+            let picks = (0..10_000).filter_map(|number| picker.pick(&random(number), &view).ok());
+            let first = picks.filter(|&endpoint| endpoint == 0).count();
+            // Four standard deviations.
+            assert!(first.abs_diff(firsts) < 200, "{rates:?} {weights:?}: {first}");
         }
     }
 

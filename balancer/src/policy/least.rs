@@ -1,4 +1,4 @@
-//! The endpoint that has the least of something for its weight: outstanding requests, bytes per second.
+//! The endpoint with the fewest outstanding requests for its weight.
 //!
 //! One request more or less is no difference where weights are uneven: an idle endpoint of weight 1 beside one of weight
 //! 100 that has a request would get every other one. So all are equal that have less, each for its weight, than any other
@@ -11,8 +11,8 @@
 
 use std::cmp::Ordering;
 
-use crate::picker::Entry;
 use crate::rendezvous::remainder;
+use crate::tier::Entry;
 
 /// The clocks.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Least {
     due: Box<[u128]>,
     /// When the entry was due that was picked last.
     now: u128,
+    /// All have the same weight.
+    is_even: bool,
 }
 
 /// How far the clock of an entry goes with a pick, divided by its scaled weight.
@@ -36,26 +38,74 @@ impl Least {
             turn += usize::from(entry.weight > 0);
             u128::from(is_before_first)
         });
-        Self { due: due.collect(), now: 0 }
+        let mut least = Self { due: due.collect(), now: 0, is_even: false };
+        least.weigh(entries);
+        least
     }
 
-    /// One of those that have the least. `one_more` is what a request adds to a load.
+    /// Takes note of new weights.
+    pub(crate) fn weigh(&mut self, entries: &[Entry]) {
+        let mut weights = entries.iter().map(|entry| entry.scaled).filter(|&weight| weight > 0);
+        let first = weights.next();
+        self.is_even = weights.all(|weight| Some(weight) == first);
+    }
+
+    /// One of those with the fewest outstanding requests.
+    #[inline]
     pub(crate) fn pick(
         &mut self,
         entries: &[Entry],
         may: impl Fn(&Entry) -> bool,
-        load: impl Fn(usize) -> u64,
-        one_more: u64,
+        outstanding: impl Fn(usize) -> u64,
     ) -> Option<usize> {
-        let of = |entry: &Entry, more| Quotient::new(load(entry.endpoint), more, entry.scaled);
-        let candidates = || entries.iter().enumerate().filter(|(_, entry)| may(entry));
-        let least_after = candidates().map(|(_, entry)| of(entry, one_more.max(1))).min()?;
-        let equals = candidates().filter(|(_, entry)| of(entry, 0) < least_after);
-        let (position, entry) = equals.min_by_key(|&(position, _)| self.due[position])?;
+        let position = if self.is_even {
+            self.fewest(entries, may, outstanding)
+        } else {
+            self.fewest_for_weight(entries, may, outstanding)
+        };
+        let position = position?;
         let due = &mut self.due[position];
         self.now = self.now.max(*due);
-        *due = self.now + u128::from((STRIDE / entry.scaled).max(1));
+        *due = self.now + u128::from((STRIDE / entries[position].scaled).max(1));
         Some(position)
+    }
+
+    /// Where all weights are the same, one look at each is enough.
+    fn fewest(
+        &self,
+        entries: &[Entry],
+        may: impl Fn(&Entry) -> bool,
+        outstanding: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
+        let (mut best, mut fewest) = (None, 0);
+        for (position, entry) in entries.iter().enumerate() {
+            if !may(entry) {
+                continue;
+            }
+            let count = outstanding(entry.endpoint);
+            let is_better = match best {
+                None => true,
+                Some(_) if count != fewest => count < fewest,
+                Some(best) => self.due[position] < self.due[best],
+            };
+            if is_better {
+                (best, fewest) = (Some(position), count);
+            }
+        }
+        best
+    }
+
+    fn fewest_for_weight(
+        &self,
+        entries: &[Entry],
+        may: impl Fn(&Entry) -> bool,
+        outstanding: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
+        let of = |entry: &Entry| Quotient::new(outstanding(entry.endpoint), entry.scaled);
+        let candidates = || entries.iter().enumerate().filter(|(_, entry)| may(entry));
+        let least_after = candidates().map(|(_, entry)| of(entry).with_one_more()).min()?;
+        let equals = candidates().filter(|(_, entry)| of(entry) < least_after);
+        equals.min_by_key(|&(position, _)| self.due[position]).map(|(position, _)| position)
     }
 
     /// Goes on with the clocks of `known` for entries of the same name.
@@ -68,23 +118,28 @@ impl Least {
     }
 }
 
-/// A load for its weight. Compared exactly: 65 bits for the load and 40 for a scaled weight do not overflow 128.
+/// A load for its weight. Compared exactly: 64 + 64 bits do not overflow 128.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quotient {
-    load: u128,
-    weight: u128,
+    load: u64,
+    weight: u64,
 }
 
 impl Quotient {
-    /// With so much `more` than the load; the weight is not 0.
-    pub(crate) fn new(load: u64, more: u64, weight: u64) -> Self {
-        Self { load: u128::from(load) + u128::from(more), weight: weight.into() }
+    /// The weight is not 0. There is room for one more.
+    pub(crate) fn new(load: u64, weight: u64) -> Self {
+        Self { load: load.min(u64::MAX - 1), weight }
+    }
+
+    pub(crate) fn with_one_more(self) -> Self {
+        Self { load: self.load.saturating_add(1), ..self }
     }
 }
 
 impl Ord for Quotient {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.load * other.weight).cmp(&(other.load * self.weight))
+        let crossed = |load: u64, weight: u64| u128::from(load) * u128::from(weight);
+        crossed(self.load, other.weight).cmp(&crossed(other.load, self.weight))
     }
 }
 
@@ -108,6 +163,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::cell::RefCell;
+    use std::collections::HashSet;
 
     fn picker(weights: &[u32], start: u64) -> Picker {
         Picker::new(&Group::of_weights(Policy::LeastConnections, weights), start)
@@ -134,23 +190,6 @@ mod tests {
                 assert_eq!(picked, Some(expected), "{weights:?} {outstanding:?} {start}");
             }
         }
-    }
-
-    #[test]
-    fn takes_the_least_bandwidth_for_its_weight() {
-        struct Rates([u64; 3]);
-        impl crate::View for Rates {
-            fn outstanding(&self, _endpoint: usize) -> u64 {
-                0
-            }
-            fn bytes_per_second(&self, endpoint: usize) -> u64 {
-                self.0[endpoint]
-            }
-        }
-        let mut picker = Picker::new(&Group::of_weights(Policy::LeastBandwidth, &[1, 1, 4]), 0);
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 1_000, 3_700])), Ok(0));
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 800, 3_700])), Ok(1));
-        assert_eq!(picker.pick(&Ask::default(), &Rates([900, 1_000, 3_500])), Ok(2));
     }
 
     #[test]
@@ -229,12 +268,14 @@ mod tests {
 
     #[test]
     fn asks_only_about_those_that_may_be_chosen() {
-        let asked = RefCell::new(Vec::new());
-        pick(&mut picker(&[1, 0, 1, 1], 0), &[3, 9], |endpoint| {
-            asked.borrow_mut().push(endpoint);
-            0
-        });
-        assert_eq!(asked.into_inner(), [0, 2, 0, 2]);
+        for weights in [[1, 0, 1, 1], [1, 0, 2, 1]] {
+            let asked = RefCell::new(HashSet::new());
+            pick(&mut picker(&weights, 0), &[3, 9], |endpoint| {
+                asked.borrow_mut().insert(endpoint);
+                0
+            });
+            assert_eq!(asked.into_inner(), HashSet::from([0, 2]));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Each endpoint in turn.
 
-use crate::picker::Entry;
 use crate::rendezvous::remainder;
+use crate::tier::Entry;
 use crate::view::Share;
 
 /// The turn.
@@ -22,7 +22,18 @@ impl RoundRobin {
     }
 
     /// The first one from `next` on that may be; the turn goes to the one after it.
+    #[inline]
     pub(crate) fn pick(&mut self, entries: &[Entry], may: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let position = self.next;
+        let entry = entries.get(position)?;
+        if entry.share == Share::FULL && may(entry) {
+            return Some(self.take(position));
+        }
+        self.search(entries, may)
+    }
+
+    #[cold]
+    fn search(&mut self, entries: &[Entry], may: impl Fn(&Entry) -> bool) -> Option<usize> {
         let mut passed_over = None;
         for position in (self.next..entries.len()).chain(0..self.next) {
             let entry = &entries[position];
@@ -37,13 +48,13 @@ impl RoundRobin {
                 }
                 self.due[position] -= Share::FULL.parts();
             }
-            return Some(self.taken(position));
+            return Some(self.take(position));
         }
         // All that may be ramp, and it is nobody's turn.
-        passed_over.map(|position| self.taken(position))
+        passed_over.map(|position| self.take(position))
     }
 
-    fn taken(&mut self, position: usize) -> usize {
+    fn take(&mut self, position: usize) -> usize {
         self.next = if position + 1 == self.due.len() { 0 } else { position + 1 };
         position
     }

@@ -5,8 +5,8 @@
 //! handed out. So the sum of the credits never changes, also when some endpoints are excluded: those neither gain nor
 //! pay, and the share that they would have had goes to the others by weight.
 
-use crate::picker::Entry;
 use crate::rendezvous::remainder;
+use crate::tier::Entry;
 
 /// The credits.
 #[derive(Clone, Debug)]
@@ -220,7 +220,7 @@ mod tests {
             weights in vec(0..40_u32, 1..8),
             exclusions in vec(vec(0..8_usize, 0..5), 0..400),
         ) {
-            let entries = crate::picker::tests::entries(&weights);
+            let entries = crate::tier::entries(&weights);
             let mut policy = Weighted::new(&entries, 0);
             let bound = i64::from(weights.iter().sum::<u32>()) * 256 * weights.len() as i64;
             for excluded in &exclusions {
