@@ -9,6 +9,7 @@ use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
@@ -176,6 +177,8 @@ fn upstream(
     });
     let endpoints: Vec<_> = endpoints.collect();
     let members: Vec<_> = endpoints.iter().map(member).collect();
+    let counters = registry.upstreams.of(it.name.clone(), serial);
+    let workers = u32::try_from(counters.iter().count()).unwrap_or(u32::MAX);
     let rules = GroupRules { policy: it.policy, panic_percent: it.panic_percent, ..GroupRules::default() };
     Upstream {
         name: it.name.clone(),
@@ -190,12 +193,12 @@ fn upstream(
         request_timeout: it.request_timeout,
         idle_connections_max: it.idle_connections_max,
         attempts_max: it.attempts_max,
-        retry: it.retry.clone(),
+        retry: Retry { budget: it.retry.budget.of_each(workers), ..it.retry.clone() },
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
-        counters: registry.upstreams.of(it.name.clone(), serial),
+        counters,
     }
 }
 

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     const RULES: BudgetRules =
-        BudgetRules { percent: 20, per_second_min: 1, window: std::time::Duration::from_secs(10) };
+        BudgetRules { percent: 20, retries_min: 10, window: std::time::Duration::from_secs(10) };
 
     fn retries(budget: &Budget, requests: u64, now_ms: u64) -> usize {
         (0..1000).take_while(|_| budget.try_retry(&RULES, requests, now_ms)).count()

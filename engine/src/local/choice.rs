@@ -198,6 +198,10 @@ impl View for Known<'_> {
         let outstanding = self.outstanding.at(endpoint, &known.counters);
         self.measured.bytes_per_second(endpoint, &known.counters, outstanding, self.now_ms)
     }
+
+    fn request_bytes_per_second(&self) -> u64 {
+        self.measured.request_bytes_per_second()
+    }
 }
 
 fn needs_counts(policy: Policy) -> bool {

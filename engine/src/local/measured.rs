@@ -125,6 +125,12 @@ impl Measured {
         known.saturating_add(since.saturating_mul(1000) / BANDWIDTH_TIME_CONSTANT_MS)
     }
 
+    /// What one more request is expected to bring.
+    pub(super) fn request_bytes_per_second(&self) -> u64 {
+        let Self::Bandwidth(carried) = self else { return 1 };
+        carried.bytes_each.saturating_mul(1000) / BANDWIDTH_TIME_CONSTANT_MS
+    }
+
     fn latency(&self, endpoint: usize) -> Option<PeakEwma> {
         let Self::Latency(latencies) = self else { return None };
         latencies.get(endpoint).copied()
