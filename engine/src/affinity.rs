@@ -58,6 +58,8 @@ pub(crate) struct Wish {
     pub(crate) key: Option<u64>,
     /// The endpoint that its cookie names.
     pub(crate) seat: Option<usize>,
+    /// The upstream was asked what it goes by, so that the client may have to be told where it stays.
+    pub(crate) is_asked: bool,
     /// The cookie need not be said again.
     is_fresh: bool,
     is_secure: bool,
@@ -66,7 +68,8 @@ pub(crate) struct Wish {
 impl Affinity {
     /// Reads the request.
     pub(crate) fn wish(&self, request: &Request<'_>, now_s: u64) -> Wish {
-        let mut wish = Wish { key: self.key(request), is_secure: request.is_secure, ..Wish::default() };
+        let (key, is_secure) = (self.key(request), request.is_secure);
+        let mut wish = Wish { key, is_secure, is_asked: true, ..Wish::default() };
         if let Some(seats) = &self.seats
             && let Some((seat, is_fresh)) = seats.find(request, now_s)
         {

@@ -215,7 +215,8 @@ fn backups_and_higher_priorities_wait_until_they_are_needed() {
         main.to_owned(),
     ];
     let endpoints = endpoints.each_ref().map(String::as_str);
-    let proxy = Setup::to(&endpoints).workers(2).start();
+    // Nobody checks health: with two of three gone, each request is sent again twice.
+    let proxy = Setup::to(&endpoints).workers(2).upstream("retry = { budget = \"200%\" }").start();
     let goes_to = |address: &str| {
         let mut client = proxy.client();
         for _ in 0..20 {

@@ -84,6 +84,9 @@ impl<S: Dial> Exchange<S> {
 
     #[inline]
     fn seat_cookie(&self) -> Option<SetCookie<'_>> {
+        if !self.wish.is_asked {
+            return None;
+        }
         let upstream = &self.snapshot().upstreams[self.upstream?];
         let seats = upstream.affinity.as_ref()?.seats.as_ref()?;
         seats.cookie_for(&self.wish, self.endpoint?, now_s())

@@ -19,7 +19,8 @@ use crate::snapshot::ClientHalfClose;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Tries {
-    excluded: Excluded,
+    /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
+    excluded: Vec<usize>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
     /// The request may be done twice.
@@ -42,9 +43,9 @@ impl<S: Dial> Exchange<S> {
         if self.attempts >= upstream.attempts_max || !upstream.retry.is_after(failure) {
             return false;
         }
-        self.endpoint.into_iter().for_each(|tried| self.tries.excluded.add(tried));
-        let excluded = self.tries.excluded.indices();
-        let Ok(next) = local_upstream.choice().pick(upstream, &self.wish, excluded) else { return false };
+        self.tries.excluded.extend(self.endpoint);
+        let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
+        let Ok(next) = picked else { return false };
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
@@ -97,29 +98,6 @@ impl<S: Dial> Exchange<S> {
             })
         })
         .await
-    }
-}
-
-/// The endpoints that an exchange has tried; a few, so no allocation.
-#[derive(Default)]
-struct Excluded {
-    indices: [usize; ATTEMPTS_MAX],
-    count: usize,
-}
-
-/// Attempts at most that can be configured.
-const ATTEMPTS_MAX: usize = 16;
-
-impl Excluded {
-    fn add(&mut self, index: usize) {
-        if let Some(slot) = self.indices.get_mut(self.count) {
-            *slot = index;
-            self.count += 1;
-        }
-    }
-
-    fn indices(&self) -> &[usize] {
-        &self.indices[..self.count]
     }
 }
 

@@ -47,9 +47,9 @@ fn cause(text: &str) -> Parsed<String> {
 }
 
 /// `"20%"`
-pub(super) fn percent(value: &Value) -> Parsed<u32> {
+fn percent(value: &Value) -> Parsed<u32> {
     let text = value::string(value)?;
     let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
-    let fitting = number.filter(|percent| (1..=100).contains(percent));
-    fitting.ok_or_else(|| format!("{} is not a share; allowed: \"1%\" to \"100%\"", show::quoted(text)))
+    let fitting = number.filter(|percent| (1..=1000).contains(percent));
+    fitting.ok_or_else(|| format!("{} is not a share; allowed: \"1%\" to \"1000%\"", show::quoted(text)))
 }

@@ -253,7 +253,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "budget",
         kind: "string",
         default: Value("\"100%\""),
-        allowed: "\"1%\" to \"100%\"",
+        allowed: "\"1%\" to \"1000%\"",
         description: "How many requests of the last ten seconds may be sent again.",
         example: "\"20%\"",
     },
