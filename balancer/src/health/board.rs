@@ -247,6 +247,11 @@ mod tests {
             let ejected = reports.filter(|report| matches!(report, Reported::Ejected(_))).count();
             assert_eq!(ejected, most, "of {endpoints}");
         }
+        let ejection = EjectionRules { ejected_percent_max: 10, ..RULES.ejection };
+        let members = members(&(0..9).collect::<Vec<_>>());
+        let mut strict = Board::new(BoardRules { ejection, ..RULES }, &members, None, 0);
+        assert_eq!(strict.report(5, TRIP, 0), ejected(5), "one may be, though a tenth of nine is none");
+        assert_eq!(strict.report(6, TRIP, 0), Reported::Spared);
         let mut board = board(4);
         for endpoint in [0, 0, 1, 1, 2, 2, 3, 3] {
             board.check(endpoint, false, 0);
