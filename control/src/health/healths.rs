@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use corelane_engine::health::is_panic;
 use corelane_engine::snapshot::Address;
 
-use super::dial::Outcome;
 use super::rise_fall::RiseFall;
 use super::subject::Subject;
 
@@ -101,9 +100,9 @@ impl Watched {
         self.0.borrow().checked.is_some()
     }
 
-    /// Takes note of a check. If that is news: for how many seconds the endpoint was what it was. It is if the endpoint has
+    /// Takes note of a check: what was wrong, if it has failed. If that is news: for how many seconds the endpoint was what it was. It is if the endpoint has
     /// changed by it, or was taken to be down and is.
-    pub(super) fn record(&self, outcome: Outcome, now: SystemTime) -> Option<u64> {
+    pub(super) fn record(&self, outcome: Result<(), String>, now: SystemTime) -> Option<u64> {
         let state = &mut *self.0.borrow_mut();
         let is_first = state.checked.replace(now).is_none();
         let is_changed = state.results.record(outcome.is_ok());
