@@ -259,7 +259,8 @@ fn live(counters: &PerWorker<EndpointCounters>) -> Live {
     Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()), is_up: None }
 }
 
-fn policy(policy: PolicyKind) -> &'static str {
+/// As it stands in the configuration.
+pub(crate) fn policy(policy: PolicyKind) -> &'static str {
     match policy {
         PolicyKind::RoundRobin => "round_robin",
         PolicyKind::Weighted => "weighted",

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -153,15 +154,28 @@ impl Group {
 }
 
 impl Healths {
-    /// Each endpoint with its state, ordered.
-    pub(crate) fn endpoints(&self) -> Vec<(Key, State)> {
-        self.endpoints.borrow().iter().map(|(key, watched)| (key.clone(), watched.state())).collect()
+    /// The first endpoint behind `key`, or of all, with its state.
+    pub(crate) fn next(&self, key: Option<&Key>) -> Option<(Key, State)> {
+        let endpoints = self.endpoints.borrow();
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let (key, watched) = endpoints.range((start, Bound::Unbounded)).next()?;
+        Some((key.clone(), watched.state()))
+    }
+
+    /// How an endpoint stands; `None`: it is not checked.
+    pub(crate) fn state(&self, upstream: &Arc<str>, endpoint: &Address) -> Option<State> {
+        let endpoints = self.endpoints.borrow();
+        endpoints.get(&(upstream.clone(), endpoint.clone())).map(|watched| watched.state())
+    }
+
+    /// Whether so few endpoints of an upstream are up that all are used.
+    pub(crate) fn is_panic(&self, upstream: &str) -> bool {
+        self.upstreams.borrow().get(upstream).is_some_and(|group| group.standing == Standing::Panic)
     }
 
     /// Whether an endpoint takes requests; `None`: it is not checked.
     pub(crate) fn is_up(&self, upstream: &Arc<str>, endpoint: &Address) -> Option<bool> {
-        let endpoints = self.endpoints.borrow();
-        endpoints.get(&(upstream.clone(), endpoint.clone())).map(|watched| watched.is_up())
+        self.state(upstream, endpoint).map(|state| state.is_up())
     }
 
     /// Each upstream with checks, ordered.

@@ -43,14 +43,14 @@ use tokio::time::Instant;
 
 use self::checker::Checker;
 use self::dial::Fault;
-use self::healths::{Group, Key, Watched};
+use self::healths::{Group, Watched};
 use self::subject::Subject;
 use self::tls::SystemRoots;
 use crate::config::{self, Check, Config, Health, Initial};
 use crate::log;
 use crate::snapshot_builder::{Answers, Located, endpoint_addresses};
 
-pub(crate) use self::healths::{Healths, Standing, State};
+pub(crate) use self::healths::{Healths, Key, Standing, State};
 
 /// The checks of the configuration in force.
 pub(crate) struct Checks {
