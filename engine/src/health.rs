@@ -52,11 +52,7 @@ impl LeftOut {
     }
 
     /// Those that a choice may not take: those left out and those that were tried.
-    #[inline]
-    pub(crate) fn and<'a>(&'a mut self, tried: &'a [usize]) -> &'a [usize] {
-        if self.down == 0 {
-            return tried;
-        }
+    pub(crate) fn and(&mut self, tried: &[usize]) -> &[usize] {
         self.indices.truncate(self.down);
         self.indices.extend_from_slice(tried);
         &self.indices

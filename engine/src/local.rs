@@ -2,7 +2,7 @@
 
 mod route;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub(crate) struct LocalUpstream<S> {
     picker: RefCell<Picker>,
     outstanding: RefCell<Outstanding>,
     left_out: RefCell<LeftOut>,
+    /// Whether there are any in `left_out`.
+    leaves_out: Cell<bool>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -245,7 +247,9 @@ impl<S: Dial> Local<S> {
         for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
             let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
             if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
-                local.left_out.borrow_mut().set(upstream, endpoint, update.is_up);
+                let mut left_out = local.left_out.borrow_mut();
+                left_out.set(upstream, endpoint, update.is_up);
+                local.leaves_out.set(left_out.is_any());
             }
         }
     }
@@ -296,10 +300,12 @@ impl<S: Dial> LocalUpstream<S> {
                 Picker::new(upstream.policy, &weights, worker as u64)
             }
         };
+        let left_out = LeftOut::new(upstream);
         Self {
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
-            left_out: RefCell::new(LeftOut::new(upstream)),
+            leaves_out: Cell::new(left_out.is_any()),
+            left_out: RefCell::new(left_out),
             pools,
         }
     }
@@ -307,8 +313,20 @@ impl<S: Dial> LocalUpstream<S> {
     /// Chooses an endpoint that is up and not in `excluded`.
     #[inline(always)]
     pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
-        let mut left_out = self.left_out.borrow_mut();
-        let excluded = left_out.and(excluded);
+        if self.leaves_out.get() {
+            return self.pick_of_those_up(upstream, excluded);
+        }
+        self.pick_of_all(upstream, excluded)
+    }
+
+    /// Apart, so that nothing but a look at a flag is added where all are up.
+    #[inline(never)]
+    fn pick_of_those_up(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
+        self.pick_of_all(upstream, self.left_out.borrow_mut().and(excluded))
+    }
+
+    #[inline(always)]
+    fn pick_of_all(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
         let mut outstanding = self.outstanding.borrow_mut();
         if upstream.policy == PolicyKind::LeastConnections {
             let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
@@ -325,7 +343,7 @@ impl<S: Dial> LocalUpstream<S> {
     /// Why an exchange that has tried no endpoint could choose none.
     #[cold]
     pub(crate) fn no_endpoint(&self) -> Failure {
-        if self.left_out.borrow().is_any() { Failure::NoHealthyEndpoint } else { Failure::NoEndpoint }
+        if self.leaves_out.get() { Failure::NoHealthyEndpoint } else { Failure::NoEndpoint }
     }
 
     /// The pool of an endpoint.
