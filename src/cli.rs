@@ -1,6 +1,8 @@
 //! The command line: what can be asked for, and what `--help` says about it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -92,6 +94,27 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Watch a running proxy: rates, errors, connections, health
+    #[command(
+        long_about = "Shows what goes on in a running proxy, asked at its admin address: what is wrong, and tables of routes, \
+                      upstreams, endpoints, listeners and workers with their rates over the last five seconds. The worst \
+                      comes first. Changes nothing.",
+        after_long_help = TOP_HELP
+    )]
+    Top {
+        /// The admin address, host:port, http://host:port or unix:/path; or the configuration with it
+        #[arg(long, value_name = "ADDRESS|FILE", default_value = "127.0.0.1:9900")]
+        admin: OsString,
+        /// Print the tables once
+        #[arg(long)]
+        once: bool,
+        /// Print the state once, as JSON
+        #[arg(long)]
+        json: bool,
+        /// The time between questions; the proxy has something new once a second
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+        interval: Duration,
+    },
     /// Proxy from one address to others, without a file
     #[command(
         long_about = "Serves on one address and spreads the requests over others, in turn, with the defaults of a \
@@ -105,7 +128,7 @@ pub(crate) enum Command {
         /// Where to send requests: IP:port, name:port or unix:/path; several are used in turn
         #[arg(long, value_name = "ADDRESS", required = true)]
         to: Vec<String>,
-        /// Where to serve /metrics, /healthz and /readyz; not at all unless given
+        /// Where to serve /status, /metrics, /healthz and /readyz; not at all unless given
         #[arg(long, value_name = "ADDRESS")]
         admin: Option<String>,
     },
@@ -113,7 +136,7 @@ pub(crate) enum Command {
     #[command(
         long_about = "Starts two small origins on free ports of 127.0.0.1 and the proxy in front of them, prints what \
                       to try, and serves until Ctrl-C.",
-        after_long_help = "/metrics, /healthz and /readyz are on 127.0.0.1:9900, or on a free port if that one is taken.\n\n\
+        after_long_help = "/status, /metrics, /healthz and /readyz are on 127.0.0.1:9900, or on a free port if that one is taken.\n\n\
                            Exit status: 0 after Ctrl-C, 1 when a port is taken, 2 for a wrong command line."
     )]
     Demo {
@@ -121,6 +144,12 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
+}
+
+/// At least a tenth of a second.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = corelane_control::config::parse_duration(text)?;
+    if interval < Duration::from_millis(100) { Err("the least is 100ms".to_owned()) } else { Ok(interval) }
 }
 
 const EXIT_STATUSES: &str = "\
@@ -157,6 +186,19 @@ Examples:
 Exit status: 0 when a route takes the request, 1 when none does, when it would be refused (by a filter
 or a limit, or before any route is looked at), when the file has errors, or when the proxy cannot be
 asked; 2 for a wrong command line.";
+
+const TOP_HELP: &str = "\
+Keys: Tab and 1 to 5 choose a table, arrows a row, Enter shows all about it, s and r sort, / filters, ! shows
+problems only, p pauses, ? helps, q quits.
+
+Examples:
+  corelane top
+  corelane top --admin edge.toml
+  corelane top --admin unix:/run/corelane/admin.sock
+  corelane top --once
+  corelane top --json | jq '.problems[]'
+
+Exit status: 0, 1 when the proxy cannot be asked, 2 for a wrong command line, 128+N after a signal N.";
 
 const PROXY_HELP: &str = "\
 Examples:

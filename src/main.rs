@@ -7,6 +7,7 @@ mod cli;
 mod fmt;
 mod memory;
 mod proxy;
+mod top;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,9 +16,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use corelane_control::config::Loaded;
 use corelane_control::explain::Question;
-use corelane_control::{ConfigSource, ExitReason, MemoryBound, RunOptions};
+use corelane_control::{Build, ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
+use crate::top::Show;
 
 fn main() -> ExitCode {
     memory::use_small_pages();
@@ -44,12 +46,20 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let question = Question { method, url, fields: headers, from, listener };
             return Ok(explain(file.as_os_str(), &question, json));
         }
+        Command::Top { admin, once, json, interval } => {
+            let show = match (json, once) {
+                (true, _) => Show::Json,
+                (false, true) => Show::Once,
+                (false, false) => Show::Live { interval },
+            };
+            return top::run(&admin, show);
+        }
         Command::Run { file } => run(ConfigSource::File(file))?,
         Command::Proxy { from, to, admin } => {
             let text = proxy::config_text(&from, &to, admin.as_deref());
             run(ConfigSource::Text { name: "command line".to_owned(), text })?
         }
-        Command::Demo { port } => corelane_control::demo::run(port, memory::trim)?,
+        Command::Demo { port } => corelane_control::demo::run(port, memory::trim, BUILD)?,
     };
     Ok(match reason {
         ExitReason::Drained | ExitReason::Cut => ExitCode::SUCCESS,
@@ -59,7 +69,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
-    Ok(corelane_control::run(RunOptions { source, on_ready: None, trim: memory::trim })?)
+    Ok(corelane_control::run(RunOptions { source, on_ready: None, trim: memory::trim, build: BUILD })?)
 }
 
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.
@@ -98,6 +108,10 @@ fn explain(place: &OsStr, question: &Question, json: bool) -> ExitCode {
         }
     }
 }
+
+/// From build.rs.
+const BUILD: Build =
+    Build { revision: env!("CORELANE_REVISION"), rust_version: env!("CORELANE_RUST_VERSION") };
 
 fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })

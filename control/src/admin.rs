@@ -1,17 +1,22 @@
-//! The admin server: /healthz, /readyz, /metrics and /explain, on the control thread.
+//! The admin server: /healthz, /readyz, /metrics, /status and /explain, on the control thread.
 //!
 //! Tells and changes nothing. It goes on answering while the process drains.
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corelane_engine::snapshot::Address;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,6 +29,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use crate::explain::page::{self as explain_page, Refusal};
 use crate::listen::{self, ListenError, SocketFile};
 use crate::metrics;
+use crate::state::{Sampler, page as status_page};
 use crate::status::{Phase, Status};
 
 /// A bound admin address.
@@ -98,17 +104,18 @@ impl AdminServer {
 }
 
 async fn accept(listener: AdminListener, status: Rc<Status>) {
+    let sampler = Sampler::new(status.clone());
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // Fails only when the semaphore is closed, which nobody does.
         let Ok(permit) = connections.clone().acquire_owned().await else { return };
-        let status = status.clone();
+        let pages = Pages { status: status.clone(), sampler: sampler.clone() };
         let accepted = match &listener.socket {
             AdminSocket::Tcp(tcp) => {
-                tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+                tcp.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, pages)))
             }
             AdminSocket::Unix { listener: unix, .. } => {
-                unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, status)))
+                unix.accept().await.map(|(stream, _)| spawn_local(serve_while(permit, stream, pages)))
             }
         };
         if accepted.is_err() {
@@ -118,13 +125,20 @@ async fn accept(listener: AdminListener, status: Rc<Status>) {
     }
 }
 
-async fn serve_while<P, S>(_permit: P, stream: S, status: Rc<Status>)
+/// What the pages are made of.
+#[derive(Clone, Debug)]
+struct Pages {
+    status: Rc<Status>,
+    sampler: Rc<Sampler>,
+}
+
+async fn serve_while<P, S>(_permit: P, stream: S, pages: Pages)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &status);
-        async move { Ok::<_, Infallible>(response) }
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(respond(&request, &pages).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -135,14 +149,11 @@ where
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-fn respond<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+async fn respond<B>(request: &Request<B>, Pages { status, sampler }: &Pages) -> Response<Body> {
     let (method, path) = (request.method(), request.uri().path());
-    let known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/explain");
-    if !known {
-        return text(
-            StatusCode::NOT_FOUND,
-            "no such page; there are /healthz, /readyz, /metrics and /explain\n".to_owned(),
-        );
+    if !PATHS.contains(&path) {
+        let known = PATHS.join(", ");
+        return text(StatusCode::NOT_FOUND, format!("no such page; there are {known}\n"));
     }
     // hyper leaves the body out of an answer to HEAD.
     if method != Method::GET && method != Method::HEAD {
@@ -157,12 +168,22 @@ fn respond<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             page(code, "application/json", readiness(status))
         }
+        "/status" => status_page(),
+        "/status.json" => page(StatusCode::OK, "application/json", sampler.text().await),
         "/explain" => explain(request, status),
-        _ => page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(status)),
+        _ => response(StatusCode::OK, metrics::CONTENT_TYPE, Either::Right(Slices::new(status.clone()))),
     }
 }
 
-fn explain<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+fn status_page() -> Response<Body> {
+    let mut response = page(StatusCode::OK, "text/html; charset=utf-8", status_page::HTML);
+    let policy = HeaderValue::try_from(status_page::policy()).expect("is visible ASCII");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn explain<B>(request: &Request<B>, status: &Status) -> Response<Body> {
     let accept = request.headers().get_all(ACCEPT).iter();
     let accepts_json =
         accept.filter_map(|value| value.to_str().ok()).any(|it| it.contains("application/json"));
@@ -201,22 +222,61 @@ fn readiness(status: &Status) -> String {
         status.workers.get(),
         phase == Phase::Draining,
         status.names_resolved.get(),
-        status.names_unresolved.get(),
+        status.names_unresolved.borrow().len(),
     )
 }
 
-fn text(code: StatusCode, body: String) -> Response<Full<Bytes>> {
+fn text(code: StatusCode, body: String) -> Response<Body> {
     page(code, "text/plain; charset=utf-8", body)
 }
 
-fn page(code: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn page(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    response(code, content_type, Either::Left(Full::new(body.into())))
+}
+
+fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
+/// A page that is ready, or one that is written while it is sent.
+type Body = Either<Full<Bytes>, Slices>;
+
+/// The page of metrics. After each slice the other tasks of the control thread have their turn.
+#[derive(Debug)]
+struct Slices {
+    page: metrics::Page,
+    yields: bool,
+}
+
+impl Slices {
+    fn new(status: Rc<Status>) -> Self {
+        Self { page: metrics::Page::new(status), yields: false }
+    }
+}
+
+impl hyper::body::Body for Slices {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.yields, false) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.yields = true;
+        Poll::Ready(self.page.next_slice().map(|slice| Ok(Frame::data(Bytes::from(slice)))))
+    }
+}
+
+/// The pages that there are.
+const PATHS: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/status", "/status.json", "/explain"];
 /// Scrapers and probes are few; the next one waits.
 const CONNECTIONS_MAX: usize = 64;
 /// As many as may be served wait beside them.
@@ -236,18 +296,21 @@ mod tests {
     use crate::fixtures;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    fn asked(method: Method, target: &str, status: &Status) -> Response<Full<Bytes>> {
-        respond(&Request::builder().method(method).uri(target).body(()).expect("is right"), status)
+    fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Body> {
+        let request = Request::builder().method(method).uri(target).body(()).expect("is right");
+        let pages = Pages { status: status.clone(), sampler: Sampler::new(status.clone()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, respond(&request, &pages))
     }
 
-    fn status() -> Status {
-        Status::new(fixtures::registry(2), 2, Arc::default())
+    fn status() -> Rc<Status> {
+        Rc::new(Status::new(fixtures::registry(2), 2, Arc::default()))
     }
 
     #[test]
     fn is_ready_only_while_it_serves() {
         let status = status();
-        let code = |status: &Status| asked(Method::GET, "/readyz", status).status().as_u16();
+        let code = |status: &Rc<Status>| asked(Method::GET, "/readyz", status).status().as_u16();
         assert_eq!(code(&status), 503);
         status.phase.set(Phase::Serving);
         assert_eq!(code(&status), 200);
@@ -274,6 +337,8 @@ mod tests {
             (Method::GET, "/", 404),
             (Method::POST, "/nothing", 404),
             (Method::POST, "/explain?method=GET&url=/", 405),
+            (Method::GET, "/status", 200),
+            (Method::GET, "/status.json", 200),
             (Method::GET, "/explain", 400),
             (Method::GET, "/explain?method=GET&url=/", 503),
         ] {
@@ -290,7 +355,7 @@ mod tests {
         let path = directory.path().join("admin");
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let listener = AdminListener::bind(&Address::Unix(path.clone())).expect("can bind");
-            let server = AdminServer::start(listener, Rc::new(status()));
+            let server = AdminServer::start(listener, status());
             let mut stream = tokio::net::UnixStream::connect(&path).await.expect("listens");
             let request = b"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
             stream.write_all(request).await.expect("sends");

@@ -14,15 +14,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
+use crate::options::{Build, ConfigSource, ExitReason, RunOptions, SupervisorError};
 use crate::signals;
 
-/// Serves on 127.0.0.1 and `port` until a signal comes. `trim` is that of [`RunOptions`].
+/// Serves on 127.0.0.1 and `port` until a signal comes. `trim` and `build` are those of [`RunOptions`].
 ///
 /// # Errors
 ///
 /// When a port is taken; the text says what to do about it.
-pub fn run(port: u16, trim: fn()) -> Result<ExitReason, SupervisorError> {
+pub fn run(port: u16, trim: fn(), build: Build) -> Result<ExitReason, SupervisorError> {
     let origins = [start_origin("one")?, start_origin("two")?];
     let admin = admin_address()?;
     let text = config_text(port, admin, origins);
@@ -31,6 +31,7 @@ pub fn run(port: u16, trim: fn()) -> Result<ExitReason, SupervisorError> {
         source: ConfigSource::Text { name: "demo".to_owned(), text },
         on_ready: Some(Box::new(move || eprintln!("{}", what_to_try(port, admin, &shown)))),
         trim,
+        build,
     };
     crate::run(options).map_err(|error| match error {
         SupervisorError::Refused(mut lines) => {
@@ -74,6 +75,8 @@ Try:
     curl -i http://127.0.0.1:{port}/hello
     curl -o /dev/null http://127.0.0.1:{port}/bytes/1000000000
     wrk -t2 -c64 -d5s http://127.0.0.1:{port}/bytes/1024
+    corelane top --admin {admin}
+    xdg-open http://{admin}/status
     curl http://{admin}/metrics
     curl http://{admin}/readyz
 

@@ -21,6 +21,7 @@ use corelane_routing::{Conditions, HostPattern, Mismatch, Outcome, PathPattern, 
 use crate::config::Config;
 use crate::filters::{Compiled, RouteFilters};
 use crate::health::Healths;
+use crate::remote::Admin;
 use crate::{ConfigSource, snapshot_builder};
 use request::Asked;
 
@@ -238,7 +239,7 @@ impl Explanation {
 ///
 /// Those of [`explain`], and why no proxy could be asked.
 pub fn tell(place: &OsStr, question: &Question, json: bool) -> Result<Told, String> {
-    match place.to_str().and_then(remote::Admin::named) {
+    match place.to_str().and_then(Admin::named) {
         Some(admin) => remote::ask(&admin?, question, json),
         None => Ok(explain(&ConfigSource::File(place.into()), question)?.told(json)),
     }

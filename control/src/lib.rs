@@ -6,13 +6,14 @@
 //! signals ─┐                 ┌─▶ listen, resolver, admin, log_writer
 //! events ──┼─▶ supervisor ───┤
 //! answers ─┘       │         └─▶ reload: config → snapshot_builder → workers
-//!                  └─ status ──▶ admin: /healthz /readyz /metrics /explain
+//!                  └─ status ──▶ admin: /healthz /readyz /metrics /status /explain
 //! ```
 //!
 //! | limit | value | when it is reached |
 //! | --- | --- | --- |
 //! | connections waiting to be accepted, per socket | 4096 (or net.core.somaxconn) | the kernel drops SYNs |
 //! | admin connections | 64 | the next waits |
+//! | samples of the state, while somebody watches | 6 of about 1 KiB a route | the oldest goes |
 //! | access-log batches waiting for the writer | 256 of about 64 KiB | workers drop and count records |
 //! | lookups of names at once | 64 | the next waits |
 //! | wait for the first answers of new names | 1 s | served without them, 503 on their routes |
@@ -37,17 +38,19 @@ mod options;
 mod refresh;
 mod registry;
 mod reload;
+mod remote;
 mod resolver;
 mod shutdown;
 mod signals;
 mod snapshot_builder;
+pub mod state;
 mod status;
 mod supervisor;
 mod syslog;
 mod tcp_table;
 
 pub use memory::MemoryBound;
-pub use options::{ConfigSource, ExitReason, RunOptions, SupervisorError};
+pub use options::{Build, ConfigSource, ExitReason, RunOptions, SupervisorError};
 pub use supervisor::run;
 
 /// What `check` says of a configuration that has no errors: the same checks as before it is put in force, but for what

@@ -158,7 +158,9 @@ impl Writer {
                 self.write(batch, 0);
             }
             if finish {
-                while let (None, Ok(batch)) = (&self.held, self.source.try_recv()) {
+                while self.held.is_none()
+                    && let Ok(batch) = self.source.try_recv()
+                {
                     self.write(batch, 0);
                 }
                 self.give_up();

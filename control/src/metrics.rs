@@ -1,134 +1,270 @@
 //! The process in the Prometheus text exposition format, version 0.0.4.
+//!
+//! A page of ten thousand routes has tens of megabytes, and the control thread has other things to do: so it is written
+//! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
+//! between two slices only the name is kept that was written last.
 
-use std::fmt::{Display, Write as _};
+mod health;
+pub(crate) mod process;
+mod text;
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corelane_engine::counters::{CounterSet, Metric, MetricKind, PerWorker, WorkerCounters};
-use corelane_engine::histogram::{Distribution, Unit};
+use corelane_engine::driver::Driver;
+use corelane_engine::snapshot::Address;
 
-use crate::health::{Healths, Standing, State};
+use crate::registry::{Family, Registry};
 use crate::status::{Phase, Status};
+use text::{BucketEnds, Labels, Seconds, Text};
 
 /// What a scraper is told that it gets.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Every metric of the process, each family once with its HELP and TYPE.
-pub(crate) fn render(status: &Status) -> String {
-    let mut page = Page(String::new());
-    process(&mut page, status);
-    let registry = status.registry.borrow();
-    workers(&mut page, &registry.workers);
-    page.sets(
-        "corelane_listener",
-        registry.listeners.iter().map(|(name, it)| (labels(&[("listener", name)]), it)),
-    );
-    page.sets("corelane_route", registry.routes.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
-    page.sets("corelane_mirror", registry.mirrors.iter().map(|(name, it)| (labels(&[("route", name)]), it)));
-    page.sets("corelane_filter", registry.filters.iter().map(|(name, it)| (labels(&[("filter", name)]), it)));
-    page.sets(
-        "corelane_upstream",
-        registry.upstreams.iter().map(|(name, it)| (labels(&[("upstream", name)]), it)),
-    );
-    let endpoints = registry.endpoints.iter();
-    page.sets(
-        "corelane_endpoint",
-        endpoints
-            .map(|((upstream, address), it)| (labels(&[("upstream", upstream), ("endpoint", address)]), it)),
-    );
-    health(&mut page, &status.healths);
-    page.0
+/// Every metric of the process, each family once with its HELP and TYPE: a page in the making.
+#[derive(Debug)]
+pub(crate) struct Page {
+    status: Rc<Status>,
+    ends: BucketEnds,
+    section: Section,
 }
 
-fn process(page: &mut Page, status: &Status) {
-    let version = labels(&[("version", &env!("CARGO_PKG_VERSION"))]);
-    page.family("corelane_build_info", "The version that runs.", MetricKind::Gauge, [(version, 1)]);
-    page.gauge("corelane_ready", "1 while every worker serves and nothing drains.", ready(status));
+/// What comes next.
+#[derive(Debug)]
+enum Section {
+    Process,
+    Listeners(Place<Arc<str>>),
+    Routes(Place<Arc<str>>),
+    Mirrors(Place<Arc<str>>),
+    Filters(Place<Arc<str>>),
+    Upstreams(Place<Arc<str>>),
+    Endpoints(Place<(Arc<str>, Address)>),
+    Health(Place<(Arc<str>, Address)>),
+    End,
+}
+
+/// Where in the metrics of one kind of counter set.
+#[derive(Debug)]
+struct Place<K> {
+    family: usize,
+    /// The key that was written last in this family.
+    after: Option<K>,
+}
+
+impl<K> Default for Place<K> {
+    fn default() -> Self {
+        Self { family: 0, after: None }
+    }
+}
+
+impl Page {
+    /// Of the process as it is whenever a slice is written.
+    pub(crate) fn new(status: Rc<Status>) -> Self {
+        Self { status, ends: BucketEnds::new(), section: Section::Process }
+    }
+
+    /// The next slice, of about [`SLICE_BYTES`]; none after the last one.
+    pub(crate) fn next_slice(&mut self) -> Option<String> {
+        let registry = self.status.registry.borrow();
+        let text = Text::with_capacity(SLICE_BYTES + SLICE_BYTES / 4);
+        let mut slice = Slice { text, ends: &self.ends };
+        while !matches!(self.section, Section::End) && !slice.is_full() {
+            if let Some(next) = slice.write(&mut self.section, &self.status, &registry) {
+                self.section = next;
+            }
+        }
+        let page = slice.text.page;
+        (!page.is_empty()).then_some(page)
+    }
+}
+
+struct Slice<'a> {
+    text: Text,
+    ends: &'a BucketEnds,
+}
+
+impl Slice<'_> {
+    fn is_full(&self) -> bool {
+        self.text.page.len() >= SLICE_BYTES
+    }
+
+    /// Writes a section; the next one is returned when that is done, and nothing when the slice is full.
+    fn write(&mut self, section: &mut Section, status: &Status, registry: &Registry) -> Option<Section> {
+        let named = |label: &'static str| move |name: &Arc<str>| Labels::of(label, name);
+        match section {
+            Section::Process => {
+                process(&mut self.text, status);
+                workers(&mut self.text, status, &registry.workers);
+                Some(Section::Listeners(Place::default()))
+            }
+            Section::Listeners(place) => self
+                .sets("corelane_listener", &registry.listeners, place, named("listener"))
+                .then(|| Section::Routes(Place::default())),
+            Section::Routes(place) => self
+                .sets("corelane_route", &registry.routes, place, named("route"))
+                .then(|| Section::Mirrors(Place::default())),
+            Section::Mirrors(place) => self
+                .sets("corelane_mirror", &registry.mirrors, place, named("route"))
+                .then(|| Section::Filters(Place::default())),
+            Section::Filters(place) => self
+                .sets("corelane_filter", &registry.filters, place, named("filter"))
+                .then(|| Section::Upstreams(Place::default())),
+            Section::Upstreams(place) => self
+                .sets("corelane_upstream", &registry.upstreams, place, named("upstream"))
+                .then(|| Section::Endpoints(Place::default())),
+            Section::Endpoints(place) => {
+                let labels = |(upstream, address): &(Arc<str>, Address)| {
+                    Labels::of("upstream", upstream).and("endpoint", address)
+                };
+                self.sets("corelane_endpoint", &registry.endpoints, place, labels)
+                    .then(|| Section::Health(Place::default()))
+            }
+            Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
+            Section::End => None,
+        }
+    }
+
+    /// A family for each metric of a kind of set, summed over the workers. True when all are written.
+    fn sets<K: Ord + Clone, T: CounterSet>(
+        &mut self,
+        prefix: &str,
+        sets: &Family<K, T>,
+        place: &mut Place<K>,
+        labels: impl Fn(&K) -> Labels,
+    ) -> bool {
+        for group in groups::<T>().skip(place.family) {
+            let Metric { name, help, kind, .. } = *group.first::<T>();
+            let name = format!("{prefix}_{name}");
+            if place.after.is_none() {
+                self.text.declare(&name, help, kind);
+            }
+            let after = place.after.take();
+            for (key, counters) in sets.after(after.as_ref()) {
+                self.samples(&name, &group, labels(key), counters);
+                if self.is_full() {
+                    place.after = Some(key.clone());
+                    return false;
+                }
+            }
+            *place = Place { family: place.family + 1, after: None };
+        }
+        true
+    }
+
+    /// Of reasons, those that have occurred; of histograms, those that have values.
+    fn samples<T: CounterSet>(
+        &mut self,
+        name: &str,
+        group: &Group,
+        mut labels: Labels,
+        counters: &PerWorker<T>,
+    ) {
+        match group {
+            Group::Numbers(indices) => {
+                let length = labels.len();
+                for index in indices.clone() {
+                    if let Some((label, value)) = T::METRICS[index].label {
+                        labels.truncate(length);
+                        labels.push(label, value);
+                    }
+                    self.text.sample(name, &labels, counters.sum(index));
+                }
+            }
+            Group::Tally(index) => {
+                let length = labels.len();
+                for (reason, count) in counters.tally(*index) {
+                    labels.truncate(length);
+                    labels.push("reason", reason);
+                    self.text.sample(name, &labels, count);
+                }
+            }
+            Group::Histogram(index) => {
+                if let Some(values) = counters.distribution(*index) {
+                    self.text.histogram(name, &labels, &values, self.ends);
+                }
+            }
+        }
+    }
+}
+
+/// The metrics of a counter set that are one family, by their indices.
+enum Group {
+    Numbers(Range<usize>),
+    Tally(usize),
+    Histogram(usize),
+}
+
+impl Group {
+    fn first<T: CounterSet>(&self) -> &'static Metric {
+        match self {
+            Self::Numbers(indices) => &T::METRICS[indices.start],
+            Self::Tally(index) => &T::TALLIES[*index],
+            Self::Histogram(index) => &T::HISTOGRAMS[*index],
+        }
+    }
+}
+
+fn groups<T: CounterSet>() -> impl Iterator<Item = Group> {
+    let numbers = T::METRICS.chunk_by(|one, next| one.name == next.name).scan(0, |start, metrics| {
+        let indices = *start..*start + metrics.len();
+        *start = indices.end;
+        Some(Group::Numbers(indices))
+    });
+    let tallies = (0..T::TALLIES.len()).map(Group::Tally);
+    numbers.chain(tallies).chain((0..T::HISTOGRAMS.len()).map(Group::Histogram))
+}
+
+fn process(text: &mut Text, status: &Status) {
+    let build = status.build.get();
+    let info = Labels::of("version", env!("CARGO_PKG_VERSION"))
+        .and("revision", build.revision)
+        .and("rust_version", build.rust_version)
+        .and("driver", status.driver.get().map_or("unknown", Driver::name));
+    text.declare("corelane_build_info", "What runs, and on which driver.", MetricKind::Gauge);
+    text.sample("corelane_build_info", &info, 1);
+    text.gauge("corelane_ready", "1 while every worker serves and nothing drains.", ready(status));
     let draining = status.phase.get() == Phase::Draining;
-    page.gauge("corelane_draining", "1 after a signal to stop.", u64::from(draining));
-    page.gauge("corelane_config_generation", "Configurations put in force.", status.generation.get());
-    let results =
-        |ok, failed| [(labels(&[("result", &"ok")]), ok), (labels(&[("result", &"failed")]), failed)];
-    let reloads = results(status.reloads_ok.get(), status.reloads_failed.get());
-    page.family("corelane_reloads_total", "Reloads asked for.", MetricKind::Counter, reloads);
+    text.gauge("corelane_draining", "1 after a signal to stop.", u64::from(draining));
+    text.gauge("corelane_config_generation", "Configurations put in force.", status.generation.get());
+    let reloads = [("ok", status.reloads_ok.get()), ("failed", status.reloads_failed.get())];
+    results(text, "corelane_reloads_total", "Reloads asked for.", reloads);
     let last = status.last_reload.get();
-    page.gauge(
+    text.gauge(
         "corelane_config_last_reload_timestamp_seconds",
         "When a configuration was last put in force or refused.",
         unix_seconds(last.at),
     );
-    page.gauge(
+    text.gauge(
         "corelane_config_last_reload_success",
         "1 if that configuration is in force.",
         u64::from(last.errors == 0),
     );
-    page.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
-    let lookups = results(status.lookups_ok.get(), status.lookups_failed.get());
-    page.family("corelane_dns_resolutions_total", "Lookups of host names.", MetricKind::Counter, lookups);
-    page.counter(
+    text.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
+    let lookups = [("ok", status.lookups_ok.get()), ("failed", status.lookups_failed.get())];
+    results(text, "corelane_dns_resolutions_total", "Lookups of host names.", lookups);
+    text.counter(
         "corelane_access_log_write_errors_total",
         "Writes to the access log that failed.",
         status.log_writer.write_errors.load(Ordering::Relaxed),
     );
-    page.counter(
+    text.counter(
         "corelane_access_log_lost_records_total",
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
     );
-    let started = status.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    page.gauge("process_start_time_seconds", "When the process started.", format_args!("{started:.3}"));
-    if let Some(bytes) = resident_bytes() {
-        page.gauge("process_resident_memory_bytes", "Resident memory.", bytes);
-    }
-    if let Some(open) = open_descriptors() {
-        page.gauge(
-            "process_open_fds",
-            "Open file descriptors of the worker, or of the others, with the most.",
-            open,
-        );
-    }
+    process::write(text, status);
 }
 
-/// Of endpoints and upstreams with checks.
-fn health(page: &mut Page, healths: &Healths) {
-    let endpoints: Vec<(String, State)> = healths
-        .endpoints()
-        .into_iter()
-        .map(|((upstream, address), state)| {
-            (labels(&[("upstream", &upstream), ("endpoint", &address)]), state)
-        })
-        .collect();
-    page.family(
-        "corelane_endpoint_healthy",
-        "1 while the endpoint's checks let it take requests.",
-        MetricKind::Gauge,
-        endpoints.iter().map(|(labels, state)| (labels.clone(), u64::from(state.is_up()))),
-    );
-    let results = endpoints.iter().flat_map(|(labels, state)| {
-        [("passed", state.passed_total), ("failed", state.failed_total)]
-            .map(|(result, count)| (with(labels, "result", result), count))
-    });
-    page.family(
-        "corelane_endpoint_health_checks_total",
-        "Checks that have ended.",
-        MetricKind::Counter,
-        results,
-    );
-    page.family(
-        "corelane_endpoint_health_changes_total",
-        "How often the endpoint has come up or gone down.",
-        MetricKind::Counter,
-        endpoints.iter().map(|(labels, state)| (labels.clone(), state.changes_total)),
-    );
-    page.family(
-        "corelane_upstream_panic",
-        "1 while too few endpoints are up, so that all are used.",
-        MetricKind::Gauge,
-        healths
-            .upstreams()
-            .into_iter()
-            .map(|(name, standing)| (labels(&[("upstream", &name)]), u64::from(standing == Standing::Panic))),
-    );
+/// A counter by how it went.
+fn results(text: &mut Text, name: &str, help: &str, counts: [(&str, u64); 2]) {
+    text.declare(name, help, MetricKind::Counter);
+    for (result, count) in counts {
+        text.sample(name, &Labels::of("result", result), count);
+    }
 }
 
 /// 1 when the process is ready.
@@ -137,153 +273,20 @@ fn ready(status: &Status) -> u64 {
 }
 
 /// Not summed: one worker that differs from the others is what they are for.
-fn workers(page: &mut Page, counters: &PerWorker<WorkerCounters>) {
-    let values: Vec<Vec<u64>> = counters.iter().map(WorkerCounters::values).collect();
+fn workers(text: &mut Text, status: &Status, counters: &PerWorker<WorkerCounters>) {
+    let name = "corelane_worker_cpu_seconds_total";
+    text.declare(name, "CPU time of the worker, in the kernel too.", MetricKind::Counter);
+    for (worker, clock) in status.worker_clocks.borrow().iter().enumerate() {
+        if let Some(clock) = clock {
+            text.sample(name, &Labels::of("worker", worker), Seconds(clock.cpu_ns()));
+        }
+    }
     for (index, metric) in WorkerCounters::METRICS.iter().enumerate() {
-        let samples = values.iter().enumerate();
-        let samples = samples.map(|(worker, values)| (labels(&[("worker", &worker)]), values[index]));
-        page.metric("corelane_worker", metric, samples);
-    }
-}
-
-/// The most in one table: each worker has one of its own, and the limit holds for each.
-fn open_descriptors() -> Option<usize> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let tables = threads.filter_map(|thread| std::fs::read_dir(thread.ok()?.path().join("fd")).ok());
-    // Reading the directory holds two more open, here.
-    tables.map(Iterator::count).max()
-}
-
-/// VmRSS of /proc/self/status.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// `{name="value",...}`
-fn labels(pairs: &[(&str, &dyn Display)]) -> String {
-    let mut labels = String::from("{");
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(labels, "{comma}{name}=\"");
-        for c in value.to_string().chars() {
-            match c {
-                '\\' => labels.push_str("\\\\"),
-                '"' => labels.push_str("\\\""),
-                '\n' => labels.push_str("\\n"),
-                c => labels.push(c),
-            }
+        let name = format!("corelane_worker_{}", metric.name);
+        text.declare(&name, metric.help, metric.kind);
+        for (worker, counters) in counters.iter().enumerate() {
+            text.sample(&name, &Labels::of("worker", worker), counters.value(index));
         }
-        labels.push('"');
-    }
-    labels.push('}');
-    labels
-}
-
-/// The same labels and one more.
-fn with(labels: &str, name: &str, value: &str) -> String {
-    format!("{},{name}=\"{value}\"}}", labels.strip_suffix('}').unwrap_or(labels))
-}
-
-/// A number of nanoseconds, or of bytes, in the unit of metrics.
-fn in_base_unit(unit: Unit, value: u64) -> String {
-    match unit {
-        Unit::Duration => format!("{}.{:09}", value / 1_000_000_000, value % 1_000_000_000),
-        Unit::Size => value.to_string(),
-    }
-}
-
-/// The values of the label `le`.
-fn bucket_ends(unit: Unit) -> Vec<String> {
-    let ends = unit.bounds().iter().map(|&bound| match (unit, bound) {
-        (_, u64::MAX) => "+Inf".to_owned(),
-        (Unit::Duration, _) => {
-            in_base_unit(unit, bound).trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        (Unit::Size, _) => in_base_unit(unit, bound),
-    });
-    ends.collect()
-}
-
-struct Page(String);
-
-impl Page {
-    fn declare(&mut self, name: &str, help: &str, kind: MetricKind) {
-        let kind = match kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Histogram => "histogram",
-        };
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn family<V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricKind,
-        samples: impl IntoIterator<Item = (String, V)>,
-    ) {
-        self.declare(name, help, kind);
-        for (labels, value) in samples {
-            let _ = writeln!(self.0, "{name}{labels} {value}");
-        }
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, help, MetricKind::Gauge, [(String::new(), value)]);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.family(name, help, MetricKind::Counter, [(String::new(), value)]);
-    }
-
-    fn metric(&mut self, prefix: &str, metric: &Metric, samples: impl Iterator<Item = (String, u64)>) {
-        self.family(&format!("{prefix}_{}", metric.name), metric.help, metric.kind, samples);
-    }
-
-    /// A family for each metric of a kind of set, summed over the workers. Of reasons, those that have occurred.
-    fn sets<'a, T: CounterSet>(
-        &mut self,
-        prefix: &str,
-        sets: impl Iterator<Item = (String, &'a PerWorker<T>)>,
-    ) {
-        let sets: Vec<(String, &PerWorker<T>)> = sets.collect();
-        let sums: Vec<Vec<u64>> = sets.iter().map(|(_, counters)| counters.sums()).collect();
-        for (index, metric) in T::METRICS.iter().enumerate() {
-            let samples = sets.iter().zip(&sums).map(|((labels, _), sums)| (labels.clone(), sums[index]));
-            self.metric(prefix, metric, samples);
-        }
-        let tallies: Vec<_> = sets.iter().map(|(_, counters)| counters.tallies()).collect();
-        for (index, metric) in T::TALLIES.iter().enumerate() {
-            let samples = sets.iter().zip(&tallies).flat_map(|((labels, _), tallies)| {
-                let counted = tallies[index].iter();
-                counted.map(|(reason, count)| (with(labels, "reason", reason), *count))
-            });
-            self.metric(prefix, metric, samples);
-        }
-        for (index, metric) in T::HISTOGRAMS.iter().enumerate() {
-            let name = format!("{prefix}_{}", metric.name);
-            self.declare(&name, metric.help, metric.kind);
-            for (labels, counters) in &sets {
-                if let Some(values) = counters.distribution(index) {
-                    self.histogram(&name, labels, &values);
-                }
-            }
-        }
-    }
-
-    /// Of each bucket, the values up to its end, those of the buckets before it included.
-    fn histogram(&mut self, name: &str, labels: &str, values: &Distribution) {
-        let open = labels.trim_end_matches('}');
-        let mut count: u64 = 0;
-        for (end, bucket) in bucket_ends(values.unit).iter().zip(&values.buckets) {
-            count = count.wrapping_add(*bucket);
-            let _ = writeln!(self.0, "{name}_bucket{open},le=\"{end}\"}} {count}");
-        }
-        let sum = in_base_unit(values.unit, values.sum);
-        let _ = write!(self.0, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n");
     }
 }
 
@@ -291,6 +294,9 @@ impl Page {
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+/// Some tens of microseconds of work.
+const SLICE_BYTES: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -321,8 +327,14 @@ mod tests {
             upstream.of(worker).histograms.get_or_init(Box::default).connect.add(us * 1_000);
         }
         let route = registry.routes.of("web".into(), 1);
+        route.of(1).responses_2xx.add(3);
         route.of(0).histograms.get_or_init(Box::default).request_body.add(1024);
-        render(&Status::new(registry, 2, Arc::default()))
+        render(registry)
+    }
+
+    fn render(registry: Registry) -> String {
+        let mut page = Page::new(Rc::new(Status::new(registry, 2, Arc::default())));
+        std::iter::from_fn(|| page.next_slice()).collect()
     }
 
     #[test]
@@ -349,12 +361,60 @@ mod tests {
             "corelane_route_request_body_bytes_sum{route=\"web\"} 1024",
             "corelane_reloads_total{result=\"failed\"} 0",
             "corelane_ready 0",
-            concat!("corelane_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "corelane_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\",revision=\"unknown\",rust_version=\"unknown\",driver=\"unknown\"} 1"
+            ),
+            "corelane_route_responses_total{route=\"web\",code=\"2xx\"} 3",
+            "corelane_route_responses_total{route=\"web\",code=\"5xx\"} 0",
         ] {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
         assert_eq!(page.matches("reason=").count(), 3, "only reasons that have occurred");
         assert!(!page.contains("_bucket{route=\"a"), "no histograms of what had no requests");
+    }
+
+    /// Histograms of `routes` routes, the first half of which goes after so many slices.
+    fn sliced(routes: u64, shrinks_after: usize) -> String {
+        let mut registry = fixtures::registry(1);
+        for number in 0..routes {
+            let route = registry.routes.of(format!("route-{number:03}").into(), 1 + number * 2 / routes);
+            route.of(0).histograms.get_or_init(Box::default).duration.add(number);
+        }
+        let status = Rc::new(Status::new(registry, 1, Arc::default()));
+        let mut page = Page::new(status.clone());
+        let (mut all, mut slices) = (String::new(), 0);
+        while let Some(slice) = page.next_slice() {
+            assert!(slice.len() < 2 * SLICE_BYTES && slice.ends_with('\n'), "{}", slice.len());
+            all.push_str(&slice);
+            slices += 1;
+            if slices == shrinks_after {
+                status.registry.borrow_mut().routes.drop_unused_since(2);
+            }
+        }
+        assert!(slices > 10, "{slices}");
+        all
+    }
+
+    #[test]
+    fn slices_are_one_page() {
+        let page = sliced(200, usize::MAX);
+        let count = |part: &str| page.lines().filter(|line| line.starts_with(part)).count();
+        assert_eq!(count("corelane_route_request_duration_seconds_count{"), 200);
+        assert_eq!(count("corelane_route_request_duration_seconds_bucket{"), 200 * 20);
+        assert_eq!(count("# TYPE corelane_route_request_duration_seconds histogram"), 1);
+        let mut lines: Vec<&str> = page.lines().collect();
+        lines.sort_unstable();
+        assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "nothing twice");
+    }
+
+    #[test]
+    fn routes_may_go_between_two_slices() {
+        let page = sliced(200, 8);
+        assert!(page.contains("corelane_route_response_body_bytes_count{route=\"route-199\"} 0"));
+        assert!(!page.contains("corelane_route_response_body_bytes_count{route=\"route-000\"}"));
+        assert!(page.contains("# TYPE corelane_endpoint_requests_total"), "it has an end");
     }
 
     #[test]

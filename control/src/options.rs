@@ -13,6 +13,23 @@ pub struct RunOptions {
     pub on_ready: Option<Box<dyn FnOnce()>>,
     /// Makes the allocator give memory back to the system that the calling thread has freed.
     pub trim: fn(),
+    /// What runs.
+    pub build: Build,
+}
+
+/// What the process was made from, beside its version.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// The commit.
+    pub revision: &'static str,
+    /// The compiler's version.
+    pub rust_version: &'static str,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { revision: "unknown", rust_version: "unknown" }
+    }
 }
 
 /// Where the configuration comes from.

@@ -4,6 +4,7 @@
 //! and no exchange works from a snapshot that still had it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use corelane_engine::counters::{
@@ -96,12 +97,19 @@ impl<K: Ord, T: CounterSet> Family<K, T> {
         entry.counters.clone()
     }
 
+    /// Each key behind `key`, or each one, with its counters, ordered.
+    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &PerWorker<T>)> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sets.range((start, Bound::Unbounded)).map(|(key, entry)| (key, &entry.counters))
+    }
+
     /// Each key with its counters, ordered.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &PerWorker<T>)> {
         self.sets.iter().map(|(key, entry)| (key, &entry.counters))
     }
 
-    fn drop_unused_since(&mut self, serial: u64) {
+    /// Drops the sets that only snapshots older than `serial` used.
+    pub(crate) fn drop_unused_since(&mut self, serial: u64) {
         self.sets.retain(|_, entry| entry.used_by >= serial);
     }
 }
@@ -127,7 +135,6 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::fixtures;
 
     #[test]
@@ -142,6 +149,6 @@ mod tests {
         assert_eq!(registry.connections(), 8, "an exchange still uses snapshot 1");
         registry.drop_unused_since(2);
         assert_eq!(registry.connections(), 4);
-        assert_eq!(registry.listeners.of("old".into(), 3).sums(), vec![0; ListenerCounters::METRICS.len()]);
+        assert_eq!(registry.listeners.of("old".into(), 3).of(1).connections.value(), 0);
     }
 }

@@ -166,9 +166,10 @@ impl Resolver {
     }
 
     fn count(&self) {
-        let resolved = self.names.keys().filter(|host| self.answers.contains_key(*host)).count();
-        self.status.names_resolved.set(resolved);
-        self.status.names_unresolved.set(self.names.len() - resolved);
+        let unresolved = self.names.keys().filter(|host| !self.answers.contains_key(*host));
+        let unresolved: BTreeSet<_> = unresolved.cloned().collect();
+        self.status.names_resolved.set(self.names.len() - unresolved.len());
+        *self.status.names_unresolved.borrow_mut() = unresolved;
     }
 
     fn watch(&mut self, host: Arc<str>) {

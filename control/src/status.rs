@@ -1,17 +1,21 @@
-//! What the control thread knows about the process, for /readyz, /metrics and /explain.
+//! What the control thread knows about the process, for /readyz, /metrics, /status and /explain.
 //!
 //! Lives on the control thread alone; the supervisor writes it, the admin server reads it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
+use corelane_engine::ThreadClock;
+use corelane_engine::driver::Driver;
 use corelane_engine::snapshot::Snapshot;
 
 use crate::config::Config;
 use crate::health::Healths;
 use crate::log_writer::LogWriterCounters;
+use crate::options::Build;
 use crate::registry::Registry;
 
 /// The state of the process.
@@ -34,7 +38,7 @@ pub(crate) struct Status {
     /// Host names with at least one address.
     pub(crate) names_resolved: Cell<usize>,
     /// Host names without any.
-    pub(crate) names_unresolved: Cell<usize>,
+    pub(crate) names_unresolved: RefCell<BTreeSet<Arc<str>>>,
     /// Lookups that gave an answer.
     pub(crate) lookups_ok: Cell<u64>,
     /// Lookups that gave none.
@@ -43,6 +47,12 @@ pub(crate) struct Status {
     pub(crate) log_writer: Arc<LogWriterCounters>,
     /// How the endpoints with checks stand.
     pub(crate) healths: Rc<Healths>,
+    /// What runs.
+    pub(crate) build: Cell<Build>,
+    /// What the workers run on.
+    pub(crate) driver: Cell<Option<Driver>>,
+    /// How long each worker has run for; none before it has started, and when it has failed.
+    pub(crate) worker_clocks: RefCell<Vec<Option<ThreadClock>>>,
     /// Every counter set.
     pub(crate) registry: RefCell<Registry>,
     snapshots: RefCell<Vec<(u64, Weak<Snapshot>)>>,
@@ -83,11 +93,14 @@ impl Status {
             reloads_failed: Cell::new(0),
             last_reload: Cell::new(LastReload { at: now, errors: 0 }),
             names_resolved: Cell::new(0),
-            names_unresolved: Cell::new(0),
+            names_unresolved: RefCell::default(),
             lookups_ok: Cell::new(0),
             lookups_failed: Cell::new(0),
             log_writer,
             healths: Rc::default(),
+            build: Cell::default(),
+            driver: Cell::default(),
+            worker_clocks: RefCell::new(vec![None; workers]),
             registry: RefCell::new(registry),
             snapshots: RefCell::new(Vec::new()),
             newest: RefCell::new(None),

@@ -118,6 +118,8 @@ impl Supervisor {
         let peers = Peers::new(workers)?;
         let registry = Registry::new(&peers);
         let status = Rc::new(Status::new(registry, workers, log_counters.clone()));
+        status.build.set(options.build);
+        status.driver.set(Some(driver));
 
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
@@ -228,8 +230,11 @@ impl Supervisor {
         let mut action = Action::Wait;
         for event in self.events.take() {
             match event {
-                // Applied says more; a retired snapshot is freed here by being dropped.
-                Event::Started { .. } | Event::Retired { .. } => {}
+                Event::Started { worker, clock } => {
+                    self.status.worker_clocks.borrow_mut()[worker] = Some(clock);
+                }
+                // It is freed here by being dropped.
+                Event::Retired { .. } => {}
                 Event::Applied { worker, serial } => self.applied[worker] = serial,
                 Event::ListenerClosed { worker, address } => {
                     if self.listeners.closed_by(worker, &address) {
@@ -266,6 +271,7 @@ impl Supervisor {
         let left = self.workers.iter().flatten().count();
         log::error!("a worker has failed", worker = worker, reason = reason, workers_left = left);
         self.status.workers.set(left);
+        self.status.worker_clocks.borrow_mut()[worker] = None;
         self.listeners.forget_worker(worker);
         let action = self.shutdown.on_worker_done(worker);
         if left == 0 && action == Action::Wait { Err(SupervisorError::WorkersLost) } else { Ok(action) }

@@ -51,6 +51,9 @@ impl SyslogOutput {
     /// Sends each line from this byte on as a message, until one cannot be sent now.
     pub(crate) fn send(&mut self, lines: &[u8], from: usize, now: Instant) -> Progress {
         let mut progress = Progress { done: from, too_long: 0, error: None };
+        if matches!(&self.socket, Some(Socket::Tcp(stream)) if has_ended(stream)) {
+            self.socket = None;
+        }
         let header = self.header(SystemTime::now());
         for line in lines[from..].split_inclusive(|&byte| byte == b'\n') {
             match self.send_line(&header, line.strip_suffix(b"\n").unwrap_or(line), now) {
@@ -124,6 +127,17 @@ impl SyslogOutput {
         self.retry = if opened.is_ok() { None } else { Some((Instant::now() + pause, pause)) };
         opened
     }
+}
+
+/// Whether the server has closed or reset a stream, on which nothing else comes: what is written then is lost.
+fn has_ended(stream: &TcpStream) -> bool {
+    let mut room = [0; 1];
+    match stream.set_nonblocking(true).and_then(|()| stream.peek(&mut room)) {
+        Ok(bytes) if bytes > 0 => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Ok(_) | Err(_) => return true,
+    }
+    stream.set_nonblocking(false).is_err()
 }
 
 fn is_too_long(error: &io::Error) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::HealthUpdate;
+use crate::io::clock::ThreadClock;
 use crate::snapshot::{Address, Snapshot};
 
 /// From the control thread to a worker.
@@ -40,6 +41,8 @@ pub enum Event {
     Started {
         /// Which worker.
         worker: usize,
+        /// What tells how long its thread has run for.
+        clock: ThreadClock,
     },
     /// The worker works from this snapshot now.
     Applied {

@@ -80,7 +80,7 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// One metric of a counter set: what `/metrics` needs to print it.
+/// One metric of a counter set: what `/metrics` needs to print it. Of those with one name the first one's help is printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name without the set's prefix, e.g. `requests_total`.
@@ -89,21 +89,23 @@ pub struct Metric {
     pub help: &'static str,
     /// What kind of number it is.
     pub kind: MetricKind,
+    /// The label, with its value, that tells it from the metrics beside it that have the same name.
+    pub label: Option<(&'static str, &'static str)>,
 }
 
 /// A set of cells with names.
 pub trait CounterSet: Default + Send + Sync + 'static {
-    /// The metrics, in the order of [`CounterSet::values`].
+    /// The metrics that are one number; those of one name follow each other.
     const METRICS: &'static [Metric];
 
-    /// The current values, in the order of [`CounterSet::METRICS`].
-    fn values(&self) -> Vec<u64>;
+    /// The value of [`CounterSet::METRICS`] with this index.
+    fn value(&self, index: usize) -> u64;
 
     /// The metrics that have a further label `reason`: one for each [`Tally`].
     const TALLIES: &'static [Metric];
 
-    /// Adds what was counted to `sums`, which has a map for each of [`CounterSet::TALLIES`].
-    fn add_tallies(&self, sums: &mut [BTreeMap<&'static str, u64>]);
+    /// Adds to `sums` what was counted for [`CounterSet::TALLIES`] with this index.
+    fn add_tally(&self, index: usize, sums: &mut BTreeMap<&'static str, u64>);
 
     /// The metrics that are histograms.
     const HISTOGRAMS: &'static [Metric] = &[];
@@ -136,24 +138,24 @@ impl<T: CounterSet> PerWorker<T> {
         Self((0..workers).map(|_| Padded::default()).collect())
     }
 
-    /// The sums over the workers, in the order of [`CounterSet::METRICS`].
+    /// A number of [`CounterSet::METRICS`], summed over the workers.
     #[must_use]
-    pub fn sums(&self) -> Vec<u64> {
-        let mut sums = vec![0u64; T::METRICS.len()];
-        for set in self.iter() {
-            for (sum, value) in sums.iter_mut().zip(set.values()) {
-                *sum = sum.wrapping_add(value);
-            }
-        }
+    pub fn sum(&self, index: usize) -> u64 {
+        self.iter().fold(0, |sum, set| sum.wrapping_add(set.value(index)))
+    }
+
+    /// What was counted by reason for one of [`CounterSet::TALLIES`], summed over the workers.
+    #[must_use]
+    pub fn tally(&self, index: usize) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        self.iter().for_each(|set| set.add_tally(index, &mut sums));
         sums
     }
 
-    /// What was counted by reason, summed over the workers, in the order of [`CounterSet::TALLIES`].
+    /// The same for each of [`CounterSet::TALLIES`].
     #[must_use]
     pub fn tallies(&self) -> Vec<BTreeMap<&'static str, u64>> {
-        let mut sums = vec![BTreeMap::new(); T::TALLIES.len()];
-        self.iter().for_each(|set| set.add_tallies(&mut sums));
-        sums
+        (0..T::TALLIES.len()).map(|index| self.tally(index)).collect()
     }
 
     /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
@@ -186,7 +188,7 @@ impl<T> PerWorker<T> {
 macro_rules! counter_set {
     (
         $(#[$meta:meta])* $set:ident {
-            $($field:ident: $kind:ident, $name:literal, $help:literal;)+
+            $($field:ident: $kind:ident, $name:literal $([$label:literal = $value:literal])?, $help:literal;)+
         }
         $(by reason { $($tally:ident: $word:ident, $tally_name:literal, $tally_help:literal;)+ })?
         $(histograms $histograms:ident {
@@ -211,26 +213,27 @@ macro_rules! counter_set {
 
         impl CounterSet for $set {
             const METRICS: &'static [Metric] = &[
-                $(Metric { name: $name, help: $help, kind: MetricKind::$kind },)+
+                $(Metric {
+                    label: label!($($label = $value)?),
+                    ..metric($name, $help, MetricKind::$kind)
+                },)+
             ];
 
-            fn values(&self) -> Vec<u64> {
-                vec![$(self.$field.value(),)+]
+            fn value(&self, index: usize) -> u64 {
+                [$(&self.$field,)+][index].value()
             }
 
             const TALLIES: &'static [Metric] = &[
-                $($(Metric { name: $tally_name, help: $tally_help, kind: MetricKind::Counter },)+)?
+                $($(metric($tally_name, $tally_help, MetricKind::Counter),)+)?
             ];
 
-            fn add_tallies(&self, sums: &mut [BTreeMap<&'static str, u64>]) {
+            fn add_tally(&self, index: usize, sums: &mut BTreeMap<&'static str, u64>) {
                 let tallies: &[&dyn Counted] = &[$($(&self.$tally,)+)?];
-                for (tally, sums) in tallies.iter().zip(sums) {
-                    tally.add_to(sums);
-                }
+                tallies[index].add_to(sums);
             }
 
             $(const HISTOGRAMS: &'static [Metric] = &[
-                $(Metric { name: $histogram_name, help: $histogram_help, kind: MetricKind::Histogram },)+
+                $(metric($histogram_name, $histogram_help, MetricKind::Histogram),)+
             ];
 
             fn histogram(&self, index: usize) -> Option<&dyn Histogram> {
@@ -240,6 +243,19 @@ macro_rules! counter_set {
             })?
         }
     };
+}
+
+macro_rules! label {
+    () => {
+        None
+    };
+    ($label:literal = $value:literal) => {
+        Some(($label, $value))
+    };
+}
+
+const fn metric(name: &'static str, help: &'static str, kind: MetricKind) -> Metric {
+    Metric { name, help, kind, label: None }
 }
 
 /// A tally of whatever words.
@@ -259,6 +275,11 @@ impl<W: Word> Counted for Tally<W> {
 counter_set! {
     /// What a worker counts about itself.
     WorkerCounters {
+        connections_total: Counter, "connections_total", "Connections accepted.";
+        connections: Gauge, "connections", "Connections from clients open now.";
+        requests: Counter, "requests_total", "Requests, as those of listeners.";
+        turns: Counter, "turns_total", "Turns of the event loop that had events.";
+        waits: Counter, "waits_total", "Times the event loop had nothing to do and waited.";
         tasks_panicked: Counter, "task_panics_total", "Connection tasks that panicked; a bug in Corelane.";
         accept_paused: Counter, "accept_pauses_total", "Times accepting paused because file descriptors or memory ran out, or for an unknown error.";
         log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
@@ -301,11 +322,11 @@ counter_set! {
     /// What is counted per route.
     RouteCounters {
         requests: Counter, "requests_total", "Requests that took the route.";
-        responses_1xx: Counter, "responses_1xx_total", "Interim responses passed on.";
-        responses_2xx: Counter, "responses_2xx_total", "Responses with a 2xx status.";
-        responses_3xx: Counter, "responses_3xx_total", "Responses with a 3xx status.";
-        responses_4xx: Counter, "responses_4xx_total", "Responses with a 4xx status.";
-        responses_5xx: Counter, "responses_5xx_total", "Responses with a 5xx status.";
+        responses_1xx: Counter, "responses_total" ["code" = "1xx"], "Responses by the class of their status, interim ones included.";
+        responses_2xx: Counter, "responses_total" ["code" = "2xx"], "Responses with a 2xx status.";
+        responses_3xx: Counter, "responses_total" ["code" = "3xx"], "Responses with a 3xx status.";
+        responses_4xx: Counter, "responses_total" ["code" = "4xx"], "Responses with a 4xx status.";
+        responses_5xx: Counter, "responses_total" ["code" = "5xx"], "Responses with a 5xx status.";
     }
     by reason {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
@@ -389,9 +410,10 @@ mod tests {
         let counters = PerWorker::<RouteCounters>::new(3);
         counters.of(0).requests.increment();
         counters.of(2).requests.add(4);
-        assert_eq!(counters.sums()[0], 5);
+        assert_eq!((counters.sum(0), counters.sum(1)), (5, 0));
         assert_eq!(RouteCounters::METRICS[0].name, "requests_total");
-        assert_eq!(RouteCounters::METRICS.len(), counters.sums().len());
+        counters.of(1).responses_5xx.increment();
+        assert_eq!((RouteCounters::METRICS[5].label, counters.sum(5)), (Some(("code", "5xx")), 1));
     }
 
     #[test]

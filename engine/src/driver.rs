@@ -121,12 +121,23 @@ impl RingFlags {
     }
 }
 
+impl Driver {
+    /// Its name, without the flags.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoUring(_) => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Epoll => write!(f, "epoll"),
+            Self::Epoll => f.write_str(self.name()),
             Self::IoUring(flags) => {
-                write!(f, "io_uring")?;
+                f.write_str(self.name())?;
                 if flags.single_issuer {
                     write!(f, " single_issuer")?;
                 }

@@ -1116,6 +1116,7 @@ impl<S: Dial> Exchange<S> {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
+        session.core.counters().requests.increment();
         if self.mirror.is_some() {
             self.end_mirror();
         }

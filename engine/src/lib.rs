@@ -50,4 +50,4 @@ pub mod tripwire;
 pub mod worker;
 
 pub use heads::{forwarded_client, hide_from_filters};
-pub use io::clock::monotonic_ns;
+pub use io::clock::{ThreadClock, monotonic_ns, process_cpu_ns};

@@ -452,7 +452,7 @@ mod tests {
     /// Runs `test` where sockets can be made.
     fn on_a_worker<F: Future>(test: F) {
         block_on(Driver::Epoll, async {
-            let _closing = readiness::install().unwrap();
+            let _closing = readiness::install(PerWorker::new(1), 0).unwrap();
             test.await;
         })
         .unwrap();

@@ -77,6 +77,8 @@ impl<S: Dial> Session<S> {
         permit.admission().counters().connections_total.increment();
         permit.count_open();
         core.footprint.add_connection();
+        core.counters().connections_total.increment();
+        core.counters().connections.increment();
         Self {
             core: core.clone(),
             slot: slot.clone(),
@@ -321,6 +323,7 @@ impl<S: Dial> Drop for Session<S> {
         self.count_moved();
         self.become_busy();
         self.core.footprint.remove_connection();
+        self.core.counters().connections.decrement();
         self.end_wait();
         self.core.wake_main();
     }

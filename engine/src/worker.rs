@@ -19,6 +19,7 @@ use crate::counters::{PerWorker, WorkerCounters};
 use crate::driver::{Driver, block_on};
 use crate::event::EventSender;
 use crate::health::HealthUpdate;
+use crate::io::clock::ThreadClock;
 use crate::io::{
     DescriptorReceiver, DescriptorSender, ListenerSocket, Socket, Ticker, Wake, WakeListener, clock,
     descriptor_channel, readiness, separate,
@@ -175,7 +176,7 @@ fn run(
     let is_separate = separate(&kept.collect::<Vec<_>>()).is_ok();
     let table_workers = if is_separate { 1 } else { config.counters.iter().count() };
     block_on(config.driver, async move {
-        let _closing = readiness::install()?;
+        let _closing = readiness::install(config.counters.clone(), config.index)?;
         let ticker = Ticker::new()?;
         let core = Rc::new(Core::new(CoreParts {
             index: config.index,
@@ -196,7 +197,9 @@ fn run(
             slots: HashMap::new(),
             drained: false,
         };
-        main.core.events.send(Event::Started { worker: main.core.index });
+        main.core
+            .events
+            .send(Event::Started { worker: main.core.index, clock: ThreadClock::of_this_thread() });
         poll_fn(|cx| main.poll(cx)).await;
         Ok(())
     })?

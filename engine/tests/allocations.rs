@@ -23,7 +23,9 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
-use corelane_engine::record::LogPolicy;
+use corelane_engine::record::{
+    AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
+};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
@@ -109,7 +111,7 @@ impl Scenario {
         let get = |name, target: &str, ends_with| Self {
             name,
             request: format!(
-                "GET {target} HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
+                "GET {target} HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test \"1\"\r\nAccept: */*\r\n\r\n"
             )
             .into(),
             ends_with,
@@ -123,6 +125,7 @@ impl Scenario {
             get("a target in absolute-form", "http://a.example/1k?lang=en", b"end of 1k"),
             get("a path that is rewritten", "/a/./b/../../1k?lang=en", b"end of 1k"),
             get("a chain of filters", "/api/1k?lang=en", b"end of 1k"),
+            get("a secret and what is escaped", "/?a=~&token=abc\"", b"what was that?"),
             get("a filter's answer", "/fixed/a", b"for /fixed/a by a.example"),
             Self { name: "POST", request: post.into(), ends_with: b"16384 bytes taken" },
         ]
@@ -227,13 +230,19 @@ fn chain(filters: &mut Filters, settings: Vec<Settings>) -> Chains {
     Chains { chains: [chain].into(), ..Chains::default() }
 }
 
-fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool) -> Snapshot {
+fn snapshot(
+    address: Address,
+    origin: SocketAddr,
+    peers: &Peers,
+    access_log: Option<Arc<AccessLog>>,
+) -> Snapshot {
     let api = PathPattern::regex("^/api/(?<id>[0-9a-z]+)$").unwrap();
     let captures = vec![api.group("id").unwrap()];
     let paths = [PathPattern::prefix("/").unwrap(), api, PathPattern::prefix("/fixed").unwrap()];
     let rules = paths.map(|path| Rule::new(vec![0], vec![], path));
     let mut filters = Filters::default();
     let chains = [changing(), answering()].map(|settings| chain(&mut filters, settings));
+    let has_rules = access_log.as_ref().is_some_and(|log| !log.sampling.is_empty());
     let plain = Route {
         name: "all".into(),
         action: Action::Upstream(0),
@@ -244,7 +253,7 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
         upgrades: vec![],
         captures: vec![],
         chains: Chains::default(),
-        log: LogPolicy::default(),
+        log: LogPolicy::Rules(if has_rules { vec![0] } else { vec![] }),
         counters: PerWorker::new(1),
     };
     let mut routes = vec![plain.clone()];
@@ -300,8 +309,8 @@ fn snapshot(address: Address, origin: SocketAddr, peers: &Peers, observed: bool)
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        access_log: observed.then(Arc::default),
-        histograms: observed,
+        histograms: access_log.is_some(),
+        access_log,
         chooses_by_latency: false,
     }
 }
@@ -318,9 +327,38 @@ fn write_log(source: &LogSource, records: &AtomicU64) {
     }
 }
 
+/// JSON with further fields, or a line of text: every way in which words of heads are kept and written.
+fn access_log(format: LogFormat) -> Arc<AccessLog> {
+    let rule = SamplingRule {
+        statuses: vec![200..=299],
+        methods: None,
+        duration_min_ns: 0,
+        failed: None,
+        share: 900_000,
+    };
+    let unrouted = LogPolicy::default();
+    Arc::new(AccessLog { format, redaction: Redaction::new(["token"]), sampling: vec![rule], unrouted })
+}
+
+const AROUND: Surroundings<'_> =
+    Surroundings { environment: &|_| None, hostname: "a", pid: 1, key_fields: &[] };
+
+fn json() -> Arc<AccessLog> {
+    let mut format = LogFormat::default();
+    let fields = ["header.user-agent", "client.ip", "target", "response.header.content-length", "duration_s"];
+    for (index, name) in fields.into_iter().enumerate() {
+        format.add_field(&index.to_string(), name, &AROUND).unwrap();
+    }
+    access_log(format)
+}
+
+fn combined() -> Arc<AccessLog> {
+    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
+}
+
 fn start_worker(
     request: DriverRequest,
-    observed: bool,
+    access_log: Option<Arc<AccessLog>>,
     records: Arc<AtomicU64>,
 ) -> (WorkerHandle, SocketAddr, Arc<Snapshot>) {
     let (events, receiver) = event_channel().unwrap();
@@ -342,7 +380,7 @@ fn start_worker(
     socket.set_nonblocking(true).unwrap();
     let port = socket.local_addr().unwrap();
     let address = Address::Tcp(port);
-    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, observed));
+    let snapshot = Arc::new(snapshot(address.clone(), start_origin(), &peers, access_log));
     worker
         .send(Command::Apply {
             snapshot: snapshot.clone(),
@@ -393,10 +431,10 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
-/// `observed`: with access log and histograms.
-fn allocates_nothing(request: DriverRequest, observed: bool) {
-    let records = Arc::new(AtomicU64::new(0));
-    let (worker, port, snapshot) = start_worker(request, observed, records.clone());
+/// With an access log, histograms are kept too.
+fn allocates_nothing(request: DriverRequest, access_log: Option<Arc<AccessLog>>) {
+    let (observed, records) = (access_log.is_some(), Arc::new(AtomicU64::new(0)));
+    let (worker, port, snapshot) = start_worker(request, access_log, records.clone());
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(port)).collect();
     let mut failed = Vec::new();
     for scenario in Scenario::all() {
@@ -439,7 +477,8 @@ fn allocates_nothing(request: DriverRequest, observed: bool) {
 #[test]
 fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
-    allocates_nothing(DriverRequest::Auto, false);
-    allocates_nothing(DriverRequest::Auto, true);
-    allocates_nothing(DriverRequest::Epoll, true);
+    allocates_nothing(DriverRequest::Auto, None);
+    allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
+    allocates_nothing(DriverRequest::Auto, Some(combined()));
+    allocates_nothing(DriverRequest::Epoll, Some(json()));
 }

@@ -132,7 +132,9 @@ fn n_requests_are_n_records_and_n_counted() {
     assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
     eventually("all are counted", || proxy.listener("requests_total") == 1_000);
     settles_at(1_000, || proxy.metric("corelane_route_requests_total", &[("route", "all")]));
-    settles_at(1_000, || proxy.metric("corelane_route_responses_2xx_total", &[("route", "all")]));
+    settles_at(1_000, || {
+        proxy.metric("corelane_route_responses_total", &[("route", "all"), ("code", "2xx")])
+    });
     settles_at(1_000, || proxy.metric("corelane_upstream_requests_total", &[("upstream", "origin")]));
     settles_at(1_000, || proxy.endpoints("requests_total"));
     assert_eq!(origin.requests().len(), 1_000);

@@ -22,7 +22,7 @@ fn passes_103_early_hints() {
     }
     assert_eq!(origin.connections(), 1);
     eventually("interim responses are counted", || {
-        proxy.metric("corelane_route_responses_1xx_total", &[("route", "all")]) == 4
+        proxy.metric("corelane_route_responses_total", &[("route", "all"), ("code", "1xx")]) == 4
     });
 }
 

@@ -1,15 +1,18 @@
-//! /metrics: histograms.
+//! /metrics: histograms, workers, the process, and what Prometheus' own linter says.
 
 use std::time::Duration;
 
+use crate::support::prometheus::{Prometheus, promtool};
+use crate::support::proxy::sum_of;
 use crate::support::{Origin, Proxy, Setup, client, ok, settles_at};
 
 fn bucket(proxy: &Proxy, name: &str, end: &str) -> u64 {
     proxy.metric(&format!("corelane_{name}_bucket"), &[("le", end)])
 }
 
+/// 0 as long as there is none.
 fn count(proxy: &Proxy, name: &str) -> u64 {
-    proxy.metric(&format!("corelane_{name}_count"), &[])
+    sum_of(&proxy.metrics(), &format!("corelane_{name}_count"), &[]).unwrap_or(0)
 }
 
 #[test]
@@ -87,4 +90,92 @@ fn survive_a_reload_and_are_turned_off_and_on_by_one() {
         settles_at(kept, || count(&proxy, "route_request_duration_seconds"));
     }
     settles_at(5, || proxy.metric("corelane_route_requests_total", &[]));
+}
+
+#[test]
+fn workers_tell_what_they_do() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).workers(2).start();
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        for _ in 0..5 {
+            assert_eq!(client.get("/").status(), 200);
+        }
+    }
+    settles_at(40, || proxy.metric("corelane_worker_requests_total", &[]));
+    assert_eq!(proxy.metric("corelane_worker_connections_total", &[]), 8);
+    assert_eq!(proxy.metric("corelane_worker_connections", &[]), 8);
+    drop(clients);
+    settles_at(0, || proxy.metric("corelane_worker_connections", &[]));
+    for worker in ["0", "1"] {
+        let of = |name: &str| proxy.metric(&format!("corelane_worker_{name}_total"), &[("worker", worker)]);
+        assert_eq!(of("requests"), 5 * of("connections"));
+        assert!(of("turns") > 0 && of("waits") > 0, "{worker}");
+    }
+    // Seconds have a fraction, which `metric` does not read.
+    let page = proxy.metrics();
+    let seconds = |name: &str| {
+        let samples = page.lines().filter(|line| line.starts_with(name));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let (workers, process) =
+        (seconds("corelane_worker_cpu_seconds_total"), seconds("process_cpu_seconds_total"));
+    assert!(workers.len() == 2 && workers.iter().all(|it| *it > 0.0), "{workers:?}");
+    assert!(process[0] > workers.iter().sum(), "{process:?} {workers:?}");
+    assert!(proxy.metric("process_threads", &[]) >= 3);
+    let open = proxy.metric("process_open_fds", &[]);
+    assert!(open > 0 && open < proxy.metric("process_max_fds", &[]));
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let origin = Origin::http(|request| ok(&request.body));
+    let more = "[[routes]]\nname = \"down\"\npath = { prefix = \"/down\" }\nupstream = \"down\"\nfilters = [\"limit\"]\n\
+                mirror = { upstream = \"origin\" }\n[upstreams.down]\nendpoints = [\"127.0.0.1:1\"]\n\
+                [filters.limit]\ntype = \"rate_limit\"\nkey = [\"client\"]\nrequests = 1\nper = \"1h\"\n";
+    let proxy = Setup::origin(&origin).workers(2).more(more).start();
+    for target in ["/", "/down", "/down", "/"] {
+        proxy.client().request(client::post(target, b"0123456789"));
+    }
+    settles_at(4, || proxy.listener("requests_total"));
+    let page = proxy.metrics();
+    for family in ["route_failures_total{", "mirror_requests_total{", "filter_refused_total{", "_bucket{"] {
+        assert!(page.contains(family), "{family} is not in\n{page}");
+    }
+    let said = promtool(&["check", "metrics"], &page);
+    assert!(said.is_success && said.text.is_empty(), "{said:?}");
+}
+
+#[test]
+fn a_real_prometheus_scrapes_and_answers() {
+    let origin = Origin::http(|request| {
+        if request.head.raw.starts_with("GET /slow") {
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        ok("x")
+    });
+    let proxy = Setup::origin(&origin).workers(2).start();
+    let prometheus = Prometheus::start(&proxy, &[]);
+    prometheus.eventually("up{job=\"corelane\"}", |up| up == 1.0);
+    // Rates need a sample from before.
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+    prometheus.eventually("sum(corelane_route_requests_total)", |count| count == 1.0);
+    for _ in 0..20 {
+        assert_eq!(client.get("/slow").status(), 200);
+    }
+    prometheus
+        .eventually("sum by (route) (corelane_route_responses_total{code=\"2xx\"})", |count| count == 21.0);
+    let quantile = |name: &str| {
+        format!("histogram_quantile(0.9, sum by (le) (rate(corelane_{name}_seconds_bucket[1m])))")
+    };
+    for name in ["route_request_duration", "upstream_response_head"] {
+        prometheus.eventually(&quantile(name), |seconds| (0.05..=0.25).contains(&seconds));
+    }
+    let reuse = "sum(corelane_endpoint_connection_reuses_total) / sum(corelane_endpoint_requests_total)";
+    prometheus.eventually(reuse, |share| share > 0.9 && share < 1.0);
+    let series = prometheus.query("corelane_build_info");
+    let [(labels, _)] = &series[..] else { panic!("{series:?}") };
+    assert!(["io_uring", "epoll"].contains(&&*labels["driver"]), "{labels:?}");
+    assert!(labels["rust_version"].starts_with("1.") && !labels["revision"].is_empty(), "{labels:?}");
 }

@@ -101,6 +101,15 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
     decode_all(loading).map(|loaded| loaded.config)
 }
 
+/// Reads a duration as it stands in files: `500ms`, `1m30s`.
+///
+/// # Errors
+///
+/// What is wrong with it, and what could be meant.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    duration::parse(text)
+}
+
 /// The text of a file alone, not looked into.
 ///
 /// # Errors

@@ -39,6 +39,6 @@ impl Checker {
             }
         };
         let ended = tokio::time::timeout(subject.health.timeout, check).await;
-        ended.unwrap_or_else(|_| Err("timeout".to_owned()))
+        ended.unwrap_or_else(|_| Err("timeout".into()))
     }
 }

@@ -4,19 +4,20 @@
 //! because the endpoint is no longer checked.
 #![allow(unsafe_code, reason = "no safe call of the standard library sends a signal to a process group")]
 
+use std::io;
 use std::process::{ExitStatus, Stdio};
 
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{ChildStdout, Command};
 
-use super::dial::Outcome;
+use super::dial::{Fault, Outcome};
 use super::subject::Subject;
 use crate::config::ExecCheck;
 
 pub(super) async fn run(check: &ExecCheck, subject: &Subject) -> Outcome {
     let (host, port) = subject.host_and_port();
     let [program, arguments @ ..] = &check.command[..] else {
-        return Err("there is no program".to_owned());
+        return Err("there is no program".into());
     };
     let mut command = Command::new(&**program);
     command
@@ -30,7 +31,7 @@ pub(super) async fn run(check: &ExecCheck, subject: &Subject) -> Outcome {
         .stdout(if check.expect.is_some() { Stdio::piped() } else { Stdio::null() })
         .stderr(Stdio::null())
         .process_group(0);
-    let mut child = command.spawn().map_err(|error| format!("cannot run: {error}"))?;
+    let mut child = command.spawn().map_err(hindered)?;
     let group = child.id().and_then(Group::led_by);
     let stdout = child.stdout.take();
     let ended = async {
@@ -40,25 +41,36 @@ pub(super) async fn run(check: &ExecCheck, subject: &Subject) -> Outcome {
         status
     };
     let (status, printed) = tokio::join!(ended, read(stdout));
-    let (status, printed) = (status.map_err(|error| error.to_string())?, printed?);
+    let (status, printed) = (status?, printed?);
     match &check.expect {
         Some(expected) if printed.trim_ascii() == expected.as_bytes() => Ok(()),
-        Some(_) => Err("output does not match".to_owned()),
+        Some(_) => Err("output does not match".into()),
         None if status.success() => Ok(()),
-        None => Err(told(status)),
+        None => Err(told(status).into()),
     }
 }
 
 /// All that is printed. One that prints too much loses its reader, and most end by that.
-async fn read(stdout: Option<ChildStdout>) -> Result<Vec<u8>, String> {
+async fn read(stdout: Option<ChildStdout>) -> Result<Vec<u8>, Fault> {
     let mut printed = Vec::new();
     if let Some(stdout) = stdout {
         let mut bounded = stdout.take(OUTPUT_BYTES_MAX as u64 + 1);
-        bounded.read_to_end(&mut printed).await.map_err(|error| error.to_string())?;
+        bounded.read_to_end(&mut printed).await?;
     }
     match printed.len() {
         0..=OUTPUT_BYTES_MAX => Ok(printed),
-        _ => Err(format!("printed more than {} KiB", OUTPUT_BYTES_MAX >> 10)),
+        _ => Err(format!("printed more than {} KiB", OUTPUT_BYTES_MAX >> 10).into()),
+    }
+}
+
+/// Why a program was not started. No more processes (EAGAIN) is a limit of ours.
+fn hindered(error: io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return Fault::Ours(error.to_string());
+    }
+    match Fault::from(error) {
+        Fault::Endpoint(reason) => Fault::Endpoint(format!("cannot run: {reason}")),
+        ours => ours,
     }
 }
 

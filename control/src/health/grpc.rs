@@ -51,24 +51,24 @@ pub(super) async fn run(check: &GrpcCheck, tls: Option<&Tls>, subject: &Subject)
 
 async fn judge(response: Response<Incoming>) -> Outcome {
     if response.status() != 200 {
-        return Err(format!("status {}", response.status().as_u16()));
+        return Err(format!("status {}", response.status().as_u16()).into());
     }
     // An error without a message has its status here already.
     if let Some(status) = grpc_status(response.headers()) {
-        return Err(status);
+        return Err(status.into());
     }
     let body = Limited::new(response.into_body(), MESSAGE_BYTES_MAX).collect().await;
     let body = body.map_err(|error| error.to_string())?;
     if let Some(status) = body.trailers().and_then(grpc_status) {
-        return Err(status);
+        return Err(status.into());
     }
     match serving_status(&body.to_bytes()) {
         Some(SERVING) => Ok(()),
-        Some(0) => Err("UNKNOWN".to_owned()),
-        Some(2) => Err("NOT_SERVING".to_owned()),
-        Some(3) => Err("SERVICE_UNKNOWN".to_owned()),
-        Some(other) => Err(format!("serving status {other}")),
-        None => Err("the answer is no HealthCheckResponse".to_owned()),
+        Some(0) => Err("UNKNOWN".into()),
+        Some(2) => Err("NOT_SERVING".into()),
+        Some(3) => Err("SERVICE_UNKNOWN".into()),
+        Some(other) => Err(format!("serving status {other}").into()),
+        None => Err("the answer is no HealthCheckResponse".into()),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,7 +12,6 @@ use std::time::SystemTime;
 use corelane_engine::health::is_panic;
 use corelane_engine::snapshot::Address;
 
-use super::dial::Outcome;
 use super::rise_fall::RiseFall;
 use super::subject::Subject;
 
@@ -101,9 +101,9 @@ impl Watched {
         self.0.borrow().checked.is_some()
     }
 
-    /// Takes note of a check. If that is news: for how many seconds the endpoint was what it was. It is if the endpoint has
+    /// Takes note of a check: what was wrong, if it has failed. If that is news: for how many seconds the endpoint was what it was. It is if the endpoint has
     /// changed by it, or was taken to be down and is.
-    pub(super) fn record(&self, outcome: Outcome, now: SystemTime) -> Option<u64> {
+    pub(super) fn record(&self, outcome: Result<(), String>, now: SystemTime) -> Option<u64> {
         let state = &mut *self.0.borrow_mut();
         let is_first = state.checked.replace(now).is_none();
         let is_changed = state.results.record(outcome.is_ok());
@@ -154,15 +154,28 @@ impl Group {
 }
 
 impl Healths {
-    /// Each endpoint with its state, ordered.
-    pub(crate) fn endpoints(&self) -> Vec<(Key, State)> {
-        self.endpoints.borrow().iter().map(|(key, watched)| (key.clone(), watched.state())).collect()
+    /// The first endpoint behind `key`, or of all, with its state.
+    pub(crate) fn next(&self, key: Option<&Key>) -> Option<(Key, State)> {
+        let endpoints = self.endpoints.borrow();
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let (key, watched) = endpoints.range((start, Bound::Unbounded)).next()?;
+        Some((key.clone(), watched.state()))
+    }
+
+    /// How an endpoint stands; `None`: it is not checked.
+    pub(crate) fn state(&self, upstream: &Arc<str>, endpoint: &Address) -> Option<State> {
+        let endpoints = self.endpoints.borrow();
+        endpoints.get(&(upstream.clone(), endpoint.clone())).map(|watched| watched.state())
+    }
+
+    /// Whether so few endpoints of an upstream are up that all are used.
+    pub(crate) fn is_panic(&self, upstream: &str) -> bool {
+        self.upstreams.borrow().get(upstream).is_some_and(|group| group.standing == Standing::Panic)
     }
 
     /// Whether an endpoint takes requests; `None`: it is not checked.
     pub(crate) fn is_up(&self, upstream: &Arc<str>, endpoint: &Address) -> Option<bool> {
-        let endpoints = self.endpoints.borrow();
-        endpoints.get(&(upstream.clone(), endpoint.clone())).map(|watched| watched.is_up())
+        self.state(upstream, endpoint).map(|state| state.is_up())
     }
 
     /// Each upstream with checks, ordered.

@@ -53,7 +53,7 @@ fn request(check: &HttpCheck, subject: &Subject) -> Result<Request<Empty<Bytes>>
 async fn judge(check: &HttpCheck, response: Response<Incoming>) -> Outcome {
     let status = response.status().as_u16();
     if !check.statuses.iter().any(|&(first, last)| (first..=last).contains(&status)) {
-        return Err(format!("status {status}"));
+        return Err(format!("status {status}").into());
     }
     let Some(expected) = &check.body else { return Ok(()) };
     let mut seen = Vec::new();
@@ -65,7 +65,7 @@ async fn judge(check: &HttpCheck, response: Response<Incoming>) -> Outcome {
             seen.extend_from_slice(&data[..data.len().min(BODY_BYTES_MAX - seen.len())]);
         }
     }
-    if is_found(expected, &seen) { Ok(()) } else { Err("body does not match".to_owned()) }
+    if is_found(expected, &seen) { Ok(()) } else { Err("body does not match".into()) }
 }
 
 /// What the endpoints' logs show.

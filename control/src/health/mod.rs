@@ -42,14 +42,15 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::checker::Checker;
-use self::healths::{Group, Key, Watched};
+use self::dial::Fault;
+use self::healths::{Group, Watched};
 use self::subject::Subject;
 use self::tls::SystemRoots;
 use crate::config::{self, Check, Config, Health, Initial};
 use crate::log;
 use crate::snapshot_builder::{Answers, Located, endpoint_addresses};
 
-pub(crate) use self::healths::{Healths, Standing, State};
+pub(crate) use self::healths::{Healths, Key, Standing, State};
 
 /// The checks of the configuration in force.
 pub(crate) struct Checks {
@@ -165,6 +166,7 @@ impl Checks {
             watched: watched.clone(),
             changes: self.changes.clone(),
             slots: self.slots.clone(),
+            is_hindered: false,
             random: RandomState::new().hash_one(&subject.endpoint),
         };
         let task = tokio::task::spawn_local(task.run()).abort_handle();
@@ -222,6 +224,8 @@ struct Task {
     watched: Rc<Watched>,
     changes: Rc<Changes>,
     slots: Rc<Slots>,
+    /// The last check could not be made, for a reason of ours.
+    is_hindered: bool,
     random: u64,
 }
 
@@ -236,12 +240,30 @@ impl Task {
                 };
                 (Instant::now(), self.checker.run(&self.subject).await)
             };
-            self.record(outcome);
+            match outcome {
+                Ok(()) => self.record(Ok(())),
+                Err(Fault::Endpoint(reason)) => self.record(Err(reason)),
+                Err(Fault::Ours(reason)) => self.hindered(&reason),
+            }
             tokio::time::sleep_until(began + self.pause()).await;
         }
     }
 
-    fn record(&self, outcome: Result<(), String>) {
+    /// Says so once, until it can be checked again; the endpoint stays what it is.
+    fn hindered(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_hindered, true) {
+            let Subject { upstream, endpoint, .. } = &self.subject;
+            log::error!(
+                "cannot check an endpoint",
+                upstream = upstream,
+                endpoint = endpoint,
+                reason = reason
+            );
+        }
+    }
+
+    fn record(&mut self, outcome: Result<(), String>) {
+        self.is_hindered = false;
         let Some(seconds) = self.watched.record(outcome, SystemTime::now()) else { return };
         let (state, Subject { upstream, endpoint, .. }) = (self.watched.state(), &self.subject);
         if state.is_up() {

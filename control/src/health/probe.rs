@@ -6,7 +6,7 @@ use corelane_engine::snapshot::Address;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 
-use super::dial::{Outcome, dial, told};
+use super::dial::{Outcome, dial};
 use super::found::is_expected;
 use super::subject::Subject;
 use super::tls::Tls;
@@ -21,19 +21,19 @@ pub(super) async fn run(check: &ProbeCheck, tls: Option<&Tls>, subject: &Subject
 
 async fn over_stream(check: &ProbeCheck, tls: Option<&Tls>, subject: &Subject) -> Outcome {
     let mut stream = dial(subject, tls).await?;
-    stream.write_all(&check.send).await.map_err(|error| told(&error))?;
-    stream.flush().await.map_err(|error| told(&error))?;
+    stream.write_all(&check.send).await?;
+    stream.flush().await?;
     let Some(expected) = &check.expect else { return Ok(()) };
     let mut answer = vec![0; check.expect_bytes_max];
     let mut length = 0;
     loop {
-        let received = stream.read(&mut answer[length..]).await.map_err(|error| told(&error))?;
+        let received = stream.read(&mut answer[length..]).await?;
         length += received;
         let is_whole = received == 0 || length == answer.len();
         match is_expected(expected, &answer[..length], is_whole) {
             Some(true) => return Ok(()),
-            Some(false) if length == 0 => return Err("connection closed without an answer".to_owned()),
-            Some(false) => return Err(MISMATCH.to_owned()),
+            Some(false) if length == 0 => return Err("connection closed without an answer".into()),
+            Some(false) => return Err(MISMATCH.into()),
             None => {}
         }
     }
@@ -43,7 +43,7 @@ async fn over_stream(check: &ProbeCheck, tls: Option<&Tls>, subject: &Subject) -
 /// to this.
 async fn over_udp(check: &ProbeCheck, subject: &Subject) -> Outcome {
     let Address::Tcp(place) = subject.place() else {
-        return Err("a Unix socket takes no UDP".to_owned());
+        return Err("a Unix socket takes no UDP".into());
     };
     let any: IpAddr =
         if place.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -55,12 +55,12 @@ async fn over_udp(check: &ProbeCheck, subject: &Subject) -> Outcome {
         let mut answer = vec![0; check.expect_bytes_max];
         let length = socket.recv(&mut answer).await?;
         answer.truncate(length);
-        Ok(answer)
+        Ok::<_, std::io::Error>(answer)
     };
-    let answer = exchange.await.map_err(|error: std::io::Error| told(&error))?;
+    let answer = exchange.await?;
     let is_right =
         check.expect.as_ref().is_none_or(|expected| is_expected(expected, &answer, true) == Some(true));
-    if is_right { Ok(()) } else { Err(MISMATCH.to_owned()) }
+    if is_right { Ok(()) } else { Err(MISMATCH.into()) }
 }
 
 const MISMATCH: &str = "answer does not match";

@@ -88,6 +88,18 @@ impl Times {
         self.ended_ns.saturating_sub(self.started_ns)
     }
 
+    /// From when the last attempt's request was sent to the response's head.
+    #[inline]
+    fn upstream_head_ns(&self) -> u64 {
+        self.head_ns.saturating_sub(self.sent_ns)
+    }
+
+    /// From when the last attempt began to send to the response's last byte.
+    #[inline]
+    fn upstream_duration_ns(&self) -> u64 {
+        self.response_end_ns.saturating_sub(self.attempt_ns)
+    }
+
     #[inline]
     fn is_kept(&self) -> bool {
         self.started_ns != 0
@@ -117,10 +129,22 @@ impl<S: Dial> Exchange<S> {
         }
         let Some(upstream) = self.upstream.map(|upstream| &snapshot.upstreams[upstream]) else { return };
         let of_upstream = upstream.counters.of(worker).histograms.get_or_init(Box::default);
-        of_upstream.response_head.add(times.head_ns.saturating_sub(times.sent_ns));
+        of_upstream.response_head.add(times.upstream_head_ns());
         if self.phase == Phase::Complete {
-            of_upstream.duration.add(times.response_end_ns.saturating_sub(times.attempt_ns));
+            of_upstream.duration.add(times.upstream_duration_ns());
         }
+    }
+
+    /// The upstream's status, and the time to its head, where its response has begun for the client; and how long all of it
+    /// took, if it is complete.
+    pub(crate) fn upstream_response(&self) -> Option<(u16, u64, Option<u64>)> {
+        let is_complete = match self.phase {
+            Phase::Head => return None,
+            Phase::Complete => true,
+            Phase::Body | Phase::Switched => false,
+        };
+        let duration_ns = is_complete.then(|| self.times.upstream_duration_ns());
+        Some((self.status, self.times.upstream_head_ns(), duration_ns))
     }
 
     /// The time to the head of an answer of Corelane's own, which goes out as a whole; none if nobody was there to get it.

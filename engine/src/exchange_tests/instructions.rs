@@ -14,6 +14,7 @@ use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::*;
 use crate::access_log::log_channel;
+use crate::record::{AccessLog, COMBINED, LogFormat, Surroundings};
 
 /// How often each test does what it measures. The script takes the difference of two runs, so that neither the set-up
 /// nor the first round is in its figure.
@@ -195,6 +196,30 @@ fn exchange_logged() {
     });
     exchanges_on(&worker_with(Some(sink)), &request, &response);
     writer.join().unwrap();
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_combined() {
+    let request = Message { head: REQUEST_SMALL.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
+    let around = Surroundings { environment: &|_| None, hostname: "", pid: 0, key_fields: &[] };
+    let format = LogFormat::text(COMBINED, &around).unwrap();
+    let access_log = Some(Arc::new(AccessLog { format, ..AccessLog::default() }));
+    let (sink, source) = log_channel(8);
+    let writer = std::thread::spawn(move || {
+        let mut lines = 0;
+        while let Some(batch) = source.recv() {
+            lines += batch.records();
+            source.recycle(batch);
+        }
+        lines
+    });
+    let core = worker_for(Snapshot { access_log, ..snapshot() }, Some(sink));
+    exchanges_on(&core, &request, &response);
+    core.flush_log();
+    drop(core);
+    assert_eq!(writer.join().unwrap(), u64::from(rounds()));
 }
 
 #[test]

@@ -50,7 +50,56 @@ pub(crate) fn recent_ns() -> u64 {
     }
 }
 
+/// Which thread's CPU time it is that others want to know.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadClock(libc::clockid_t);
+
+impl ThreadClock {
+    /// Of the calling thread.
+    #[must_use]
+    pub fn of_this_thread() -> Self {
+        // The kernel's MAKE_THREAD_CPUCLOCK with CPUCLOCK_SCHED, which is what pthread_getcpuclockid(3) gives.
+        Self(!syscall::thread_id() << 3 | 0b110)
+    }
+
+    /// Nanoseconds that the thread has run for, in the kernel too. 0 when it has ended.
+    #[must_use]
+    pub fn cpu_ns(self) -> u64 {
+        syscall::clock_ns(self.0)
+    }
+}
+
+/// Nanoseconds that all threads of the process have run for.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    syscall::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// Nanoseconds since 1970 (UTC), at the scheduler's resolution.
 pub(crate) fn unix_coarse_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_REALTIME_COARSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_another_thread_grows_while_it_runs() {
+        let (sender, clocks) = std::sync::mpsc::channel();
+        let (running, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            sender.send(ThreadClock::of_this_thread()).unwrap();
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {}
+        });
+        let clock = clocks.recv().unwrap();
+        let process_ns = process_cpu_ns();
+        while clock.cpu_ns() < 1_000_000 {
+            std::thread::yield_now();
+        }
+        assert!(process_cpu_ns() > process_ns);
+        drop(running);
+        thread.join().unwrap();
+        assert_eq!(clock.cpu_ns(), 0);
+    }
 }

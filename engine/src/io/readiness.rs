@@ -26,6 +26,7 @@ use monoio::net::TcpStream;
 use slab::Slab;
 
 use super::{Interest, clock, syscall};
+use crate::counters::{PerWorker, WorkerCounters};
 use crate::footprint::ENTRIES_RESERVED;
 
 /// Events taken from the set by one call; what is left is taken by the next one.
@@ -85,7 +86,7 @@ pub(crate) fn watch_waiting() {
 
 /// Makes this thread's set and starts the task that dispatches its events. Once on each worker, inside the runtime.
 /// What it returns must be dropped last.
-pub(crate) fn install() -> io::Result<Closing> {
+pub(crate) fn install(counters: PerWorker<WorkerCounters>, worker: usize) -> io::Result<Closing> {
     let epoll = syscall::epoll()?;
     let handle = TcpStream::from_std(std::net::TcpStream::from(epoll.try_clone()?))?;
     let set = Rc::new(Set {
@@ -96,7 +97,8 @@ pub(crate) fn install() -> io::Result<Closing> {
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
     let closing = Closing(set.clone());
-    let turns = Rc::new(Turns { set, handle, next: Cell::new(0), wakers: RefCell::default() });
+    let turns =
+        Rc::new(Turns { set, handle, next: Cell::new(0), wakers: RefCell::default(), counters, worker });
     for place in 0..PLACES {
         drop(monoio::spawn(turns.clone().take(place)));
     }
@@ -114,6 +116,8 @@ struct Turns {
     /// Whose turn it is.
     next: Cell<usize>,
     wakers: RefCell<[Option<Waker>; PLACES]>,
+    counters: PerWorker<WorkerCounters>,
+    worker: usize,
 }
 
 const PLACES: usize = 2;
@@ -132,10 +136,13 @@ impl Turns {
                 Poll::Pending
             })
             .await;
+            let counters = self.counters.of(self.worker);
             while self.set.dispatch() == 0 {
+                counters.waits.increment();
                 // The ring's poll says only that there are events; an error of it is followed by none.
                 let _ = self.handle.readable(false).await;
             }
+            counters.turns.increment();
             let next = (place + 1) % PLACES;
             self.next.set(next);
             if let Some(waker) = &self.wakers.borrow()[next] {

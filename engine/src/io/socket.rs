@@ -136,6 +136,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::counters::PerWorker;
     use crate::driver::{Driver, block_on};
     use crate::io::{ListenerSocket, readiness};
 
@@ -149,7 +150,7 @@ mod tests {
 
     fn on_a_worker(test: impl Future<Output = ()>) {
         block_on(Driver::Epoll, async {
-            let _closing = readiness::install().unwrap();
+            let _closing = readiness::install(PerWorker::new(1), 0).unwrap();
             test.await;
         })
         .unwrap();

@@ -303,6 +303,12 @@ pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
+/// gettid(2).
+pub(super) fn thread_id() -> libc::pid_t {
+    // SAFETY: takes no memory.
+    unsafe { libc::gettid() }
+}
+
 /// close_range(2) from `first` up, in a descriptor table that is this thread's own from now on. The caller sees to it that
 /// nothing on this thread owns one of them.
 pub(super) fn separate_descriptors(first: u32) -> io::Result<()> {

@@ -140,6 +140,15 @@ impl<S: Dial> Record<'_, S> {
             Variable::Duration(unit) => duration(Some(exchange.times.duration_ns()), *unit),
             Variable::ResponseHead(unit) => duration(exchange.times.response_head_ns(), *unit),
             Variable::Connect(unit) => duration(exchange.times.connect_ns, *unit),
+            Variable::UpstreamStatus => exchange
+                .upstream_response()
+                .map_or(Shown::Absent, |(status, ..)| Shown::Number(u64::from(status))),
+            Variable::UpstreamHead(unit) => {
+                duration(exchange.upstream_response().map(|(_, head_ns, _)| head_ns), *unit)
+            }
+            Variable::UpstreamDuration(unit) => {
+                duration(exchange.upstream_response().and_then(|(.., duration_ns)| duration_ns), *unit)
+            }
             Variable::ConnectionRequests => Shown::Number(self.connection_requests),
             Variable::Worker => Shown::Number(exchange.worker() as u64),
             Variable::Share => Shown::Millionths(self.share),

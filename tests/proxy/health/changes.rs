@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{fast, settles};
-use crate::support::{Origin, Setup, eventually, free_port, ok, settles_at, with_length};
+use super::{fast, logs, settles};
+use crate::support::{Client, Origin, Setup, eventually, free_port, ok, settles_at, with_length};
 
 /// An origin that fails each check whose number in turn is in `fails`, and the number of checks.
 fn in_turn(cycle: usize, fails: &'static [usize]) -> (Origin, Arc<AtomicUsize>) {
@@ -131,4 +131,20 @@ fn the_first_check_comes_at_once_and_decides() {
     let proxy = Setup::to(&[&dead]).upstream("health = { kind = \"tcp\", interval = \"1h\" }").start();
     settles(&proxy, &dead, 0);
     settles_at(1, || proxy.endpoint("health_checks_total", &dead));
+}
+
+#[test]
+fn an_endpoint_is_not_down_because_descriptors_have_run_out_here() {
+    let origin = Origin::answering(ok("x"));
+    let health = fast("tcp", "rise = 1, fall = 1");
+    let proxy = Setup::origin(&origin).upstream(&health).launch().files(64).start();
+    settles(&proxy, origin.address(), 1);
+    let admin = proxy.address("admin");
+    let held: Vec<_> = (0..64).map(|_| Client::connect(&admin)).collect();
+    logs(&proxy, &["ERROR cannot check an endpoint", origin.address(), "Too many open files"]);
+    drop(held);
+    let passed = || proxy.endpoint("health_checks_total", origin.address());
+    let before = passed();
+    eventually("it is checked again", || passed() > before + 2);
+    assert_eq!(proxy.endpoint("health_changes_total", origin.address()), 0, "{}", proxy.stderr());
 }

@@ -21,6 +21,9 @@ fn an_endpoint_that_is_down_gets_no_request() {
     });
     let words = ["endpoint is down", "upstream=origin", &dead, "reason=\"connection refused\"", "failed=1"];
     logs(&proxy, &words);
+    let state = proxy.admin_get("/status.json").unwrap().text();
+    assert!(state.contains("\"health\":\"down\",\"down_reason\":\"connection refused\""), "{state}");
+    assert!(state.contains("its checks fail: connection refused"), "{state}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) mod message;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod setup;

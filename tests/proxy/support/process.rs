@@ -104,8 +104,14 @@ pub(crate) fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> 
 /// Runs a program to its end with a deadline; panics, naming it, when it cannot be started or does not end.
 #[track_caller]
 pub(crate) fn output(command: &mut Command) -> Output {
+    output_with(command, Stdio::null())
+}
+
+/// [`output`] of a program that reads its standard input.
+#[track_caller]
+pub(crate) fn output_with(command: &mut Command, input: Stdio) -> Output {
     sys::die_with_parent(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let pid = child.id();
     let (done, finished) = std::sync::mpsc::channel();

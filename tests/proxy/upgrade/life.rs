@@ -44,7 +44,7 @@ fn logs_a_tunnel_when_it_ends_with_its_bytes() {
     assert_eq!((&record["request_bytes"], &record["response_bytes"]), (&13.into(), &13.into()), "{record}");
     assert!(record["reason"].is_null(), "{record}");
     assert!(record["duration_us"].as_u64().unwrap() >= 300_000, "{record}");
-    settles_at(1, || proxy.metric("corelane_route_responses_1xx_total", &[("route", "all")]));
+    settles_at(1, || proxy.metric("corelane_route_responses_total", &[("route", "all"), ("code", "1xx")]));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: "string",
         default: Required,
         allowed: "IPv4:port, [IPv6]:port or unix:/path, not a listener's",
-        description: "Where /metrics, /healthz and /readyz are served.",
+        description: "Where /status, /metrics, /healthz and /readyz are served.",
         example: "\"127.0.0.1:9900\"",
     },
     Key {
