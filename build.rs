@@ -1,6 +1,7 @@
 //! What the binary says about where it comes from: the commit and the compiler's version, or `unknown`.
 //!
-//! Packagers who build without a repository set CORELANE_REVISION.
+//! Packagers who build without a repository set CORELANE_REVISION. Only release builds ask for the commit: whatever depends
+//! on it is built anew after each, and in debug builds that would be all tests.
 
 use std::env;
 use std::path::Path;
@@ -9,7 +10,8 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CORELANE_REVISION");
-    let revision = env::var("CORELANE_REVISION").ok().or_else(revision);
+    let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let revision = env::var("CORELANE_REVISION").ok().or_else(|| is_release.then(revision).flatten());
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let rust_version = said_by(&rustc, &["--version"]);
     let rust_version = rust_version.as_deref().and_then(|line| line.split(' ').nth(1));

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use corelane_engine::snapshot::Address;
@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{AbortHandle, spawn_local, yield_now};
 
 use crate::explain::page::{self as explain_page, Refusal};
 use crate::listen::{self, ListenError, SocketFile};
@@ -245,16 +245,17 @@ fn response(code: StatusCode, content_type: &'static str, body: Body) -> Respons
 /// A page that is ready, or one that is written while it is sent.
 type Body = Either<Full<Bytes>, Slices>;
 
-/// The page of metrics. After each slice the other tasks of the control thread have their turn.
-#[derive(Debug)]
+/// The page of metrics. After each slice the other tasks of the control thread have their turn, and those that wait for
+/// their sockets, for which it takes the runtime's own way to yield: a task that just wakes itself runs thousands of
+/// times before the runtime looks at its sockets again.
 struct Slices {
     page: metrics::Page,
-    yields: bool,
+    others: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Slices {
     fn new(status: Rc<Status>) -> Self {
-        Self { page: metrics::Page::new(status), yields: false }
+        Self { page: metrics::Page::new(status), others: None }
     }
 }
 
@@ -266,11 +267,10 @@ impl hyper::body::Body for Slices {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if std::mem::replace(&mut self.yields, false) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if let Some(others) = &mut self.others {
+            ready!(others.as_mut().poll(cx));
         }
-        self.yields = true;
+        self.others = Some(Box::pin(yield_now()));
         Poll::Ready(self.page.next_slice().map(|slice| Ok(Frame::data(Bytes::from(slice)))))
     }
 }
@@ -294,6 +294,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
     use crate::fixtures;
+    use http_body_util::BodyExt as _;
+    use std::cell::Cell;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn asked(method: Method, target: &str, status: &Rc<Status>) -> Response<Body> {
@@ -346,6 +348,37 @@ mod tests {
         }
         let response = asked(Method::GET, "/metrics", &status);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    }
+
+    #[test]
+    fn sockets_are_served_between_the_slices_of_a_long_page() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let status = status();
+        for route in 0..5_000 {
+            status.registry.borrow_mut().routes.of(format!("route-{route}").into(), 1);
+        }
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let trips = Rc::new(Cell::new(0));
+            let (mut one, mut other) = tokio::net::UnixStream::pair().expect("two sockets");
+            let counted = trips.clone();
+            spawn_local(async move {
+                let mut byte = [0];
+                while one.write_all(b"x").await.is_ok() && other.read_exact(&mut byte).await.is_ok() {
+                    counted.set(counted.get() + 1);
+                }
+            });
+            // A task like that of a connection.
+            let page = spawn_local(async {
+                let mut page = Slices::new(status);
+                let mut slices = 0;
+                while page.frame().await.is_some() {
+                    slices += 1;
+                }
+                slices
+            });
+            let slices = page.await.expect("has an end");
+            assert!(slices > 20 && trips.get() >= slices / 2, "{} trips in {slices} slices", trips.get());
+        });
     }
 
     #[test]

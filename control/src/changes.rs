@@ -44,6 +44,7 @@ impl Changes {
         );
         note(old.admin != new.admin, &mut settings, "admin");
         note(old.access_log != new.access_log, &mut settings, "access_log");
+        note(old.tracing != new.tracing, &mut settings, "tracing");
         note(old.resolver != new.resolver, &mut settings, "resolver");
         note(error_pages(old) != error_pages(new), &mut settings, "error_pages");
         note(old.filters != new.filters, &mut settings, "filters");

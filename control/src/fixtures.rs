@@ -11,11 +11,12 @@ use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
+use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    AccessLog, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route, Target,
-    Upstream,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route,
+    SecretFields, Target, Tracing, TracingProtocol, Upstream,
 };
 use crate::registry::Registry;
 
@@ -30,6 +31,7 @@ pub(crate) fn config() -> Config {
         },
         admin: None,
         access_log: None,
+        tracing: None,
         resolver: Resolver {
             servers: Vec::new(),
             ttl_min: Duration::from_secs(1),
@@ -56,6 +58,25 @@ pub(crate) fn config() -> Config {
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],
         error_pages: Vec::new(),
         filters: Vec::new(),
+    }
+}
+
+/// Everything to a collector on this machine.
+pub(crate) fn tracing() -> Tracing {
+    Tracing {
+        collector: Collector {
+            host: "127.0.0.1".to_owned(),
+            port: 4318,
+            authority: "127.0.0.1:4318".to_owned(),
+            path: "/v1/traces".to_owned(),
+        },
+        protocol: TracingProtocol::Http,
+        share: 1_000_000,
+        service_name: "corelane".into(),
+        fields: SecretFields::default(),
+        parents: Parents::Trusted,
+        redacted: Vec::new(),
+        timeout: Duration::from_secs(10),
     }
 }
 

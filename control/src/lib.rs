@@ -48,6 +48,7 @@ mod status;
 mod supervisor;
 mod syslog;
 mod tcp_table;
+mod tracing;
 
 pub use memory::MemoryBound;
 pub use options::{Build, ConfigSource, ExitReason, RunOptions, SupervisorError};

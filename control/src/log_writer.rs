@@ -140,31 +140,25 @@ impl Output {
 impl Writer {
     fn run(mut self) {
         loop {
-            let batch = match self.held {
-                Some(_) => Ok(None),
-                None => self.source.recv_timeout(ORDER_LATENCY).map(Some),
-            };
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let order = if self.held.is_some() { self.orders.recv_timeout(self.pause()).ok() } else { None };
-            let finish = self.take_orders(order);
-            if let Some((held, done)) = self.held.take() {
-                self.write(held, done);
-            }
-            if let Some(batch) = batch {
-                self.write(batch, 0);
-            }
-            if finish {
-                while self.held.is_none()
-                    && let Ok(batch) = self.source.try_recv()
-                {
-                    self.write(batch, 0);
+            let (mut batch, mut order) = (None, None);
+            if self.held.is_some() {
+                order = self.orders.recv_timeout(self.pause()).ok();
+            } else {
+                match self.source.recv_timeout(ORDER_LATENCY) {
+                    Ok(received) => batch = Some((received, 0)),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-                self.give_up();
-                return;
+            }
+            let is_last = self.take_orders(order);
+            if is_last || self.pause().is_zero() {
+                batch = self.held.take().or(batch);
+            }
+            if let Some((batch, done)) = batch {
+                self.write(batch, done);
+            }
+            if is_last {
+                return self.finish();
             }
         }
     }
@@ -209,8 +203,13 @@ impl Writer {
         }
     }
 
-    /// Nobody waits for the server any longer.
-    fn give_up(&mut self) {
+    /// Writes what waits; but nobody waits for a server any longer.
+    fn finish(&mut self) {
+        while self.held.is_none()
+            && let Ok(batch) = self.source.try_recv()
+        {
+            self.write(batch, 0);
+        }
         let mut lost = self.held.take().map_or(0, |(batch, done)| lines_of(&batch.lines()[done..]));
         while let Ok(batch) = self.source.try_recv() {
             lost += batch.records();
@@ -235,19 +234,19 @@ struct ServerOutput {
 impl ServerOutput {
     /// Sends what it can from this byte on. Returns how far it came. Reports the first failure and then one a minute.
     fn send(&mut self, batch: &LogBatch, from: usize, counters: &LogWriterCounters, now: Instant) -> usize {
-        let progress = self.server.send(batch.lines(), from, now);
+        let progress = self.server.send(batch.lines(), from);
         counters.lost_records.fetch_add(progress.too_long, Ordering::Relaxed);
         match progress.error {
             None => {
                 if self.reported.take().is_some() {
-                    log::info!("the access log can be written again", path = "syslog");
+                    log::info!("the access log can be written again", path = self.server.target());
                 }
             }
             Some(error) => {
                 counters.write_errors.fetch_add(1, Ordering::Relaxed);
                 if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
                     self.reported = Some(now);
-                    log::error!("access-log records wait", path = "syslog", error = error);
+                    log::error!("access-log records wait", path = self.server.target(), error = error);
                 }
             }
         }
@@ -390,8 +389,7 @@ mod tests {
         assert_eq!(output.send(&batch, 0, &counters, Instant::now()), 0);
         assert!(output.reported.is_some());
         let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
-        let now = output.server.retry_at().expect("a pause");
-        assert_eq!(output.send(&batch, 4, &counters, now), 8);
+        assert_eq!(output.send(&batch, 4, &counters, Instant::now()), 8);
         let mut room = [0; 200];
         let length = socket.recv(&mut room).expect("a datagram");
         assert!(room[..length].ends_with(b" - - two"));

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
     ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, access_log_bytes,
-    busy_connection_bytes, mirrors_bytes, worker_bytes,
+    busy_connection_bytes, mirrors_bytes, spans_bytes, trace_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
 use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target, Upstream};
 use crate::health::{CHECK_BYTES_MAX, CHECKS_AT_ONCE, TASK_BYTES};
 use crate::supervisor::LOG_BATCHES_MAX;
+use crate::tracing::SPAN_BATCHES_MAX;
 
 /// The most memory that the process can take. Displayed as the lines of `check`, each with its line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct MemoryBound {
     access_log_bytes: u64,
     /// Of health checks. 0 if there are none.
     checks_bytes: u64,
+    spans_bytes: u64,
     process_bytes: u64,
 }
 
@@ -68,6 +70,7 @@ impl MemoryBound {
             access_log_bytes: access_log
                 .map_or(0, |log| access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format)),
             checks_bytes: checks(config),
+            spans_bytes: config.tracing.as_ref().map_or(0, |_| spans_bytes(SPAN_BATCHES_MAX, workers)),
             // A reload has the old pages and the new ones.
             process_bytes: PROCESS_BYTES + 2 * pages,
         }
@@ -88,6 +91,7 @@ impl MemoryBound {
             + self.tables_bytes
             + self.access_log_bytes
             + self.checks_bytes
+            + self.spans_bytes
             + self.process_bytes
     }
 }
@@ -156,7 +160,7 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
-        busy_bytes: busy_connection_bytes(&limits),
+        busy_bytes: busy_connection_bytes(&limits) + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
     }
 }
 
@@ -185,10 +189,11 @@ impl fmt::Display for MemoryBound {
             bytes => format!(", {name} {}", shown(bytes)),
         };
         let (mirrors, tables) = (part("mirrors", self.mirrors_bytes), part("limits", self.tables_bytes));
+        let spans = part("spans", self.spans_bytes);
         let checks = part("checks", self.checks_bytes);
         writeln!(
             f,
-            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{checks}, process {} = {}",
+            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{spans}{checks}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
             shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
@@ -332,7 +337,7 @@ mod tests {
                 PageSegment::Variable(PageVariable::Reason),
             ],
         };
-        let changes: [&dyn Fn(&mut Config); 9] = [
+        let changes: [&dyn Fn(&mut Config); 10] = [
             &|config| config.listeners[0].limits.connections_max += 1,
             &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,
             &|config| config.listeners[0].limits.field_bytes_max *= 2,
@@ -341,6 +346,7 @@ mod tests {
             &|config| config.upstreams[0].idle_connections_max *= 2,
             &|config| config.upstreams[0].endpoints.push(fixtures::name_endpoint("app.test", 80, 1)),
             &|config| config.access_log = Some(fixtures::access_log()),
+            &|config| config.tracing = Some(fixtures::tracing()),
             &|config| config.error_pages = vec![page.clone()],
         ];
         for (number, change) in changes.into_iter().enumerate() {

@@ -67,29 +67,32 @@ impl Page {
         Self { status, ends: BucketEnds::new(), section: Section::Process }
     }
 
-    /// The next slice, of about [`SLICE_BYTES`]; none after the last one.
+    /// The next slice, of [`SLICE_BYTES`] or [`SLICE_READS`]; none after the last one. It may be empty: of many routes none
+    /// may have failed.
     pub(crate) fn next_slice(&mut self) -> Option<String> {
         let registry = self.status.registry.borrow();
         let text = Text::with_capacity(SLICE_BYTES + SLICE_BYTES / 4);
-        let mut slice = Slice { text, ends: &self.ends };
+        let mut slice = Slice { text, ends: &self.ends, reads: 0 };
         while !matches!(self.section, Section::End) && !slice.is_full() {
             if let Some(next) = slice.write(&mut self.section, &self.status, &registry) {
                 self.section = next;
             }
         }
         let page = slice.text.page;
-        (!page.is_empty()).then_some(page)
+        (!page.is_empty() || !matches!(self.section, Section::End)).then_some(page)
     }
 }
 
 struct Slice<'a> {
     text: Text,
     ends: &'a BucketEnds,
+    /// Of counter sets, each of which belongs to a worker.
+    reads: usize,
 }
 
 impl Slice<'_> {
     fn is_full(&self) -> bool {
-        self.text.page.len() >= SLICE_BYTES
+        self.text.page.len() >= SLICE_BYTES || self.reads >= SLICE_READS
     }
 
     /// Writes a section; the next one is returned when that is done, and nothing when the slice is full.
@@ -145,6 +148,7 @@ impl Slice<'_> {
             let after = place.after.take();
             for (key, counters) in sets.after(after.as_ref()) {
                 self.samples(&name, &group, labels(key), counters);
+                self.reads += counters.workers();
                 if self.is_full() {
                     place.after = Some(key.clone());
                     return false;
@@ -244,6 +248,16 @@ fn process(text: &mut Text, status: &Status) {
         u64::from(last.errors == 0),
     );
     text.gauge("corelane_snapshots_alive", "Snapshots in use.", status.snapshots_alive() as u64);
+    text.gauge("corelane_workers", "Workers that run.", status.workers.get());
+    text.declare(
+        "corelane_dns_names",
+        "Host names of endpoints, by whether they have an address.",
+        MetricKind::Gauge,
+    );
+    let unresolved = status.names_unresolved.borrow().len();
+    for (state, names) in [("resolved", status.names_resolved.get()), ("unresolved", unresolved)] {
+        text.sample("corelane_dns_names", &Labels::of("state", state), names);
+    }
     let lookups = [("ok", status.lookups_ok.get()), ("failed", status.lookups_failed.get())];
     results(text, "corelane_dns_resolutions_total", "Lookups of host names.", lookups);
     text.counter(
@@ -255,6 +269,19 @@ fn process(text: &mut Text, status: &Status) {
         "corelane_access_log_lost_records_total",
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
+    );
+    let name = "corelane_trace_export_spans_total";
+    let help = "Spans that the collector took, and those that were lost on the way to it.";
+    results(
+        text,
+        name,
+        help,
+        [("exported", status.traces.exported.get()), ("lost", status.traces.lost.get())],
+    );
+    text.counter(
+        "corelane_trace_export_failures_total",
+        "Exports of spans that failed, those that were tried again included.",
+        status.traces.failures.get(),
     );
     process::write(text, status);
 }
@@ -295,8 +322,10 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Some tens of microseconds of work.
+/// Some tens of microseconds of writing.
 const SLICE_BYTES: usize = 32 * 1024;
+/// Less than a millisecond of reading, be it that each read is of another core's cache.
+const SLICE_READS: usize = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -415,6 +444,21 @@ mod tests {
         assert!(page.contains("corelane_route_response_body_bytes_count{route=\"route-199\"} 0"));
         assert!(!page.contains("corelane_route_response_body_bytes_count{route=\"route-000\"}"));
         assert!(page.contains("# TYPE corelane_endpoint_requests_total"), "it has an end");
+    }
+
+    #[test]
+    fn a_slice_that_finds_nothing_to_write_is_not_the_last() {
+        let mut registry = fixtures::registry(1);
+        for number in 0..3 * SLICE_READS {
+            registry.mirrors.of(format!("{number}").into(), 1);
+        }
+        let mut page = Page::new(Rc::new(Status::new(registry, 1, Arc::default())));
+        let slices: Vec<String> = std::iter::from_fn(|| page.next_slice()).collect();
+        assert!(
+            slices.iter().filter(|slice| slice.is_empty()).count() >= 2,
+            "of failures and of what was skipped"
+        );
+        assert!(slices.last().is_some_and(|last| last.contains("corelane_endpoint_")));
     }
 
     #[test]

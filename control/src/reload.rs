@@ -164,6 +164,7 @@ impl Supervisor {
         if let Change::Replace(target) = staged.log {
             self.log.switch(target);
         }
+        self.exporter.configure(config.tracing.clone());
         let Version { serial, generation } = version;
         self.landing.push_back(Landing { serial, generation, reload: None });
         self.config = config;

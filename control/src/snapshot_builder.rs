@@ -17,6 +17,7 @@ use crate::config::{self, Config, Target};
 use crate::error_pages;
 use crate::filters::{Compiled, RouteFilters};
 use crate::registry::Registry;
+use crate::tracing;
 
 /// The addresses of each host name that has resolved, sorted.
 pub(crate) type Answers = HashMap<Arc<str>, Vec<IpAddr>>;
@@ -84,6 +85,7 @@ pub(crate) fn build(
         upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
+        tracing: config.tracing.as_ref().map(tracing::of_workers),
         histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
         chooses_by_latency: config.upstreams.iter().any(|it| it.policy == Policy::Ewma),
     }

@@ -54,8 +54,16 @@ pub struct State {
     pub lookups_failed: Rate,
     /// Access-log records lost to failed writes.
     pub log_lost: Rate,
+    /// Spans that were lost on their way to the collector.
+    pub spans_lost: Rate,
+    /// Exports of spans that failed.
+    pub export_failures: Rate,
     /// Resident memory.
     pub resident_bytes: u64,
+    /// Open file descriptors in the fullest table; each worker has one.
+    pub open_fds: u64,
+    /// How many a table may have.
+    pub max_fds: u64,
     /// What is wrong, the worst first; at most [`PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
     /// Problems that are not in the list.
@@ -251,6 +259,11 @@ pub struct Totals {
 pub struct Worker {
     /// Its number, as in the label of metrics.
     pub name: String,
+    /// The share of a core that it takes; absent once it is gone.
+    pub cpu_ratio: Option<f64>,
+    /// CPU time until now, on the proxy's side; it is not told.
+    #[serde(skip)]
+    pub cpu_ns: Option<u64>,
     /// Requests, refused ones included.
     pub requests: Rate,
     /// Client connections open now.

@@ -17,6 +17,7 @@ use crate::health::Healths;
 use crate::log_writer::LogWriterCounters;
 use crate::options::Build;
 use crate::registry::Registry;
+use crate::tracing::ExportCounters;
 
 /// The state of the process.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Status {
     pub(crate) driver: Cell<Option<Driver>>,
     /// How long each worker has run for; none before it has started, and when it has failed.
     pub(crate) worker_clocks: RefCell<Vec<Option<ThreadClock>>>,
+    /// What has become of spans.
+    pub(crate) traces: Rc<ExportCounters>,
     /// Every counter set.
     pub(crate) registry: RefCell<Registry>,
     snapshots: RefCell<Vec<(u64, Weak<Snapshot>)>>,
@@ -101,6 +104,7 @@ impl Status {
             build: Cell::default(),
             driver: Cell::default(),
             worker_clocks: RefCell::new(vec![None; workers]),
+            traces: Rc::default(),
             registry: RefCell::new(registry),
             snapshots: RefCell::new(Vec::new()),
             newest: RefCell::new(None),

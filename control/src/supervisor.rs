@@ -21,6 +21,7 @@ use corelane_engine::driver::{Driver, DriverRequest, probe};
 use corelane_engine::event::{EventSender, event_channel};
 use corelane_engine::limits::Peers;
 use corelane_engine::snapshot::Snapshot;
+use corelane_engine::tracing::{SpanSink, span_channel};
 use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
 
 use crate::admin::AdminServer;
@@ -40,6 +41,7 @@ use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
 use crate::snapshot_builder::{self, Version};
 use crate::status::{Phase, Status};
+use crate::tracing::{Exporter, SPAN_BATCHES_MAX};
 
 /// Runs the proxy until it is told to stop. Takes over the process: its signals and its threads.
 ///
@@ -62,7 +64,7 @@ pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
     local.block_on(&runtime, async {
         let mut supervisor = Supervisor::start(options, config, probe.driver, on_ready).await?;
         let reason = supervisor.serve().await?;
-        supervisor.end();
+        supervisor.end().await;
         Ok(reason)
     })
 }
@@ -80,6 +82,7 @@ pub(crate) struct Supervisor {
     checks: Checks,
     pub(crate) admin: Option<AdminServer>,
     pub(crate) log: LogWriter,
+    pub(crate) exporter: Exporter,
     pub(crate) version: Version,
     pub(crate) shutdown: Shutdown,
     signals: Signals,
@@ -113,7 +116,8 @@ impl Supervisor {
         let cores = worker::available_cores();
         let workers = memory::workers(&config, cores.len());
         let (event_sender, event_receiver) = event_channel()?;
-        let (sink, source) = log_channel(LOG_BATCHES_MAX);
+        let (log_sink, source) = log_channel(LOG_BATCHES_MAX);
+        let (span_sink, spans) = span_channel(SPAN_BATCHES_MAX);
         let log_counters = Arc::<LogWriterCounters>::default();
         let peers = Peers::new(workers)?;
         let registry = Registry::new(&peers);
@@ -127,7 +131,8 @@ impl Supervisor {
         let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
-        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sink, options.trim)?;
+        let sinks = (log_sink, span_sink);
+        let handles = spawn_workers(&status, &peers, &cores, driver, &event_sender, sinks, options.trim)?;
         drop(blocked);
 
         let mut supervisor = Self {
@@ -136,6 +141,7 @@ impl Supervisor {
             config: Rc::new(config.clone()),
             resolver: Resolver::new(status.clone()),
             checks: Checks::new(status.healths.clone()),
+            exporter: Exporter::start(spans, status.traces.clone()),
             status,
             listeners,
             admin: None,
@@ -386,10 +392,11 @@ impl Supervisor {
         }
     }
 
-    /// Lets the workers end what they still have, and the last access-log records out.
-    fn end(self) {
+    /// Lets the workers end what they still have, and the last access-log records and spans out.
+    async fn end(self) {
         join(self.workers.into_iter().flatten().collect());
         self.log.finish(LOG_FLUSH_TIMEOUT);
+        self.exporter.finish(SPAN_FLUSH_TIMEOUT).await;
     }
 }
 
@@ -414,14 +421,15 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// One worker a core in turn; more workers than cores wrap around. The only sinks of the log that are left are theirs.
+/// One worker a core in turn; more workers than cores wrap around. The only sinks of the log and of spans that are
+/// left are theirs.
 fn spawn_workers(
     status: &Status,
     peers: &Peers,
     cores: &[usize],
     driver: Driver,
     events: &EventSender,
-    sink: LogSink,
+    (log, spans): (LogSink, SpanSink),
     trim: fn(),
 ) -> io::Result<Vec<Option<WorkerHandle>>> {
     let spawn = |index: usize| {
@@ -432,7 +440,8 @@ fn spawn_workers(
             peers: peers.clone(),
             counters: status.registry.borrow().workers.clone(),
             events: events.clone(),
-            log: Some(sink.clone()),
+            log: Some(log.clone()),
+            spans: Some(spans.clone()),
             trim,
         })
         .map(Some)
@@ -445,6 +454,9 @@ pub(crate) const LOG_BATCHES_MAX: usize = 256;
 
 /// How long the end may wait for the access log's disk.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the end may wait for the collector.
+const SPAN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the end may wait for the threads of the workers. One that has drained has nothing left to do; one that cuts
 /// its connections writes an answer and a record for each, some 20 µs a connection: 50 000 on a core that others use, too.

@@ -4,13 +4,13 @@
 //! Only the log writer's thread is here: it may wait.
 
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant, SystemTime};
 
 use corelane_engine::calendar::write_rfc3339;
 
-use crate::config::{Syslog, SyslogTarget, Target};
+use crate::config::{Syslog, SyslogTarget};
 
 /// A way to a server that opens itself, again after it has failed.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct SyslogOutput {
     syslog: Syslog,
     hostname: String,
     socket: Option<Socket>,
-    /// When the next attempt to open it may be, and the pause after that one.
+    /// After a failure: when to try again, and how long that is after it.
     retry: Option<(Instant, Duration)>,
     /// One message in the making.
     message: Vec<u8>,
@@ -49,24 +49,33 @@ impl SyslogOutput {
     }
 
     /// Sends each line from this byte on as a message, until one cannot be sent now.
-    pub(crate) fn send(&mut self, lines: &[u8], from: usize, now: Instant) -> Progress {
+    pub(crate) fn send(&mut self, lines: &[u8], from: usize) -> Progress {
         let mut progress = Progress { done: from, too_long: 0, error: None };
         if matches!(&self.socket, Some(Socket::Tcp(stream)) if has_ended(stream)) {
             self.socket = None;
         }
         let header = self.header(SystemTime::now());
         for line in lines[from..].split_inclusive(|&byte| byte == b'\n') {
-            match self.send_line(&header, line.strip_suffix(b"\n").unwrap_or(line), now) {
-                Ok(()) => {}
+            match self.send_line(&header, line.strip_suffix(b"\n").unwrap_or(line)) {
+                Ok(()) => self.retry = None,
                 Err(error) if is_too_long(&error) => progress.too_long += 1,
-                Err(error) => return Progress { error: Some(error), ..progress },
+                Err(error) => {
+                    let pause = self.retry.map_or(PAUSE_MIN, |(_, pause)| (pause * 2).min(PAUSE_MAX));
+                    self.retry = Some((Instant::now() + pause, pause));
+                    return Progress { error: Some(error), ..progress };
+                }
             }
             progress.done += line.len();
         }
         progress
     }
 
-    /// When it is worth while to try again.
+    /// Where it leads.
+    pub(crate) fn target(&self) -> &SyslogTarget {
+        &self.syslog.target
+    }
+
+    /// After a failure: when it is worth while to try again.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry.map(|(at, _)| at)
     }
@@ -83,18 +92,18 @@ impl SyslogOutput {
     }
 
     /// A stream that broke is opened once more for the same line: nothing of it counts as sent.
-    fn send_line(&mut self, header: &[u8], line: &[u8], now: Instant) -> io::Result<()> {
+    fn send_line(&mut self, header: &[u8], line: &[u8]) -> io::Result<()> {
         let was_open = self.socket.is_some();
-        match self.try_send_line(header, line, now) {
-            Err(_) if was_open && self.socket.is_none() => self.try_send_line(header, line, now),
+        match self.try_send_line(header, line) {
+            Err(_) if was_open && self.socket.is_none() => self.try_send_line(header, line),
             result => result,
         }
     }
 
-    fn try_send_line(&mut self, header: &[u8], line: &[u8], now: Instant) -> io::Result<()> {
+    fn try_send_line(&mut self, header: &[u8], line: &[u8]) -> io::Result<()> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => self.open(now)?,
+            None => connect(&self.syslog.target)?,
         };
         self.message.clear();
         if matches!(socket, Socket::Tcp(_)) {
@@ -113,19 +122,6 @@ impl SyslogOutput {
             self.socket = Some(socket);
         }
         sent
-    }
-
-    fn open(&mut self, now: Instant) -> io::Result<Socket> {
-        let pause = match self.retry {
-            Some((at, _)) if now < at => {
-                return Err(io::Error::new(io::ErrorKind::NotConnected, "waiting before the next attempt"));
-            }
-            Some((_, pause)) => (pause * 2).min(PAUSE_MAX),
-            None => PAUSE_MIN,
-        };
-        let opened = connect(&self.syslog.target);
-        self.retry = if opened.is_ok() { None } else { Some((Instant::now() + pause, pause)) };
-        opened
     }
 }
 
@@ -174,17 +170,9 @@ fn connect(target: &SyslogTarget) -> io::Result<Socket> {
 }
 
 /// The first address that works. Names are resolved by the system, each time anew.
-fn each_address(
-    server: &Target,
-    open: impl Fn(std::net::SocketAddr) -> io::Result<Socket>,
-) -> io::Result<Socket> {
-    let addresses: Vec<_> = match server {
-        Target::Address(corelane_engine::snapshot::Address::Tcp(address)) => vec![*address],
-        Target::Address(address) => address.to_string().to_socket_addrs()?.collect(),
-        Target::Name { host, port } => (&**host, *port).to_socket_addrs()?.collect(),
-    };
+fn each_address(server: &str, open: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<Socket> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
+    for address in server.to_socket_addrs()? {
         match open(address) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
@@ -193,7 +181,7 @@ fn each_address(
     Err(last)
 }
 
-/// Between attempts to open a way: doubled each time.
+/// Between attempts: doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -211,15 +199,11 @@ mod tests {
         SyslogOutput::new(syslog, "host1".to_owned())
     }
 
-    fn address(address: std::net::SocketAddr) -> Target {
-        Target::Address(corelane_engine::snapshot::Address::Tcp(address))
-    }
-
     #[test]
     fn a_datagram_is_a_message() {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Udp(address(server.local_addr().expect("bound"))));
-        let sent = output.send(b"none\none\ntwo\n", 5, Instant::now());
+        let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
+        let sent = output.send(b"none\none\ntwo\n", 5);
         assert_eq!((sent.done, sent.error.is_none()), (13, true));
         for line in ["one", "two"] {
             let mut room = [0; 500];
@@ -236,8 +220,8 @@ mod tests {
     #[test]
     fn a_stream_has_the_length_of_each_message_and_is_opened_again() {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Tcp(address(server.local_addr().expect("bound"))));
-        assert!(output.send(b"one\n", 0, Instant::now()).error.is_none());
+        let mut output = output(SyslogTarget::Tcp(server.local_addr().expect("bound").to_string()));
+        assert!(output.send(b"one\n", 0).error.is_none());
         let (mut stream, _) = server.accept().expect("a connection");
         let mut room = [0; 500];
         let length = stream.read(&mut room).expect("a message");
@@ -246,13 +230,13 @@ mod tests {
         assert_eq!(bytes.parse(), Ok(message.len()), "{text}");
         assert!(message.starts_with("<190>1 ") && message.ends_with(" - - one"), "{text}");
         // Unread bytes make the close a reset.
-        assert!(output.send(b"lost\n", 0, Instant::now()).error.is_none());
+        assert!(output.send(b"lost\n", 0).error.is_none());
         drop(stream);
         // The first message after it may still be taken by the kernel; then the stream is opened anew.
         let start = Instant::now();
         server.set_nonblocking(true).expect("a flag");
         let mut stream = loop {
-            assert!(output.send(b"again\n", 0, Instant::now()).error.is_none());
+            assert!(output.send(b"again\n", 0).error.is_none());
             assert!(start.elapsed() < Duration::from_secs(30), "it is not opened again");
             if let Ok((stream, _)) = server.accept() {
                 break stream;
@@ -264,29 +248,29 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_down_is_tried_again_after_a_pause() {
-        let mut output = output(SyslogTarget::Unix("/no/such/socket".into()));
-        let start = Instant::now();
-        let sent = output.send(b"one\ntwo\n", 4, start);
+    fn a_server_that_is_down_is_tried_again_after_longer_and_longer_pauses() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let mut output = output(SyslogTarget::Unix(path.clone()));
+        assert!(output.retry_at().is_none());
+        let sent = output.send(b"one\ntwo\n", 4);
         assert_eq!((sent.done, sent.error.map(|it| it.kind())), (4, Some(io::ErrorKind::NotFound)));
-        let (at, pause) = output.retry.expect("a pause");
-        assert_eq!(pause, PAUSE_MIN);
-        let waiting = output.send(b"three\n", 0, start);
-        assert_eq!(waiting.error.map(|it| it.kind()), Some(io::ErrorKind::NotConnected));
-        let mut now = at;
+        assert_eq!(output.retry.expect("a pause").1, PAUSE_MIN);
         for _ in 0..10 {
-            assert!(output.send(b"four\n", 0, now).error.is_some());
-            now = output.retry_at().expect("a pause");
+            assert!(output.send(b"three\n", 0).error.is_some());
         }
         assert_eq!(output.retry.expect("a pause").1, PAUSE_MAX);
+        let _server = UnixDatagram::bind(&path).expect("a socket");
+        assert!(output.send(b"four\n", 0).error.is_none());
+        assert!(output.retry_at().is_none());
     }
 
     #[test]
     fn a_message_that_is_too_long_is_lost_alone() {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let mut output = output(SyslogTarget::Udp(address(server.local_addr().expect("bound"))));
+        let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
         let lines = [&[b'x'; 70_000][..], b"\nshort\n"].concat();
-        let sent = output.send(&lines, 0, Instant::now());
+        let sent = output.send(&lines, 0);
         assert_eq!((sent.done, sent.too_long, sent.error.is_none()), (lines.len(), 1, true));
         let mut room = [0; 500];
         let length = server.recv(&mut room).expect("a datagram");

@@ -22,6 +22,7 @@ use crate::message::Lent;
 use crate::record::{Opening, opening};
 use crate::request_id::RequestIds;
 use crate::task::BoxedTask;
+use crate::tracing::{SpanSink, Tracer};
 
 /// The worker.
 pub(crate) struct Core<S: Dial> {
@@ -66,6 +67,8 @@ pub(crate) struct Core<S: Dial> {
     log: RefCell<LogBatch>,
     log_opening: RefCell<LogOpening>,
     log_sink: Option<LogSink>,
+    /// Its spans.
+    pub(crate) tracer: Tracer,
     date: RefCell<HttpDate>,
     ticker: RawFd,
     ticking: Cell<bool>,
@@ -106,6 +109,7 @@ pub(crate) struct CoreParts {
     pub(crate) counters: PerWorker<WorkerCounters>,
     pub(crate) events: EventSender,
     pub(crate) log: Option<LogSink>,
+    pub(crate) spans: Option<SpanSink>,
     /// The descriptor of the worker's ticker.
     pub(crate) ticker: RawFd,
     /// How many workers its table of descriptors is shared by, itself included.
@@ -142,6 +146,7 @@ impl<S: Dial> Core<S> {
             log: RefCell::default(),
             log_opening: RefCell::default(),
             log_sink: parts.log,
+            tracer: Tracer::new(parts.spans),
             date: RefCell::default(),
             ticker: parts.ticker,
             ticking: Cell::new(false),
@@ -195,6 +200,12 @@ impl<S: Dial> Core<S> {
         }
     }
 
+    /// Hands over all that is written so far: the worker ends, or is done.
+    pub(crate) fn flush(&self) {
+        self.flush_log();
+        self.tracer.hand_over(self.counters());
+    }
+
     /// Hands the records so far to the log writer.
     pub(crate) fn flush_log(&self) {
         let mut batch = self.log.borrow_mut();
@@ -223,8 +234,10 @@ impl<S: Dial> Core<S> {
         readiness::watch_waiting();
         let no_idle = self.local.borrow().sweep(now_ms);
         let is_last = no_deadlines && no_idle;
+        self.tracer.tick(now_ms, is_last, self.counters());
         if self.footprint.take_slack(now_ms, is_last) {
             self.buffers.shrink_to(self.footprint.exchanges());
+            self.tracer.shrink_to(self.footprint.exchanges());
             (self.trim)();
         }
         if is_last {

@@ -179,6 +179,12 @@ impl<T> PerWorker<T> {
         &self.0[worker].0
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+
     /// The cells of every worker.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)
@@ -285,6 +291,8 @@ counter_set! {
         log_records: Counter, "access_log_records_total", "Access-log records handed to the log writer.";
         log_dropped: Counter, "access_log_dropped_total", "Access-log records dropped because the log writer was behind.";
         log_skipped: Counter, "access_log_skipped_total", "Requests without an access-log record: a rule's share or their route left them out.";
+        spans: Counter, "trace_spans_total", "Spans handed to the exporter.";
+        spans_dropped: Counter, "trace_spans_dropped_total", "Spans dropped because the exporter was behind.";
         spliced_bytes: Counter, "spliced_bytes_total", "Bytes of bodies that passed through a pipe instead of being copied.";
         pipes: Gauge, "pipes", "Pipes open now, idle ones included.";
         wakeups: Counter, "control_wakeups_total", "Times the control thread woke the worker.";

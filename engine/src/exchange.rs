@@ -18,6 +18,7 @@ mod hygiene;
 mod logging;
 mod mirroring;
 mod times;
+mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -41,6 +42,7 @@ use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
 use self::times::Times;
+use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
 pub(crate) use self::tries::Lease;
 use self::tries::Tries;
@@ -67,6 +69,7 @@ use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
+use crate::tracing::Trace;
 use crate::tripwire::{Tripwire, Tripwires};
 
 /// Interim responses of one exchange at most.
@@ -158,6 +161,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) status: u16,
     pub(crate) failure: Option<Failure>,
     pub(crate) tripwires: Tripwires,
+    /// What is recorded of it, if it is sampled.
+    trace: Option<Box<Trace>>,
 }
 
 /// Where the response stands.
@@ -290,6 +295,7 @@ impl<S: Dial> Exchange<S> {
             status: 0,
             failure: None,
             tripwires: Tripwires::default(),
+            trace: None,
         }
     }
 
@@ -407,6 +413,10 @@ impl<S: Dial> Exchange<S> {
             edits = Some(made);
         }
         let edits = edits.as_deref();
+        let trace = local.snapshot().tracing.as_ref().map(|tracing| {
+            let host = host.unwrap_or_default();
+            self.begin_trace(core, tracing, &Traceable { head, bytes, host, client, sender })
+        });
         let set_host = match route {
             // RFC 9110 §7.2: the Host of a CONNECT is its target.
             Some(route) if head.method != Method::Connect => {
@@ -439,6 +449,7 @@ impl<S: Dial> Exchange<S> {
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
                 && head.fields.has_underscore(),
             dropped_underscore: Cell::default(),
+            trace,
         };
         // A refused request is written too: the access log finds its words there.
         self.words = written.write(&mut self.head);
@@ -575,6 +586,7 @@ impl<S: Dial> Exchange<S> {
             let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
             let attempt = loop {
                 self.reused = pooled.is_some();
+                self.begin_attempt(&core);
                 let stream = match pooled.take() {
                     Some(stream) => stream,
                     None => match self.connect(session, upstream, endpoint).await {
@@ -591,6 +603,7 @@ impl<S: Dial> Exchange<S> {
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
+                        self.fail_attempt(Failure::UpstreamClosed);
                         endpoint.counters.of(core.index).stale.increment();
                         upstream_counters.retries.increment();
                     }
@@ -610,6 +623,7 @@ impl<S: Dial> Exchange<S> {
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }
+                    self.fail_attempt(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
                         return Err(failure);
@@ -1143,6 +1157,9 @@ impl<S: Dial> Exchange<S> {
         }
         if self.snapshot().access_log.is_some() {
             self.log(session);
+        }
+        if self.trace.is_some() {
+            self.end_trace(&session.core);
         }
         self.release_filters();
         session.core.buffers.give(std::mem::take(&mut self.head));

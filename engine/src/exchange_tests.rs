@@ -39,6 +39,7 @@ use crate::snapshot::{
 };
 use crate::stages::Established;
 use crate::task::BoxedTask;
+use crate::tracing::SpanSink;
 
 thread_local! {
     /// Tasks that belong to no connection, for the world to run.
@@ -114,6 +115,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         filters: vec![],
         access_log: None,
+        tracing: None,
         histograms: false,
         chooses_by_latency: false,
     }
@@ -128,12 +130,17 @@ fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
 }
 
 fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
+    worker_on(snapshot, log, None)
+}
+
+fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) -> Rc<Core<MemoryStream>> {
     let (events, _receiver) = event_channel().unwrap();
     let core = Rc::new(Core::new(CoreParts {
         index: 0,
         counters: PerWorker::new(1),
         events: events.clone(),
         log,
+        spans,
         // No descriptor: deadlines are far away here.
         ticker: -1,
         table_workers: 1,

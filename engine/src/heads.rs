@@ -27,6 +27,7 @@ pub(crate) use self::client::{ClientAddress, Sender};
 pub(crate) use self::options::{ConnectionOptions, connection_options};
 use crate::action::SetCookie;
 use crate::snapshot::ForwardedFields;
+use crate::tracing::TraceFields;
 
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
@@ -63,6 +64,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) drops_underscores: bool,
     /// Set when one did.
     pub(crate) dropped_underscore: Cell<bool>,
+    /// What is said of the trace, instead of what the client says; absent: that passes.
+    pub(crate) trace: Option<TraceFields>,
 }
 
 /// Where the log finds its words in a written request head.
@@ -73,6 +76,8 @@ pub(crate) struct HeadWords {
     pub(crate) host: Span,
     /// The value of `Upgrade`, if the client may switch.
     pub(crate) upgrade: Span,
+    /// The value of `traceparent`, if it is ours.
+    pub(crate) trace_parent: Span,
 }
 
 impl UpstreamHead<'_> {
@@ -115,6 +120,10 @@ impl UpstreamHead<'_> {
             });
             out.extend_from_slice(PSEUDONYM);
             out.extend_from_slice(b"\r\n");
+        }
+        if let Some(trace) = self.trace.filter(|_| !self.sets(b"traceparent")) {
+            write_field(out, b"traceparent", &trace.parent);
+            words.trace_parent = Span::new(out.len() - 2 - trace.parent.len(), out.len() - 2);
         }
         out.extend_from_slice(b"\r\n");
         words
@@ -232,7 +241,9 @@ impl UpstreamHead<'_> {
                     self.dropped_underscore.set(true);
                     return false;
                 }
-                !self.options.nominate(field, self.bytes) && !is_unbelieved(name, self.trusted)
+                !self.options.nominate(field, self.bytes)
+                    && !is_unbelieved(name, self.trusted)
+                    && !self.trace.is_some_and(|trace| trace.replaces(name))
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)

@@ -414,6 +414,7 @@ mod tests {
                 counters,
                 events,
                 log: None,
+                spans: None,
                 ticker: -1,
                 table_workers: 1,
                 trim: || {},

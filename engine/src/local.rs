@@ -144,6 +144,7 @@ impl<S: Dial> Local<S> {
                 ..upstream.clone()
             }],
             access_log: snapshot.access_log.clone(),
+            tracing: snapshot.tracing.clone(),
             histograms: snapshot.histograms,
             ..Snapshot::default()
         };

@@ -24,6 +24,7 @@ use crate::exchange::RESEND_BODY_BYTES_MAX;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
 use crate::record::LogFormat;
+use crate::tracing::protobuf::ATTRIBUTE_BYTES_MAX;
 
 /// The limits that decide how much a connection from a client can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,32 @@ pub fn access_log_bytes(
     let record = 6 * head_bytes_max * format.heads_max() + RECORD_BYTES + format.fixed_bytes();
     allocated((2 * batches_max + workers + 1) * (BATCH_BYTES + record))
 }
+
+/// What spans on their way take at most, with a channel of `batches_max` batches: full ones and emptied ones, and those of
+/// the workers.
+#[must_use]
+pub fn spans_bytes(batches_max: usize, workers: usize) -> u64 {
+    allocated((2 * batches_max + workers) * (BATCH_BYTES + REQUEST_SPAN_BYTES))
+}
+
+/// What a recorded exchange holds at most until it ends, when it is given back.
+#[must_use]
+pub fn trace_bytes() -> u64 {
+    // A vector that grows has up to twice what is in it.
+    allocated(2 * (REQUEST_SPAN_BYTES + ATTEMPTS_MAX * ATTEMPT_SPAN_BYTES))
+}
+
+/// A text of a client in an attribute: cut, and each byte a character of two. With its key.
+const CLIENT_TEXT_BYTES: usize = 2 * ATTRIBUTE_BYTES_MAX + 64;
+
+/// Method, path, query, host, user agent; `tracestate`; and twelve short ones.
+const REQUEST_SPAN_BYTES: usize = 5 * CLIENT_TEXT_BYTES + 512 + 12 * 128;
+
+/// The URL, and ten short ones.
+const ATTEMPT_SPAN_BYTES: usize = CLIENT_TEXT_BYTES + 10 * 128;
+
+/// Endpoints that are tried, and a stale connection for each.
+const ATTEMPTS_MAX: usize = 2 * 16;
 
 /// With what an allocator adds when it rounds sizes up: an eighth (mimalloc's size classes).
 fn allocated(bytes: usize) -> u64 {

@@ -71,8 +71,8 @@ const METHODS: [(Method, &str); 9] = [
 ];
 
 impl OwnAnswer<'_> {
-    /// Appends the whole answer.
-    pub(crate) fn write(&self, date: &[u8], out: &mut Vec<u8>) {
+    /// Appends the whole answer, and returns the length of the body that it has.
+    pub(crate) fn write(&self, date: &[u8], out: &mut Vec<u8>) -> usize {
         let status = self.facts.status;
         write_status_line(out, status, reason_phrase(status).as_bytes());
         let length = match &self.content {
@@ -107,13 +107,15 @@ impl OwnAnswer<'_> {
         }
         self.persistence.write(out);
         out.extend_from_slice(b"\r\n");
-        if self.with_body {
-            match &self.content {
-                Content::Page(page) => page.write(&self.facts, out),
-                Content::Text(text) => out.extend_from_slice(text),
-                Content::Empty => {}
-            }
+        if !self.with_body {
+            return 0;
         }
+        match &self.content {
+            Content::Page(page) => page.write(&self.facts, out),
+            Content::Text(text) => out.extend_from_slice(text),
+            Content::Empty => {}
+        }
+        length
     }
 
     /// Writes a field that a filter has not set.
@@ -153,7 +155,8 @@ mod tests {
             with_body,
         };
         let mut out = Vec::new();
-        answer.write(b"today", &mut out);
+        let body_bytes = answer.write(b"today", &mut out);
+        assert!(out[..out.len() - body_bytes].ends_with(b"\r\n\r\n"));
         String::from_utf8(out).unwrap()
     }
 

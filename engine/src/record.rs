@@ -20,15 +20,15 @@ pub(crate) use self::kept::{Keeping, KeptWords, keep_response};
 pub use self::redaction::Redaction;
 pub(crate) use self::sampling::{Asked, Spreads};
 pub use self::sampling::{LogPolicy, SamplingRule};
-pub use self::variable::Surroundings;
+pub use self::variable::{Surroundings, variable_names};
 use crate::access_log::LogBatch;
 use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::heads::ClientAddress;
 use crate::io::Dial;
 use crate::reason::Word;
 use crate::request_id::RequestId;
+use crate::session::Session;
 use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
 use crate::tripwire::Tripwires;
 
@@ -100,13 +100,9 @@ pub(crate) fn opening(unix_ns: u64, out: &mut Vec<u8>) -> Opening {
 pub(crate) struct Record<'a, S: Dial> {
     pub(crate) exchange: &'a Exchange<S>,
     pub(crate) names: &'a LogNames,
-    pub(crate) client: &'a ClientAddress,
+    pub(crate) session: &'a Session<S>,
     pub(crate) request_id: RequestId<'a>,
     pub(crate) log: &'a AccessLog,
-    /// Bytes that the client's socket took, heads and framing included.
-    pub(crate) sent_bytes: u64,
-    /// Requests on the client's connection, this one included.
-    pub(crate) connection_requests: u64,
     /// Of [`crate::action::SHARE_ALL`] requests like this one so many have a record.
     pub(crate) share: u32,
 }
@@ -129,10 +125,9 @@ impl<S: Dial> Record<'_, S> {
     fn write_json(&self, batch: &mut LogBatch, opening: &Opening) {
         let (head, words) = (&self.exchange.head[..], &self.exchange.words);
         let is_plain = is_plain(head, words.host) && is_plain(head, words.target);
-        let target = Target::new(head, words.target, &self.log.redaction);
-        let spelled_once = is_plain && !target.hides;
-        let spelled_bytes =
-            (words.host.len() + words.target.len()) * if spelled_once { 1 } else { ESCAPED_BYTES_MAX };
+        // Stars are at most twice as long as what they hide.
+        let target_bytes = 2 * words.target.len();
+        let spelled_bytes = (words.host.len() + target_bytes) * if is_plain { 1 } else { ESCAPED_BYTES_MAX };
         let tripwires_bytes = if self.exchange.tripwires.is_empty() { 0 } else { TRIPWIRES_BYTES_MAX };
         let names = self.names();
         let names_bytes = names.iter().map(|name| name.len()).sum::<usize>();
@@ -140,13 +135,13 @@ impl<S: Dial> Record<'_, S> {
         let bytes_max = OTHER_BYTES_MAX + named_bytes + spelled_bytes + tripwires_bytes;
         batch.add(bytes_max, |room| {
             let bytes = room.len();
-            bytes - self.write_line(Line { room, is_plain }, opening, names, &target)
+            bytes - self.write_line(Line { room, is_plain }, opening, names)
         });
     }
 
     /// Returns how much room is left.
     #[inline(always)]
-    fn write_line(&self, mut line: Line<'_>, opening: &Opening, names: [&[u8]; 3], target: &Target) -> usize {
+    fn write_line(&self, mut line: Line<'_>, opening: &Opening, names: [&[u8]; 3]) -> usize {
         let exchange = self.exchange;
         let (head, words) = (&exchange.head[..], &exchange.words);
         line.fixed(opening);
@@ -155,7 +150,7 @@ impl<S: Dial> Record<'_, S> {
             RequestId::Given(id) => line.text(id),
         }
         line.fixed(b"\",\"client\":\"");
-        let (client, client_bytes) = self.client.text_with_port();
+        let (client, client_bytes) = self.session.client.text_with_port();
         line.short(client, client_bytes);
         names.into_iter().for_each(|name| line.text(name));
         // The words are in the head that was written; a head that could not be parsed has none.
@@ -168,10 +163,11 @@ impl<S: Dial> Record<'_, S> {
             line.fixed(b"\"");
         }
         line.optional_word(b",\"host\":", head, (!words.host.is_empty()).then_some(words.host));
-        line.optional_word(b",\"path\":", head, target.path);
-        match target.query {
-            Some(query) if target.hides => line = line.redacted(query.bytes(head), &self.log.redaction),
-            query => line.optional_word(b",\"query\":", head, query),
+        let (path, query) = split_target(head, words.target);
+        line.optional_word(b",\"path\":", head, path);
+        match query {
+            None => line.fixed(b",\"query\":null"),
+            Some(query) => line = line.query(query.bytes(head), &self.log.redaction),
         }
         line.fixed(b",\"status\":");
         line.number(u64::from(exchange.status));
@@ -198,6 +194,11 @@ impl<S: Dial> Record<'_, S> {
         line.optional_microseconds(exchange.times.response_head_ns());
         line.fixed(b",\"duration_us\":");
         line.number(exchange.times.duration_ns() / 1000);
+        if let Some(trace_id) = exchange.trace_id() {
+            line.fixed(b",\"trace_id\":\"");
+            line.fixed(trace_id);
+            line.fixed(b"\"");
+        }
         line.fixed(b"}\n");
         line.room.len()
     }
@@ -229,23 +230,6 @@ const OTHER_BYTES_MAX: usize = 640;
 
 /// The names of all, with a comma each.
 const TRIPWIRES_BYTES_MAX: usize = 512;
-
-/// The two parts of a request's target.
-struct Target {
-    path: Option<Span>,
-    query: Option<Span>,
-    /// The query has a secret.
-    hides: bool,
-}
-
-impl Target {
-    #[inline(always)]
-    fn new(head: &[u8], target: Span, redaction: &Redaction) -> Self {
-        let (path, query) = split_target(head, target);
-        let hides = query.is_some_and(|query| redaction.find(query.bytes(head), true).is_some());
-        Self { path, query, hides }
-    }
-}
 
 fn split_target(head: &[u8], target: Span) -> (Option<Span>, Option<Span>) {
     if target.is_empty() {
@@ -322,11 +306,18 @@ impl Line<'_> {
         self
     }
 
-    /// A query with stars in place of its secrets.
-    #[cold]
-    fn redacted(mut self, query: &[u8], redaction: &Redaction) -> Self {
+    /// With stars in place of its secrets.
+    #[inline(never)]
+    fn query(mut self, query: &[u8], redaction: &Redaction) -> Self {
         self.fixed(b",\"query\":\"");
-        redaction.pieces(query, true, |piece| self = take(&mut self).escaped(piece));
+        let is_plain = self.is_plain;
+        redaction.pieces(query, true, |piece| {
+            if is_plain {
+                self.text(piece);
+            } else {
+                self = take(&mut self).escaped(piece);
+            }
+        });
         self.fixed(b"\"");
         self
     }
@@ -490,10 +481,15 @@ mod tests {
     #[test]
     fn a_query_is_written_without_its_secrets() {
         let redaction = Redaction::new(["token"]);
-        let shown = written(|line| *line = take(line).redacted(b"a=\"&token=\"&token=b&c", &redaction));
+        let shown = written(|line| *line = take(line).query(b"a=\"&token=\"&token=b&c", &redaction));
         assert_eq!(shown, r#","query":"a=\"&token=***&token=***&c""#);
-        let hides = |target: &[u8]| Target::new(target, Span::new(0, target.len()), &redaction).hides;
-        assert!(hides(b"/a?token=b") && !hides(b"/token=b") && !hides(b"/a?b=token"));
+        for value in ["a", "ab", "abcd"] {
+            let query = format!("token={value}&").repeat(10);
+            let room = 2 * query.len() + OTHER_BYTES_MAX;
+            let mut room = vec![0; room];
+            let line = Line { room: &mut room, is_plain: true };
+            assert!(line.query(query.as_bytes(), &redaction).room.len() >= OTHER_BYTES_MAX - 16);
+        }
     }
 
     #[test]

@@ -55,13 +55,17 @@ impl RequestIds {
         number
     }
 
-    /// The id of a number, in lower case.
-    pub(crate) fn text(&self, number: u64) -> [u8; REQUEST_ID_DIGITS] {
+    /// The halves of a number's id.
+    pub(crate) fn halves(&self, number: u64) -> [u64; 2] {
         // Each half is a permutation of the numbers, chosen by two keys: within a worker, ids cannot collide.
         let [one, two, three, four] = self.keys;
-        let halves = [mix(mix(number ^ one) ^ two), mix(mix(number ^ three) ^ four)];
+        [mix(mix(number ^ one) ^ two), mix(mix(number ^ three) ^ four)]
+    }
+
+    /// The id of a number, in lower case.
+    pub(crate) fn text(&self, number: u64) -> [u8; REQUEST_ID_DIGITS] {
         let mut text = [0; REQUEST_ID_DIGITS];
-        for (digits, half) in text.as_chunks_mut().0.iter_mut().zip(halves) {
+        for (digits, half) in text.as_chunks_mut().0.iter_mut().zip(self.halves(number)) {
             *digits = hexadecimal(half);
         }
         text

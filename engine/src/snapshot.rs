@@ -23,6 +23,7 @@ use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
+use crate::tracing::Tracing;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub filters: Vec<PerWorker<FilterCounters>>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Which exchanges are traced; absent: none, and what requests say of traces passes.
+    pub tracing: Option<Tracing>,
     /// Whether the histograms of routes and upstreams are kept.
     pub histograms: bool,
     /// Whether an upstream chooses by how long its endpoints take.
@@ -52,7 +55,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
     pub(crate) fn is_timed(&self) -> bool {
-        self.access_log.is_some() || self.histograms || self.chooses_by_latency
+        let is_told = self.access_log.is_some() || self.histograms || self.tracing.is_some();
+        is_told || self.chooses_by_latency
     }
 }
 

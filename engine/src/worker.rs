@@ -29,6 +29,7 @@ use crate::listener::{ListenerSlot, accept};
 use crate::local::Local;
 use crate::snapshot::{Address, Listener, Snapshot};
 use crate::task;
+use crate::tracing::SpanSink;
 
 /// What a worker is started with.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct WorkerConfig {
     pub events: EventSender,
     /// To the log writer; absent: no access log.
     pub log: Option<LogSink>,
+    /// To the exporter of spans; absent: none are recorded.
+    pub spans: Option<SpanSink>,
     /// Makes the allocator give memory back to the system that the calling thread has freed. Called when a burst of
     /// connections or requests is over.
     pub trim: fn(),
@@ -183,6 +186,7 @@ fn run(
             counters: config.counters,
             events: config.events,
             log: config.log,
+            spans: config.spans,
             ticker: ticker.descriptor(),
             table_workers,
             trim: config.trim,
@@ -247,7 +251,7 @@ impl Main {
         let done = self.core.footprint.connections() == 0 && self.core.accepting.get() == 0;
         if self.core.draining.get() && done && !self.drained {
             self.drained = true;
-            self.core.flush_log();
+            self.core.flush();
             self.core.events.send(Event::Drained { worker: self.core.index });
         }
         Poll::Pending
@@ -267,7 +271,7 @@ impl Main {
         if !self.core.cut.get() {
             return Poll::Pending;
         }
-        self.core.flush_log();
+        self.core.flush();
         Poll::Ready(())
     }
 

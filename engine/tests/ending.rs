@@ -60,6 +60,7 @@ impl Workers {
                 counters: PerWorker::new(count),
                 events: sender.clone(),
                 log: None,
+                spans: None,
                 trim: || {},
             })
             .unwrap();

@@ -12,6 +12,7 @@ mod method;
 mod pair;
 mod path;
 mod span;
+mod trace_context;
 mod word;
 
 pub use accept::{WEIGHT_MAX, accept_weight};
@@ -23,4 +24,5 @@ pub use method::{Method, MethodSet};
 pub use pair::{cookies, form_decoded, parameters, percent_decoded, split_pair};
 pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;
+pub use trace_context::{TRACE_PARENT_BYTES, TraceParent, is_trace_parent, is_trace_state};
 pub use word::is_word;

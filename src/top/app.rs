@@ -34,6 +34,8 @@ pub(super) struct App {
     last: Option<(f64, u64, u64)>,
     /// How many rows the last picture had room for.
     pub(super) rows_visible: usize,
+    /// The first row that was in it.
+    pub(super) offset: usize,
 }
 
 /// The time from one state to the next: a second, so that peaks can be seen that five seconds level out.
@@ -93,6 +95,7 @@ impl App {
             history: VecDeque::new(),
             last: None,
             rows_visible: 1,
+            offset: 0,
         }
     }
 
@@ -161,6 +164,11 @@ impl App {
     pub(super) fn selected_index(&self, rows: &[Row]) -> usize {
         let is_selected = |row: &Row| Some(&row.name) == self.selected.as_ref();
         rows.iter().position(is_selected).unwrap_or(0)
+    }
+
+    /// Whether a row was selected by a key: until then none looks so.
+    pub(super) fn has_selected(&self) -> bool {
+        self.selected.is_some()
     }
 
     /// Does what a key says.
@@ -234,6 +242,7 @@ impl App {
     fn go_to(&mut self, pane: usize) {
         self.pane = Pane::ALL[pane % Pane::ALL.len()];
         self.selected = None;
+        self.offset = 0;
         self.mode = Mode::Table;
     }
 

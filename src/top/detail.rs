@@ -103,6 +103,7 @@ fn listener(it: &Listener) -> Vec<Line> {
 
 fn worker(it: &Worker) -> Vec<Line> {
     vec![
+        line("of a core", share(it.cpu_ratio)),
         rate("requests", it.requests),
         line("connections", count(it.connections)),
         line("connections active", count(it.connections_active)),

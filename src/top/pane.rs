@@ -165,6 +165,7 @@ const LISTENERS: &[Column] = &[
 
 const WORKERS: &[Column] = &[
     name("WORKER", 6, 0),
+    figure("CPU", 5, 0),
     figure("REQ/S", 6, 0),
     figure("CONNS", 6, 0),
     figure("ACTIVE", 6, 0),
@@ -228,8 +229,8 @@ fn time(time: Option<f64>) -> Cell {
     Cell { text: seconds(time), value: Some(time.unwrap_or(-1.0)), tone }
 }
 
-/// A share that ought to be large. Absent: below all.
-fn good_share(ratio: Option<f64>) -> Cell {
+/// A share that is neither good nor bad. Absent: below all.
+fn plain_share(ratio: Option<f64>) -> Cell {
     let tone = if ratio.is_none() { Tone::Quiet } else { Tone::Plain };
     Cell { text: share(ratio), value: Some(ratio.unwrap_or(-1.0)), tone }
 }
@@ -242,7 +243,7 @@ fn bad_share(ratio: Option<f64>) -> Cell {
         Some(ratio) if ratio > 0.0 => Tone::Plain,
         _ => Tone::Quiet,
     };
-    Cell { tone, ..good_share(ratio) }
+    Cell { tone, ..plain_share(ratio) }
 }
 
 /// A rate that ought to be nothing.
@@ -284,7 +285,8 @@ fn upstream(it: &Upstream) -> Vec<Cell> {
     let usable = it.endpoints_usable as f64;
     let tone = match it.endpoints_usable {
         0 => Tone::Bad,
-        some if some < it.endpoints => Tone::Warning,
+        // Some may be drained on purpose, and those that are there may fail.
+        some if some < it.endpoints || it.failure_ratio > Some(0.0) => Tone::Plain,
         _ => Tone::Good,
     };
     vec![
@@ -297,7 +299,7 @@ fn upstream(it: &Upstream) -> Vec<Cell> {
         bad_rate(it.no_endpoint.per_second),
         time(it.duration.p50_seconds),
         time(it.duration.p99_seconds),
-        good_share(it.reuse_ratio),
+        plain_share(it.reuse_ratio),
         total(it.connections_idle),
         total(it.requests.total),
         word(&*it.policy),
@@ -322,7 +324,7 @@ fn endpoint(it: &Endpoint) -> Vec<Cell> {
         total(it.requests_active),
         bad_share(it.failure_ratio),
         rate(it.connects.per_second),
-        good_share(it.reuse_ratio),
+        plain_share(it.reuse_ratio),
         total(it.connections_idle),
         reason(&it.failures),
     ]
@@ -348,6 +350,7 @@ fn listener(it: &Listener) -> Vec<Cell> {
 fn worker(it: &Worker) -> Vec<Cell> {
     vec![
         word(&*it.name),
+        plain_share(it.cpu_ratio),
         rate(it.requests.per_second),
         total(it.connections),
         total(it.connections_active),

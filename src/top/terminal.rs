@@ -5,13 +5,14 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use corelane_control::state::{Source, State};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::Signals;
 
 use super::app::{App, Step};
 use super::view;
@@ -20,10 +21,10 @@ type Told = Result<State, String>;
 
 /// Shows the proxy until a key or a signal ends it.
 pub(super) fn run(source: Source, interval: Duration) -> io::Result<ExitCode> {
-    let signal = Arc::new(AtomicUsize::new(0));
-    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        signal_hook::flag::register_usize(number, signal.clone(), number.unsigned_abs() as usize)?;
-    }
+    let signal = Arc::new(AtomicI32::new(0));
+    let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    let told = signal.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(signals, &told))?;
     let app = App::new(source.to_string());
     // At most one answer waits: a paused terminal must not gather them.
     let (sender, told) = sync_channel(1);
@@ -33,6 +34,21 @@ pub(super) fn run(source: Source, interval: Duration) -> io::Result<ExitCode> {
     let shown = show(terminal, app, &told, &signal);
     ratatui::try_restore()?;
     shown
+}
+
+/// Ends the process if [`show`] does not: crossterm reads without end from a terminal that is gone, as after ssh.
+fn watch(mut signals: Signals, told: &AtomicI32) {
+    let Some(number) = signals.forever().next() else { return };
+    told.store(number, Ordering::Relaxed);
+    std::thread::sleep(5 * LOOK_EVERY);
+    // There may be nothing left to give back.
+    let _ = ratatui::try_restore();
+    std::process::exit(status(number));
+}
+
+/// What a shell reports for a process that the signal killed.
+fn status(number: i32) -> i32 {
+    128 + number
 }
 
 /// Ends when nobody listens any more.
@@ -46,7 +62,7 @@ fn show(
     mut terminal: ratatui::DefaultTerminal,
     mut app: App,
     told: &Receiver<Told>,
-    signal: &AtomicUsize,
+    signal: &AtomicI32,
 ) -> io::Result<ExitCode> {
     let mut is_old = true;
     loop {
@@ -60,8 +76,7 @@ fn show(
         }
         let number = signal.load(Ordering::Relaxed);
         if number > 0 {
-            // What a shell reports for a process that the signal killed.
-            return Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX)));
+            return Ok(ExitCode::from(u8::try_from(status(number)).unwrap_or(u8::MAX)));
         }
         if !event::poll(LOOK_EVERY)? {
             continue;

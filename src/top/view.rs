@@ -44,7 +44,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
     }
 }
 
-const QUIET: Style = Style::new().fg(Color::DarkGray);
+/// Not grey: some themes have their background there.
+const QUIET: Style = Style::new().add_modifier(Modifier::DIM);
 const NAME: Style = Style::new().add_modifier(Modifier::BOLD);
 
 fn style_of(severity: Severity) -> Style {
@@ -273,7 +274,8 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         .header(heading)
         .column_spacing(1)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
-    let mut table_state = TableState::new().with_selected(Some(selected));
+    let selected = app.has_selected().then_some(selected);
+    let mut table_state = TableState::new().with_selected(selected).with_offset(app.offset);
     if rows.is_empty() && app.state.is_some() {
         let text = if app.only_problems && app.filter.is_empty() {
             "nothing here has a problem"
@@ -283,6 +285,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         frame.render_widget(Paragraph::new(text).style(QUIET).alignment(Alignment::Center), area);
     } else {
         frame.render_stateful_widget(table, area, &mut table_state);
+        app.offset = table_state.offset();
     }
 }
 

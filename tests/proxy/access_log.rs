@@ -46,6 +46,16 @@ fn records_what_happened() {
             assert!(record.get(key).is_some(), "no {key} in {record}");
         }
     }
+    // docs/access-log.md has each of them and no other.
+    let page = include_str!("../../docs/access-log.md");
+    let (_, fields) = page.split_once("\n## Fields\n").unwrap();
+    let fields = fields.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: BTreeSet<&str> = fields
+        .flat_map(|row| row.split(" |").next().unwrap().split("`, `"))
+        .map(|it| it.trim_matches('`'))
+        .collect();
+    let written: BTreeSet<&str> = records[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(written, documented);
     let first = &records[0];
     assert_eq!(first["listener"], "web");
     assert_eq!(first["route"], "all");

@@ -279,3 +279,42 @@ fn rules_and_routes_decide_which_requests_have_a_record() {
     settles_at(190, || proxy.metric("corelane_worker_access_log_skipped_total", &[]));
     settles_at(17, || proxy.metric("corelane_worker_access_log_records_total", &[]));
 }
+
+#[test]
+fn a_reload_changes_the_format_and_a_tunnel_keeps_its_own() {
+    let origin = Origin::script(|connection| {
+        while let Ok(Some(request)) = connection.request() {
+            if request.head.target() == "/plain" {
+                connection.send(ok("plain")).unwrap();
+                continue;
+            }
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nX-Kind: t\r\n\r\n";
+            connection.send(switch).unwrap();
+            connection.wait_for_end();
+        }
+    });
+    let setup = Setup::origin(&origin);
+    let text = |keys: &str| format!("[access_log]\npath = \"@dir@/access.log\"\n{keys}\n{}", setup.text());
+    let old = "format = '{status} {header.x-a} {response.header.x-kind} {share} {route}'\n\
+        sampling = [{ share = \"0%\", methods = [\"PUT\"] }, { share = \"100%\" }]";
+    let admin = "[admin]\naddress = \"127.0.0.1:@admin@\"\n";
+    let mut proxy = Launch::new(&format!("{admin}{}", text(old))).start();
+    let mut tunnel = proxy.client();
+    tunnel
+        .send(
+            "GET /chat HTTP/1.1\r\nHost: a\r\nX-A: one\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        )
+        .unwrap();
+    assert_eq!(tunnel.next_head().status(), 101);
+    assert_eq!(
+        proxy.client().request("PUT /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status(),
+        200
+    );
+    proxy.rewrite(&format!("{admin}{}", text("")));
+    proxy.reload_and_wait();
+    assert_eq!(proxy.get("/plain").status(), 200);
+    let first = line(&proxy);
+    assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["path"], "/plain");
+    drop(tunnel);
+    assert_eq!(lines(&proxy, 2)[1], "101 one t 1 all");
+}

@@ -162,6 +162,17 @@ fn gives_the_terminal_back_when_told_to_end() {
 }
 
 #[test]
+fn ends_with_its_terminal() {
+    let origin = Origin::answering(ok("x"));
+    let proxy = Setup::origin(&origin).start();
+    let screen = Screen::start(&proxy.address("admin"));
+    screen.shows("nothing is wrong");
+    let process = format!("/proc/{}/exe", screen.pid_of_top());
+    drop(screen);
+    eventually("top ends", || std::fs::read_link(&process).is_err());
+}
+
+#[test]
 fn goes_on_asking_a_proxy_that_is_gone() {
     let origin = Origin::answering(ok("x"));
     let mut proxy = Setup::origin(&origin).start();

@@ -58,7 +58,9 @@ CORELANE = """
 workers = 1
 [admin]
 address = "127.0.0.1:{admin}"
+{admin_more}
 {log}
+{tracing}
 [[listeners]]
 name = "web"
 address = "127.0.0.1:{port}"
@@ -167,10 +169,13 @@ class Place:
         return path
 
 
-def corelane(binary, has_log=False, route="", more=lambda: ""):
+def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", more=lambda: ""):
     def command(place):
         log = f'[access_log]\npath = "{place.folder}/access.log"' if has_log else ""
-        return [place.built[binary], "run", place.write("corelane.toml", CORELANE, log=log, route=route, more=more())]
+        # The origin answers any POST, and so it takes spans.
+        tracing = f'[tracing]\nendpoint = "http://127.0.0.1:{place.origin}"\nsample = "1%"' if has_tracing else ""
+        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more()}
+        return [place.built[binary], "run", place.write("corelane.toml", CORELANE, **values)]
 
     return command
 
@@ -220,9 +225,23 @@ LARGE = ("get-64k", "get-1m", "get-16m")
 PROXIES = {
     proxy.name: proxy
     for proxy in (
-        Proxy("corelane", "corelane", corelane("corelane"), "metrics on, access log off"),
+        Proxy("corelane", "corelane", corelane("corelane"), "metrics and histograms on, access log off"),
         Proxy("before", "before", corelane("before"), "the binary of --before"),
         Proxy("corelane-log", "corelane-log", corelane("corelane", True), "with its access log", only=("access-log",)),
+        Proxy(
+            "corelane-plain",
+            "corelane-plain",
+            corelane("corelane", admin_more="histograms = false"),
+            "histograms, access log and traces off",
+            only=("observed",),
+        ),
+        Proxy(
+            "corelane-observed",
+            "corelane-observed",
+            corelane("corelane", True, True),
+            "histograms and access log on, traces of 1 %",
+            only=("observed",),
+        ),
         Proxy("corelane-scraped", "corelane-scraped", corelane("corelane"), "scraped every second", only=("metrics",)),
         Proxy(
             "corelane-routes",

@@ -32,6 +32,7 @@ TARGETS = (
     Target("p99 at a third of nginx's saturation", "fixed-rate", "nginx", 1.0, latency("p99")),
     Target("p99 at a third of nginx's saturation", "fixed-rate", "haproxy", 1.0, latency("p99")),
     Target("CPU with the access log on", "access-log", "corelane", 1.10),
+    Target("CPU with histograms, the access log, and traces of 1 %", "observed", "corelane-plain", 1.15),
     Target("CPU with 10 000 routes and 100 filters defined", "routes-10k", "corelane", 1.15),
     Target("CPU, POST 16 KiB", "post-16k", "nginx", 0.55),
     Target("CPU, POST 16 KiB", "post-16k", "haproxy", 0.45),
@@ -63,7 +64,8 @@ def best(result, family, figure, at_most, state):
 
 
 def subject(target):
-    return {"access-log": "corelane-log", "routes-10k": "corelane-routes"}.get(target.workload, "corelane")
+    own = {"access-log": "corelane-log", "observed": "corelane-observed", "routes-10k": "corelane-routes"}
+    return own.get(target.workload, "corelane")
 
 
 def reached(target, result, state):

@@ -54,6 +54,9 @@ WORKLOADS = {
         Workload("access-log", "GET of 1 KiB, access log on", only=("corelane", "corelane-log")),
         Workload("routes-10k", "GET of 1 KiB among 10 000 routes and 100 filters", only=("corelane", "corelane-routes")),
         Workload("filters", "GET of 1 KiB through filters", only=("corelane", "corelane-filters")),
+        Workload(
+            "observed", "GET of 1 KiB, everything seen or nothing", only=("corelane-plain", "corelane", "corelane-observed")
+        ),
         Workload("metrics", "GET of 1 KiB, scraped every second", only=("corelane", "corelane-scraped"), seconds=1.0),
         Workload("wrk", "GET of 1 KiB, asked for by wrk instead of our own load", kind="wrk", seconds=1.0),
         Workload("fixed-rate", "GET of 1 KiB at a third of nginx's saturation", kind="rate"),

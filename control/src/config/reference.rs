@@ -8,6 +8,7 @@ mod health;
 mod listener;
 mod process;
 mod route;
+mod tracing;
 mod upstream;
 
 /// The keys, section by section, in the order of the documentation.
@@ -56,6 +57,8 @@ pub enum Section {
     AccessLog,
     /// `{ ... }` in the access log's sampling
     Sampling,
+    /// `[tracing]`
+    Tracing,
     /// `[resolver]`
     Resolver,
     /// `[[listeners]]`
@@ -102,6 +105,7 @@ impl Section {
             Self::Admin => "[admin]",
             Self::AccessLog => "[access_log]",
             Self::Sampling => "a rule of sampling",
+            Self::Tracing => "[tracing]",
             Self::Resolver => "[resolver]",
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",
@@ -149,8 +153,9 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 7] = [
+static KEYS: [&[Key]; 8] = [
     process::KEYS,
+    tracing::KEYS,
     listener::KEYS,
     route::KEYS,
     upstream::KEYS,

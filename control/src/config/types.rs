@@ -15,7 +15,9 @@ use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
+use corelane_engine::tracing::Parents;
 use corelane_filters::Settings;
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use health::*;
@@ -29,6 +31,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[access_log]`; absent: off.
     pub access_log: Option<AccessLog>,
+    /// `[tracing]`; absent: off.
+    pub tracing: Option<Tracing>,
     /// `[resolver]`
     pub resolver: Resolver,
     /// `[[listeners]]`, at least one, names and addresses unique.
@@ -126,12 +130,76 @@ pub struct Syslog {
 /// How a syslog server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyslogTarget {
-    /// A datagram for each record (RFC 5426).
-    Udp(Target),
-    /// A stream in which each record's length stands before it (RFC 6587 §3.4.1).
-    Tcp(Target),
+    /// A datagram for each record (RFC 5426), to a host and port.
+    Udp(String),
+    /// A stream in which each record's length stands before it (RFC 6587 §3.4.1), to a host and port.
+    Tcp(String),
     /// A datagram for each record to a Unix socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for SyslogTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Udp(server) => write!(f, "syslog:udp://{server}"),
+            Self::Tcp(server) => write!(f, "syslog:tcp://{server}"),
+            Self::Unix(path) => write!(f, "syslog:unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[tracing]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// `endpoint`
+    pub collector: Collector,
+    /// `protocol`
+    pub protocol: TracingProtocol,
+    /// `sample`, of a million
+    pub share: u32,
+    /// `service_name`
+    pub service_name: Arc<str>,
+    /// `headers`
+    pub fields: SecretFields,
+    /// `parents`
+    pub parents: Parents,
+    /// `redact_query`, and the parameters that `api_key` filters read.
+    pub redacted: Vec<String>,
+    /// `timeout`
+    pub timeout: Duration,
+}
+
+/// Where spans are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Both as they stand in a URL.
+    pub authority: String,
+    /// What is asked for there.
+    pub path: String,
+}
+
+/// `tracing.protocol`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TracingProtocol {
+    /// OTLP over HTTP/1.1, in protocol buffers.
+    #[default]
+    Http,
+    /// OTLP over gRPC.
+    Grpc,
+}
+
+/// Fields whose values are secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretFields(pub Vec<(HeaderName, HeaderValue)>);
+
+impl std::fmt::Debug for SecretFields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 /// `[resolver]`

@@ -32,8 +32,7 @@ pub(super) fn write(text: &mut Text, status: &Status) {
             open,
         );
     }
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    if let Some(max) = number(&limits, "Max open files") {
+    if let Some(max) = descriptors_max() {
         text.gauge("process_max_fds", "The limit of open file descriptors, which each worker has.", max);
     }
 }
@@ -41,6 +40,11 @@ pub(super) fn write(text: &mut Text, status: &Status) {
 /// Resident memory, if it can be read.
 pub(crate) fn resident_bytes() -> Option<u64> {
     kibibytes(&memory(), RESIDENT)
+}
+
+/// The limit of open descriptors.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    number(&fs::read_to_string("/proc/self/limits").unwrap_or_default(), "Max open files")
 }
 
 const RESIDENT: &str = "VmRSS:";
@@ -61,7 +65,7 @@ fn number(page: &str, name: &str) -> Option<u64> {
 }
 
 /// The most in one table: each worker has one of its own, and the limit holds for each.
-fn open_descriptors() -> Option<u64> {
+pub(crate) fn open_descriptors() -> Option<u64> {
     let threads = fs::read_dir("/proc/self/task").ok()?;
     threads.filter_map(|thread| descriptors_in(&thread.ok()?.path().join("fd"))).max()
 }

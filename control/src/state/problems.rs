@@ -32,8 +32,10 @@ const SHARE_SEEN: f64 = 0.01;
 const SHARE_BROKEN: f64 = 0.1;
 /// One failed request of three at night is no reason to get up.
 const FAILURES_MANY: f64 = 5.0;
-/// From here on a listener is nearly full.
+/// From here on what has an end is nearly full.
 const SHARE_FULL: f64 = 0.9;
+/// From here on a worker has no time left; its requests begin to wait.
+const SHARE_BUSY: f64 = 0.95;
 
 struct Found<'a> {
     state: &'a State,
@@ -69,10 +71,19 @@ impl Found<'_> {
             );
             add(Severity::Warning, text);
         }
+        if state.max_fds > 0 && state.open_fds as f64 >= SHARE_FULL * state.max_fds as f64 {
+            let text =
+                format!("{} of {} file descriptors are open (LimitNOFILE)", state.open_fds, state.max_fds);
+            add(Severity::Warning, text);
+        }
         if state.log_lost.per_second > 0.0 {
             let text =
                 format!("{} access-log records cannot be written", per_second(state.log_lost.per_second));
             add(Severity::Critical, text);
+        }
+        if state.export_failures.per_second + state.spans_lost.per_second > 0.0 {
+            let lost = per_second(state.spans_lost.per_second);
+            add(Severity::Warning, format!("exports of spans fail; {lost} are lost"));
         }
         if state.lookups_failed.per_second > 0.0 {
             add(Severity::Warning, "lookups of host names fail; earlier answers still hold".to_owned());
@@ -85,13 +96,16 @@ impl Found<'_> {
             let text = "accepting pauses: out of file descriptors or memory (LimitNOFILE)";
             add(Severity::Critical, text.to_owned());
         }
+        if let Some(busy) = it.cpu_ratio.filter(|busy| *busy >= SHARE_BUSY) {
+            add(Severity::Warning, format!("its core is busy for {} of the time", percent(busy)));
+        }
         if it.task_panics.total > 0 {
             let text = format!("{}: a bug in Corelane, see the log", counted(it.task_panics.total, "panic"));
             add(Severity::Critical, text);
         }
         if it.log_dropped.per_second > 0.0 {
             let text = format!(
-                "{} access-log records are dropped: the disk is slow",
+                "{} access-log records are dropped: the log's writer is behind",
                 per_second(it.log_dropped.per_second)
             );
             add(Severity::Warning, text);
@@ -318,7 +332,8 @@ mod tests {
 
     #[test]
     fn the_process_its_workers_and_listeners_are_looked_at() {
-        let worker = Worker { name: "1".into(), task_panics: rate(0.0), ..Worker::default() };
+        let worker =
+            Worker { name: "1".into(), task_panics: rate(0.0), cpu_ratio: Some(0.97), ..Worker::default() };
         let busy = Worker { accept_pauses: rate(1.0), log_dropped: rate(20.0), ..Worker::default() };
         let listener = |connections| Listener {
             name: "web".into(),
@@ -331,7 +346,10 @@ mod tests {
             last_reload: Reload { time: 1, errors: 2 },
             lookups_failed: rate(1.0),
             log_lost: rate(100.0),
+            export_failures: rate(0.2),
             workers_running: 1,
+            open_fds: 900,
+            max_fds: 1000,
             workers: vec![worker, Worker { name: "2".into(), ..busy }],
             listeners: vec![full, listener(9)],
             ..State::default()
@@ -345,8 +363,11 @@ mod tests {
                 "Critical worker 2: accepting pauses: out of file descriptors or memory (LimitNOFILE)",
                 "Critical listener web: clients wait: connections_max (10) are open",
                 "Warning process : the last reload was refused with 2 errors: what is on disk is not what serves",
+                "Warning process : 900 of 1000 file descriptors are open (LimitNOFILE)",
+                "Warning process : exports of spans fail; 0.0/s are lost",
                 "Warning process : lookups of host names fail; earlier answers still hold",
-                "Warning worker 2: 20/s access-log records are dropped: the disk is slow",
+                "Warning worker 1: its core is busy for 97 % of the time",
+                "Warning worker 2: 20/s access-log records are dropped: the log's writer is behind",
                 "Warning listener web: 0.5/s connections refused: their clients have client_connections_max",
                 "Warning listener web: 9 of 10 connections are open",
             ]

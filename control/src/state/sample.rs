@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use corelane_engine::ThreadClock;
 use corelane_engine::counters::{Cell, PerWorker, WorkerCounters};
 use corelane_engine::snapshot::{self, Snapshot};
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::config::Target;
 use crate::health::Healths;
-use crate::metrics;
+use crate::metrics::{self, process};
 use crate::status::{self, Status};
 
 /// Reads every counter once.
@@ -37,7 +38,11 @@ pub(super) fn take(status: &Status) -> State {
         snapshots_alive: status.snapshots_alive(),
         lookups_failed: Rate::of(status.lookups_failed.get()),
         log_lost: Rate::of(status.log_writer.lost_records.load(Ordering::Relaxed)),
-        resident_bytes: metrics::process::resident_bytes().unwrap_or_default(),
+        spans_lost: Rate::of(spans_lost(status)),
+        export_failures: Rate::of(status.traces.failures.get()),
+        resident_bytes: process::resident_bytes().unwrap_or_default(),
+        open_fds: process::open_descriptors().unwrap_or_default(),
+        max_fds: process::descriptors_max().unwrap_or_default(),
         workers_running: status.workers.get(),
         ..State::default()
     };
@@ -53,18 +58,25 @@ pub(super) fn take(status: &Status) -> State {
     state
 }
 
+/// Those that the exporter was not given count, too.
+fn spans_lost(status: &Status) -> u64 {
+    status.traces.lost.get().wrapping_add(sum(&status.registry.borrow().workers, |it| &it.spans_dropped))
+}
+
 fn workers(status: &Status, snapshot: &Snapshot) -> Vec<Worker> {
+    let clocks = status.worker_clocks.borrow();
     let of = |(number, own): (usize, &WorkerCounters)| {
         let mut worker = Worker {
             name: number.to_string(),
+            cpu_ns: clocks.get(number).copied().flatten().map(ThreadClock::cpu_ns),
+            requests: Rate::of(own.requests.value()),
+            connections: own.connections.value(),
             log_dropped: Rate::of(own.log_dropped.value()),
             accept_pauses: Rate::of(own.accept_paused.value()),
             task_panics: Rate::of(own.tasks_panicked.value()),
             ..Worker::default()
         };
         for counters in snapshot.listeners.iter().map(|it| it.counters.of(number)) {
-            worker.requests.add(&counters.requests);
-            worker.connections += counters.connections.value();
             worker.connections_active += counters.connections_active.value();
             worker.received_bytes.add(&counters.received_bytes);
             worker.sent_bytes.add(&counters.sent_bytes);

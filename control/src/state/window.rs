@@ -44,7 +44,7 @@ macro_rules! since {
 impl State {
     fn since(&mut self, before: &Self, seconds: f64) {
         self.interval_seconds = rounded(seconds);
-        since!(self, before, seconds; lookups_failed log_lost);
+        since!(self, before, seconds; lookups_failed log_lost spans_lost export_failures);
         each_since(&mut self.workers, &before.workers, seconds);
         each_since(&mut self.listeners, &before.listeners, seconds);
         each_since(&mut self.routes, &before.routes, seconds);
@@ -87,6 +87,8 @@ impl Counted for Worker {
 
     fn since(&mut self, before: &Self, seconds: f64) {
         since!(self, before, seconds; requests received_bytes sent_bytes log_dropped accept_pauses task_panics);
+        let cpu_ns = self.cpu_ns.zip(before.cpu_ns).map(|(now, before)| now.saturating_sub(before));
+        self.cpu_ratio = cpu_ns.and_then(|cpu_ns| ratio(cpu_ns as f64 / 1e9, seconds));
     }
 }
 
@@ -277,8 +279,12 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut window = Window::default();
-        assert_eq!(window.push(at(0), sample(1000, 0)), None, "one sample says nothing of time");
-        let state = window.push(at(1), sample(1100, 20)).expect("two do");
+        let idle = Worker { cpu_ns: Some(500_000_000), ..Worker::default() };
+        let first = State { workers: vec![idle], ..sample(1000, 0) };
+        assert_eq!(window.push(at(0), first), None, "one sample says nothing of time");
+        let busy = Worker { cpu_ns: Some(900_000_000), ..Worker::default() };
+        let state = window.push(at(1), State { workers: vec![busy], ..sample(1100, 20) }).expect("two do");
+        assert_eq!(state.workers[0].cpu_ratio, Some(0.4));
         assert_eq!(state.routes[0].requests, Rate { total: 1100, per_second: 100.0 });
         assert_eq!((state.interval_seconds, state.routes[0].error_ratio), (1.0, Some(0.2)));
         assert_eq!(state.totals.requests, Rate { total: 1100, per_second: 100.0 });
@@ -290,7 +296,7 @@ mod tests {
         let upstream = &state.upstreams[0];
         assert_eq!((upstream.failure_ratio, upstream.reuse_ratio), (Some(0.1667), Some(0.5)));
         assert_eq!(upstream.failures, Rate { total: 20, per_second: 20.0 });
-        assert_eq!(state.problems.len(), 2, "{:?}", state.problems);
+        assert_eq!(state.problems.len(), 3, "{:?}", state.problems);
 
         for second in 2..=6 {
             window.push(at(second), sample(1100, 20));

@@ -41,8 +41,8 @@ impl<S: Dial> Exchange<S> {
         let core = session.core.clone();
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
-        self.write_answer(&core, failure, &mut out);
-        self.keep_own_answer(&out);
+        let body_bytes = self.write_answer(&core, failure, &mut out);
+        self.keep_own_answer(&out, body_bytes);
         session.down.start_response(BodyFraming::None, false);
         let nothing = BodyBatch::default();
         let sent = session.down.send_response(&out, &nothing, core.lent());
@@ -53,7 +53,8 @@ impl<S: Dial> Exchange<S> {
         if self.persistence.stays() { Next::Keep } else { Next::Linger }
     }
 
-    fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) {
+    /// Returns the length of its body.
+    fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) -> usize {
         let (status, listener) = (self.status, self.listener());
         let edits = self.filter_own_response(&self.local, failure);
         let page = || Content::Page(page_for(&listener.error_pages, status, &self.head[self.head_start..]));
@@ -70,7 +71,7 @@ impl<S: Dial> Exchange<S> {
             methods_refused: &listener.rules.methods_refused,
             with_body: self.method != Method::Head,
         };
-        core.with_date(|date| answer.write(date, out));
+        core.with_date(|date| answer.write(date, out))
     }
 
     /// Whether the rest of the request's body is there, and gone now.

@@ -44,11 +44,10 @@ impl<S: Dial> Exchange<S> {
         self.kept.response = corelane_semantics::Span::new(start, self.head.len());
     }
 
-    /// The same for an answer of Corelane's own, with its body.
-    pub(super) fn keep_own_answer(&mut self, written: &[u8]) {
+    /// The same for an answer of Corelane's own, which has a body of this length.
+    pub(super) fn keep_own_answer(&mut self, written: &[u8], body_bytes: usize) {
         self.keep_response_words(written);
-        let head_bytes = written.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
-        self.kept.own_body_bytes = (written.len() - head_bytes) as u64;
+        self.kept.own_body_bytes = body_bytes as u64;
     }
 
     // A function of its own, so that profiles tell what the log costs.
@@ -59,17 +58,14 @@ impl<S: Dial> Exchange<S> {
             session.core.counters().log_skipped.increment();
             return;
         };
-        let record = Record {
-            exchange: self,
-            names: self.local.log_names(),
-            client: &session.client,
-            request_id: self.request_id(&session.core),
-            log,
-            sent_bytes: session.down.accepted() - self.sent_before,
-            connection_requests: session.requests(),
-            share,
-        };
+        let (names, request_id) = (self.local.log_names(), self.request_id(&session.core));
+        let record = Record { exchange: self, session, names, request_id, log, share };
         session.core.log_record(|batch, opening| record.write(batch, opening));
+    }
+
+    /// Bytes that the client's socket took, heads and framing included.
+    pub(crate) fn sent_bytes(&self, session: &Session<S>) -> u64 {
+        session.down.accepted() - self.sent_before
     }
 
     /// The share of requests like this one that have a record, if this one has.

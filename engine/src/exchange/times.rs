@@ -73,6 +73,11 @@ impl Times {
         }
     }
 
+    /// The request's first byte.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.started_ns
+    }
+
     /// From the request's first byte to the response's head.
     pub(crate) fn response_head_ns(&self) -> Option<u64> {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.started_ns))

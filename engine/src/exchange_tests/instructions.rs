@@ -14,7 +14,8 @@ use corelane_semantics::{RequestHead, ResponseHead};
 
 use super::*;
 use crate::access_log::log_channel;
-use crate::record::{AccessLog, COMBINED, LogFormat, Surroundings};
+use crate::record::{AccessLog, COMBINED, LogFormat, Redaction, Surroundings};
+use crate::tracing::{Parents, Tracing, span_channel};
 
 /// How often each test does what it measures. The script takes the difference of two runs, so that neither the set-up
 /// nor the first round is in its figure.
@@ -231,6 +232,40 @@ fn exchange_observed() {
     exchanges_on(&core, &request, &response);
     let kept = core.local.borrow().snapshot().routes[0].counters.distribution(0).unwrap();
     assert_eq!(kept.count(), u64::from(rounds()));
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_traced() {
+    traced(0);
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_recorded() {
+    traced(1_000_000);
+}
+
+/// With a `traceparent` for each request, and spans of this share of a million.
+fn traced(share: u32) {
+    let request = Message { head: REQUEST_SMALL.into(), body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
+    let (sink, source) = span_channel(8);
+    let exporter = std::thread::spawn(move || {
+        let mut spans = 0;
+        while let Some(batch) = source.recv() {
+            spans += batch.records();
+            source.recycle(batch);
+        }
+        spans
+    });
+    let tracing = Some(Tracing::new(share, Parents::Trusted, Redaction::default()));
+    let core = worker_on(Snapshot { tracing, ..snapshot() }, None, Some(sink));
+    exchanges_on(&core, &request, &response);
+    core.flush();
+    drop(core);
+    let expected = if share == 0 { 0 } else { 2 * u64::from(rounds()) };
+    assert_eq!(exporter.join().unwrap(), expected);
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl ClientAddress {
         &self.text[start..start + usize::from(self.ip_length)]
     }
 
+    /// The same with the port.
+    pub(crate) fn with_port(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
+    }
+
     /// The same with the port, in front of bytes that mean nothing; and its length.
     pub(crate) fn text_with_port(&self) -> (&[u8; TEXT_BYTES_MAX], usize) {
         (&self.text, usize::from(self.length))
@@ -135,11 +140,6 @@ impl std::fmt::Write for ClientAddress {
 mod tests {
     use super::*;
 
-    fn with_port_of(client: &ClientAddress) -> &[u8] {
-        let (text, length) = client.text_with_port();
-        &text[..length]
-    }
-
     #[test]
     fn shows_each_kind_of_address() {
         let table = [
@@ -154,11 +154,11 @@ mod tests {
         ];
         for (address, ip, with_port) in table {
             let client = ClientAddress::new(Some(address.parse().unwrap()));
-            assert_eq!((client.text(), with_port_of(&client)), (ip.as_bytes(), with_port.as_bytes()));
+            assert_eq!((client.text(), client.with_port()), (ip.as_bytes(), with_port.as_bytes()));
             assert_eq!(client.ip(), Some(ip.parse().unwrap()));
         }
         let client = ClientAddress::new(None);
-        assert_eq!((client.text(), with_port_of(&client), client.ip()), (&b"unix:"[..], &b"unix:"[..], None));
+        assert_eq!((client.text(), client.with_port(), client.ip()), (&b"unix:"[..], &b"unix:"[..], None));
     }
 
     #[test]

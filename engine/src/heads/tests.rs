@@ -39,6 +39,7 @@ fn send(received: &str, forwarded: ForwardedFields, trusted: bool, host_policy: 
         upgrades: &["websocket".into()],
         drops_underscores: true,
         dropped_underscore: Cell::default(),
+        trace: None,
     }
     .write(&mut out);
     let word = |span: Span| String::from_utf8(span.bytes(&out).to_vec()).unwrap();

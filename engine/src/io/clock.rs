@@ -75,6 +75,11 @@ pub fn process_cpu_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// Nanoseconds since 1970 (UTC): for spans, which other machines' spans are put beside.
+pub(crate) fn unix_ns() -> u64 {
+    syscall::clock_ns(libc::CLOCK_REALTIME)
+}
+
 /// Nanoseconds since 1970 (UTC), at the scheduler's resolution.
 pub(crate) fn unix_coarse_ns() -> u64 {
     syscall::clock_ns(libc::CLOCK_REALTIME_COARSE)

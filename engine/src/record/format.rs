@@ -91,6 +91,9 @@ pub const JSON_FIELDS: [&str; 21] = [
     "duration_us",
 ];
 
+/// The field behind them that records have while requests are traced.
+const TRACE_ID: &str = "trace_id";
+
 impl LogFormat {
     /// A JSON object with a further field: its name, of letters, digits, `_`, `.` and `-`, and a variable.
     ///
@@ -111,7 +114,7 @@ impl LogFormat {
             return Err("the variable's name has a control character".to_owned());
         }
         let key_text: Box<[u8]> = format!(",\"{key}\":").into_bytes().into();
-        if JSON_FIELDS.contains(&key) || fields.iter().any(|field| field.key == key_text) {
+        if JSON_FIELDS.contains(&key) || key == TRACE_ID || fields.iter().any(|field| field.key == key_text) {
             return Err("every record has a field of this name already".to_owned());
         }
         let value = match self.words.named(name, around)? {
@@ -167,15 +170,20 @@ impl LogFormat {
     /// How much of two heads a record can hold at most, in heads, before it is escaped; at least one.
     #[must_use]
     pub fn heads_max(&self) -> usize {
-        let variables: Vec<&Variable> = match &self.shape {
-            Shape::Json(fields) => {
-                let variable = |field: &'_ Field| match &field.value {
-                    Value::Variable(variable) => Some(variable.clone()),
+        // Every JSON record has the host and the target.
+        let fixed = usize::from(matches!(self.shape, Shape::Json(_)));
+        (fixed + self.heads_of(&self.variables())).max(1)
+    }
+
+    fn variables(&self) -> Vec<&Variable> {
+        match &self.shape {
+            Shape::Json(fields) => fields
+                .iter()
+                .filter_map(|field| match &field.value {
+                    Value::Variable(variable) => Some(variable),
                     Value::Text(_) => None,
-                };
-                let further: Vec<Variable> = fields.iter().filter_map(variable).collect();
-                return 1 + self.heads_of(&further.iter().collect::<Vec<_>>());
-            }
+                })
+                .collect(),
             Shape::Text(parts) => parts
                 .iter()
                 .filter_map(|part| match part {
@@ -183,8 +191,7 @@ impl LogFormat {
                     Part::Text(_) => None,
                 })
                 .collect(),
-        };
-        self.heads_of(&variables).max(1)
+        }
     }
 
     /// What is of the first line overlaps; what is of fields does so only with itself.

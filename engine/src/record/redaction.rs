@@ -1,7 +1,7 @@
 //! Parameters of queries whose values are secret: what of a text no record shows.
 //!
 //! A parameter is looked for wherever one can stand: in a query, behind the `?` or the `#` of a target or of an address in a
-//! field. A name may be percent-encoded, as servers decode it.
+//! field. A name may be percent-encoded, as servers decode it. What stands in an address before its host is a secret, too.
 
 use std::ops::Range;
 
@@ -34,6 +34,11 @@ impl Redaction {
         let mut name_start = in_query.then_some(0);
         for (place, &byte) in text.iter().enumerate() {
             match byte {
+                b':' if text[place..].starts_with(b"://") => {
+                    if let Some(length) = user_information(&text[place + 3..]) {
+                        return Some(place + 3..place + 3 + length);
+                    }
+                }
                 b'?' | b'&' | b'#' | b';' => name_start = Some(place + 1),
                 b'=' => {
                     let Some(start) = name_start.take() else { continue };
@@ -67,6 +72,13 @@ impl Redaction {
         let name = plain(name, &mut room);
         name.is_some_and(|name| self.names.binary_search_by(|known| (**known).cmp(name)).is_ok())
     }
+}
+
+/// How much of an authority stands before its `@` (RFC 3986 §3.2.1).
+fn user_information(authority: &[u8]) -> Option<usize> {
+    let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b' ' | b'\t');
+    let end = authority.iter().position(ends).unwrap_or(authority.len());
+    authority[..end].iter().rposition(|&byte| byte == b'@').filter(|&length| length > 0)
 }
 
 /// A name without what does not count in it; `None` if nothing is left, or too much.
@@ -120,6 +132,9 @@ mod tests {
             ("GET /a?x=1&token=b HTTP/1.1", "GET /a?x=1&token=*** HTTP/1.1"),
             ("https://a.test/cb?token=b#token=c", "https://a.test/cb?token=***#token=***"),
             ("/#token=b&c=d", "/#token=***&c=d"),
+            ("https://user:pass@word@a.test/?token=b", "https://***@a.test/?token=***"),
+            ("/?to=https://me@a.test&token=b", "/?to=https://***@a.test&token=***"),
+            ("https://a.test/@b:c@ http://@d", "https://a.test/@b:c@ http://@d"),
             ("Mozilla/5.0 (X11; Linux) a=b", "Mozilla/5.0 (X11; Linux) a=b"),
         ] {
             assert_eq!(redacted(text, false), shown, "{text}");

@@ -85,13 +85,13 @@ impl<S: Dial> Record<'_, S> {
         let guarded = |text: Option<&'a [u8]>, in_query| {
             text.map_or(Shown::Absent, |text| Shown::Guarded(text, in_query))
         };
-        let (peer, peer_bytes) = self.client.text_with_port();
+        let (peer, peer_bytes) = self.session.client.text_with_port();
         match variable {
             Variable::Request(word) => guarded(kept.request(*word), false),
             Variable::Response(word) => guarded(kept.response(*word), false),
-            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.client.text())),
+            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.session.client.text())),
             Variable::Peer => Shown::Plain(&peer[..peer_bytes]),
-            Variable::PeerIp => Shown::Plain(self.client.text()),
+            Variable::PeerIp => Shown::Plain(self.session.client.text()),
             Variable::PeerPort => match peer[..peer_bytes].rsplit(|&byte| byte == b':').next() {
                 Some(port @ [_, ..]) => Shown::Plain(port),
                 _ => Shown::Absent,
@@ -108,6 +108,7 @@ impl<S: Dial> Record<'_, S> {
                 }))
             }
             Variable::RequestId => Shown::Text(&self.request_id),
+            Variable::TraceId => exchange.trace_id().map_or(Shown::Absent, |id| Shown::Plain(id)),
             Variable::Method => text(of_head(words.method)),
             Variable::Host => text(of_head(words.host)),
             Variable::Target => guarded(of_head(words.target), false),
@@ -133,7 +134,7 @@ impl<S: Dial> Record<'_, S> {
             Variable::RequestBytes => Shown::Number(exchange.request_bytes),
             Variable::ResponseBytes => Shown::Number(exchange.response_bytes),
             Variable::BodyBytes => Shown::Number(exchange.response_bytes + exchange.kept.own_body_bytes),
-            Variable::SentBytes => Shown::Number(self.sent_bytes),
+            Variable::SentBytes => Shown::Number(exchange.sent_bytes(self.session)),
             Variable::Attempts => Shown::Number(u64::from(exchange.attempts)),
             Variable::Reused => Shown::Flag(exchange.reused),
             Variable::Time(form) => Shown::Time(*form),
@@ -149,7 +150,7 @@ impl<S: Dial> Record<'_, S> {
             Variable::UpstreamDuration(unit) => {
                 duration(exchange.upstream_response().and_then(|(.., duration_ns)| duration_ns), *unit)
             }
-            Variable::ConnectionRequests => Shown::Number(self.connection_requests),
+            Variable::ConnectionRequests => Shown::Number(self.session.requests()),
             Variable::Worker => Shown::Number(exchange.worker() as u64),
             Variable::Share => Shown::Millionths(self.share),
         }

@@ -21,6 +21,7 @@ pub(crate) enum Variable {
     Upstream,
     Endpoint,
     RequestId,
+    TraceId,
     Method,
     Host,
     Target,
@@ -101,6 +102,7 @@ const PLAIN: &[(&str, Variable)] = &[
     ("upstream", Variable::Upstream),
     ("endpoint", Variable::Endpoint),
     ("request_id", Variable::RequestId),
+    ("trace_id", Variable::TraceId),
     ("method", Variable::Method),
     ("host", Variable::Host),
     ("target", Variable::Target),
@@ -151,6 +153,14 @@ const KEPT: &[(&str, RequestWord)] = &[
     ("auth.user", RequestWord::User),
     ("auth.key", RequestWord::ApiKey),
 ];
+
+/// The names of variables; what stands for a name in capitals may be chosen.
+pub fn variable_names() -> impl Iterator<Item = &'static str> {
+    let chosen =
+        ["hostname", "pid", "header.NAME", "response.header.NAME", "cookie.NAME", "query.NAME", "env.NAME"];
+    let plain = PLAIN.iter().map(|(name, _)| *name);
+    plain.chain(KEPT.iter().map(|(name, _)| *name)).chain(chosen)
+}
 
 /// Fields that hold secrets whatever they are used for.
 const SECRET_FIELDS: [&str; 6] = [
@@ -323,6 +333,7 @@ pub(crate) mod tests {
             assert!(named(name).is_ok(), "{name}");
             assert!(!names[..index].contains(name), "{name}");
         }
+        assert!(variable_names().all(|name| named(&name.replace("NAME", "ZONE")).is_ok()));
         assert_eq!(named("hostname").unwrap(), "edge1");
         assert_eq!(named("pid").unwrap(), "4711");
         assert_eq!(named("env.ZONE").unwrap(), "eu-1");

@@ -145,6 +145,26 @@ fn shows_one_row_in_full_and_help() {
 }
 
 #[test]
+fn the_table_scrolls_with_the_selection() {
+    use ratatui::crossterm::event::KeyCode::{Char, End, Home};
+    let mut app = App::new("a".into());
+    let routes = (0..100).map(|number| route(&format!("r{number}"), 100.0 - f64::from(number))).collect();
+    app.told(Ok(State { routes, ..State::default() }));
+    let first_and_last = |app: &mut App| {
+        let lines = drawn(app, 80, 24);
+        let name = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+        (name(&lines[6]), name(&lines[22]))
+    };
+    assert_eq!(first_and_last(&mut app), ("r0".into(), "r16".into()));
+    press(&mut app, End);
+    assert_eq!(first_and_last(&mut app), ("r83".into(), "r99".into()));
+    press(&mut app, Char('k'));
+    assert_eq!(first_and_last(&mut app), ("r83".into(), "r99".into()), "the selection moves, not the rows");
+    press(&mut app, Home);
+    assert_eq!(first_and_last(&mut app), ("r0".into(), "r16".into()));
+}
+
+#[test]
 fn names_cannot_command_the_terminal() {
     let mut app = App::new("a".into());
     app.told(Ok(State { routes: vec![route("\x1b[2Jboo", 1.0)], ..State::default() }));

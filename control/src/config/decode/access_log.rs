@@ -35,7 +35,7 @@ pub(super) fn decode(
     let syslog = syslog(section, target.as_ref().ok());
     let (key_fields, key_parameters) = api_keys(others.filters);
     let format = format(section, &key_fields);
-    let redacted = section.short_list("redact_query", "parameter", parameter);
+    let redacted = redacted(section, key_parameters);
     let sampling = sampling(section, others.routes);
     let target = match (target?, syslog?) {
         (LogTarget::Syslog(syslog), (facility, app_name)) => {
@@ -43,9 +43,14 @@ pub(super) fn decode(
         }
         (target, _) => target,
     };
-    let mut redacted = redacted?;
+    Ok(Some(AccessLog { target, format: format?, redacted: redacted?, sampling: sampling? }))
+}
+
+/// `redact_query`, and what `api_key` filters read.
+pub(super) fn redacted(section: &Reader<'_>, key_parameters: Vec<String>) -> Result<Vec<String>, Reported> {
+    let mut redacted = section.short_list("redact_query", "parameter", parameter)?;
     redacted.extend(key_parameters);
-    Ok(Some(AccessLog { target, format: format?, redacted, sampling: sampling? }))
+    Ok(redacted)
 }
 
 fn target(text: &str) -> Parsed<LogTarget> {
@@ -78,7 +83,7 @@ fn syslog_target(text: &str) -> Parsed<SyslogTarget> {
         "write \"syslog:udp://127.0.0.1:514\", \"syslog:tcp://log.internal:601\" or \"syslog:unix:/dev/log\"";
     let server = |text: &str| match text.is_empty() || text.starts_with("unix:") {
         true => Err(format!("{shown} names no server; {forms}")),
-        false => address::target(text),
+        false => address::target(text).map(|_| text.to_owned()),
     };
     if let Some(path) = text.strip_prefix("unix:") {
         return match path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
@@ -192,7 +197,7 @@ fn format(section: &Reader<'_>, key_fields: &[&str]) -> Result<LogFormat, Report
 }
 
 /// Where `api_key` filters look for keys: fields, and parameters of the query.
-fn api_keys(filters: Option<&[Filter]>) -> (Vec<&str>, Vec<String>) {
+pub(super) fn api_keys(filters: Option<&[Filter]>) -> (Vec<&str>, Vec<String>) {
     let (mut fields, mut parameters) = (Vec::new(), Vec::new());
     for filter in filters.unwrap_or_default() {
         let Settings::ApiKey(settings) = &filter.settings else { continue };

@@ -17,6 +17,7 @@ mod retry;
 mod root;
 mod route;
 mod rules;
+mod tracing;
 mod upstream;
 
 use crate::config::tree::Table;
@@ -42,10 +43,13 @@ pub(super) fn config<'a>(tree: &'a Table, report: &'a Report<'a>) -> Result<Conf
     let named = access_log::Others { routes: routes.as_deref().ok(), filters: filters.all.as_deref().ok() };
     let access_log =
         root.section(Section::AccessLog).and_then(|section| access_log::decode(section.as_ref(), &named));
+    let tracing =
+        root.section(Section::Tracing).and_then(|section| tracing::decode(section.as_ref(), named.filters));
     let config = Config {
         process: process?,
         admin: admin?,
         access_log: access_log?,
+        tracing: tracing?,
         resolver: resolver?,
         listeners: listeners.all.clone()?,
         routes: routes?,

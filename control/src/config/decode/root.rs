@@ -17,10 +17,11 @@ pub(super) struct Root<'a> {
 }
 
 /// The sections and how they are written.
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("process", Section::Process),
     ("admin", Section::Admin),
     ("access_log", Section::AccessLog),
+    ("tracing", Section::Tracing),
     ("resolver", Section::Resolver),
     ("listeners", Section::Listener),
     ("routes", Section::Route),

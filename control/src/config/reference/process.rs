@@ -206,7 +206,7 @@ pub(super) static KEYS: &[Key] = &[
 ];
 
 /// What applications and sign-in protocols call their secrets.
-const REDACTED: &str = "[\"access_token\", \"api_key\", \"auth\", \"auth_token\", \"authorization\", \
+pub(super) const REDACTED: &str = "[\"access_token\", \"api_key\", \"auth\", \"auth_token\", \"authorization\", \
     \"client_assertion\", \"client_secret\", \"credentials\", \"id_token\", \"jwt\", \"pass\", \"passwd\", \
     \"password\", \"pwd\", \"refresh_token\", \"secret\", \"session_id\", \"sig\", \"signature\", \"token\", \
     \"x-amz-security-token\", \"x-amz-signature\", \"x-goog-signature\"]";

@@ -40,6 +40,8 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Process | Section::Admin | Section::Resolver => {
             format!("{title}\n{name} = {value}\n")
         }
+        Section::Tracing if name == "endpoint" => format!("{title}\n{name} = {value}\n"),
+        Section::Tracing => format!("{title}\n{name} = {value}\nendpoint = \"http://127.0.0.1:4318\"\n"),
         Section::AccessLog if name == "path" => format!("{title}\n{name} = {value}\n"),
         Section::AccessLog => {
             let path = if name.starts_with("syslog_") { "syslog:unix:/dev/log" } else { "stdout" };

@@ -95,6 +95,7 @@ fn the_smallest_file_has_the_defaults() {
         },
         admin: None,
         access_log: None,
+        tracing: None,
         resolver: Resolver { servers: Vec::new(), ttl_min: seconds(1), ttl_max: seconds(300) },
         listeners: vec![listener("127.0.0.1:8080", tcp("127.0.0.1:8080"))],
         routes: vec![Route {
@@ -178,6 +179,7 @@ fn reads_the_core_example() {
         process: defaults.process,
         admin: Some(Admin { address: tcp("127.0.0.1:9900"), histograms: true }),
         access_log: Some(log_to(LogTarget::Stdout)),
+        tracing: None,
         resolver: Resolver {
             servers: vec![("127.0.0.53".parse().unwrap(), 53)],
             ttl_min: seconds(1),

@@ -1,5 +1,6 @@
 //! The configuration loader as a whole: text in, [`Config`](super::Config) or messages out.
 
+mod access_log;
 mod actions;
 mod bad;
 mod conditions;

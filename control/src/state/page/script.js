@@ -88,7 +88,7 @@ const TABLES = {
     columns: [
       word("Upstream", (row) => row.name),
       figure("Up", (row) => row.endpoints_usable, (up, row) => up + "/" + row.endpoints,
-        (up, row) => (up === 0 ? "bad" : up < row.endpoints ? "warn" : "good")),
+        (up, row) => (up === 0 ? "bad" : up < row.endpoints || row.failure_ratio > 0 ? "" : "good")),
       figure("Requests/s", rate("requests")),
       figure("Active", (row) => row.requests_active, count),
       figure("Failed", (row) => row.failure_ratio, share, badShare),
@@ -143,6 +143,7 @@ const TABLES = {
     rows: "workers", kind: "worker", name: (row) => row.name,
     columns: [
       word("Worker", (row) => row.name),
+      figure("CPU", (row) => row.cpu_ratio, share),
       figure("Requests/s", rate("requests")),
       figure("Connections", (row) => row.connections, count),
       figure("Active", (row) => row.connections_active, count),
