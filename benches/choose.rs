@@ -1,13 +1,13 @@
 //! What it costs to choose: a route among few and many, by each kind of condition, an endpoint by each policy.
 //!
-//! Route matching must not grow with the number of routes; round robin must not grow with the number of endpoints, the
-//! other policies grow with it.
+//! Route matching must not grow with the number of routes; weighted, least connections and least bandwidth grow with the
+//! number of endpoints, the other policies must not.
 
 #![allow(missing_docs, reason = "criterion's macros generate public items")]
 
 use std::hint::black_box;
 
-use corelane_balancer::{Picker, PolicyKind};
+use corelane_balancer::{Ask, Group, Picker, Policy, View};
 use corelane_http1::{HeadLimits, parse_request};
 use corelane_routing::{Condition, Conditions, HostPattern, PathPattern, Request, Router, Rule, Test};
 use corelane_semantics::RequestHead;
@@ -130,23 +130,40 @@ fn head(line: &str, fields: &str) -> (RequestHead, Vec<u8>) {
     (head, bytes)
 }
 
+struct Loads(Vec<u64>);
+
+impl View for Loads {
+    fn outstanding(&self, endpoint: usize) -> u64 {
+        self.0[endpoint]
+    }
+
+    fn latency_us(&self, endpoint: usize) -> u64 {
+        1_000 + self.0[endpoint]
+    }
+
+    fn bytes_per_second(&self, endpoint: usize) -> u64 {
+        self.0[endpoint]
+    }
+}
+
 fn pick(c: &mut Criterion) {
     let mut group = c.benchmark_group("pick");
-    for (name, kind) in [
-        ("round_robin", PolicyKind::RoundRobin),
-        ("weighted", PolicyKind::Weighted),
-        ("least_connections", PolicyKind::LeastConnections),
-    ] {
+    for policy in Policy::ALL {
         for endpoints in [4_u32, 100] {
             let weights: Vec<u32> = (0..endpoints).map(|n| 1 + n % 5).collect();
-            let outstanding: Vec<u64> = (0..u64::from(endpoints)).map(|n| n * 7 % 13).collect();
-            let mut picker = Picker::new(kind, &weights, 1);
-            group.bench_function(BenchmarkId::new(name, endpoints), |b| {
-                b.iter(|| picker.pick(black_box(&[]), |endpoint| outstanding[endpoint]));
-            });
-            group.bench_function(BenchmarkId::new(format!("{name}_one_excluded"), endpoints), |b| {
-                b.iter(|| picker.pick(black_box(&[2]), |endpoint| outstanding[endpoint]));
-            });
+            let loads = Loads((0..u64::from(endpoints)).map(|n| n * 7 % 13).collect());
+            let mut picker = Picker::new(&Group::of_weights(policy, &weights), 1);
+            let mut random = 0_u64;
+            for (name, excluded) in [("", &[][..]), ("_one_excluded", &[2])] {
+                let name = format!("{}{name}", policy.name());
+                group.bench_function(BenchmarkId::new(name, endpoints), |b| {
+                    b.iter(|| {
+                        random += 1;
+                        let ask = Ask { excluded: black_box(excluded), key: Some(random), random };
+                        picker.pick(&ask, &loads)
+                    });
+                });
+            }
         }
     }
     group.finish();

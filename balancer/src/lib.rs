@@ -1,37 +1,70 @@
 //! Which endpoint an exchange or a connection goes to. Pure: no I/O, no clock, no chance of its own.
 //!
-//! A worker holds one [`Picker`] for each upstream and asks it before every attempt; the endpoints that this exchange
-//! has tried already are excluded. Nothing is shared between workers. A picker allocates
-//! when it is made and never again.
+//! # Choosing
 //!
-//! | policy | time per pick, n endpoints | memory per endpoint and worker |
-//! | --- | --- | --- |
-//! | round robin | 1 + endpoints excluded | 8 bytes |
-//! | weighted | n | 16 bytes |
-//! | least connections | n | 16 bytes |
+//! The endpoints of an upstream are a [`Group`]: made with the snapshot, shared by all workers, never changed. Each worker
+//! has a [`Picker`] for it and asks it before every attempt, with what the request brings ([`Ask`]: the endpoints that it
+//! tried already, a key, chance) and what the worker knows of the endpoints now ([`View`]). A picker allocates when it is
+//! made and never again; what is available it is told by [`Picker::admit`], when that changes.
 //!
-//! Each multiplied by the number of endpoints excluded (at least 1), which is below the attempts of one exchange.
+//! | policy | time per pick, n endpoints | memory per endpoint and worker | asks the view for |
+//! | --- | --- | --- | --- |
+//! | round robin | 1 + those passed over | 50 bytes | - |
+//! | weighted | n | 56 bytes | - |
+//! | least connections | n | 64 bytes | each: outstanding requests |
+//! | random | log n | 56 bytes | - |
+//! | p2c, ewma | log n | 56 bytes | two: outstanding requests; ewma latency, too |
+//! | least bandwidth | log n | 56 bytes | two: bytes per second |
+//! | hash | 1 | 56 bytes, and a [`Maglev`] table of 256 KiB for all workers | - |
 //!
-//! [`rendezvous`] is for choices that must be the same each time: a key belongs to one of some weighted names.
+//! The time is multiplied by the number of endpoints excluded (at least 1), which is below the attempts of one exchange. Where
+//! nearly all endpoints may not be picked it is n for every policy.
+//!
+//! Time is `now_ms`, monotonic milliseconds; chance is a `u64`, all of whose bits are even.
+//!
+//! # Knowing
+//!
+//! - What a worker measures: [`PeakEwma`], [`Bandwidth`].
+//! - Health ([`health`]): [`Outlier`](health::Outlier) on each worker, a [`Board`](health::Board) on the control thread, a
+//!   [`Standing`](health::Standing) for each endpoint from the one to the others, [`SlowStart`] for those that come back.
+//! - What keeps a failing upstream from being made worse: [`RetryBudget`], [`Backoff`], [`Breaker`], [`Limits`].
+//! - Who stays where: [`CookieKey`] signs; [`rendezvous`] is for choices that must be the same each time, without a table.
 //!
 //! # Example
 //!
 //! ```
-//! use corelane_balancer::{Picker, PolicyKind};
+//! use corelane_balancer::{Ask, Group, NoEndpoint, Picker, Policy};
 //!
-//! let mut picker = Picker::new(PolicyKind::RoundRobin, &[1, 1, 0, 1], 0);
-//! let first = picker.pick(&[], |_| 0);
-//! assert_eq!(first, Some(0));
+//! let group = Group::of_weights(Policy::RoundRobin, &[1, 1, 0, 1]);
+//! let mut picker = Picker::new(&group, 0);
+//! assert_eq!(picker.pick(&Ask::default(), &()), Ok(0));
 //! // It could not be reached: another one.
-//! assert_eq!(picker.pick(&[0], |_| 0), Some(1));
-//! assert_eq!(picker.pick(&[0, 1, 3], |_| 0), None);
+//! assert_eq!(picker.pick(&Ask { excluded: &[0], ..Ask::default() }, &()), Ok(1));
+//! assert_eq!(picker.pick(&Ask { excluded: &[0, 1, 3], ..Ask::default() }, &()), Err(NoEndpoint::Tried));
 //! ```
 
-mod least_connections;
+mod breaker;
+mod cookie;
+mod group;
+pub mod health;
+mod maglev;
+mod meter;
+mod picker;
 mod policy;
 mod rendezvous;
-mod round_robin;
-mod weighted;
+mod retry;
+mod slow_start;
+mod tier;
+mod view;
+mod window;
 
-pub use policy::{Picker, PolicyKind};
-pub use rendezvous::{fingerprint, mix, rendezvous};
+pub use breaker::{Breaker, BreakerRules, BreakerState, InUse, Limits, Passage, Resource};
+pub use cookie::{BadCookie, CookieKey, CookieText, CookieToken, Seat};
+pub use group::{Group, GroupRules, Member, Policy};
+pub use maglev::{Maglev, TableSize};
+pub use meter::{BANDWIDTH_TIME_CONSTANT_MS, Bandwidth, FAILURE_US, LATENCY_TIME_CONSTANT_MS, PeakEwma};
+pub use picker::{Admission, Picker};
+pub use rendezvous::{combined, fingerprint, mix, rendezvous};
+pub use retry::{Backoff, BudgetRules, RetryBudget};
+pub use slow_start::SlowStart;
+pub use view::{Ask, NoEndpoint, Share, View};

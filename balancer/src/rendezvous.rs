@@ -12,6 +12,18 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
     mix(bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
 }
 
+/// A number that stands for several parts, some of which may be missing: their order and borders count. The same in every
+/// process. `None` if all are missing.
+#[must_use]
+pub fn combined<'a>(parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Option<u64> {
+    let mut is_any = false;
+    let combined = parts.into_iter().fold(0_u64, |hash, part| {
+        is_any |= part.is_some();
+        mix(hash.wrapping_add(GOLDEN) ^ part.map_or(0, fingerprint))
+    });
+    is_any.then_some(combined)
+}
+
 /// Which of the candidates `key` belongs to: each is the [`fingerprint`] of its name and its weight. `None` if every
 /// weight is 0.
 #[must_use]
@@ -21,9 +33,7 @@ pub fn rendezvous(candidates: impl IntoIterator<Item = (u64, u32)>, key: u64) ->
         if weight == 0 {
             continue;
         }
-        // 53 bits, never 0 or 1: the logarithm is finite and not 0.
-        let drawn = ((mix(name ^ mix(key)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let score = -f64::from(weight) / drawn.ln();
+        let score = -f64::from(weight) / unit(name ^ mix(key)).ln();
         if best.is_none_or(|(_, highest)| score > highest) {
             best = Some((index, score));
         }
@@ -40,9 +50,26 @@ pub fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// The step of splitmix64: sums with its multiples keep numbers apart that follow each other.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Evenly a number between 0 and 1, never one of them: the logarithm is finite and not 0.
+#[inline]
+pub(crate) fn unit(random: u64) -> f64 {
+    ((mix(random) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+}
+
+/// What is left of `number` after division: below `divisor`. `None` if that is 0.
+#[inline]
+pub(crate) fn remainder(number: u64, divisor: usize) -> Option<usize> {
+    let rest = number.checked_rem(divisor as u64)?;
+    Some(usize::try_from(rest).expect("it is below the divisor, which was a usize"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     const KEYS: u64 = 100_000;
 
@@ -85,9 +112,31 @@ mod tests {
     }
 
     #[test]
+    fn order_and_borders_of_parts_count() {
+        let parts: [&[Option<&[u8]>]; 9] = [
+            &[Some(b"a"), Some(b"b")],
+            &[Some(b"b"), Some(b"a")],
+            &[Some(b"ab"), Some(b"")],
+            &[Some(b""), Some(b"ab")],
+            &[Some(b"ab"), None],
+            &[None, Some(b"ab")],
+            &[Some(b"ab")],
+            &[Some(b"a")],
+            &[Some(b"")],
+        ];
+        let numbers: HashSet<u64> =
+            parts.iter().filter_map(|parts| combined(parts.iter().copied())).collect();
+        assert_eq!(numbers.len(), parts.len());
+        assert_eq!((combined([None, None]), combined([])), (None, None));
+    }
+
+    #[test]
     fn a_fingerprint_is_the_same_for_ever() {
         // Cookies that clients keep are made of it.
         assert_eq!(format!("{:016x}", fingerprint(b"blue")), "d6aca0b0b9ba62b1");
         assert_ne!(fingerprint(b"blue"), fingerprint(b"green"));
+        // Machines of different versions must agree on keys.
+        let key = combined([Some(&b"192.0.2.7"[..]), None, Some(b"/cart")]);
+        assert_eq!(key.map(|key| format!("{key:016x}")), Some("60fee28450073800".to_owned()));
     }
 }

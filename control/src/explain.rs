@@ -20,9 +20,9 @@ use corelane_routing::{Conditions, HostPattern, Mismatch, Outcome, PathPattern, 
 
 use crate::config::Config;
 use crate::filters::{Compiled, RouteFilters};
+use crate::health::Healths;
 use crate::remote::Admin;
 use crate::{ConfigSource, snapshot_builder};
-pub(crate) use goal::policy;
 use request::Asked;
 
 /// What is asked: a request in words.
@@ -169,6 +169,8 @@ struct Chosen {
     /// How one of the endpoints is chosen, in words.
     how: String,
     endpoints: Vec<Candidate>,
+    /// Whether one of them can be chosen.
+    has_endpoint: bool,
     /// The request line and the host that it gets.
     sends: String,
     /// Each with its name; zero: no limit.
@@ -182,6 +184,7 @@ struct Chosen {
 struct Candidate {
     address: String,
     weight: u32,
+    priority: u32,
     live: Option<Live>,
 }
 
@@ -190,6 +193,8 @@ struct Candidate {
 struct Live {
     requests: u64,
     idle: u64,
+    /// `None`: it is not checked.
+    is_up: Option<bool>,
 }
 
 /// What an explanation is made from.
@@ -198,7 +203,14 @@ struct View<'a> {
     router: &'a Router,
     filters: &'a dyn Fn(usize) -> RouteFilters,
     /// Of a running proxy.
-    live: Option<&'a Snapshot>,
+    live: Option<Running<'a>>,
+}
+
+/// What a running proxy serves from, and what its checks say.
+#[derive(Clone, Copy)]
+pub(crate) struct Running<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) healths: &'a Healths,
 }
 
 impl Explanation {
@@ -207,7 +219,7 @@ impl Explanation {
     pub fn is_taken(&self) -> bool {
         let is_served = |way: &Way| match &way.end {
             End::Answer(answer) => !answer.is_refusal,
-            End::Upstream(chosen) => chosen.endpoints.iter().any(|it| it.weight > 0),
+            End::Upstream(chosen) => chosen.has_endpoint,
         };
         match &self.goal {
             Goal::NoRoute => false,
@@ -251,14 +263,15 @@ pub fn explain(source: &ConfigSource, question: &Question) -> Result<Explanation
 /// The same from what a running proxy serves from.
 pub(crate) fn explain_running(
     config: &Config,
-    snapshot: &Snapshot,
+    running: Running<'_>,
     question: &Question,
 ) -> Result<Explanation, String> {
+    let Running { snapshot, .. } = running;
     let filters = |route: usize| {
         let route = &snapshot.routes[route];
         RouteFilters { chains: route.chains.clone(), captures: route.captures.clone() }
     };
-    View { config, router: &snapshot.router, filters: &filters, live: Some(snapshot) }.explain(question)
+    View { config, router: &snapshot.router, filters: &filters, live: Some(running) }.explain(question)
 }
 
 impl View<'_> {
@@ -284,7 +297,7 @@ impl View<'_> {
             steps.push(Tried { route: config.routes[step.route].name.to_string(), verdict });
         });
         Explanation {
-            generation: self.live.map(|snapshot| snapshot.generation),
+            generation: self.live.map(|running| running.snapshot.generation),
             method: question.method.clone(),
             url: question.url.clone(),
             listener: config.listeners[request.listener].name.to_string(),

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
 use corelane_engine::record::LogFormat;
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -114,7 +115,10 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
 pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
-        policy: PolicyKind::RoundRobin,
+        policy: Policy::RoundRobin,
+        key: Vec::new(),
+        sticky: None,
+        slow_start: Duration::ZERO,
         endpoints,
         connect_timeout: Duration::from_secs(2),
         response_head_timeout: Duration::from_secs(30),
@@ -123,9 +127,12 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         request_timeout: Duration::ZERO,
         idle_connections_max: 32,
         attempts_max: 3,
+        retry: Retry::default(),
         head_bytes_max: 16 * 1024,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        health: None,
+        panic_percent: 0,
         filters: Vec::new(),
     }
 }
@@ -137,12 +144,12 @@ pub(crate) fn mirror(upstream: usize) -> MirrorRule {
 
 /// An endpoint with an address.
 pub(crate) fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight }
+    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
 }
 
 /// An endpoint with a host name.
 pub(crate) fn name_endpoint(host: &str, port: u16, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Name { host: host.into(), port }, weight }
+    Endpoint { target: Target::Name { host: host.into(), port }, weight, priority: 0 }
 }
 
 fn tcp(text: &str) -> Address {

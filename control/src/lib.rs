@@ -28,6 +28,7 @@ pub mod explain;
 mod filters;
 #[cfg(test)]
 mod fixtures;
+mod health;
 mod listen;
 mod log;
 mod log_writer;

@@ -12,7 +12,8 @@ use corelane_engine::memory_bound::{
 };
 use corelane_engine::worker;
 
-use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target};
+use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target, Upstream};
+use crate::health::{CHECK_BYTES_MAX, CHECKS_AT_ONCE, TASK_BYTES};
 use crate::supervisor::LOG_BATCHES_MAX;
 use crate::tracing::SPAN_BATCHES_MAX;
 
@@ -28,6 +29,8 @@ pub struct MemoryBound {
     /// Of limits, which all workers share. 0 if there are none.
     tables_bytes: u64,
     access_log_bytes: u64,
+    /// Of health checks. 0 if there are none.
+    checks_bytes: u64,
     spans_bytes: u64,
     process_bytes: u64,
 }
@@ -48,15 +51,10 @@ impl MemoryBound {
 
     fn with_workers(config: &Config, workers: usize) -> Self {
         let head_bytes_max = config.listeners.iter().map(|it| it.head_bytes_max).max().unwrap_or(0);
+        let upstreams = config.upstreams.iter();
+        let per_worker = upstreams.map(|upstream| endpoints(upstream) * upstream.idle_connections_max as u64);
         let response_heads = config.upstreams.iter().map(|it| it.head_bytes_max);
         let any_head_bytes_max = response_heads.chain([head_bytes_max]).max().unwrap_or(0);
-        let per_worker = config.upstreams.iter().map(|upstream| {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| match endpoint.target {
-                Target::Address(_) => 1,
-                Target::Name { .. } => ADDRESSES_OF_A_NAME,
-            });
-            endpoints.sum::<u64>() * upstream.idle_connections_max as u64
-        });
         let access_log = config.access_log.as_ref();
         let tables: u64 = config.filters.iter().map(|filter| filter.settings.table_bytes()).sum();
         let pages: u64 = config.error_pages.iter().map(|page| page_bytes(page) as u64).sum();
@@ -71,6 +69,7 @@ impl MemoryBound {
             tables_bytes: 2 * tables,
             access_log_bytes: access_log
                 .map_or(0, |log| access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format)),
+            checks_bytes: checks(config),
             spans_bytes: config.tracing.as_ref().map_or(0, |_| spans_bytes(SPAN_BATCHES_MAX, workers)),
             // A reload has the old pages and the new ones.
             process_bytes: PROCESS_BYTES + 2 * pages,
@@ -91,6 +90,7 @@ impl MemoryBound {
             + self.mirrors_bytes
             + self.tables_bytes
             + self.access_log_bytes
+            + self.checks_bytes
             + self.spans_bytes
             + self.process_bytes
     }
@@ -99,6 +99,22 @@ impl MemoryBound {
 /// How many workers are started on a machine with so many cores.
 pub(crate) fn workers(config: &Config, cores: usize) -> usize {
     config.process.workers.unwrap_or(cores).max(1)
+}
+
+/// What health checks can take: those under way, and a task for each endpoint.
+fn checks(config: &Config) -> u64 {
+    let checked = config.upstreams.iter().filter(|upstream| upstream.health.is_some());
+    let endpoints: u64 = checked.map(endpoints).sum();
+    endpoints * TASK_BYTES + endpoints.min(CHECKS_AT_ONCE as u64) * CHECK_BYTES_MAX
+}
+
+/// How many endpoints an upstream has at most.
+fn endpoints(upstream: &Upstream) -> u64 {
+    let endpoints = upstream.endpoints.iter().map(|endpoint| match endpoint.target {
+        Target::Address(_) => 1,
+        Target::Name { .. } => ADDRESSES_OF_A_NAME,
+    });
+    endpoints.sum()
 }
 
 /// What a route's mirrored requests can take on one worker.
@@ -174,9 +190,10 @@ impl fmt::Display for MemoryBound {
         };
         let (mirrors, tables) = (part("mirrors", self.mirrors_bytes), part("limits", self.tables_bytes));
         let spans = part("spans", self.spans_bytes);
+        let checks = part("checks", self.checks_bytes);
         writeln!(
             f,
-            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{spans}, process {} = {}",
+            "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{spans}{checks}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
             shown(self.pooled_connections * POOLED_CONNECTION_BYTES),

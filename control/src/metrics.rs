@@ -4,6 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
+mod health;
 pub(crate) mod process;
 mod text;
 
@@ -42,6 +43,7 @@ enum Section {
     Filters(Place<Arc<str>>),
     Upstreams(Place<Arc<str>>),
     Endpoints(Place<(Arc<str>, Address)>),
+    Health(Place<(Arc<str>, Address)>),
     End,
 }
 
@@ -121,8 +123,10 @@ impl Slice<'_> {
                 let labels = |(upstream, address): &(Arc<str>, Address)| {
                     Labels::of("upstream", upstream).and("endpoint", address)
                 };
-                self.sets("corelane_endpoint", &registry.endpoints, place, labels).then_some(Section::End)
+                self.sets("corelane_endpoint", &registry.endpoints, place, labels)
+                    .then(|| Section::Health(Place::default()))
             }
+            Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
             Section::End => None,
         }
     }

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart, fingerprint};
 use corelane_engine::action::Mirror;
+use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
@@ -49,18 +52,22 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
+/// Whether an endpoint takes requests.
+pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
+
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    answers: &Answers,
+    (answers, is_up): (&Answers, IsUp<'_>),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
     let serial = version.serial;
     let listeners = config.listeners.iter().zip(error_pages::by_listener(config));
     let routes = config.routes.iter().enumerate();
+    let located = config.upstreams.iter().map(|it| (it, endpoint_addresses(it, answers)));
     Snapshot {
         serial,
         generation: version.generation,
@@ -75,11 +82,12 @@ pub(crate) fn build(
             })
             .collect(),
         router,
-        upstreams: config.upstreams.iter().map(|it| upstream(it, answers, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
         tracing: config.tracing.as_ref().map(tracing::of_workers),
         histograms: config.admin.as_ref().is_some_and(|admin| admin.histograms),
+        chooses_by_latency: config.upstreams.iter().any(|it| it.policy == Policy::Ewma),
     }
 }
 
@@ -154,17 +162,32 @@ fn route(
     }
 }
 
-fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, serial: u64) -> Upstream {
-    let endpoints = endpoint_addresses(it, answers).into_iter().map(|(address, weight)| Endpoint {
-        label: address.to_string().into(),
-        weight,
-        counters: registry.endpoints.of((it.name.clone(), address.clone()), serial),
-        address,
+fn upstream(
+    it: &config::Upstream,
+    endpoints: Vec<Located>,
+    is_up: IsUp<'_>,
+    registry: &mut Registry,
+    serial: u64,
+) -> Upstream {
+    let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
+        label: endpoint.address.to_string().into(),
+        weight: endpoint.weight,
+        priority: endpoint.priority,
+        is_up: is_up(it, &endpoint),
+        counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
+        address: endpoint.address,
     });
+    let endpoints: Vec<_> = endpoints.collect();
+    let members: Vec<_> = endpoints.iter().map(member).collect();
+    let counters = registry.upstreams.of(it.name.clone(), serial);
+    let workers = u32::try_from(counters.iter().count()).unwrap_or(u32::MAX);
+    let rules = GroupRules { policy: it.policy, panic_percent: it.panic_percent, ..GroupRules::default() };
     Upstream {
         name: it.name.clone(),
-        policy: it.policy,
-        endpoints: endpoints.collect(),
+        group: Group::new(rules, &members),
+        affinity: affinity(it, &members),
+        slow_start: SlowStart { time: it.slow_start, ..SlowStart::default() },
+        endpoints,
         connect_timeout: it.connect_timeout,
         response_head_timeout: it.response_head_timeout,
         body_idle_timeout: it.body_idle_timeout,
@@ -172,32 +195,67 @@ fn upstream(it: &config::Upstream, answers: &Answers, registry: &mut Registry, s
         request_timeout: it.request_timeout,
         idle_connections_max: it.idle_connections_max,
         attempts_max: it.attempts_max,
+        retry: Retry { budget: it.retry.budget.of_each(workers), ..it.retry.clone() },
         head_bytes_max: it.head_bytes_max,
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
-        counters: registry.upstreams.of(it.name.clone(), serial),
+        panic_percent: it.panic_percent,
+        counters,
     }
 }
 
+/// An endpoint as the balancer knows it: by its address, on every machine.
+fn member(endpoint: &Endpoint) -> Member {
+    let name = fingerprint(endpoint.label.as_bytes());
+    Member { name, weight: endpoint.weight, priority: endpoint.priority }
+}
+
+fn affinity(it: &config::Upstream, members: &[Member]) -> Option<Affinity> {
+    let names: Vec<u64> = members.iter().map(|member| member.name).collect();
+    let seats = it.sticky.as_ref().map(|sticky| {
+        let key = CookieKey::new(&sticky.secret.0, &it.name);
+        Seats::new(sticky.cookie.clone(), key, &names)
+    });
+    let is_any = seats.is_some() || !it.key.is_empty();
+    is_any.then(|| Affinity { key: it.key.clone(), seats })
+}
+
+/// An endpoint whose address is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) address: Address,
+    /// The host name that it is an address of; the first of several.
+    pub(crate) name: Option<Arc<str>>,
+    /// 0 to 65 535.
+    pub(crate) weight: u32,
+    pub(crate) priority: u32,
+}
+
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
-/// weights.
-fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<(Address, u32)> {
-    let mut found: Vec<(Address, u32)> = Vec::new();
+/// weights, and the lowest of their priorities.
+pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
     for endpoint in &it.endpoints {
-        let addresses = match &endpoint.target {
-            Target::Address(address) => vec![address.clone()],
+        let (name, addresses) = match &endpoint.target {
+            Target::Address(address) => (None, vec![address.clone()]),
             Target::Name { host, port } => {
                 let ips = answers.get(host).map_or(&[][..], Vec::as_slice);
-                ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
+                let addresses = ips.iter().map(|&ip| Address::Tcp(SocketAddr::new(ip, *port)));
+                (Some(host), addresses.collect())
             }
         };
         for address in addresses {
             match index.get(&address) {
-                Some(&at) => found[at].1 = (found[at].1 + endpoint.weight).min(WEIGHT_MAX),
+                Some(&at) => {
+                    let known = &mut found[at];
+                    known.weight = (known.weight + endpoint.weight).min(WEIGHT_MAX);
+                    known.priority = known.priority.min(endpoint.priority);
+                }
                 None => {
                     index.insert(address.clone(), found.len());
-                    found.push((address, endpoint.weight));
+                    let (weight, priority) = (endpoint.weight, endpoint.priority);
+                    found.push(Located { address, name: name.cloned(), weight, priority });
                 }
             }
         }
@@ -229,7 +287,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             version,
         );
@@ -242,7 +300,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            &answers,
+            (&answers, &|_, _| true),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );

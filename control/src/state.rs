@@ -354,6 +354,8 @@ pub struct Upstream {
     pub endpoints: usize,
     /// Those that take requests.
     pub endpoints_usable: usize,
+    /// Whether so few are up that all are used, up or down.
+    pub panic: bool,
     /// Requests that were to go there.
     pub requests: Rate,
     /// Requests in progress now.
@@ -390,6 +392,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes requests.
     pub health: Health,
+    /// What is wrong, while it is down.
+    pub down_reason: String,
     /// Requests sent.
     pub requests: Rate,
     /// Requests in progress now.
@@ -436,6 +440,8 @@ pub enum Health {
     Suspended,
     /// Its weight is 0.
     Drained,
+    /// Its checks have failed.
+    Down,
     /// Its name has no address.
     Unresolved,
     /// A word of another version.
@@ -452,6 +458,7 @@ impl Health {
             Self::Ok => "ok",
             Self::Suspended => "suspended",
             Self::Drained => "drained",
+            Self::Down => "down",
             Self::Unresolved => "unresolved",
             Self::Unknown => "unknown",
         }

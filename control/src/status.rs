@@ -13,6 +13,7 @@ use corelane_engine::driver::Driver;
 use corelane_engine::snapshot::Snapshot;
 
 use crate::config::Config;
+use crate::health::Healths;
 use crate::log_writer::LogWriterCounters;
 use crate::options::Build;
 use crate::registry::Registry;
@@ -45,6 +46,8 @@ pub(crate) struct Status {
     pub(crate) lookups_failed: Cell<u64>,
     /// What the log writer counts.
     pub(crate) log_writer: Arc<LogWriterCounters>,
+    /// How the endpoints with checks stand.
+    pub(crate) healths: Rc<Healths>,
     /// What runs.
     pub(crate) build: Cell<Build>,
     /// What the workers run on.
@@ -97,6 +100,7 @@ impl Status {
             lookups_ok: Cell::new(0),
             lookups_failed: Cell::new(0),
             log_writer,
+            healths: Rc::default(),
             build: Cell::default(),
             driver: Cell::default(),
             worker_clocks: RefCell::new(vec![None; workers]),

@@ -28,6 +28,7 @@ use crate::admin::AdminServer;
 use crate::config::{Config, DriverChoice, LogTarget};
 use crate::events::Events;
 use crate::filters::Compiled;
+use crate::health::Checks;
 use crate::listen::Listeners;
 use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
@@ -78,6 +79,7 @@ pub(crate) struct Supervisor {
     pub(crate) status: Rc<Status>,
     pub(crate) listeners: Listeners,
     pub(crate) resolver: Resolver,
+    checks: Checks,
     pub(crate) admin: Option<AdminServer>,
     pub(crate) log: LogWriter,
     pub(crate) exporter: Exporter,
@@ -99,6 +101,7 @@ enum Happening {
     Signal(Received),
     Events,
     Answers,
+    Health,
     Deadline,
 }
 
@@ -137,6 +140,7 @@ impl Supervisor {
             options,
             config: Rc::new(config.clone()),
             resolver: Resolver::new(status.clone()),
+            checks: Checks::new(status.healths.clone()),
             exporter: Exporter::start(spans, status.traces.clone()),
             status,
             listeners,
@@ -163,6 +167,10 @@ impl Supervisor {
                 Happening::Events => self.on_events()?,
                 Happening::Answers => {
                     self.on_answers();
+                    Action::Wait
+                }
+                Happening::Health => {
+                    self.on_health();
                     Action::Wait
                 }
                 Happening::Deadline => self.shutdown.on_time(Instant::now()),
@@ -195,6 +203,7 @@ impl Supervisor {
             signal = self.signals.next() => Happening::Signal(signal),
             () = self.events.ready() => Happening::Events,
             () = self.resolver.changed() => Happening::Answers,
+            () = self.checks.changed() => Happening::Health,
             () = until(deadline), if deadline.is_some() => Happening::Deadline,
         }
     }
@@ -316,6 +325,15 @@ impl Supervisor {
         self.send(config, snapshot, version, Vec::new());
     }
 
+    /// Endpoints have come up or gone down: workers are told at once, and the next snapshot says so, too.
+    fn on_health(&mut self) {
+        for update in self.checks.take_changes() {
+            for worker in self.workers.iter().flatten() {
+                let _ = worker.send(Command::Health(update.clone()));
+            }
+        }
+    }
+
     /// Builds the snapshot of a configuration from the answers known now.
     pub(crate) fn build(
         &self,
@@ -325,7 +343,9 @@ impl Supervisor {
         version: Version,
     ) -> Arc<Snapshot> {
         let registry = &mut self.status.registry.borrow_mut();
-        Arc::new(snapshot_builder::build(config, router, filters, self.resolver.answers(), registry, version))
+        let is_up = |upstream: &_, endpoint: &_| self.checks.is_up(upstream, endpoint);
+        let known = (self.resolver.answers(), &is_up as snapshot_builder::IsUp<'_>);
+        Arc::new(snapshot_builder::build(config, router, filters, known, registry, version))
     }
 
     /// Sends a snapshot, and to each worker its sockets.
@@ -337,6 +357,7 @@ impl Supervisor {
         sockets: Vec<Vec<ListenSocket>>,
     ) {
         self.version = version;
+        self.checks.configure(&config, self.resolver.answers());
         self.status.watch(config, &snapshot);
         let sockets = sockets.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (worker, sockets) in self.workers.iter().zip(sockets) {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use corelane_balancer::{fingerprint, rendezvous};
+use corelane_balancer::{CookieText, fingerprint, rendezvous};
 use corelane_filters::Limits;
 use corelane_http1::write_decimal;
 use corelane_semantics::RequestHead;
@@ -126,9 +126,18 @@ impl Split {
 #[derive(Clone, Copy)]
 pub(crate) struct SetCookie<'a> {
     pub(crate) cookie: &'a StickyCookie,
-    pub(crate) token: Token,
+    pub(crate) value: CookieValue,
     /// The client came by TLS: the cookie is not for connections without it.
     pub(crate) is_secure: bool,
+}
+
+/// What stands in it.
+#[derive(Clone, Copy)]
+pub(crate) enum CookieValue {
+    /// An upstream.
+    Share(Token),
+    /// An endpoint, signed.
+    Seat(CookieText),
 }
 
 impl SetCookie<'_> {
@@ -137,7 +146,10 @@ impl SetCookie<'_> {
         out.extend_from_slice(b"Set-Cookie: ");
         out.extend_from_slice(self.cookie.name.as_bytes());
         out.push(b'=');
-        out.extend_from_slice(&self.token.text());
+        match &self.value {
+            CookieValue::Share(token) => out.extend_from_slice(&token.text()),
+            CookieValue::Seat(text) => out.extend_from_slice(text),
+        }
         out.extend_from_slice(b"; Path=");
         out.extend_from_slice(self.cookie.path.as_bytes());
         if let Some(max_age) = self.cookie.max_age {
@@ -278,7 +290,7 @@ mod tests {
     fn writes_its_cookie() {
         let written = |cookie: &StickyCookie, is_secure| {
             let mut out = Vec::new();
-            SetCookie { cookie, token: Token::of("blue"), is_secure }.write(&mut out);
+            SetCookie { cookie, value: CookieValue::Share(Token::of("blue")), is_secure }.write(&mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::health::HealthUpdate;
 use crate::io::clock::ThreadClock;
 use crate::snapshot::{Address, Snapshot};
 
@@ -18,6 +19,8 @@ pub enum Command {
         /// A listening, non-blocking socket of its own for each new address.
         sockets: Vec<ListenSocket>,
     },
+    /// Choose an endpoint from now on, or no longer.
+    Health(Arc<HealthUpdate>),
     /// Accept what waits, close the listeners, finish what is in progress; then [`Event::Drained`].
     Drain,
 }

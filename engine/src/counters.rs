@@ -374,6 +374,7 @@ counter_set! {
     UpstreamCounters {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
+        retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
     }
     histograms UpstreamHistograms {
@@ -397,7 +398,7 @@ counter_set! {
         reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
         reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
         response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
-        bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, or request_timeout passed.";
+        bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, its status was one of retry.on, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";

@@ -44,12 +44,13 @@ use self::filtering::{Filterable, Filtered};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
-use self::tries::Excluded;
 pub(crate) use self::tries::Lease;
+use self::tries::Tries;
 use crate::action::Timeouts;
+use crate::affinity::Wish;
 use crate::core::{Core, Timer, due, due_ms};
 use crate::counters::EndpointCounters;
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
@@ -128,11 +129,13 @@ pub(crate) struct Exchange<S: Dial> {
     timeouts: Timeouts,
     /// The client is told where it stays.
     assigned: Option<Assigned>,
+    wish: Wish,
     /// The copy of the request for the mirror, until it is sent.
     mirror: Option<Box<MirrorCopy<S>>>,
     pub(crate) endpoint: Option<usize>,
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
+    tries: Tries,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -266,10 +269,12 @@ impl<S: Dial> Exchange<S> {
             upstream: None,
             timeouts: Timeouts::default(),
             assigned: None,
+            wish: Wish::default(),
             mirror: None,
             endpoint: None,
             reused: false,
             attempts: 0,
+            tries: Tries::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -382,7 +387,8 @@ impl<S: Dial> Exchange<S> {
         let canonical = paths.map(|paths| paths.canonical);
         let mut verdict = self.judge(head, bytes, host, options, canonical, &sender);
         if let Some(route) = self.route {
-            self.choose_upstream(&local, route, verdict.is_ok(), &Asker { head, bytes, sender });
+            let asker = Asker { head, bytes, host: host.unwrap_or_default(), path: canonical, sender };
+            self.choose_upstream(&local, route, verdict.is_ok(), &asker);
         }
         let route = self.route.map(|route| &local.snapshot().routes[route]);
         let mut edits = None;
@@ -551,30 +557,26 @@ impl<S: Dial> Exchange<S> {
         upstream_counters.requests.increment();
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
         let limits = response_limits(upstream);
-        let resendable = self.make_resendable(session);
+        self.make_resendable(session, upstream);
         if snapshot.routes[route].mirror.is_some() {
-            self.begin_mirror(&core, route, resendable);
+            self.begin_mirror(&core, route, self.tries.is_resendable);
         }
-        let mut excluded = Excluded::default();
-        let mut last_failure = Failure::NoEndpoint;
         loop {
-            // Pick.
-            let picked = if self.attempts < upstream.attempts_max {
-                local_upstream.pick(upstream, excluded.indices())
-            } else {
-                None
+            // Pick. A retry has its endpoint already.
+            let picked = match self.tries.next.take() {
+                Some(next) => Ok(next),
+                None => local_upstream.choice().pick(upstream, &self.wish, &[]),
             };
-            let Some(index) = picked else {
-                if last_failure == Failure::NoEndpoint {
-                    upstream_counters.no_endpoint.increment();
-                }
-                return Err(last_failure);
+            let Ok(index) = picked else {
+                upstream_counters.no_endpoint.increment();
+                return Err(local_upstream.choice().no_endpoint(upstream));
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
             };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
+                self.back_off(session, &upstream.retry).await?;
             }
             self.attempts += 1;
             self.endpoint = Some(index);
@@ -597,7 +599,7 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, endpoint, limits, resendable).await;
+                let attempt = self.attempt(session, stream, endpoint, limits).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -610,28 +612,34 @@ impl<S: Dial> Exchange<S> {
             };
             match attempt {
                 Ok(Done::Answered(leftover)) => {
+                    if let Some(latency_ns) = self.times.attempt_latency_ns() {
+                        local_upstream.choice().note_answer(index, latency_ns);
+                    }
                     self.retire(&core, pool, upstream, leftover);
                     return Ok(None);
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    if failure.fault() == Fault::Upstream {
+                        local_upstream.choice().note_failure(index);
+                    }
                     self.fail_attempt(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again {
+                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
                         return Err(failure);
                     }
-                    last_failure = failure;
-                    excluded.add(index);
                 }
             }
         }
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
-    fn make_resendable(&mut self, session: &mut Session<S>) -> bool {
-        match self.framing {
+    fn make_resendable(&mut self, session: &mut Session<S>, upstream: &UpstreamConfig) {
+        self.tries.may_repeat =
+            upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
+        self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.method.is_idempotent() => {
+            BodyFraming::Length(length) if self.tries.may_repeat => {
                 let lent = session.core.lent();
                 let taken = session.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
@@ -640,7 +648,7 @@ impl<S: Dial> Exchange<S> {
                 taken
             }
             _ => false,
-        }
+        };
     }
 
     async fn connect(
@@ -702,7 +710,6 @@ impl<S: Dial> Exchange<S> {
         stream: S,
         endpoint: &Endpoint,
         limits: HeadLimits,
-        resendable: bool,
     ) -> Result<Done<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
@@ -748,10 +755,19 @@ impl<S: Dial> Exchange<S> {
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
-                let unanswered = failure == Failure::UpstreamClosed && !up.has_received();
+                let unanswered = match failure {
+                    Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
+                        !up.has_received()
+                    }
+                    // It was decided when the response's head was there.
+                    Failure::StatusRetried(_) => return Err((failure, true)),
+                    _ => false,
+                };
                 // What was handed on of a body is gone, be it only its end with the trailers.
-                let complete = resendable || (self.request_bytes == 0 && !down.is_request_complete());
-                Err((failure, unanswered && complete && may_send_again(self.method, up.accepted())))
+                let complete =
+                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
+                Err((failure, unanswered && complete && may_repeat))
             }
         }
     }
@@ -981,7 +997,7 @@ impl<S: Dial> Exchange<S> {
             persistence: Persistence::Keep,
             date: b"",
             edits: None,
-            set_cookie: None,
+            set_cookies: [None; 2],
         };
         let is_interim = matches!(head.status, 100 | 102..=199);
         if !is_interim {
@@ -1012,6 +1028,9 @@ impl<S: Dial> Exchange<S> {
             written.write_interim(out);
             return Ok(Answer::Switch);
         }
+        if head.status >= 400 && self.retries_status(head.status) {
+            return Err(Failure::StatusRetried(head.status));
+        }
         self.status = head.status;
         if head.status == 401 {
             self.authenticates_connection |= head.fields.lines().iter().any(|field| {
@@ -1034,7 +1053,7 @@ impl<S: Dial> Exchange<S> {
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
-        written.set_cookie = self.set_cookie();
+        written.set_cookies = self.set_cookies();
         let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
         core.with_date(|date| DownstreamHead { date, ..written }.write(out));
@@ -1061,7 +1080,7 @@ impl<S: Dial> Exchange<S> {
         let local = self.local.clone();
         let edits = self.filter_response(&local, head, bytes);
         let edits = edits.as_deref().map(|edits| &edits.response);
-        DownstreamHead { set_cookie: self.set_cookie(), edits, ..*written }.write_switch(protocol, out);
+        DownstreamHead { set_cookies: self.set_cookies(), edits, ..*written }.write_switch(protocol, out);
         Ok(Answer::Switch)
     }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::{Group, Policy, SlowStart};
 use corelane_routing::{PathPattern, Router, Rule};
 
 use crate::access_log::LogSink;
@@ -31,6 +31,7 @@ use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::record::LogPolicy;
+use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
@@ -87,13 +88,10 @@ pub(crate) fn snapshot() -> Snapshot {
         router: Router::build(&[rule], 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: PolicyKind::RoundRobin,
-            endpoints: vec![Endpoint {
-                address,
-                label: "origin".into(),
-                weight: 1,
-                counters: PerWorker::new(1),
-            }],
+            group: Group::of_weights(Policy::RoundRobin, &[1]),
+            affinity: None,
+            slow_start: SlowStart::default(),
+            endpoints: vec![Endpoint::new(address, "origin".into(), PerWorker::new(1))],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
@@ -101,15 +99,18 @@ pub(crate) fn snapshot() -> Snapshot {
             request_timeout: Duration::ZERO,
             idle_connections_max: 8,
             attempts_max: 3,
+            retry: Retry::default(),
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: Duration::from_secs(600),
             quarantine: Quarantine::default(),
+            panic_percent: 0,
             counters: PerWorker::new(1),
         }],
         filters: vec![],
         access_log: None,
         tracing: None,
         histograms: false,
+        chooses_by_latency: false,
     }
 }
 

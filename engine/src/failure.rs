@@ -57,6 +57,8 @@ pub(crate) enum Failure {
     Filter(u16, FilterReason),
     /// The upstream has no endpoint that can be chosen.
     NoEndpoint,
+    /// Every endpoint that could be chosen is down.
+    NoHealthyEndpoint,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -69,6 +71,8 @@ pub(crate) enum Failure {
     UpstreamStalled,
     /// The response head did not arrive in time.
     ResponseHeadTimeout,
+    /// The response was dropped for its status, and another endpoint is asked.
+    StatusRetried(u16),
     /// The response's body made no progress.
     ResponseBodyTimeout,
     /// The response's head breaks a rule.
@@ -135,12 +139,14 @@ impl Failure {
             Self::NoRoute => (404, Reason::NoRoute, Local),
             Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
+            Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),
             Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
+            Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),
             Self::ResponseFraming(error) => (502, framing_reason(error), Upstream),

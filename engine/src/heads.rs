@@ -370,8 +370,8 @@ pub(crate) struct DownstreamHead<'a> {
     pub(crate) date: &'a [u8],
     /// What filters change of the fields.
     pub(crate) edits: Option<&'a FieldEdits>,
-    /// A cookie of Corelane's own.
-    pub(crate) set_cookie: Option<SetCookie<'a>>,
+    /// Cookies of Corelane's own.
+    pub(crate) set_cookies: [Option<SetCookie<'a>>; 2],
 }
 
 /// What becomes of a client's connection after a response, and what must be said about it.
@@ -447,7 +447,7 @@ impl DownstreamHead<'_> {
     }
 
     fn write_cookie(&self, out: &mut Vec<u8>) {
-        if let Some(set_cookie) = &self.set_cookie {
+        for set_cookie in self.set_cookies.iter().flatten() {
             set_cookie.write(out);
         }
     }

@@ -1,5 +1,8 @@
 //! A worker's own state for one snapshot: cursors and pools, indexed as the snapshot is.
 
+mod budget;
+mod choice;
+mod measured;
 mod route;
 
 use std::cell::RefCell;
@@ -7,17 +10,18 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_balancer::{Picker, PolicyKind};
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
+use self::budget::Budget;
+pub(crate) use self::choice::Choice;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
-use crate::io::{Dial, clock};
-use crate::outstanding::Outstanding;
+use crate::health::HealthUpdate;
+use crate::io::Dial;
 use crate::pool::{Place, Pool};
 use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
@@ -46,8 +50,8 @@ pub(crate) struct Local<S> {
 
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
-    picker: RefCell<Picker>,
-    outstanding: RefCell<Outstanding>,
+    choice: Choice,
+    budget: Budget,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -237,6 +241,17 @@ impl<S: Dial> Local<S> {
         self.timeouts[route]
     }
 
+    /// Takes note of an endpoint that has come up or gone down. What the snapshot does not have was removed meanwhile.
+    pub(crate) fn set_health(&self, update: &HealthUpdate) {
+        let upstreams = self.snapshot.upstreams.iter().zip(&self.upstreams);
+        for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
+            let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
+            if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
+                local.choice.set_health(upstream, endpoint, update.is_up);
+            }
+        }
+    }
+
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
@@ -275,45 +290,23 @@ impl<S: Dial> LocalUpstream<S> {
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();
-        let unchanged = previous.filter(|(known, _)| has_same_choice(known, upstream));
-        let picker = match unchanged {
-            Some((_, local)) => local.picker.borrow().clone(),
-            None => {
-                let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-                Picker::new(upstream.policy, &weights, worker as u64)
-            }
-        };
-        Self { picker: RefCell::new(picker), outstanding: RefCell::new(Outstanding::new(worker)), pools }
+        let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
+        let previous = previous.map(|(known, local)| (known, &local.choice));
+        Self { choice: Choice::new(upstream, previous, worker), budget, pools }
     }
 
-    /// Chooses an endpoint that is not in `excluded`.
-    #[inline(always)]
-    pub(crate) fn pick(&self, upstream: &Upstream, excluded: &[usize]) -> Option<usize> {
-        let mut outstanding = self.outstanding.borrow_mut();
-        if upstream.policy == PolicyKind::LeastConnections {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| &endpoint.counters);
-            outstanding.refresh(endpoints, clock::coarse_ms());
-        }
-        self.picker.borrow_mut().pick(excluded, |index| {
-            upstream
-                .endpoints
-                .get(index)
-                .map_or(u64::MAX, |endpoint| outstanding.at(index, &endpoint.counters))
-        })
+    /// How many attempts may be made again.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Which endpoint is next.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// The pool of an endpoint.
     pub(crate) fn pool(&self, endpoint: usize) -> Option<&Rc<Pool<S>>> {
         self.pools.get(endpoint)
     }
-}
-
-fn has_same_choice(one: &Upstream, other: &Upstream) -> bool {
-    one.policy == other.policy
-        && one.endpoints.len() == other.endpoints.len()
-        && one
-            .endpoints
-            .iter()
-            .zip(&other.endpoints)
-            .all(|(one, other)| one.address == other.address && one.weight == other.weight)
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use corelane_http1::{ChunkError, HeadError};
-use corelane_semantics::{BodyFraming, FramingError, Method, ResponseHead};
+use corelane_semantics::{BodyFraming, FramingError, ResponseHead};
 
 use crate::buffers::Buffers;
 use crate::io::{Pipe, Pipes};
@@ -287,7 +287,7 @@ pub(crate) trait Upstream {
 }
 
 /// Whether a request may be sent again after its connection failed without a byte of response: either nothing of it
-/// left, or acting on it twice is the same as once (RFC 9110 §9.2.2).
-pub(crate) fn may_send_again(method: Method, accepted: u64) -> bool {
-    accepted == 0 || method.is_idempotent()
+/// left, or acting on it twice is the same as once (RFC 9110 §9.2.2), or said to be.
+pub(crate) fn may_send_again(may_repeat: bool, accepted: u64) -> bool {
+    accepted == 0 || may_repeat
 }

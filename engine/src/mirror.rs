@@ -17,6 +17,7 @@ use corelane_http1::write_decimal;
 use corelane_semantics::{BodyFraming, Method, Version, response_framing};
 
 use crate::action::{Mirror as Settings, MirrorSkip};
+use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
 use crate::exchange::{INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, response_limits};
 use crate::failure::Failure;
@@ -209,9 +210,9 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
-        let Some(index) = local_upstream.pick(upstream, &[]) else {
+        let Ok(index) = local_upstream.choice().pick(upstream, &Wish::default(), &[]) else {
             upstream_counters.no_endpoint.increment();
-            return Err(Failure::NoEndpoint);
+            return Err(local_upstream.choice().no_endpoint(upstream));
         };
         let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
             return Err(Failure::NoEndpoint);

@@ -64,7 +64,7 @@ impl Outstanding {
 mod tests {
     use super::*;
     use crate::io::memory::Seed;
-    use corelane_balancer::{Picker, PolicyKind};
+    use corelane_balancer::{Ask, Group, Picker, Policy};
 
     fn endpoints(count: usize, workers: usize) -> Vec<PerWorker<EndpointCounters>> {
         (0..count).map(|_| PerWorker::new(workers)).collect()
@@ -116,16 +116,17 @@ mod tests {
     /// Sends `rate` requests a millisecond, each to a worker by chance. `takes_ms` says for how long each stays. Returns
     /// the fullest endpoint over the mean, on average over time, and how many requests each endpoint got.
     fn simulate(
-        policy: PolicyKind,
+        policy: Policy,
         workers: usize,
         rate: u32,
         takes_ms: impl Fn(&mut Seed, usize) -> usize,
     ) -> (f64, [u64; ENDPOINTS]) {
         let mut seed = Seed::new(7);
         let endpoints = endpoints(ENDPOINTS, workers);
+        let group = Group::of_weights(policy, &[1; ENDPOINTS]);
         let mut crew: Vec<_> = (0..workers)
             .map(|worker| Worker {
-                picker: Picker::new(policy, &[1; ENDPOINTS], worker as u64),
+                picker: Picker::new(&group, worker as u64),
                 outstanding: Outstanding::new(worker),
             })
             .collect();
@@ -139,7 +140,8 @@ mod tests {
                 let worker = seed.below(workers);
                 let Worker { picker, outstanding } = &mut crew[worker];
                 outstanding.refresh(endpoints.iter(), now_ms as u64);
-                let endpoint = picker.pick(&[], |index| outstanding.at(index, &endpoints[index])).unwrap();
+                let view = |index: usize| outstanding.at(index, &endpoints[index]);
+                let endpoint = picker.pick(&Ask::default(), &view).unwrap();
                 endpoints[endpoint].of(worker).outstanding.increment();
                 got[endpoint] += 1;
                 let end_ms = (now_ms + takes_ms(&mut seed, endpoint)).min(DURATION_MS);
@@ -163,11 +165,11 @@ mod tests {
             };
             // 20 ms on average.
             let (in_turn, least) =
-                (uneven(PolicyKind::RoundRobin, 40, 39), uneven(PolicyKind::LeastConnections, 40, 39));
+                (uneven(Policy::RoundRobin, 40, 39), uneven(Policy::LeastConnections, 40, 39));
             assert!(least < in_turn / 2.0, "{workers} workers: {least} and {in_turn}");
             // 2 ms, half of how old the counts become: still no worse.
             let (in_turn, least) =
-                (uneven(PolicyKind::RoundRobin, 400, 3), uneven(PolicyKind::LeastConnections, 400, 3));
+                (uneven(Policy::RoundRobin, 400, 3), uneven(Policy::LeastConnections, 400, 3));
             assert!(least < in_turn, "{workers} workers: {least} and {in_turn}");
         }
     }
@@ -177,7 +179,7 @@ mod tests {
         for workers in WORKERS {
             // A hundred times slower than the others.
             let takes_ms = |_: &mut Seed, endpoint: usize| if endpoint == 0 { 200 } else { 2 };
-            let (_, got) = simulate(PolicyKind::LeastConnections, workers, 100, takes_ms);
+            let (_, got) = simulate(Policy::LeastConnections, workers, 100, takes_ms);
             assert!(got[0] < got[1] / 10, "{workers} workers: {got:?}");
         }
     }

@@ -8,19 +8,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::{Group, SlowStart};
 use corelane_filters::Chain;
 use corelane_routing::Router;
 use corelane_semantics::{MethodSet, PathPolicies};
 use ipnet::IpNet;
 
 use crate::action::{Action, Mirror, RouteTimeouts};
+use crate::affinity::Affinity;
 use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
 use crate::record::{AccessLog, LogPolicy};
+use crate::retry::Retry;
 use crate::tracing::Tracing;
 
 /// Everything that a worker needs to know to serve.
@@ -46,12 +48,15 @@ pub struct Snapshot {
     pub tracing: Option<Tracing>,
     /// Whether the histograms of routes and upstreams are kept.
     pub histograms: bool,
+    /// Whether an upstream chooses by how long its endpoints take.
+    pub chooses_by_latency: bool,
 }
 
 impl Snapshot {
     /// Whether somebody wants to know how long exchanges take, so that the exact clock is read for them.
     pub(crate) fn is_timed(&self) -> bool {
-        self.access_log.is_some() || self.histograms || self.tracing.is_some()
+        let is_told = self.access_log.is_some() || self.histograms || self.tracing.is_some();
+        is_told || self.chooses_by_latency
     }
 }
 
@@ -329,8 +334,12 @@ impl Chains {
 pub struct Upstream {
     /// The configured name.
     pub name: Arc<str>,
-    /// How an endpoint is chosen.
-    pub policy: PolicyKind,
+    /// How an endpoint is chosen; its members are the endpoints.
+    pub group: Group,
+    /// What of a request decides that. Absent: nothing.
+    pub affinity: Option<Affinity>,
+    /// How endpoints begin that come, or come back. Default: with their full share.
+    pub slow_start: SlowStart,
     /// The endpoints known now; empty when no name has resolved yet.
     pub endpoints: Vec<Endpoint>,
     /// A connection must open within this time. Zero: no limit.
@@ -345,15 +354,18 @@ pub struct Upstream {
     pub request_timeout: Duration,
     /// Most idle connections kept per endpoint and worker. Zero: no reuse.
     pub idle_connections_max: usize,
-    /// How many endpoints a request may try, the first included: the next one when connecting fails, or when a request
-    /// that may be sent again got no byte of a response.
+    /// How many endpoints a request may try, the first included.
     pub attempts_max: u32,
+    /// When it tries the next one.
+    pub retry: Retry,
     /// Largest response head in bytes, 1 KiB to 64 KiB.
     pub head_bytes_max: usize,
     /// A tunnel may carry nothing in either direction for so long. Zero: no limit. Default 10 minutes.
     pub tunnel_idle_timeout: Duration,
     /// When connections are no longer reused.
     pub quarantine: Quarantine,
+    /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
+    pub panic_percent: u8,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }
@@ -365,8 +377,21 @@ pub struct Endpoint {
     pub address: Address,
     /// As it stands in logs and metrics: the address.
     pub label: Arc<str>,
-    /// Its share of the requests, 0 to 65 535; 0 takes none.
+    /// Its share of the requests, 0 to 65 535; 0 takes none but those of clients that stay there.
     pub weight: u32,
+    /// Who is asked first: the lowest.
+    pub priority: u32,
+    /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
+    /// of it since. Always, where nothing checks it.
+    pub is_up: bool,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
+}
+
+impl Endpoint {
+    /// Of weight 1 and the first priority, and up.
+    #[must_use]
+    pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
+        Self { address, label, weight: 1, priority: 0, is_up: true, counters }
+    }
 }

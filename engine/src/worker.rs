@@ -18,6 +18,7 @@ use crate::core::{Core, CoreParts};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::driver::{Driver, block_on};
 use crate::event::EventSender;
+use crate::health::HealthUpdate;
 use crate::io::clock::ThreadClock;
 use crate::io::{
     DescriptorReceiver, DescriptorSender, ListenerSocket, Socket, Ticker, Wake, WakeListener, clock,
@@ -70,6 +71,7 @@ enum Order {
         /// What the sockets that were sent listen on, or why they could not be sent.
         addresses: io::Result<Vec<Address>>,
     },
+    Health(Arc<HealthUpdate>),
     Drain,
 }
 
@@ -142,6 +144,7 @@ impl WorkerHandle {
                     sockets.into_iter().map(|socket| (socket.address, socket.fd)).unzip();
                 Order::Apply { snapshot, addresses: self.sockets.send(descriptors).map(|()| addresses) }
             }
+            Command::Health(update) => Order::Health(update),
             Command::Drain => Order::Drain,
         };
         commands.send(order).map_err(|_| Stopped)?;
@@ -275,6 +278,7 @@ impl Main {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Apply { snapshot, addresses } => self.apply(snapshot, addresses),
+            Order::Health(update) => self.core.local.borrow().set_health(&update),
             Order::Drain => self.drain(),
         }
     }

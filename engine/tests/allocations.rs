@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::{Group, Policy, SlowStart};
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
@@ -254,6 +254,7 @@ fn snapshot(
     let rules = paths.map(|path| Rule::new(vec![0], vec![], path));
     let mut filters = Filters::default();
     let chains = [changing(), answering()].map(|settings| chain(&mut filters, settings));
+    let is_observed = access_log.is_some();
     let has_rules = access_log.as_ref().is_some_and(|log| !log.sampling.is_empty());
     let plain = Route {
         name: "all".into(),
@@ -295,13 +296,10 @@ fn snapshot(
         router: Router::build(&rules, 1).unwrap(),
         upstreams: vec![Upstream {
             name: "origin".into(),
-            policy: PolicyKind::RoundRobin,
-            endpoints: vec![Endpoint {
-                address: Address::Tcp(origin),
-                label: "origin".into(),
-                weight: 1,
-                counters: PerWorker::new(1),
-            }],
+            group: Group::of_weights(Policy::RoundRobin, &[1]),
+            affinity: None,
+            slow_start: SlowStart::default(),
+            endpoints: vec![Endpoint::new(Address::Tcp(origin), "origin".into(), PerWorker::new(1))],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
@@ -309,17 +307,18 @@ fn snapshot(
             request_timeout: Duration::ZERO,
             idle_connections_max: 64,
             attempts_max: 3,
+            retry: corelane_engine::retry::Retry::default(),
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
+            panic_percent: 0,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        histograms: access_log.is_some(),
-        tracing: access_log
-            .is_some()
-            .then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
+        histograms: is_observed,
+        tracing: is_observed.then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
         access_log,
+        chooses_by_latency: false,
     }
 }
 

@@ -73,6 +73,12 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it is found in a text. Makes the memory that it needs: for what is rare.
+    #[must_use]
+    pub fn is_found_in(&self, text: &[u8]) -> bool {
+        self.is_match(text, &mut self.cache())
+    }
+
     /// The names of its groups, in order.
     pub fn group_names(&self) -> impl Iterator<Item = &str> {
         self.regex.group_info().pattern_names(PatternID::ZERO).flatten()

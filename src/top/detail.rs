@@ -74,6 +74,9 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         rate("bytes received", it.received_bytes),
         rate("bytes sent", it.sent_bytes),
     ];
+    if !it.down_reason.is_empty() {
+        lines.insert(2, line("down because", it.down_reason.clone()));
+    }
     lines.extend(reasons("failures", &it.failures));
     lines
 }

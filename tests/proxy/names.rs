@@ -150,3 +150,31 @@ fn a_name_that_resolves_later_begins_to_serve() {
     names.say(Answer::Addresses(vec![ONE]));
     eventually("it serves", || client.get("/").status() == 200);
 }
+
+#[test]
+fn checks_follow_the_addresses_of_a_name() {
+    let names = NameServer::start(Answer::Addresses(vec![ONE]));
+    let (origins, setup) = named(&names);
+    let proxy =
+        setup.upstream("health = { kind = \"http\", path = \"/health\", interval = \"100ms\" }").start();
+    let [one, two] = [origins[0].address(), origins[1].address()];
+    let checked = |address: &str| {
+        let line = format!("corelane_endpoint_healthy{{upstream=\"origin\",endpoint=\"{address}\"}} 1");
+        proxy.metrics().contains(&line)
+    };
+    let checks = |origin: &Origin| origin.requests().len();
+    eventually("the first is checked", || checks(&origins[0]) > 2);
+    assert!(checked(one) && !checked(two));
+    let port = one.rsplit_once(':').unwrap().1;
+    assert_eq!(origins[0].requests()[0].head.field("host"), Some(&*format!("app.test:{port}")));
+
+    names.say(Answer::Addresses(vec![ONE, TWO]));
+    eventually("the second is checked, too", || checks(&origins[1]) > 2 && checked(one) && checked(two));
+    names.say(Answer::Addresses(vec![TWO]));
+    eventually("the first is not", || !checked(one));
+    let before = checks(&origins[0]);
+    let others = checks(&origins[1]);
+    eventually("the second is checked on", || checks(&origins[1]) > others + 5);
+    // One may have been under way.
+    assert!(checks(&origins[0]) <= before + 1);
+}

@@ -1,31 +1,16 @@
 //! WebSocket through the proxy with a real client and a real server: PyPI's `websockets` on both sides.
 //!
-//! `tests/websocket/prepare` installs it in a virtual environment in cargo's target directory; scripts/test runs that.
-//! `CORELANE_WEBSOCKETS` names another environment. Without one the tests fail; they are never left out.
+//! `support/python.rs` says where it comes from.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
 use crate::support::process::{output, stderr, stdout};
-use crate::support::{DEADLINE, Proxy, Setup, settles_at, sys};
-
-/// The interpreter of the virtual environment.
-#[track_caller]
-fn python() -> PathBuf {
-    let given = std::env::var_os("CORELANE_WEBSOCKETS").map(PathBuf::from);
-    let test = std::env::current_exe().unwrap();
-    let places = given.into_iter().chain(test.ancestors().map(|folder| folder.join("websockets")));
-    let found = places.map(|place| place.join("bin/python")).find(|python| python.exists());
-    found.expect("the websockets library: run tests/websocket/prepare, or set CORELANE_WEBSOCKETS")
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/websocket").join(name)
-}
+use crate::support::python::script;
+use crate::support::{DEADLINE, Proxy, Setup, settles_at};
 
 /// `server.py`, killed when it is dropped.
 struct Server {
@@ -38,10 +23,9 @@ struct Server {
 impl Server {
     #[track_caller]
     fn start() -> Self {
-        let mut command = Command::new(python());
-        sys::die_with_parent(&mut command);
+        let mut command = script("websocket/server.py");
         // It ends with its standard input.
-        command.arg(script("server.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port: u16 = lines.next().expect("server.py starts").unwrap().parse().unwrap();
@@ -69,7 +53,7 @@ impl Drop for Server {
 #[track_caller]
 fn play(proxy: &Proxy, scenario: &str) {
     let url = format!("ws://{}", proxy.address("web"));
-    let client = output(Command::new(python()).arg(script("client.py")).arg(url).arg(scenario));
+    let client = output(script("websocket/client.py").arg(url).arg(scenario));
     assert!(client.status.success(), "{scenario}: {}{}", stdout(&client), stderr(&client));
 }
 
@@ -183,7 +167,7 @@ fn a_route_without_upgrades_refuses_them_in_the_clients_eyes() {
     let server = Server::start();
     let proxy = Setup::to(&[&server.address]).route("upgrades = []").start();
     let url = format!("ws://{}", proxy.address("web"));
-    let client = output(Command::new(python()).arg(script("client.py")).arg(url).arg("small"));
+    let client = output(script("websocket/client.py").arg(url).arg("small"));
     assert!(!client.status.success() && stderr(&client).contains("426"), "{}", stderr(&client));
     assert_eq!(proxy.listener("tunnels_total"), 0);
 }

@@ -1,4 +1,4 @@
-"""The two plots, as SVG that follows the reader's light or dark mode. Written by hand: no library is needed for lines."""
+"""Plots, as SVG that follows the reader's light or dark mode. Written by hand: no library is needed for lines."""
 
 import math
 from html import escape
@@ -15,6 +15,14 @@ COLOURS = {
     "relay-splice": "#c0c6cc",
     "pingora": "#9c36b5",
     "envoy": "#e64980",
+    "round_robin": "#868e96",
+    "weighted": "#f59f00",
+    "random": "#c0c6cc",
+    "least_connections": "#1c7ed6",
+    "p2c": "#2b8a3e",
+    "ewma": "#d9480f",
+    "least_bandwidth": "#9c36b5",
+    "hash": "#e64980",
 }
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #343a40; }
@@ -76,9 +84,9 @@ def ticks(most):
     return [step * index for index in range(int(most / step) + 1)]
 
 
-def lines(title, x_name, y_name, series):
+def lines(title, x_name, y_name, series, x_label=lambda value: f"{value / 1000:.0f} k"):
     """`series`: (label, family, [(x, y)]); the upward axis is logarithmic."""
-    width, height, left, right, top, bottom = 772, 420, 70, 130, 56, 52
+    width, height, left, right, top, bottom = 772, 420, 70, 144, 56, 52
     points = [point for _, _, values in series for point in values]
     x_most = max(x for x, _ in points) * 1.04
     low = math.floor(math.log10(min(y for _, y in points)))
@@ -101,7 +109,7 @@ def lines(title, x_name, y_name, series):
             parts.append(text(left - 8, y + 4, f"{value:g}", "soft", "end"))
     for value in ticks(x_most):
         x, y = place(value, 10.0**low)
-        parts.append(text(x, y + 20, f"{value / 1000:.0f} k", "soft", "middle"))
+        parts.append(text(x, y + 20, x_label(value), "soft", "middle"))
     parts.append(text((left + width - right) / 2, height - 10, x_name, "soft", "middle"))
     labels = []
     for label, family, values in series:

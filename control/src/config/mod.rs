@@ -20,6 +20,7 @@
 //! | items of a list that requests are compared with | 100 | refused |
 
 mod address;
+mod bytes;
 mod decode;
 mod duration;
 mod environment;

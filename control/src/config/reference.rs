@@ -4,6 +4,7 @@
 
 mod error_page;
 mod filter;
+mod health;
 mod listener;
 mod process;
 mod route;
@@ -80,8 +81,16 @@ pub enum Section {
     Condition,
     /// `[upstreams.NAME]`
     Upstream,
+    /// `hash = { ... }` of an upstream
+    Hash,
+    /// `sticky = { ... }` of an upstream
+    Seating,
+    /// `retry = { ... }` of an upstream
+    Retry,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
+    /// `health = { ... }` of an upstream
+    Health,
     /// `[[error_pages]]`
     ErrorPage,
     /// `[filters.NAME]`
@@ -108,7 +117,11 @@ impl Section {
             Self::Mirror => "mirror",
             Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
+            Self::Hash => "hash",
+            Self::Seating => "sticky of an upstream",
+            Self::Retry => "retry",
             Self::Endpoint => "an endpoint",
+            Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",
             Self::Filter => "[filters.NAME]",
         }
@@ -140,12 +153,13 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 7] = [
+static KEYS: [&[Key]; 8] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     route::KEYS,
     upstream::KEYS,
+    health::KEYS,
     error_page::KEYS,
     filter::KEYS,
 ];

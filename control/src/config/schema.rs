@@ -70,6 +70,7 @@ const ANSWERS: [&str; 3] = ["redirect", "respond", "maintenance"];
 fn name(section: Section) -> &'static str {
     match section {
         Section::Split => return "share",
+        Section::Seating => return "seating",
         Section::Sampling => return "sampling",
         _ => {}
     }
@@ -240,7 +241,11 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Route, "split") => Section::Split,
         (Section::Route, "sticky") => Section::Sticky,
         (Section::Route, "mirror") => Section::Mirror,
+        (Section::Upstream, "hash") => Section::Hash,
+        (Section::Upstream, "sticky") => Section::Seating,
+        (Section::Upstream, "retry") => Section::Retry,
         (Section::Upstream, "endpoints") => Section::Endpoint,
+        (Section::Upstream, "health") => Section::Health,
         (Section::Route, answer) => return ANSWERS.into_iter().find(|known| *known == answer),
         _ => return None,
     };

@@ -1,13 +1,17 @@
 //! The configuration after every check: what cannot be wrong any more.
 
+mod health;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
-use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
+use corelane_balancer::Policy;
+use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
+use corelane_engine::affinity::KeyPart;
 use corelane_engine::record::{LogFormat, SamplingRule};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
@@ -15,6 +19,8 @@ use corelane_engine::tracing::Parents;
 use corelane_filters::Settings;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+pub use health::*;
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -305,7 +311,13 @@ pub struct Upstream {
     /// The table's key.
     pub name: Arc<str>,
     /// `policy`
-    pub policy: PolicyKind,
+    pub policy: Policy,
+    /// `hash.on`; empty unless that is the policy.
+    pub key: Vec<KeyPart>,
+    /// `sticky`
+    pub sticky: Option<Seating>,
+    /// `slow_start`
+    pub slow_start: Duration,
     /// `endpoints`, at least one.
     pub endpoints: Vec<Endpoint>,
     /// `connect_timeout`
@@ -322,14 +334,39 @@ pub struct Upstream {
     pub idle_connections_max: usize,
     /// `attempts_max`
     pub attempts_max: u32,
+    /// `retry`
+    pub retry: Retry,
     /// `head_bytes_max`
     pub head_bytes_max: usize,
     /// `tunnel_idle_timeout`
     pub tunnel_idle_timeout: Duration,
     /// `quarantine_after`, `quarantine_time`
     pub quarantine: Quarantine,
+    /// `health`; `None`: no checks, so that every endpoint is up.
+    pub health: Option<Health>,
+    /// `panic_threshold`, in percent; 0: never.
+    pub panic_percent: u8,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
+}
+
+/// `sticky` of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seating {
+    /// `cookie`, `max_age`, `path`
+    pub cookie: StickyCookie,
+    /// `secret`
+    pub secret: Secret,
+}
+
+/// What nobody else may know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Box<[u8]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 /// One of an upstream's `endpoints`.
@@ -339,7 +376,12 @@ pub struct Endpoint {
     pub target: Target,
     /// `weight`, 0 to 65 535.
     pub weight: u32,
+    /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
+    pub priority: u32,
 }
+
+/// The priority of a `backup`: behind all that can be configured.
+pub const BACKUP_PRIORITY: u32 = 65_536;
 
 /// An endpoint's address before names are resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! What becomes of a request that a route takes: its filters, and where it goes.
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, SHARE_ALL, Sticky};
 use corelane_engine::counters::{EndpointCounters, PerWorker};
+use corelane_engine::health::is_panic;
 use corelane_engine::snapshot::{Chains, UnderscoreFields};
 use corelane_engine::{hide_from_filters, monotonic_ns};
 use corelane_filters::{
@@ -11,7 +12,9 @@ use corelane_filters::{
 use corelane_semantics::{BodyFraming, Span};
 
 use super::request::Seen;
-use super::{Answer, Candidate, Chosen, End, Filtered, Goal, Live, Mirrored, Split, View, Way, shown};
+use super::{
+    Answer, Candidate, Chosen, End, Filtered, Goal, Live, Mirrored, Running, Split, View, Way, shown,
+};
 use crate::config::{Route, Target, Upstream};
 
 /// Stands for the id that a request will get.
@@ -188,12 +191,16 @@ impl OnRoute<'_> {
         let upstream = &self.view.config.upstreams[index];
         let endpoints: Vec<Candidate> = match self.view.live {
             None => upstream.endpoints.iter().map(configured).collect(),
-            Some(snapshot) => {
+            Some(Running { snapshot, healths }) => {
                 let endpoints = snapshot.upstreams[index].endpoints.iter();
                 let candidate = |it: &corelane_engine::snapshot::Endpoint| Candidate {
                     address: it.label.to_string(),
                     weight: it.weight,
-                    live: Some(live(&it.counters)),
+                    priority: it.priority,
+                    live: Some(Live {
+                        is_up: healths.is_up(&upstream.name, &it.address),
+                        ..live(&it.counters)
+                    }),
                 };
                 endpoints.map(candidate).collect()
             }
@@ -201,8 +208,9 @@ impl OnRoute<'_> {
         let (of, limits) = (&self.route.timeouts, edits.limits());
         Chosen {
             name: upstream.name.to_string(),
-            policy: policy(upstream.policy),
-            how: how(upstream.policy, &endpoints),
+            policy: upstream.policy.name(),
+            how: how(upstream, &endpoints),
+            has_endpoint: use_of(upstream.panic_percent, &endpoints) != Use::None,
             endpoints,
             sends: self.sends(edits),
             timeouts: timeouts(of, limits, upstream),
@@ -243,43 +251,82 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
         Target::Address(address) => address.to_string(),
         Target::Name { host, port } => format!("{host}:{port}"),
     };
-    Candidate { address, weight: endpoint.weight, live: None }
+    Candidate { address, weight: endpoint.weight, priority: endpoint.priority, live: None }
 }
 
 fn live(counters: &PerWorker<EndpointCounters>) -> Live {
     // A gauge may be counted up on one worker and down on none; only the sum has a meaning.
     let sum = |of: fn(&EndpointCounters) -> u64| counters.iter().map(of).fold(0, u64::wrapping_add);
-    Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()) }
-}
-
-/// As it stands in the configuration.
-pub(crate) fn policy(policy: PolicyKind) -> &'static str {
-    match policy {
-        PolicyKind::RoundRobin => "round_robin",
-        PolicyKind::Weighted => "weighted",
-        PolicyKind::LeastConnections => "least_connections",
-    }
+    Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()), is_up: None }
 }
 
 /// How one of the endpoints is chosen.
-fn how(policy: PolicyKind, endpoints: &[Candidate]) -> String {
+fn how(upstream: &Upstream, endpoints: &[Candidate]) -> String {
+    let used = use_of(upstream.panic_percent, endpoints);
+    let how = by_policy(upstream, endpoints, used);
+    if endpoints.is_empty() || used == Use::None {
+        return how;
+    }
+    let is_one = endpoints.iter().all(|it| it.priority == endpoints[0].priority);
+    let order = if is_one { "" } else { "; the lowest priority first" };
+    match &upstream.sticky {
+        Some(sticky) if endpoints.len() > 1 => {
+            format!("where the cookie {} says, else {how}{order}", sticky.cookie.name)
+        }
+        _ => how + order,
+    }
+}
+
+/// Which endpoints are chosen from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Up,
+    /// Too few are up.
+    All,
+    None,
+}
+
+fn use_of(panic_percent: u8, endpoints: &[Candidate]) -> Use {
+    let is_up = |it: &&Candidate| it.live.and_then(|live| live.is_up) != Some(false);
+    let taking: Vec<_> = endpoints.iter().filter(|it| it.weight > 0).collect();
+    let up = taking.iter().copied().filter(is_up).count();
+    match up {
+        _ if is_panic(up, taking.len(), panic_percent) => Use::All,
+        0 => Use::None,
+        _ => Use::Up,
+    }
+}
+
+fn by_policy(upstream: &Upstream, endpoints: &[Candidate], used: Use) -> String {
+    let policy = upstream.policy;
     let is_even = endpoints.iter().all(|it| it.weight == endpoints[0].weight);
     match (endpoints, policy) {
         ([], _) => "no name has resolved, the answer is 503 no_endpoint".to_owned(),
         _ if endpoints.iter().all(|it| it.weight == 0) => {
             "no endpoint has a weight, the answer is 503 no_endpoint".to_owned()
         }
+        _ if used == Use::None => "every endpoint is down, the answer is 503 no_healthy_endpoint".to_owned(),
+        _ if used == Use::All => {
+            let how = by_policy(upstream, endpoints, Use::Up);
+            format!("{how}, up or down, as too few are up")
+        }
         ([_], _) => "the only endpoint".to_owned(),
-        (_, PolicyKind::RoundRobin) => "in turn".to_owned(),
-        (_, PolicyKind::Weighted) => {
+        (_, Policy::RoundRobin) => "in turn".to_owned(),
+        (_, Policy::Weighted) => {
             let weights: Vec<String> = endpoints.iter().map(|it| it.weight.to_string()).collect();
             format!("by weight {}", weights.join(":"))
         }
-        (_, PolicyKind::LeastConnections) if is_even => {
-            "the one with the fewest requests in progress".to_owned()
-        }
-        (_, PolicyKind::LeastConnections) => {
+        (_, Policy::LeastConnections) if is_even => "the one with the fewest requests in progress".to_owned(),
+        (_, Policy::LeastConnections) => {
             "the one with the fewest requests in progress for its weight".to_owned()
+        }
+        (_, Policy::Random) => "by chance, in proportion to the weights".to_owned(),
+        (_, Policy::P2c) => "of two by chance the one with fewer requests in progress".to_owned(),
+        (_, Policy::Ewma) => "of two by chance the one that is expected to answer first".to_owned(),
+        (_, Policy::LeastBandwidth) => "the one with the fewest bytes per second".to_owned(),
+        (_, Policy::Hash) => {
+            let parts: Vec<String> = upstream.key.iter().map(ToString::to_string).collect();
+            format!("the one that the hash of {} belongs to", parts.join(", "))
         }
     }
 }

@@ -30,7 +30,8 @@ pub(crate) fn answer(text: &str, accepts_json: bool, status: &Status) -> Page {
     };
     let json = query.json.unwrap_or(accepts_json);
     let result = status.newest().ok_or(Refusal::NotServing).and_then(|(config, snapshot)| {
-        let explained = super::explain_running(&config, &snapshot, &query.question);
+        let running = super::Running { snapshot: &snapshot, healths: &status.healths };
+        let explained = super::explain_running(&config, running, &query.question);
         explained.map(|explained| explained.told(json)).map_err(Refusal::Wrong)
     });
     Page { json, result }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Answer, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict};
+use super::{Answer, Candidate, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict};
+use crate::config::BACKUP_PRIORITY;
 use crate::config::shown::{bytes, duration};
 
 /// Routes for other hosts that are told one by one; more in a row are counted.
@@ -106,23 +107,23 @@ fn write_answer(f: &mut fmt::Formatter<'_>, answer: &Answer) -> fmt::Result {
 }
 
 fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&Split>) -> fmt::Result {
-    let Chosen { name, policy, how, endpoints, sends, timeouts, body_bytes_max } = upstream;
+    let Chosen { name, policy, how, endpoints, sends, timeouts, body_bytes_max, .. } = upstream;
     let share = split.and_then(|split| split.shares.iter().find(|(other, _)| other == name));
     let share = share.map_or_else(String::new, |(_, share)| format!(", {share}"));
     writeln!(f, "\nUpstream {name}{share}, policy {policy}: {how}")?;
     let width = endpoints.iter().map(|it| it.address.chars().count()).max().unwrap_or(0);
     for (index, it) in endpoints.iter().enumerate() {
         let what = if index == 0 { "endpoint" } else { "" };
-        let weight = format!("weight {}", it.weight);
         match it.live {
-            None => writeln!(f, "  {what:<8}  {:<width$}  {weight}", it.address)?,
-            Some(Live { requests, idle }) => {
-                let weights = endpoints.iter().map(|it| it.weight.to_string().len()).max().unwrap_or(0) + 7;
-                let address = &it.address;
+            None => writeln!(f, "  {what:<8}  {:<width$}  {}", it.address, weight(it))?,
+            Some(Live { requests, idle, is_up }) => {
+                let weights = endpoints.iter().map(|it| weight(it).len()).max().unwrap_or(0);
+                let (address, weight) = (&it.address, weight(it));
+                let down = if is_up == Some(false) { ", down" } else { "" };
                 let connections = if idle == 1 { "connection" } else { "connections" };
                 writeln!(
                     f,
-                    "  {what:<8}  {address:<width$}  {weight:<weights$}  {requests} in progress, {idle} idle {connections}"
+                    "  {what:<8}  {address:<width$}  {weight:<weights$}  {requests} in progress, {idle} idle {connections}{down}"
                 )?;
             }
         }
@@ -136,6 +137,15 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
     match body_bytes_max {
         0 => writeln!(f, "  body      of any size"),
         most => writeln!(f, "  body      at most {}", bytes(*most)),
+    }
+}
+
+/// `weight 3, priority 1`
+fn weight(it: &Candidate) -> String {
+    match it.priority {
+        0 => format!("weight {}", it.weight),
+        BACKUP_PRIORITY => format!("weight {}, backup", it.weight),
+        priority => format!("weight {}, priority {priority}", it.weight),
     }
 }
 

@@ -139,12 +139,19 @@ impl Found<'_> {
         } else if it.endpoints_usable == 0 {
             add(Severity::Warning, "no endpoint takes requests".to_owned());
         }
+        if it.panic {
+            add(Severity::Critical, "too few endpoints are up: all are used, up or down".to_owned());
+        }
     }
 
     fn endpoint(&mut self, it: &Endpoint) {
         let interval = self.state.interval_seconds;
         let mut add = |severity, text: String| self.add(severity, Kind::Endpoint, &it.full_name(), text);
         match it.health {
+            Health::Down if it.down_reason.is_empty() => {
+                add(Severity::Warning, "it was not checked yet".to_owned());
+            }
+            Health::Down => add(Severity::Warning, format!("its checks fail: {}", it.down_reason)),
             Health::Unresolved => add(Severity::Warning, "its name has no address".to_owned()),
             Health::Suspended => {
                 let text = "its responses get out of step: connections are not reused for a while";

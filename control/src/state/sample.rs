@@ -14,7 +14,7 @@ use super::{
     Worker,
 };
 use crate::config::Target;
-use crate::explain::policy;
+use crate::health::Healths;
 use crate::metrics::{self, process};
 use crate::status::{self, Status};
 
@@ -52,7 +52,7 @@ pub(super) fn take(status: &Status) -> State {
         state.listeners = snapshot.listeners.iter().map(listener).collect();
         state.routes = snapshot.routes.iter().map(|it| route(it, &snapshot)).collect();
         for (upstream, configured) in snapshot.upstreams.iter().zip(&config.upstreams) {
-            add_upstream(&mut state, upstream, &unresolved(configured, status));
+            add_upstream(&mut state, upstream, &unresolved(configured, status), &status.healths);
         }
     }
     state
@@ -141,9 +141,14 @@ fn unresolved(configured: &crate::config::Upstream, status: &Status) -> Vec<(Arc
     unresolved.collect()
 }
 
-fn add_upstream(state: &mut State, it: &snapshot::Upstream, unresolved: &[(Arc<str>, u32)]) {
+fn add_upstream(
+    state: &mut State,
+    it: &snapshot::Upstream,
+    unresolved: &[(Arc<str>, u32)],
+    healths: &Healths,
+) {
     let first = state.endpoints.len();
-    state.endpoints.extend(it.endpoints.iter().map(|endpoint| self::endpoint(it, endpoint)));
+    state.endpoints.extend(it.endpoints.iter().map(|endpoint| self::endpoint(it, endpoint, healths)));
     state.endpoints.extend(unresolved.iter().map(|(name, weight)| Endpoint {
         upstream: it.name.clone(),
         endpoint: name.clone(),
@@ -155,8 +160,9 @@ fn add_upstream(state: &mut State, it: &snapshot::Upstream, unresolved: &[(Arc<s
     let all = |of: fn(&Endpoint) -> u64| endpoints.iter().map(of).fold(0, u64::wrapping_add);
     state.upstreams.push(Upstream {
         name: it.name.clone(),
-        policy: policy(it.policy).to_owned(),
+        policy: it.group.policy().name().to_owned(),
         endpoints: endpoints.len(),
+        panic: healths.is_panic(&it.name),
         endpoints_usable: endpoints.iter().filter(|it| it.health.is_usable()).count(),
         requests: count(&it.counters, |it| &it.requests),
         requests_active: all(|it| it.requests_active),
@@ -170,8 +176,9 @@ fn add_upstream(state: &mut State, it: &snapshot::Upstream, unresolved: &[(Arc<s
     });
 }
 
-fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint) -> Endpoint {
+fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &Healths) -> Endpoint {
     let counters = &it.counters;
+    let down = healths.state(&upstream.name, &it.address).filter(|state| !state.is_up());
     let [failures, _] = reasons(counters.tallies());
     Endpoint {
         upstream: upstream.name.clone(),
@@ -179,9 +186,11 @@ fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint) -> Endpoint 
         weight: it.weight,
         health: match () {
             () if it.weight == 0 => Health::Drained,
+            () if down.is_some() => Health::Down,
             () if sum(counters, |it| &it.reuse_suspended) > 0 => Health::Suspended,
             () => Health::Ok,
         },
+        down_reason: down.map_or_else(String::new, |state| state.reason),
         requests: count(counters, |it| &it.requests),
         requests_active: sum(counters, |it| &it.outstanding),
         connects: count(counters, |it| &it.connects),

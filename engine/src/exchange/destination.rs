@@ -1,17 +1,21 @@
-//! Which upstream a request goes to.
+//! Which upstream a request goes to, and what it brings to the choice of an endpoint there.
 
-use corelane_semantics::{Known, RequestHead};
+use corelane_semantics::{Known, PathError, RequestHead};
 
 use super::Exchange;
-use crate::action::{Action, Destination, SetCookie, Split, Sticky};
+use crate::action::{Action, CookieValue, Destination, SetCookie, Split, Sticky};
+use crate::affinity;
 use crate::heads::Sender;
-use crate::io::Dial;
+use crate::io::{Dial, clock};
 use crate::local::Local;
 
 /// What a request tells that its upstream may depend on.
 pub(super) struct Asker<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) bytes: &'a [u8],
+    pub(super) host: &'a [u8],
+    /// The canonical path.
+    pub(super) path: Result<&'a [u8], PathError>,
     pub(super) sender: Sender,
 }
 
@@ -38,6 +42,12 @@ impl<S: Dial> Exchange<S> {
             }
             Action::Split(split) if served => self.choose_share(local, route, split, asker),
             Action::Split(_) | Action::Answer => {}
+        }
+        if let Some(upstream) = self.upstream.map(|upstream| &local.snapshot().upstreams[upstream])
+            && let Some(affinity) = &upstream.affinity
+            && served
+        {
+            self.wish = affinity.wish(&asker.request(), now_s());
         }
     }
 
@@ -66,26 +76,52 @@ impl<S: Dial> Exchange<S> {
         Some(&split.destinations[next])
     }
 
-    /// What the response tells a client that was not told before.
+    /// What the response tells a client that was not told before: of a split, and of its upstream.
     #[inline]
-    pub(super) fn set_cookie(&self) -> Option<SetCookie<'_>> {
-        self.assigned.and_then(|assigned| self.cookie_of(assigned))
+    pub(super) fn set_cookies(&self) -> [Option<SetCookie<'_>>; 2] {
+        [self.assigned.and_then(|assigned| self.share_cookie(assigned)), self.seat_cookie()]
+    }
+
+    #[inline]
+    fn seat_cookie(&self) -> Option<SetCookie<'_>> {
+        if !self.wish.is_asked {
+            return None;
+        }
+        let upstream = &self.snapshot().upstreams[self.upstream?];
+        let seats = upstream.affinity.as_ref()?.seats.as_ref()?;
+        seats.cookie_for(&self.wish, self.endpoint?, now_s())
     }
 
     #[cold]
-    fn cookie_of(&self, Assigned { is_secure }: Assigned) -> Option<SetCookie<'_>> {
+    fn share_cookie(&self, Assigned { is_secure }: Assigned) -> Option<SetCookie<'_>> {
         let Action::Split(split) = &self.snapshot().routes[self.route?].action else { return None };
         let Some(Sticky::Cookie(cookie)) = &split.sticky else { return None };
         let destination = split.destinations.iter().find(|it| Some(it.upstream) == self.upstream)?;
-        Some(SetCookie { cookie, token: destination.token, is_secure })
+        Some(SetCookie { cookie, value: CookieValue::Share(destination.token), is_secure })
     }
 }
 
 impl Asker<'_> {
+    fn request(&self) -> affinity::Request<'_> {
+        affinity::Request {
+            head: self.head,
+            bytes: self.bytes,
+            host: self.host,
+            path: self.path.unwrap_or_default(),
+            client: self.sender.client,
+            is_secure: self.came_by_tls(),
+        }
+    }
+
     /// Whether a trusted proxy in front says so.
     fn came_by_tls(&self) -> bool {
         let proto = self.head.fields.first(Known::XForwardedProto, self.bytes).unwrap_or_default();
         let nearest_client = proto.split(|&byte| byte == b',').next().unwrap_or_default();
         self.sender.is_trusted && nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
     }
+}
+
+/// Seconds since 1970 (UTC).
+fn now_s() -> u64 {
+    clock::unix_coarse_ns() / 1_000_000_000
 }

@@ -37,6 +37,8 @@ impl Times {
 
     #[inline]
     pub(super) fn start_attempt(&mut self) {
+        // One that came before was dropped.
+        self.head_ns = 0;
         self.note_sent();
         self.attempt_ns = self.sent_ns;
     }
@@ -79,6 +81,11 @@ impl Times {
     /// From the request's first byte to the response's head.
     pub(crate) fn response_head_ns(&self) -> Option<u64> {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.started_ns))
+    }
+
+    /// From the beginning of the last attempt to the response's head.
+    pub(super) fn attempt_latency_ns(&self) -> Option<u64> {
+        (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.attempt_ns))
     }
 
     /// From the request's first byte to the end of everything.

@@ -1,27 +1,103 @@
-//! The attempts of one exchange: which endpoints it has tried, and at which one it counts as outstanding.
+//! The attempts of one exchange: which endpoints it has tried, whether there may be another, and at which endpoint it
+//! counts as outstanding.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
+use corelane_balancer::mix;
+
+use super::{Exchange, poll_client};
+use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
+use crate::failure::Failure;
+use crate::io::{Dial, clock};
+use crate::message::{ClientSignal, Downstream};
+use crate::retry::Retry;
+use crate::session::Session;
+use crate::snapshot::ClientHalfClose;
 
-/// The endpoints that an exchange has tried; a few, so no allocation.
+/// See the module.
 #[derive(Default)]
-pub(super) struct Excluded {
-    indices: [usize; ATTEMPTS_MAX],
-    count: usize,
+pub(super) struct Tries {
+    /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
+    excluded: Vec<usize>,
+    /// Where the next attempt goes.
+    pub(super) next: Option<usize>,
+    /// The request may be done twice.
+    pub(super) may_repeat: bool,
+    /// All of the request is at hand.
+    pub(super) is_resendable: bool,
 }
 
-/// Attempts at most that can be configured.
-const ATTEMPTS_MAX: usize = 16;
-
-impl Excluded {
-    pub(super) fn add(&mut self, index: usize) {
-        if let Some(slot) = self.indices.get_mut(self.count) {
-            *slot = index;
-            self.count += 1;
+impl<S: Dial> Exchange<S> {
+    /// Chooses where the next attempt goes, if there may be one after this failure of the last.
+    #[cold]
+    pub(super) fn plan_retry(&mut self, failure: Failure) -> bool {
+        let local = self.local.clone();
+        let Some(upstream_index) = self.upstream else { return false };
+        let (upstream, Some(local_upstream)) =
+            (&local.snapshot().upstreams[upstream_index], local.upstream(upstream_index))
+        else {
+            return false;
+        };
+        if self.attempts >= upstream.attempts_max || !upstream.retry.is_after(failure) {
+            return false;
         }
+        self.tries.excluded.extend(self.endpoint);
+        let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
+        let Ok(next) = picked else { return false };
+        let counters = upstream.counters.of(self.worker());
+        let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
+        if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
+            counters.retries_refused.increment();
+            return false;
+        }
+        self.tries.next = Some(next);
+        true
     }
 
-    pub(super) fn indices(&self) -> &[usize] {
-        &self.indices[..self.count]
+    /// Whether a response with this status is dropped, and the request sent to another endpoint.
+    #[cold]
+    pub(super) fn retries_status(&mut self, status: u16) -> bool {
+        self.tries.may_repeat
+            && self.tries.is_resendable
+            && self.interims_sent == 0
+            && self.plan_retry(Failure::StatusRetried(status))
+    }
+
+    /// Waits before another attempt.
+    pub(super) async fn back_off(&self, session: &mut Session<S>, retry: &Retry) -> Result<(), Failure> {
+        if retry.backoff.first.is_zero() {
+            return Ok(());
+        }
+        session.down.settle(session.core.lent());
+        let delay = retry.backoff.delay(self.attempts - 1, mix(clock::monotonic_ns() ^ self.number));
+        let over_ms = due(clock::coarse_ms(), delay);
+        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
+        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
+        let Session { core, down, timer, .. } = session;
+        poll_fn(|cx| {
+            if down.is_request_complete()
+                && let Poll::Ready(signal) = poll_client(cx, core, down)
+                && (signal == ClientSignal::Gone || !finishes)
+            {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            if over_ms == u64::MAX {
+                // Less than a millisecond.
+                return Poll::Ready(Ok(()));
+            }
+            timer.poll_until(cx, over_ms.min(exchange_due_ms)).map(|()| {
+                if core.cutting.get() {
+                    Err(Failure::DrainTimeout)
+                } else if exchange_due_ms <= over_ms {
+                    Err(Failure::RequestTimeout)
+                } else {
+                    Ok(())
+                }
+            })
+        })
+        .await
     }
 }
 

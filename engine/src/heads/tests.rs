@@ -171,7 +171,7 @@ fn answer(received: &str, framing: BodyFraming, persistence: Persistence) -> Str
         persistence,
         date: b"today",
         edits: None,
-        set_cookie: None,
+        set_cookies: [None; 2],
     }
     .write(&mut out);
     String::from_utf8(out).unwrap()

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use corelane_balancer::{Picker, PolicyKind};
+use corelane_balancer::{Ask, Group, Picker, Policy};
 
 use crate::action::{Action, Split};
 use crate::snapshot::{Route, Snapshot};
@@ -26,8 +26,9 @@ impl LocalRoute {
             Action::Upstream(_) | Action::Answer => Vec::new(),
             Action::Split(split) => split.destinations.iter().map(|it| it.weight).collect(),
         };
+        let shares = Group::of_weights(Policy::Weighted, &weights);
         Self {
-            picker: RefCell::new(Picker::new(PolicyKind::Weighted, &weights, worker as u64)),
+            picker: RefCell::new(Picker::new(&shares, worker as u64)),
             spread: Spread::default(),
             mirrors: Rc::default(),
         }
@@ -35,7 +36,7 @@ impl LocalRoute {
 
     /// The destination whose turn it is, as an index.
     pub(crate) fn pick(&self) -> Option<usize> {
-        self.picker.borrow_mut().pick(&[], |_| 0)
+        self.picker.borrow_mut().pick(&Ask::default(), &()).ok()
     }
 
     /// Whether this request is one of those that a share of all takes: spread evenly, and exact over time.

@@ -11,6 +11,7 @@ pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod setup;
 pub(crate) mod sys;
 pub(crate) mod wire;

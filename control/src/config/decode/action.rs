@@ -138,7 +138,7 @@ fn sticky(section: &Reader<'_>) -> Result<Option<Sticky>, Reported> {
 }
 
 /// A path as it may stand in `Set-Cookie` (RFC 6265 §4.1.1).
-fn cookie_path(value: &Value) -> Parsed<String> {
+pub(super) fn cookie_path(value: &Value) -> Parsed<String> {
     let path = value::string(value)?;
     let shown = show::quoted(path);
     match path.chars().find(|&c| !c.is_ascii_graphic() || c == ';') {

@@ -150,7 +150,7 @@ fn header_name(text: &str) -> Parsed<()> {
     Ok(())
 }
 
-fn header_value(text: &str) -> Parsed<()> {
+pub(super) fn header_value(text: &str) -> Parsed<()> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         Some(c) => Err(format!("{} has {c:?}, which no field may have", show::quoted(text))),
         None if text.trim_ascii() != text => {

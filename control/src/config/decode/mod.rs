@@ -4,13 +4,16 @@
 mod access_log;
 mod action;
 mod admin;
+mod affinity;
 mod conditions;
 mod error_page;
 mod filter;
+mod health;
 mod limits;
 mod listener;
 mod process;
 mod resolver;
+mod retry;
 mod root;
 mod route;
 mod rules;

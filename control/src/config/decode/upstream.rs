@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use crate::config::tree::{Spanned, Value};
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::snapshot::Quarantine;
 
+use super::affinity;
 use super::filter::Filters;
+use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
+use super::retry;
 use super::root::Root;
 use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
-use crate::config::types::{Endpoint, Target, Upstream};
+use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream};
 use crate::config::{address, show, value};
 
 /// The upstreams. Also one that is wrong can be referred to.
@@ -24,12 +27,6 @@ pub(super) struct Upstreams<'a> {
     /// Their names.
     pub(super) names: Names<'a>,
 }
-
-const POLICIES: [(&str, PolicyKind); 3] = [
-    ("round_robin", PolicyKind::RoundRobin),
-    ("weighted", PolicyKind::Weighted),
-    ("least_connections", PolicyKind::LeastConnections),
-];
 
 pub(super) fn decode<'a>(root: &Root<'a>, listeners: &Listeners<'_>, filters: &Filters<'_>) -> Upstreams<'a> {
     let mut names = Names::new();
@@ -67,7 +64,11 @@ fn upstream(
     filters: &Filters<'_>,
 ) -> Result<Upstream, Reported> {
     let timeout = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
-    let policy = section.or_default("policy", |value| value::choice(value, &POLICIES));
+    let policies = Policy::ALL.map(|policy| (policy.name(), policy));
+    let policy = section.or_default("policy", |value| value::choice(value, &policies));
+    let key = affinity::key(section, &policy);
+    let sticky = affinity::seating(section);
+    let slow_start = timeout("slow_start");
     let endpoints = endpoints(section, listeners);
     let connect_timeout = timeout("connect_timeout");
     let response_head_timeout = timeout("response_head_timeout");
@@ -77,13 +78,19 @@ fn upstream(
     let idle_connections_max =
         section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
     let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
+    let retry = retry::decode(section);
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
+    let health = health::decode(section, endpoints.as_deref().ok());
+    let panic_percent = section.or_default("panic_threshold", health::percent);
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
+        key: key?,
+        sticky: sticky?,
+        slow_start: slow_start?,
         endpoints: endpoints?,
         connect_timeout: connect_timeout?,
         response_head_timeout: response_head_timeout?,
@@ -92,9 +99,12 @@ fn upstream(
         request_timeout: request_timeout?,
         idle_connections_max: idle_connections_max? as usize,
         attempts_max: attempts_max?,
+        retry: retry?,
         head_bytes_max: head_bytes_max?,
         tunnel_idle_timeout: tunnel_idle_timeout?,
         quarantine: quarantine?,
+        health: health?,
+        panic_percent: panic_percent?,
         filters: filters?,
     })
 }
@@ -120,13 +130,24 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1 });
+        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0 });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
-    let endpoint = || Ok(Endpoint { target: target?, weight: weight? });
+    let priority = priority(&table);
+    let endpoint = || Ok(Endpoint { target: target?, weight: weight?, priority: priority? });
     endpoint().map_err(ItemFault::Reported)
+}
+
+fn priority(table: &Reader<'_>) -> Result<u32, Reported> {
+    let priority = table.or_default("priority", |value| value::integer(value, 0..=BACKUP_PRIORITY - 1));
+    let is_backup = table.or_default("backup", value::boolean)?;
+    if is_backup && table.has("priority") {
+        let message = "backup stands beside priority; a backup comes after every other endpoint".to_owned();
+        return Err(table.report().wrong(table.at("backup"), message));
+    }
+    if is_backup { Ok(BACKUP_PRIORITY) } else { priority }
 }
 
 /// A proxy that is its own upstream answers nothing until it runs out of sockets.

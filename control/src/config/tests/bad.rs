@@ -53,7 +53,12 @@ fn actions() {
 
 #[test]
 fn upstreams() {
-    check(include_str!("bad/upstreams.txt"), 44);
+    check(include_str!("bad/upstreams.txt"), 53);
+}
+
+#[test]
+fn health() {
+    check(include_str!("bad/health.txt"), 62);
 }
 
 #[test]

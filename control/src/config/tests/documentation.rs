@@ -14,6 +14,21 @@ const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 const OTHERS: &str = "[upstreams.canary]\nendpoints = [\"127.0.0.1:8002\"]\n\
                       [upstreams.shadow]\nendpoints = [\"127.0.0.1:8003\"]\n";
 
+/// A certificate that signed itself.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBijCCAS+gAwIBAgIUQErrwaYH04/S8EYtI056dOsuQ5cwCgYIKoZIzj0EAwIw\n\
+GTEXMBUGA1UEAwwOVGVzdCBhdXRob3JpdHkwIBcNMjYxMTIxMTQzMDM0WhgPMjEy\n\
+NjEwMjgxNDMwMzRaMBkxFzAVBgNVBAMMDlRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI\n\
+zj0CAQYIKoZIzj0DAQcDQgAEI4KB93sQ1Y/M/O9AiXNjx8G1Og4pplnigX003jLi\n\
+s/QqrMukAfh7lV1VKlIBqjWm88NXI7qjODxeeDmIiklOo6NTMFEwHQYDVR0OBBYE\n\
+FGp3x5RwhvCgSK+eQOImLdJDuG3IMB8GA1UdIwQYMBaAFGp3x5RwhvCgSK+eQOIm\n\
+LdJDuG3IMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhANNQdayY\n\
+DwtvspzDCnuoSNU6D+f2hC7NFfJsemosBwctAiEA9Hca0DscT8FDNUiHUuGKmIuh\n\
+LWDZK5eqTxz8lhFivEU=\n\
+-----END CERTIFICATE-----\n\
+";
+
 /// A file with one key set, in line 2.
 pub(super) fn with(key: &Key, value: &str) -> String {
     let (name, title) = (key.name, key.section.title());
@@ -82,7 +97,25 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             format!("{title}\n{name} = {value}\nstatuses = [503]\n")
         }
         Section::ErrorPage => format!("{title}\n{name} = {value}\nstatuses = [503]\nbody = \"\"\n"),
+        Section::Health => UPSTREAM.replacen('\n', &health_with(name, value), 1),
         Section::Upstream if name == "endpoints" => format!("[upstreams.api]\n{name} = {value}\n"),
+        Section::Upstream if name == "hash" => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\npolicy = \"hash\"\n"), 1)
+        }
+        Section::Upstream if name == "policy" && value.contains("hash") => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\nhash = {{ on = [\"path\"] }}\n"), 1)
+        }
+        Section::Hash => {
+            let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
+            UPSTREAM.replacen('\n', &more, 1)
+        }
+        Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
+        Section::Seating => {
+            let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
+            let others = others.iter().filter(|(other, _)| *other != name);
+            let others: String = others.map(|(other, value)| format!(", {other} = {value}")).collect();
+            UPSTREAM.replacen('\n', &format!("\nsticky = {{ {name} = {value}{others} }}\n"), 1)
+        }
         Section::Upstream => UPSTREAM.replacen('\n', &format!("\n{name} = {value}\n"), 1),
         Section::Endpoint if name == "address" => {
             format!("[upstreams.api]\nendpoints = [{{ {name} = {value} }}]\n")
@@ -103,6 +136,20 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     } else {
         text
     }
+}
+
+/// A table with one key set, of a kind that has it.
+fn health_with(name: &str, value: &str) -> String {
+    let more = match name {
+        "kind" => "",
+        "server_name" | "ca" | "verify" => ", kind = \"https\"",
+        "service" | "tls" => ", kind = \"grpc\"",
+        "command" => ", kind = \"exec\"",
+        "protocol" => ", kind = \"probe\", send = \"?\", expect = \"!\"",
+        "send" | "expect" | "expect_regex" | "expect_bytes_max" => ", kind = \"probe\"",
+        _ => ", kind = \"http\"",
+    };
+    format!("\nhealth = {{ {name} = {value}{more} }}\n")
 }
 
 /// The sections of the document by heading: `## [process]`, `### workers`.
@@ -132,7 +179,11 @@ fn heading(section: Section) -> &'static str {
         Section::Sticky => "sticky of a route",
         Section::Mirror => "mirror of a route",
         Section::Condition => "headers, queries and cookies of a route",
+        Section::Hash => "hash of an upstream",
+        Section::Seating => "sticky of an upstream",
+        Section::Retry => "retry of an upstream",
         Section::Endpoint => "endpoints of an upstream",
+        Section::Health => "health of an upstream",
         other => other.title(),
     }
 }
@@ -158,11 +209,18 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
             let line = text.lines().nth(1).unwrap().to_owned() + "\n";
             let without = match key.section {
                 Section::Endpoint => text.replacen(&format!("{} = {value}, ", key.name), "", 1),
-                Section::Split | Section::Sticky | Section::Mirror | Section::Sampling => {
+                Section::Split
+                | Section::Sticky
+                | Section::Seating
+                | Section::Mirror
+                | Section::Health
+                | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }
-                Section::PathPolicies => text.replacen(&format!("{} = {value}", key.name), "", 1),
+                Section::PathPolicies | Section::Retry => {
+                    text.replacen(&format!("{} = {value}", key.name), "", 1)
+                }
                 _ => text.replacen(&line, "", 1),
             };
             assert_ne!(text, without);
@@ -202,6 +260,21 @@ fn every_example_of_the_document_is_allowed() {
     for format in ["yaml", "json"] {
         let block = DOCUMENT.split_once(&format!("```{format}\n")).unwrap().1.split("```").next().unwrap();
         parse(&format!("t.{format}"), block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
+}
+
+#[test]
+fn every_example_of_the_page_on_checks_is_allowed() {
+    let page = include_str!("../../../../docs/health-checks.md");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 7);
+    for example in examples {
+        let name = example.split_once("[upstreams.").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+        let route = format!("[[routes]]\nupstream = \"{name}\"\n");
+        let text = completed(&format!("{route}{example}"));
+        let config = parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert!(config.upstreams.iter().all(|upstream| upstream.health.is_some()), "{text}");
     }
 }
 
@@ -261,6 +334,7 @@ fn parsed(text: &str) -> Result<Config, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pages")).unwrap();
     std::fs::write(folder.path().join("pages/unavailable.html"), "<h1>{status}</h1>").unwrap();
+    std::fs::write(folder.path().join("pages/ca.pem"), AUTHORITY).unwrap();
     std::fs::write(folder.path().join("upstreams.yaml"), "upstreams: {}\n").unwrap();
     std::fs::write(folder.path().join("t.toml"), text).unwrap();
     load(&folder.path().join("t.toml")).map(|loaded| loaded.config)

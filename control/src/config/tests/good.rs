@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use corelane_balancer::PolicyKind;
+use corelane_balancer::Policy;
 use corelane_engine::action::{Action, RouteTimeouts};
+use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
@@ -50,7 +51,10 @@ fn listener(name: &str, address: Address) -> Listener {
 fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),
-        policy: PolicyKind::RoundRobin,
+        policy: Policy::RoundRobin,
+        key: Vec::new(),
+        sticky: None,
+        slow_start: Duration::ZERO,
         endpoints,
         connect_timeout: seconds(2),
         response_head_timeout: seconds(30),
@@ -59,15 +63,18 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         request_timeout: seconds(0),
         idle_connections_max: 256,
         attempts_max: 3,
+        retry: Retry::default(),
         head_bytes_max: 16 << 10,
         tunnel_idle_timeout: Duration::from_secs(600),
         quarantine: Quarantine::default(),
+        health: None,
+        panic_percent: 0,
         filters: Vec::new(),
     }
 }
 
 fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight }
+    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
 }
 
 /// Without further keys.
@@ -165,7 +172,7 @@ fn reads_the_core_example() {
     let endpoints = vec![
         endpoint("127.0.0.1:8001", 1),
         endpoint("127.0.0.1:8002", 3),
-        Endpoint { target: name, weight: 1 },
+        Endpoint { target: name, weight: 1, priority: 0 },
     ];
     let defaults = parsed(&completed(""));
     let expected = Config {

@@ -10,6 +10,7 @@ mod examples;
 mod filters;
 mod formats;
 mod good;
+mod health;
 mod hostile;
 mod include;
 mod layout;

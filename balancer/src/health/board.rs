@@ -1,0 +1,316 @@
+//! The health of an upstream's endpoints, from both sources: what the control thread keeps.
+
+use super::checks::{CheckRules, Checks, Initial};
+use super::ejection::{Ejection, EjectionRules};
+use super::outlier::Trip;
+use super::standing::{Reason, Standing, State};
+use crate::group::Member;
+
+/// What is set for an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BoardRules {
+    /// `None`: it is not checked, which is as if every check passed.
+    pub checks: Option<CheckRules>,
+    /// How long ejections last.
+    pub ejection: EjectionRules,
+}
+
+/// The endpoints of one upstream, by index.
+#[derive(Clone, Debug)]
+pub struct Board {
+    rules: BoardRules,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Endpoint {
+    name: u64,
+    /// It has a weight.
+    takes_work: bool,
+    checks: Option<Checks>,
+    ejection: Ejection,
+    state: State,
+    since_ms: u64,
+}
+
+/// An endpoint became available or unavailable, or is unavailable for another reason: to be logged, counted and published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its index.
+    pub endpoint: usize,
+    /// What it was.
+    pub from: State,
+    /// What it is now.
+    pub to: State,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// The endpoint is ejected.
+    Ejected(Change),
+    /// It was unavailable already.
+    Unavailable,
+    /// Too few would be left: to be counted.
+    Spared,
+}
+
+impl Board {
+    /// What `previous` knows of members with the same name is taken over; [`Self::advance`] tells what the rules change
+    /// about them. One that is new begins as the rules say, and ramps if there was a previous board.
+    #[must_use]
+    pub fn new(rules: BoardRules, members: &[Member], previous: Option<&Self>, now_ms: u64) -> Self {
+        let endpoint = |member: &Member| {
+            let known = previous.and_then(|it| it.endpoints.iter().find(|known| known.name == member.name));
+            match known {
+                Some(known) => known.with(&rules, member),
+                None => Endpoint::new(&rules, member, previous.map_or(0, |_| now_ms)),
+            }
+        };
+        Self { rules, endpoints: members.iter().map(endpoint).collect() }
+    }
+
+    /// A check of an endpoint has passed or failed.
+    pub fn check(&mut self, endpoint: usize, passed: bool, now_ms: u64) -> Option<Change> {
+        let rules = self.rules.checks.as_ref()?;
+        self.endpoints.get_mut(endpoint)?.checks.as_mut()?.record(rules, passed);
+        self.settle(endpoint, now_ms)
+    }
+
+    /// A worker wants an endpoint ejected.
+    pub fn report(&mut self, endpoint: usize, trip: Trip, now_ms: u64) -> Reported {
+        if !self.may_lose(endpoint) {
+            return Reported::Spared;
+        }
+        if let Some(it) = self.endpoints.get_mut(endpoint) {
+            it.ejection.eject(&self.rules.ejection, trip, now_ms);
+        }
+        self.settle(endpoint, now_ms).map_or(Reported::Unavailable, Reported::Ejected)
+    }
+
+    /// Ends the ejections whose time is over; one change for a call, until there is none. To be called at
+    /// [`Self::next_end_ms`].
+    pub fn advance(&mut self, now_ms: u64) -> Option<Change> {
+        for endpoint in &mut self.endpoints {
+            endpoint.ejection.advance(now_ms);
+        }
+        (0..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
+    }
+
+    /// When the next ejection ends.
+    #[must_use]
+    pub fn next_end_ms(&self) -> Option<u64> {
+        self.endpoints.iter().filter_map(|endpoint| Some(endpoint.ejection.current()?.1)).min()
+    }
+
+    /// What an endpoint is.
+    #[must_use]
+    pub fn state(&self, endpoint: usize) -> Option<State> {
+        self.endpoints.get(endpoint).map(|endpoint| endpoint.state)
+    }
+
+    /// What workers are to know of an endpoint.
+    #[must_use]
+    pub fn standing(&self, endpoint: usize) -> Option<Standing> {
+        let endpoint = self.endpoints.get(endpoint)?;
+        Some(match endpoint.state {
+            State::Available => Standing::Available { since_ms: endpoint.since_ms },
+            State::Unavailable(_) => Standing::Unavailable,
+        })
+    }
+
+    /// Whether so few are unavailable that this one may become it, too.
+    fn may_lose(&self, endpoint: usize) -> bool {
+        let working = || self.endpoints.iter().enumerate().filter(|(_, it)| it.takes_work);
+        let all = working().count();
+        let left = working().filter(|(index, it)| *index != endpoint && it.state == State::Available).count();
+        let lost_max = all * usize::from(self.rules.ejection.ejected_percent_max) / 100;
+        left > 0 && all - left <= lost_max.max(1)
+    }
+
+    fn settle(&mut self, endpoint: usize, now_ms: u64) -> Option<Change> {
+        let it = self.endpoints.get_mut(endpoint)?;
+        let (from, to) = (it.state, it.state_now());
+        if from == to {
+            return None;
+        }
+        it.state = to;
+        if to == State::Available {
+            it.since_ms = now_ms.max(1);
+        }
+        Some(Change { endpoint, from, to })
+    }
+}
+
+impl Endpoint {
+    fn new(rules: &BoardRules, member: &Member, since_ms: u64) -> Self {
+        let checks = rules.checks.as_ref().map(|checks| Checks::new(checks.initial));
+        let mut endpoint = Self {
+            name: member.name,
+            takes_work: member.weight > 0,
+            checks,
+            ejection: Ejection::default(),
+            state: State::Available,
+            since_ms,
+        };
+        endpoint.state = endpoint.state_now();
+        endpoint
+    }
+
+    /// The same endpoint under new rules. That checks begin is no reason to take it out: it has served without.
+    fn with(&self, rules: &BoardRules, member: &Member) -> Self {
+        let checks = rules.checks.as_ref().map(|_| self.checks.unwrap_or(Checks::new(Initial::Up)));
+        Self { takes_work: member.weight > 0, checks, ..*self }
+    }
+
+    fn state_now(&self) -> State {
+        match (&self.checks, self.ejection.current()) {
+            (Some(checks), _) if !checks.is_up() && checks.is_checked() => {
+                State::Unavailable(Reason::ChecksFailed)
+            }
+            (Some(checks), _) if !checks.is_up() => State::Unavailable(Reason::NotChecked),
+            (_, Some((trip, _))) => State::Unavailable(trip.into()),
+            _ => State::Available,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::{Available, Unavailable};
+    use std::time::Duration;
+
+    const RULES: BoardRules = BoardRules {
+        checks: Some(CheckRules { rise: 1, fall: 2, initial: Initial::Up }),
+        ejection: EjectionRules {
+            time: Duration::from_secs(10),
+            time_max: Duration::from_secs(60),
+            ejected_percent_max: 50,
+        },
+    };
+    const TRIP: Trip = Trip::ConsecutiveFailures;
+    const EJECTED: State = Unavailable(Reason::ConsecutiveFailures);
+    const FAILED: State = Unavailable(Reason::ChecksFailed);
+
+    fn members(names: &[u64]) -> Vec<Member> {
+        names.iter().map(|&name| Member { name, weight: 1, priority: 0 }).collect()
+    }
+
+    fn board(endpoints: u64) -> Board {
+        Board::new(RULES, &members(&(0..endpoints).collect::<Vec<_>>()), None, 0)
+    }
+
+    fn ejected(endpoint: usize) -> Reported {
+        Reported::Ejected(Change { endpoint, from: Available, to: EJECTED })
+    }
+
+    fn change(endpoint: usize, from: State, to: State) -> Option<Change> {
+        Some(Change { endpoint, from, to })
+    }
+
+    #[test]
+    fn neither_source_overrules_the_other() {
+        let mut board = board(4);
+        assert_eq!(board.report(1, TRIP, 1_000), ejected(1));
+        assert_eq!(board.report(1, TRIP, 1_001), Reported::Unavailable);
+        assert_eq!(board.check(1, true, 2_000), None, "its health page still answers");
+        assert_eq!(board.check(1, false, 3_000), None);
+        assert_eq!(board.check(1, false, 4_000), change(1, EJECTED, FAILED));
+        assert_eq!(board.next_end_ms(), Some(11_000));
+        assert_eq!(board.advance(11_000), None);
+        assert_eq!(board.standing(1), Some(Standing::Unavailable));
+        assert_eq!(board.check(1, true, 12_000), change(1, FAILED, Available));
+        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 12_000 }));
+        assert_eq!(board.standing(0), Some(Standing::ALWAYS));
+        assert_eq!((board.standing(4), board.check(4, false, 0)), (None, None), "there is none");
+        assert_eq!(board.report(4, TRIP, 0), Reported::Unavailable);
+    }
+
+    #[test]
+    fn ejections_end_one_after_the_other() {
+        let mut board = board(4);
+        board.report(2, TRIP, 0);
+        board.report(0, Trip::FailureRate, 500);
+        assert_eq!(board.next_end_ms(), Some(10_000));
+        assert_eq!(board.advance(9_999), None);
+        assert_eq!(board.advance(10_500), change(0, Unavailable(Reason::FailureRate), Available));
+        assert_eq!(board.advance(10_500), change(2, EJECTED, Available));
+        assert_eq!((board.advance(10_500), board.next_end_ms()), (None, None));
+    }
+
+    #[test]
+    fn not_too_many_are_ejected() {
+        for (endpoints, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (10, 5)] {
+            let mut board = board(endpoints);
+            let reports = (0..10).map(|endpoint| board.report(endpoint, TRIP, 0));
+            let ejected = reports.filter(|report| matches!(report, Reported::Ejected(_))).count();
+            assert_eq!(ejected, most, "of {endpoints}");
+        }
+        let ejection = EjectionRules { ejected_percent_max: 10, ..RULES.ejection };
+        let members = members(&(0..9).collect::<Vec<_>>());
+        let mut strict = Board::new(BoardRules { ejection, ..RULES }, &members, None, 0);
+        assert_eq!(strict.report(5, TRIP, 0), ejected(5), "one may be, though a tenth of nine is none");
+        assert_eq!(strict.report(6, TRIP, 0), Reported::Spared);
+        let mut board = board(4);
+        for endpoint in [0, 0, 1, 1, 2, 2, 3, 3] {
+            board.check(endpoint, false, 0);
+        }
+        assert_eq!(board.state(3), Some(FAILED), "checks are believed whatever they say");
+    }
+
+    #[test]
+    fn endpoints_that_failed_their_checks_count_as_lost() {
+        let mut board = board(4);
+        for endpoint in [0, 0, 1, 1] {
+            board.check(endpoint, false, 0);
+        }
+        assert_eq!(board.report(2, TRIP, 0), Reported::Spared);
+        board.check(1, true, 0);
+        assert_eq!(board.report(2, TRIP, 0), ejected(2));
+    }
+
+    #[test]
+    fn who_takes_no_work_is_not_counted_on() {
+        let mut members = members(&[0, 1]);
+        members[0].weight = 0;
+        let mut board = Board::new(RULES, &members, None, 0);
+        assert_eq!(board.report(1, TRIP, 0), Reported::Spared, "it is the only one that works");
+        assert_eq!(board.report(0, TRIP, 0), ejected(0));
+    }
+
+    #[test]
+    fn a_reload_changes_nothing_for_those_that_stay() {
+        let mut before = board(4);
+        before.report(1, TRIP, 1_000);
+        before.check(3, false, 1_000);
+        let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before), 5_000);
+        assert_eq!(
+            [0, 1, 2, 3].map(|it| board.state(it)),
+            [Available, Available, EJECTED, Available].map(Some)
+        );
+        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 5_000 }), "it is new");
+        assert_eq!(board.standing(3), Some(Standing::ALWAYS));
+        assert_eq!(board.check(0, false, 5_000), change(0, Available, FAILED), "the second failure in a row");
+        assert_eq!(board.next_end_ms(), Some(11_000));
+    }
+
+    #[test]
+    fn checks_that_begin_take_nobody_out() {
+        let unchecked = BoardRules { checks: None, ..RULES };
+        let strict = CheckRules { rise: 2, fall: 2, initial: Initial::Down };
+        let strict = BoardRules { checks: Some(strict), ..RULES };
+        let before = Board::new(unchecked, &members(&[0]), None, 0);
+        let mut board = Board::new(strict, &members(&[0, 1]), Some(&before), 0);
+        assert_eq!(board.state(0), Some(Available));
+        assert_eq!(board.state(1), Some(Unavailable(Reason::NotChecked)));
+        assert_eq!(board.check(1, true, 7), change(1, Unavailable(Reason::NotChecked), Available));
+        assert_eq!(
+            (board.check(0, false, 7), board.check(0, false, 8)),
+            (None, change(0, Available, FAILED))
+        );
+        // And checks that end bring everybody back.
+        let mut board = Board::new(unchecked, &members(&[0, 1]), Some(&board), 8);
+        assert_eq!((board.advance(8), board.advance(8)), (change(0, FAILED, Available), None));
+    }
+}

@@ -1,0 +1,143 @@
+//! `[upstreams.NAME.health]` after every check.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use corelane_routing::Pattern;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+
+/// How the endpoints of an upstream are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// `kind`, with the keys that belong to it.
+    pub check: Check,
+    /// `interval`: from the beginning of one check to that of the next, give or take a tenth.
+    pub interval: Duration,
+    /// `timeout`: of the whole check.
+    pub timeout: Duration,
+    /// `rise`: checks in a row that must pass until an endpoint is up.
+    pub rise: u32,
+    /// `fall`: checks in a row that must fail until it is down.
+    pub fall: u32,
+    /// `initial`: what an endpoint is before its first check.
+    pub initial: Initial,
+    /// `port`, instead of the endpoint's.
+    pub port: Option<u16>,
+    /// `address`, instead of the endpoint's.
+    pub address: Option<IpAddr>,
+}
+
+/// `initial`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initial {
+    /// It takes requests.
+    #[default]
+    Healthy,
+    /// It takes none.
+    Unhealthy,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// Opens a connection.
+    Tcp,
+    /// Sends a request.
+    Http(HttpCheck),
+    /// Asks grpc.health.v1.Health/Check.
+    Grpc(GrpcCheck),
+    /// Runs a program.
+    Exec(ExecCheck),
+    /// Sends bytes and compares the answer.
+    Probe(ProbeCheck),
+}
+
+/// The keys of the kinds `http` and `https`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCheck {
+    /// `None`: `http`.
+    pub tls: Option<TlsSettings>,
+    /// `method`
+    pub method: Box<str>,
+    /// `path`
+    pub path: Box<str>,
+    /// `host`; `None`: the endpoint's name, or its address.
+    pub host: Option<Box<str>>,
+    /// `headers`
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// `statuses`: the first and the last of each range.
+    pub statuses: Vec<(u16, u16)>,
+    /// `body` or `body_regex`: what is found in the body.
+    pub body: Option<Expected>,
+}
+
+/// The keys of the kind `grpc`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrpcCheck {
+    /// `tls`, with its settings.
+    pub tls: Option<TlsSettings>,
+    /// `service`; empty: the server as a whole.
+    pub service: Box<str>,
+}
+
+/// The keys of the kind `exec`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecCheck {
+    /// `command`: the program, an absolute path, and its first arguments.
+    pub command: Vec<Box<str>>,
+    /// `expect`: what it prints, without white space around it. `None`: its exit status decides.
+    pub expect: Option<Box<str>>,
+}
+
+/// The keys of the kind `probe`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeCheck {
+    /// `protocol`
+    pub protocol: ProbeProtocol,
+    /// `send`
+    pub send: Box<[u8]>,
+    /// `expect`, what the answer begins with, or `expect_regex`, what is found in it.
+    pub expect: Option<Expected>,
+    /// `expect_bytes_max`
+    pub expect_bytes_max: usize,
+}
+
+/// `protocol`
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeProtocol {
+    /// A byte stream.
+    Tcp,
+    /// One over TLS.
+    Tls(TlsSettings),
+    /// One datagram each way.
+    Udp,
+}
+
+/// What an answer is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// These bytes.
+    Bytes(Box<[u8]>),
+    /// A regular expression.
+    Regex(Pattern),
+}
+
+/// How a check speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `server_name`; `None`: the endpoint's name, or its address.
+    pub server_name: Option<ServerName<'static>>,
+    /// `verify` and `ca`
+    pub trust: Trust,
+}
+
+/// Whose certificates are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the system's authorities.
+    System,
+    /// Those of these authorities.
+    Authorities(Vec<CertificateDer<'static>>),
+    /// Anybody's.
+    Anybody,
+}

@@ -1,0 +1,136 @@
+//! TLS as checks speak it.
+
+use std::io;
+use std::sync::Arc;
+
+use corelane_engine::snapshot::Address;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::dial::Stream;
+use super::subject::Subject;
+use crate::config::{TlsSettings, Trust};
+use crate::log;
+
+/// The certificate authorities of the system, read when they are first asked for.
+#[derive(Default)]
+pub(super) struct SystemRoots(std::cell::OnceCell<Arc<RootCertStore>>);
+
+impl SystemRoots {
+    fn get(&self) -> Arc<RootCertStore> {
+        let read = || {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                log::warning!("cannot read the system's certificate authorities", error = error);
+            }
+            let mut roots = RootCertStore::empty();
+            // Systems carry some that nobody can parse.
+            roots.add_parsable_certificates(found.certs);
+            Arc::new(roots)
+        };
+        self.0.get_or_init(read).clone()
+    }
+}
+
+/// One upstream's.
+#[derive(Clone)]
+pub(super) struct Tls {
+    connector: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// `protocol` is what the endpoint is offered to speak inside (RFC 7301); nothing: whatever it likes.
+    pub(super) fn new(settings: &TlsSettings, system: &SystemRoots, protocol: &[u8]) -> Self {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the suites of both versions");
+        let builder = match &settings.trust {
+            Trust::System => builder.with_root_certificates(system.get()),
+            Trust::Authorities(authorities) => {
+                let mut roots = RootCertStore::empty();
+                // Each was added once when the configuration was read.
+                roots.add_parsable_certificates(authorities.iter().cloned());
+                builder.with_root_certificates(roots)
+            }
+            Trust::Anybody => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(&provider)))
+            }
+        };
+        let mut config = builder.with_no_client_auth();
+        if !protocol.is_empty() {
+            config.alpn_protocols = vec![protocol.to_vec()];
+        }
+        Self { connector: Arc::new(config).into(), server_name: settings.server_name.clone() }
+    }
+
+    pub(super) async fn shake_hands(
+        &self,
+        subject: &Subject,
+        stream: Box<dyn Stream>,
+    ) -> io::Result<Box<dyn Stream>> {
+        let name = self.server_name.clone().map_or_else(|| expected(subject), Ok)?;
+        Ok(Box::new(self.connector.connect(name, stream).await?))
+    }
+}
+
+/// Whose certificate it must be if the configuration does not say.
+fn expected(subject: &Subject) -> io::Result<ServerName<'static>> {
+    let named = |name: &str| ServerName::try_from(name.to_owned()).map_err(io::Error::other);
+    match (&subject.name, subject.place()) {
+        (Some(name), _) => named(name.strip_suffix('.').unwrap_or(name)),
+        (None, Address::Tcp(address)) => Ok(ServerName::IpAddress(address.ip().into())),
+        (None, Address::Unix(_)) => named("localhost"),
+    }
+}
+
+/// Takes every certificate, but no handshake that its holder did not sign.
+#[derive(Debug)]
+struct Anybody(WebPkiSupportedAlgorithms);
+
+impl Anybody {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
+    }
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
