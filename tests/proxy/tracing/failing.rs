@@ -130,6 +130,30 @@ fn the_last_spans_go_out_at_the_end() {
 }
 
 #[test]
+fn spans_that_end_during_an_export_go_out_at_the_end_too() {
+    let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["slow"]));
+    let mut proxy = Setup::origin(&origin).more(&collector.section("sample = \"100%\"")).start();
+    proxy.get("/");
+    collector.next();
+    proxy.get("/");
+    proxy.signal(libc::SIGTERM);
+    assert!(proxy.wait_exit(DEADLINE).success());
+    assert_eq!(collector.spans(2).len(), 2);
+}
+
+#[test]
+fn a_collector_that_wants_no_pause_is_given_one() {
+    let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["503:0", "503:0", "503:0"]));
+    let proxy = Setup::origin(&origin).more(&collector.section("sample = \"100%\"")).start();
+    proxy.get("/");
+    collector.next();
+    let start = Instant::now();
+    (0..3).for_each(|_| drop(collector.next()));
+    // The least of 500 ms, 1 s and 2 s with their chance.
+    assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_silent_collector_does_not_hold_up_the_end() {
     let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["silent", "silent"]));
     let mut proxy =
