@@ -231,8 +231,8 @@ impl Task {
         let now = Instant::now();
         if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
             self.reported = Some(now);
-            let collector = &target.collector.authority;
-            log::error!("spans cannot be exported", collector = collector, error = reason, lost = lost);
+            let url = format!("http://{}{}", target.collector.authority, target.collector.path);
+            log::error!("spans cannot be exported", url = url, error = reason, lost = lost);
         }
     }
 }

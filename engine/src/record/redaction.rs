@@ -1,7 +1,7 @@
 //! Parameters of queries whose values are secret: what of a text no record shows.
 //!
 //! A parameter is looked for wherever one can stand: in a query, behind the `?` or the `#` of a target or of an address in a
-//! field. A name may be percent-encoded, as servers decode it. What stands in an address before its host is a secret, too.
+//! field. A name may be percent-encoded, as servers decode it, and have parts in brackets (`user[password]`). What stands in an address before its host is a secret, too.
 
 use std::ops::Range;
 
@@ -71,11 +71,30 @@ impl Redaction {
         take(rest);
     }
 
-    /// Whether the value of a parameter of this name is secret.
+    /// Whether the value of a parameter of this name is secret: because of the whole name, or of a part of `a[b][c]`.
     pub(crate) fn hides(&self, name: &[u8]) -> bool {
         let mut room = [0; NAME_BYTES_MAX];
-        let name = plain(form_decoded(name), &mut room);
-        name.is_some_and(|name| self.names.binary_search_by(|known| (**known).cmp(name)).is_ok())
+        if plain(form_decoded(name), &mut room).is_some_and(|name| self.knows(name)) {
+            return true;
+        }
+        if !name.iter().any(|byte| matches!(byte, b'[' | b'%')) {
+            return false;
+        }
+        let mut decoded = form_decoded(name).peekable();
+        while decoded.peek().is_some() {
+            let mut part = decoded.by_ref().take_while(|byte| !matches!(byte, b'[' | b']'));
+            let is_known = plain(part.by_ref(), &mut room).is_some_and(|name| self.knows(name));
+            if is_known {
+                return true;
+            }
+            // The rest of a part that is too long.
+            part.for_each(drop);
+        }
+        false
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|known| (**known).cmp(name)).is_ok()
     }
 }
 
@@ -124,6 +143,11 @@ mod tests {
             ("tokens=1&mytoken=2&x.token=3", "tokens=1&mytoken=2&x.token=3"),
             ("=abc&-=d&%", "=abc&-=d&%"),
             ("token==", "token=***"),
+            ("token[]=a&Token[0]=b", "token[]=***&Token[0]=***"),
+            ("user[api_key]=a&b[c][token]=d", "user[api_key]=***&b[c][token]=***"),
+            ("user%5Btoken%5d=a&token%5B%5D=b", "user%5Btoken%5d=***&token%5B%5D=***"),
+            ("[token=a&a]token]=b", "[token=***&a]token]=b"),
+            ("user[tokens]=a&my[x]=b&[]=c&]=d&%5B=e", "user[tokens]=a&my[x]=b&[]=c&]=d&%5B=e"),
         ] {
             assert_eq!(redacted(query, true), shown, "{query}");
         }
@@ -152,6 +176,8 @@ mod tests {
         let redaction = Redaction::new([&*name, &name[1..]]);
         assert!(redaction.find(format!("{name}=1").as_bytes(), true).is_none());
         assert_eq!(redaction.find(format!("{}=1", &name[1..]).as_bytes(), true), Some(65..66));
+        assert!(redaction.find(format!("{name}[{name}]=1").as_bytes(), true).is_none());
+        assert!(redaction.hides(format!("{name}[{}]", &name[1..]).as_bytes()), "a part behind a long one");
     }
 
     #[test]

@@ -39,7 +39,13 @@ fn what_a_collector_refuses_for_good_is_lost() {
         let count = |result| proxy.metric("corelane_trace_export_spans_total", &[("result", result)]);
         proxy.get("/");
         settles_at(2, || count("lost"));
-        assert!(proxy.log().contains("spans cannot be exported"), "{}", proxy.log());
+        let path = match protocol {
+            Protocol::Http => "/v1/traces",
+            Protocol::Grpc => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        };
+        let log = proxy.log();
+        assert!(log.contains("spans cannot be exported url=http://127.0.0.1:"), "{log}");
+        assert!(log.contains(&format!("{path} error=")), "{log}");
         proxy.get("/");
         settles_at(3, || count("lost"));
         assert_eq!(count("exported"), 1);
