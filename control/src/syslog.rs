@@ -140,10 +140,14 @@ fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
-/// What this machine is called, as RFC 5424 §6.2.4 allows it.
+/// What this machine is called; empty where it has no name.
+pub(crate) fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// The same as RFC 5424 §6.2.4 allows it.
 pub(crate) fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.chars().filter(char::is_ascii_graphic).take(255).collect();
+    let name: String = machine_name().chars().filter(char::is_ascii_graphic).take(255).collect();
     if name.is_empty() { "-".to_owned() } else { name }
 }
 
