@@ -108,6 +108,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
         filters: Vec::new(),
+        tls: None,
     }
 }
 

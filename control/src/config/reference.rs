@@ -8,6 +8,7 @@ mod health;
 mod listener;
 mod process;
 mod route;
+mod tls;
 mod tracing;
 mod upstream;
 
@@ -65,6 +66,12 @@ pub enum Section {
     Listener,
     /// `paths = { ... }` of a listener
     PathPolicies,
+    /// `[listeners.tls]`
+    ListenerTls,
+    /// `{ ... }` in the certificates of `tls`
+    Certificate,
+    /// `client_auth = { ... }` of `tls`
+    ClientAuth,
     /// `[[routes]]`
     Route,
     /// `{ ... }` in a route's hosts
@@ -109,6 +116,9 @@ impl Section {
             Self::Resolver => "[resolver]",
             Self::Listener => "[[listeners]]",
             Self::PathPolicies => "paths",
+            Self::ListenerTls => "tls",
+            Self::Certificate => "a certificate",
+            Self::ClientAuth => "client_auth",
             Self::Route => "[[routes]]",
             Self::RouteHost => "a host",
             Self::Path => "path",
@@ -153,10 +163,11 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 8] = [
+static KEYS: [&[Key]; 9] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
+    tls::KEYS,
     route::KEYS,
     upstream::KEYS,
     health::KEYS,

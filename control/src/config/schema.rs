@@ -235,6 +235,9 @@ fn inside(key: &Key) -> Option<&'static str> {
     let section = match (key.section, key.name) {
         (Section::AccessLog, "sampling") => Section::Sampling,
         (Section::Listener, "paths") => Section::PathPolicies,
+        (Section::Listener, "tls") => Section::ListenerTls,
+        (Section::ListenerTls, "certificates") => Section::Certificate,
+        (Section::ListenerTls, "client_auth") => Section::ClientAuth,
         (Section::Route, "hosts") => Section::RouteHost,
         (Section::Route, "path") => Section::Path,
         (Section::Route, "headers" | "queries" | "cookies") => Section::Condition,

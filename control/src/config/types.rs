@@ -1,6 +1,7 @@
 //! The configuration after every check: what cannot be wrong any more.
 
 mod health;
+mod tls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use health::*;
+pub use tls::*;
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,6 +247,8 @@ pub struct Listener {
     pub rules: RequestRules,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
+    /// `tls`; `None`: clear text.
+    pub tls: Option<ListenerTls>,
 }
 
 /// One of `[[routes]]`

@@ -76,7 +76,7 @@ pub(super) fn seating(section: &Reader<'_>) -> Result<Option<Seating>, Reported>
 }
 
 /// One that is too short is not shown.
-fn secret(value: &Value) -> Parsed<Secret> {
+pub(super) fn secret(value: &Value) -> Parsed<Secret> {
     let text = value::string(value)?;
     let length = text.len();
     if (16..=1000).contains(&length) {

@@ -7,7 +7,7 @@ use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
 use super::filter::Filters;
-use super::{limits, rules};
+use super::{limits, rules, tls};
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
@@ -90,6 +90,7 @@ fn listener(
     let limits = limits::decode(section, head_bytes_max);
     let rules = rules::decode(section);
     let filters = filters.listed(section);
+    let tls = tls::decode(section);
     protocol?;
     Ok(Listener {
         name: name?.into(),
@@ -106,6 +107,7 @@ fn listener(
         limits: limits?,
         rules: rules?,
         filters: filters?,
+        tls: tls?,
     })
 }
 

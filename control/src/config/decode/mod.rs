@@ -17,6 +17,7 @@ mod retry;
 mod root;
 mod route;
 mod rules;
+mod tls;
 mod tracing;
 mod upstream;
 

@@ -28,7 +28,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: "string",
         default: Value("\"http\""),
         allowed: "\"http\"",
-        description: "What is spoken there; \"http\" is HTTP/1.1 and HTTP/1.0 in clear text.",
+        description: "What is spoken there; \"http\" is HTTP/1.1 and HTTP/1.0.",
         example: "\"http\"",
     },
     Key {
@@ -228,6 +228,15 @@ pub(super) static KEYS: &[Key] = &[
         allowed: "names of filters",
         description: "The filters of all requests that come in here, before those of their routes.",
         example: "[\"secure\"]",
+    },
+    Key {
+        section: Section::Listener,
+        name: "tls",
+        kind: "table",
+        default: Absent("clear text"),
+        allowed: "{ certificates = [...], ... }",
+        description: "How TLS is spoken there.",
+        example: "{ certificates = [{ cert = \"edge.pem\", key = \"edge.key\" }] }",
     },
     Key {
         section: Section::PathPolicies,

@@ -55,6 +55,17 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
         Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
+        Section::ListenerTls => format!("[[listeners]]\ntls = {{ {} }}\n{address}", tls_with(name, value)),
+        Section::Certificate => {
+            let cert = if name == "cert" { "" } else { ", cert = \"a.pem\"" };
+            let tls = format!("{{ certificates = [{{ {name} = {value}{cert} }}] }}");
+            format!("[[listeners]]\ntls = {tls}\n{address}")
+        }
+        Section::ClientAuth => {
+            let ca = if name == "ca" { "" } else { ", ca = \"clients.pem\"" };
+            let tls = tls_with("client_auth", &format!("{{ {name} = {value}{ca} }}"));
+            format!("[[listeners]]\ntls = {{ {tls} }}\n{address}")
+        }
         Section::Route if name == "upstream" => format!("{title}\n{name} = {value}\n"),
         Section::Route if name == "split" => format!("{title}\n{name} = {value}\nname = \"all\"\n"),
         Section::Route if name == "sticky" => {
@@ -138,6 +149,12 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     }
 }
 
+/// The keys of a `tls`, one of which is set.
+fn tls_with(name: &str, value: &str) -> String {
+    let more = if name == "certificates" { "" } else { ", certificates = [{ cert = \"a.pem\" }]" };
+    format!("{name} = {value}{more}")
+}
+
 /// A table with one key set, of a kind that has it.
 fn health_with(name: &str, value: &str) -> String {
     let more = match name {
@@ -173,6 +190,9 @@ fn heading(section: Section) -> &'static str {
     match section {
         Section::Sampling => "sampling of the access log",
         Section::PathPolicies => "paths of a listener",
+        Section::ListenerTls => "tls of a listener",
+        Section::Certificate => "certificates of tls",
+        Section::ClientAuth => "client_auth of tls",
         Section::RouteHost => "hosts of a route",
         Section::Path => "path of a route",
         Section::Split => "split of a route",
@@ -214,6 +234,8 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Seating
                 | Section::Mirror
                 | Section::Health
+                | Section::ListenerTls
+                | Section::ClientAuth
                 | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)

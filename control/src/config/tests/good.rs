@@ -44,6 +44,7 @@ fn listener(name: &str, address: Address) -> Listener {
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
         filters: Vec::new(),
+        tls: None,
     }
 }
 

@@ -1,0 +1,229 @@
+//! `tls` of a listener.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_rustls::rustls::{CipherSuite, NamedGroup};
+
+use super::affinity;
+use crate::config::reader::{ItemFault, Reader};
+use crate::config::reference::Section;
+use crate::config::report::Reported;
+use crate::config::tree::{Spanned, Value};
+use crate::config::types::{
+    CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Tickets, TlsVersion, UnknownNames,
+};
+use crate::config::value::{self, Parsed};
+use crate::config::{duration, show};
+
+const UNKNOWN_NAMES: [(&str, UnknownNames); 2] =
+    [("default", UnknownNames::Default), ("refuse", UnknownNames::Refuse)];
+
+const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+const MODES: [(&str, ClientAuthMode); 2] =
+    [("required", ClientAuthMode::Required), ("optional", ClientAuthMode::Optional)];
+
+/// By the names of the registry of IANA.
+const SUITES: [(&str, CipherSuite); 9] = [
+    ("TLS_AES_256_GCM_SHA384", CipherSuite::TLS13_AES_256_GCM_SHA384),
+    ("TLS_AES_128_GCM_SHA256", CipherSuite::TLS13_AES_128_GCM_SHA256),
+    ("TLS_CHACHA20_POLY1305_SHA256", CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+];
+
+/// Suites of TLS 1.3 come first; the rest is of TLS 1.2.
+const SUITES_OF_1_3: usize = 3;
+
+const GROUPS: [(&str, NamedGroup); 4] = [
+    ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
+    ("X25519", NamedGroup::X25519),
+    ("secp256r1", NamedGroup::secp256r1),
+    ("secp384r1", NamedGroup::secp384r1),
+];
+
+/// What can be spoken once it is agreed on.
+const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
+
+pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Reported> {
+    let Some(table) = section.table("tls", Section::ListenerTls)? else { return Ok(None) };
+    let certificates = certificates(&table);
+    let directory = optional_path(&table, "directory");
+    let unknown_names = table.or_default("unknown_names", |value| value::choice(value, &UNKNOWN_NAMES));
+    let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
+    let cipher_suites = suites(&table, &min_version);
+    let groups = groups(&table);
+    let alpn = alpn(&table);
+    let handshake_timeout =
+        table.or_default("handshake_timeout", |value| value::duration(value, Duration::ZERO));
+    let tickets = tickets(&table);
+    let client_auth = client_auth(&table);
+    let (certificates, directory) = (certificates?, directory?);
+    if certificates.is_empty() && directory.is_none() {
+        return Err(table.lacks("certificates"));
+    }
+    Ok(Some(ListenerTls {
+        certificates,
+        directory,
+        unknown_names: unknown_names?,
+        min_version: min_version?,
+        cipher_suites: cipher_suites?,
+        groups: groups?,
+        alpn: alpn?,
+        handshake_timeout: handshake_timeout?,
+        tickets: tickets?,
+        client_auth: client_auth?,
+    }))
+}
+
+fn certificates(table: &Reader<'_>) -> Result<Vec<CertificateFiles>, Reported> {
+    let shown = |files: &CertificateFiles| files.cert.display().to_string();
+    let items = table.items("certificates", "certificate", shown, |item| {
+        let Value::Table(inner) = item.get_ref() else {
+            let example = "a table, e.g. { cert = \"edge.pem\", key = \"edge.key\" }";
+            return Err(ItemFault::Wrong(value::wrong_kind(item.get_ref(), example)));
+        };
+        let inner = Reader::new(Section::Certificate, inner, item.span().start, table.report());
+        files(&inner).map_err(ItemFault::Reported)
+    });
+    items.map(Option::unwrap_or_default)
+}
+
+fn files(table: &Reader<'_>) -> Result<CertificateFiles, Reported> {
+    let folder = table.report().folder(table.start());
+    let cert = table.required("cert", |value| path(value, folder));
+    let key = optional_path(table, "key");
+    let ocsp = optional_path(table, "ocsp");
+    let cert = cert?;
+    Ok(CertificateFiles { key: key?.unwrap_or_else(|| cert.clone()), cert, ocsp: ocsp? })
+}
+
+fn optional_path(table: &Reader<'_>, key: &str) -> Result<Option<PathBuf>, Reported> {
+    let folder = table.report().folder(table.at(key));
+    table.optional(key, |value| path(value, folder))
+}
+
+fn path(value: &Value, folder: &Path) -> Parsed<PathBuf> {
+    match value::string(value)? {
+        "" => Err("is empty; write a path".to_owned()),
+        text if text.contains(char::is_control) => {
+            Err(format!("{} has a control character, which no path has here", show::quoted(text)))
+        }
+        text => Ok(folder.join(text)),
+    }
+}
+
+/// Names of a list, each with what it stands for; `None` without the key.
+fn chosen<T: Copy>(
+    table: &Reader<'_>,
+    key: &str,
+    noun: &str,
+    choices: &[(&str, T)],
+) -> Result<Option<Vec<T>>, Reported> {
+    let one = |item: &Spanned<Value>| {
+        let choice = value::choice(item.get_ref(), choices)?;
+        // Told apart by their names.
+        Ok((value::string(item.get_ref())?.to_owned(), choice))
+    };
+    let items = table.items(key, noun, |(name, _): &(String, T)| name.clone(), one)?;
+    Ok(items.map(|items| items.into_iter().map(|(_, choice)| choice).collect()))
+}
+
+/// A version that no suite is left for would never be spoken, and nobody would know why.
+fn suites(
+    table: &Reader<'_>,
+    min_version: &Result<TlsVersion, Reported>,
+) -> Result<Option<Vec<CipherSuite>>, Reported> {
+    let Some(suites) = chosen(table, "cipher_suites", "cipher suite", &SUITES)? else { return Ok(None) };
+    let is_of_1_3 = |suite: &CipherSuite| SUITES[..SUITES_OF_1_3].iter().any(|(_, it)| it == suite);
+    let of_1_3 = suites.iter().filter(|suite| is_of_1_3(suite)).count();
+    let text = match min_version {
+        Ok(TlsVersion::V1_3) if of_1_3 == 0 => {
+            "cipher_suites has none of TLS 1.3, and min_version is \"1.3\"; add e.g. \"TLS_AES_128_GCM_SHA256\""
+        }
+        Ok(TlsVersion::V1_3) if of_1_3 < suites.len() => {
+            "cipher_suites has suites of TLS 1.2 (TLS_ECDHE_...), and min_version is \"1.3\"; leave them out"
+        }
+        _ => return Ok(Some(suites)),
+    };
+    Err(table.report().wrong(table.at("cipher_suites"), text.to_owned()))
+}
+
+fn groups(table: &Reader<'_>) -> Result<Vec<NamedGroup>, Reported> {
+    match chosen(table, "groups", "group", &GROUPS)? {
+        Some(groups) => Ok(groups),
+        None => table.or_default("groups", |value| choices(value, &GROUPS)),
+    }
+}
+
+/// The list may be empty: nothing is agreed on then.
+fn alpn(table: &Reader<'_>) -> Result<Vec<Box<[u8]>>, Reported> {
+    if !table.has("alpn") {
+        return table.or_default("alpn", |value| Ok(bytes(choices(value, &PROTOCOLS)?)));
+    }
+    let shown = |name: &&str| (*name).to_owned();
+    let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), &PROTOCOLS)?);
+    table.any_items("alpn", "protocol", shown, one).map(bytes)
+}
+
+fn bytes(names: Vec<&str>) -> Vec<Box<[u8]>> {
+    names.into_iter().map(|name| name.as_bytes().into()).collect()
+}
+
+/// The items of a default.
+fn choices<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Parsed<Vec<T>> {
+    let items = value.as_array().into_iter().flatten();
+    items.map(|item| value::choice(item.get_ref(), choices)).collect()
+}
+
+fn tickets(table: &Reader<'_>) -> Result<Option<Tickets>, Reported> {
+    let is_on = table.or_default("tickets", value::boolean);
+    let lifetime = table.or_default("ticket_lifetime", ticket_lifetime);
+    let secret = table.optional("ticket_secret", affinity::secret);
+    let (is_on, lifetime, secret) = (is_on?, lifetime?, secret?);
+    if is_on {
+        return Ok(Some(Tickets { lifetime, secret }));
+    }
+    let mut off = Ok(None);
+    for key in ["ticket_lifetime", "ticket_secret"].into_iter().filter(|key| table.has(key)) {
+        let text = format!("{key} has no meaning where tickets is false; leave one of them out");
+        off = Err(table.report().wrong(table.at(key), text));
+    }
+    off
+}
+
+/// RFC 8446 §4.6.1: no ticket lives longer than seven days, and a key opens them for twice its time.
+fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
+    let lifetime = value::duration(value, Duration::from_secs(60))?;
+    match lifetime <= TICKET_LIFETIME_MAX {
+        true => Ok(lifetime),
+        false => {
+            let (least, most) = (duration::shown(Duration::from_secs(60)), duration::shown(TICKET_LIFETIME_MAX));
+            Err(format!("{} is too long; allowed: \"{least}\" to \"{most}\"", show::value(value)))
+        }
+    }
+}
+
+const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn client_auth(table: &Reader<'_>) -> Result<Option<ClientAuth>, Reported> {
+    let Some(table) = table.table("client_auth", Section::ClientAuth)? else { return Ok(None) };
+    let folder = table.report().folder(table.at("ca"));
+    let mode = table.or_default("mode", |value| value::choice(value, &MODES));
+    let ca = table.required("ca", |value| path(value, folder));
+    let crls = table.items(
+        "crl",
+        "list",
+        |path: &PathBuf| path.display().to_string(),
+        |item| Ok(path(item.get_ref(), table.report().folder(item.span().start))?),
+    );
+    Ok(Some(ClientAuth { mode: mode?, ca: ca?, crls: crls?.unwrap_or_default() }))
+}
