@@ -120,6 +120,7 @@ fn listener(
     Listener {
         name: it.name.clone(),
         address: it.address.clone(),
+        tls: None,
         head_timeout: it.head_timeout,
         body_idle_timeout: it.body_idle_timeout,
         keepalive_timeout: it.keepalive_timeout,
@@ -174,6 +175,7 @@ fn upstream(
         weight: endpoint.weight,
         priority: endpoint.priority,
         is_up: is_up(it, &endpoint),
+        tls: None,
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,
     });

@@ -57,6 +57,7 @@ pub(crate) fn snapshot() -> Snapshot {
         listeners: vec![Listener {
             name: "web".into(),
             address: address.clone(),
+            tls: None,
             head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             keepalive_timeout: TIMEOUT,

@@ -46,6 +46,7 @@ pub mod snapshot;
 mod spread;
 mod stages;
 mod task;
+pub mod tls;
 pub mod tracing;
 pub mod tripwire;
 pub mod worker;

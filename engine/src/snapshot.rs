@@ -23,6 +23,7 @@ use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
+use crate::tls::{ClientTls, ServerTls};
 use crate::tracing::Tracing;
 
 /// Everything that a worker needs to know to serve.
@@ -208,6 +209,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens; the identity of its sockets over reloads.
     pub address: Address,
+    /// How its clients speak TLS. Absent: they do not.
+    pub tls: Option<Arc<ServerTls>>,
     /// The whole request head must arrive within this time of its first byte. Zero: no limit.
     pub head_timeout: Duration,
     /// A request body may make no progress for so long. Zero: no limit.
@@ -384,6 +387,8 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// How it is spoken to over TLS. Absent: without.
+    pub tls: Option<Arc<ClientTls>>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
@@ -392,6 +397,6 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, counters }
+        Self { address, label, weight: 1, priority: 0, is_up: true, tls: None, counters }
     }
 }

@@ -277,6 +277,7 @@ fn snapshot(
         listeners: vec![Listener {
             name: "web".into(),
             address,
+            tls: None,
             head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             keepalive_timeout: TIMEOUT,

@@ -71,6 +71,7 @@ impl Workers {
             let listener = Listener {
                 name: "web".into(),
                 address: address.clone(),
+                tls: None,
                 head_timeout: DEADLINE,
                 body_idle_timeout: DEADLINE,
                 keepalive_timeout: DEADLINE,

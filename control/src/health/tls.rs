@@ -7,7 +7,7 @@ use corelane_engine::snapshot::Address;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -47,7 +47,7 @@ pub(super) struct Tls {
 impl Tls {
     /// `protocol` is what the endpoint is offered to speak inside (RFC 7301); nothing: whatever it likes.
     pub(super) fn new(settings: &TlsSettings, system: &SystemRoots, protocol: &[u8]) -> Self {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(corelane_engine::tls::provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("the provider has the suites of both versions");

@@ -1,0 +1,66 @@
+//! TLS: what a listener and an endpoint are told of it, and the streams that speak it.
+//!
+//! Keys, certificates, tickets and what is accepted of a peer are the configurations', which the control thread makes; a
+//! worker only shares them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use rustls;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+
+/// How the clients of a listener speak TLS.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Versions, suites, groups, certificates, client certificates, tickets and protocols.
+    pub config: Arc<ServerConfig>,
+    /// A handshake must be complete within this time of the accept. Zero: no limit. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Handshakes in progress at once on one worker; further connections are reset. Default 0: no limit.
+    pub handshakes_max: usize,
+    /// The same from one client address (IPv6: /64 network). Default 0: no limit.
+    pub client_handshakes_max: usize,
+    /// What a connection may be used for, and what is told of its client's certificate.
+    pub policy: Arc<dyn Policy>,
+}
+
+/// What the control side knows of certificates that workers ask for.
+pub trait Policy: Debug + Send + Sync {
+    /// Whether a connection whose ClientHello named `server_name` may carry requests for another host (in lower case,
+    /// without a port): the same certificate and demands on clients would have been met under that name. If not, such a
+    /// request is answered with 421.
+    fn covers(&self, server_name: Option<&str>, host: &str) -> bool;
+
+    /// What is told of a client that has proved to hold this certificate. Asked once for each connection.
+    fn client(&self, certificate: &CertificateDer<'_>) -> ClientCertificate;
+}
+
+/// What variables, logs and forwarded fields say of a verified client certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name (RFC 4514).
+    pub subject: Box<str>,
+    /// SHA-256 of the certificate, in lower-case hexadecimal.
+    pub fingerprint: Box<str>,
+}
+
+/// How an endpoint is spoken to.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// Versions, suites, roots, certificate, tickets and protocols.
+    pub config: Arc<ClientConfig>,
+    /// The name that is sent, and that the certificate must be for.
+    pub server_name: ServerName<'static>,
+    /// What tells it from others: idle connections are kept over a reload where this is the same.
+    pub identity: Arc<str>,
+}
+
+/// Everything that can be chosen from: suites, groups in the order of preference, signatures.
+#[must_use]
+pub fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
