@@ -49,6 +49,7 @@ mod status;
 mod supervisor;
 mod syslog;
 mod tcp_table;
+mod tls;
 mod tracing;
 
 pub use memory::MemoryBound;

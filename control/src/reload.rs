@@ -23,11 +23,13 @@ use crate::options::ConfigSource;
 use crate::snapshot_builder::{self, Version};
 use crate::status::{LastReload, Status, increment};
 use crate::supervisor::Supervisor;
+use crate::tls::{Assembled, Tls};
 
 /// What a configuration needs, got and not yet in use. Dropping it gives it back.
 pub(crate) struct Staged {
     router: Router,
     filters: Compiled,
+    tls: Assembled,
     sockets: Prepared,
     admin: Change<AdminListener>,
     log: Change<OpenTarget>,
@@ -100,13 +102,14 @@ impl Supervisor {
     }
 
     async fn apply(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let staged = Self::stage(&self.listeners, Some((&self.config, &self.filters)), &config)?;
+        let staged = Self::stage(&self.listeners, &self.tls, Some((&self.config, &self.filters)), &config)?;
         self.put_in_force(config, staged).await
     }
 
     /// Gets what `config` needs beyond what `old` has. Changes nothing.
     pub(crate) fn stage(
         listeners: &Listeners,
+        tls: &Tls,
         old: Option<(&Config, &Compiled)>,
         config: &Config,
     ) -> Result<Staged, Vec<String>> {
@@ -116,14 +119,15 @@ impl Supervisor {
         let filters = Compiled::new(config, old_filters)
             .map_err(|faults| errors.extend(faults.iter().map(ToString::to_string)));
         let router = snapshot_builder::router(config).map_err(|lines| errors.extend(lines));
+        let tls = tls.stage(config).map_err(|lines| errors.extend(lines));
         let sockets = listeners
             .prepare(addresses(config))
             .map_err(|refusals| errors.extend(refusals.iter().map(ToString::to_string)));
         let admin = stage_admin(old, config).map_err(|refusal| errors.push(refusal));
         let log = stage_log(old, config).map_err(|refusal| errors.push(refusal));
-        match (router, filters, sockets, admin, log) {
-            (Ok(router), Ok(filters), Ok(sockets), Ok(admin), Ok(log)) => {
-                Ok(Staged { router, filters, sockets, admin, log })
+        match (router, filters, tls, sockets, admin, log) {
+            (Ok(router), Ok(filters), Ok(tls), Ok(sockets), Ok(admin), Ok(log)) => {
+                Ok(Staged { router, filters, tls, sockets, admin, log })
             }
             _ => Err(errors),
         }
@@ -140,7 +144,7 @@ impl Supervisor {
         self.resolver.first_answers(&new_names, FIRST_ANSWERS_TIMEOUT).await;
 
         let version = Version { generation: self.version.generation + 1, serial: self.version.serial + 1 };
-        let snapshot = self.build(&config, staged.router, &staged.filters, version);
+        let snapshot = self.build(&config, staged.router, (&staged.filters, &staged.tls), version);
         let opened: Vec<(Address, Address)> =
             staged.sockets.opened().map(|(configured, bound)| (configured.clone(), bound.clone())).collect();
         let sockets = match self.listeners.commit(staged.sockets, addresses(&config)) {
@@ -169,6 +173,7 @@ impl Supervisor {
         self.landing.push_back(Landing { serial, generation, reload: None });
         self.config = config;
         self.filters = staged.filters;
+        self.tls.commit(staged.tls);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::health::Healths;
 use crate::log_writer::LogWriterCounters;
 use crate::options::Build;
 use crate::registry::Registry;
+use crate::tls::Certificates;
 use crate::tracing::ExportCounters;
 
 /// The state of the process.
@@ -48,6 +49,8 @@ pub(crate) struct Status {
     pub(crate) log_writer: Arc<LogWriterCounters>,
     /// How the endpoints with checks stand.
     pub(crate) healths: Rc<Healths>,
+    /// How the certificates stand.
+    pub(crate) certificates: Rc<Certificates>,
     /// What runs.
     pub(crate) build: Cell<Build>,
     /// What the workers run on.
@@ -101,6 +104,7 @@ impl Status {
             lookups_failed: Cell::new(0),
             log_writer,
             healths: Rc::default(),
+            certificates: Rc::default(),
             build: Cell::default(),
             driver: Cell::default(),
             worker_clocks: RefCell::new(vec![None; workers]),

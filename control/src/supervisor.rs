@@ -41,6 +41,7 @@ use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
 use crate::snapshot_builder::{self, Version};
 use crate::status::{Phase, Status};
+use crate::tls::{Assembled, Tls};
 use crate::tracing::{Exporter, SPAN_BATCHES_MAX};
 
 /// Runs the proxy until it is told to stop. Takes over the process: its signals and its threads.
@@ -84,6 +85,7 @@ pub(crate) struct Supervisor {
     pub(crate) listeners: Listeners,
     pub(crate) resolver: Resolver,
     checks: Checks,
+    pub(crate) tls: Tls,
     pub(crate) admin: Option<AdminServer>,
     pub(crate) log: LogWriter,
     pub(crate) exporter: Exporter,
@@ -106,6 +108,7 @@ enum Happening {
     Events,
     Answers,
     Health,
+    Certificates,
     Deadline,
 }
 
@@ -132,7 +135,8 @@ impl Supervisor {
         // Everything that can be refused comes before the first thread.
         let listeners = Listeners::new(workers);
         listeners.wait_until_free(reload::addresses(&config)).await;
-        let staged = Self::stage(&listeners, None, &config).map_err(SupervisorError::Refused)?;
+        let tls = Tls::new(status.certificates.clone());
+        let staged = Self::stage(&listeners, &tls, None, &config).map_err(SupervisorError::Refused)?;
         let blocked = signals::block()?;
         let log = LogWriter::start(source, None, log_counters)?;
         let sinks = (log_sink, span_sink);
@@ -145,6 +149,7 @@ impl Supervisor {
             config: Rc::new(config.clone()),
             resolver: Resolver::new(status.clone()),
             checks: Checks::new(status.healths.clone()),
+            tls,
             exporter: Exporter::start(spans, status.traces.clone()),
             status,
             listeners,
@@ -175,6 +180,10 @@ impl Supervisor {
                 }
                 Happening::Health => {
                     self.on_health();
+                    Action::Wait
+                }
+                Happening::Certificates => {
+                    self.on_certificates();
                     Action::Wait
                 }
                 Happening::Deadline => self.shutdown.on_time(Instant::now()),
@@ -208,6 +217,7 @@ impl Supervisor {
             () = self.events.ready() => Happening::Events,
             () = self.resolver.changed() => Happening::Answers,
             () = self.checks.changed() => Happening::Health,
+            () = self.tls.changed() => Happening::Certificates,
             () = until(deadline), if deadline.is_some() => Happening::Deadline,
         }
     }
@@ -316,6 +326,14 @@ impl Supervisor {
         }
     }
 
+    /// Files of certificates have changed, or tickets need other keys: a new snapshot of the same generation.
+    fn on_certificates(&mut self) {
+        if self.version.generation > 0 && self.shutdown.is_running() {
+            self.tls.renew(&self.config);
+            self.on_answers();
+        }
+    }
+
     /// Names have resolved to other addresses: a new snapshot of the same generation.
     pub(crate) fn on_answers(&mut self) {
         // Before the first configuration is in force no worker has sockets; a draining one has closed them.
@@ -325,7 +343,8 @@ impl Supervisor {
         let config = self.config.clone();
         let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
         let version = Version { serial: self.version.serial + 1, ..self.version };
-        let snapshot = self.build(&config, router, &self.filters, version);
+        let ready = (&self.filters, self.tls.in_force());
+        let snapshot = self.build(&config, router, ready, version);
         self.send(config, snapshot, version, Vec::new());
     }
 
@@ -343,13 +362,15 @@ impl Supervisor {
         &self,
         config: &Config,
         router: corelane_routing::Router,
-        filters: &Compiled,
+        (filters, tls): (&Compiled, &Assembled),
         version: Version,
     ) -> Arc<Snapshot> {
         let registry = &mut self.status.registry.borrow_mut();
         let is_up = |upstream: &_, endpoint: &_| self.checks.is_up(upstream, endpoint);
         let known = (self.resolver.answers(), &is_up as snapshot_builder::IsUp<'_>);
-        Arc::new(snapshot_builder::build(config, router, filters, known, registry, version))
+        let mut snapshot = snapshot_builder::build(config, router, filters, known, registry, version);
+        tls.equip(&mut snapshot.listeners);
+        Arc::new(snapshot)
     }
 
     /// Sends a snapshot, and to each worker its sockets.

@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
 }
 
 /// The bytes of a file that the configuration names; any, but not one more than `bytes_max`.
-pub(super) fn read_regular(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read_regular(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     // A pipe that nobody writes to would be waited for, and the process with it.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| error.to_string())?;

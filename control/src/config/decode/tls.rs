@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio_rustls::rustls::{CipherSuite, NamedGroup};
+use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
 use super::affinity;
 use crate::config::reader::{ItemFault, Reader};
@@ -64,6 +64,9 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
     let alpn = alpn(&table);
     let handshake_timeout =
         table.or_default("handshake_timeout", |value| value::duration(value, Duration::ZERO));
+    let handshakes_max = table.or_default("handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
+    let client_handshakes_max =
+        table.or_default("client_handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
     let tickets = tickets(&table);
     let client_auth = client_auth(&table);
     let (certificates, directory) = (certificates?, directory?);
@@ -79,10 +82,15 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
         groups: groups?,
         alpn: alpn?,
         handshake_timeout: handshake_timeout?,
+        handshakes_max: handshakes_max? as usize,
+        client_handshakes_max: client_handshakes_max? as usize,
         tickets: tickets?,
         client_auth: client_auth?,
     }))
 }
+
+/// As many as connections.
+const HANDSHAKES_MAX: u32 = 10_000_000;
 
 fn certificates(table: &Reader<'_>) -> Result<Vec<CertificateFiles>, Reported> {
     let shown = |files: &CertificateFiles| files.cert.display().to_string();

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_rustls::rustls::{CipherSuite, NamedGroup};
+use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
 use super::Secret;
 
@@ -28,6 +28,10 @@ pub struct ListenerTls {
     pub alpn: Vec<Box<[u8]>>,
     /// `handshake_timeout`
     pub handshake_timeout: Duration,
+    /// `handshakes_max`, on each worker; 0: no limit.
+    pub handshakes_max: usize,
+    /// `client_handshakes_max`, on each worker; 0: no limit.
+    pub client_handshakes_max: usize,
     /// `tickets`; `None`: off.
     pub tickets: Option<Tickets>,
     /// `client_auth`; `None`: clients are not asked for a certificate.

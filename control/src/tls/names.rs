@@ -1,0 +1,111 @@
+//! Which certificate a client gets: by the name that it asks for (RFC 6066 §3) and by the signatures that it can verify.
+//!
+//! Made once for a configuration and shared by all workers; a lookup allocates nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use corelane_engine::tls::rustls::pki_types::CertificateDer;
+use corelane_engine::tls::rustls::server::{ClientHello, ResolvesServerCert};
+use corelane_engine::tls::rustls::sign::CertifiedKey;
+use corelane_engine::tls::{ClientCertificate, Policy};
+
+use super::pair::Pair;
+use super::x509::{self, Facts};
+use crate::config::UnknownNames;
+
+/// The certificates of a listener by name.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pairs: Vec<Arc<Pair>>,
+    /// Indices of `pairs`, in the order in which they are tried.
+    exact: HashMap<Box<str>, Vec<usize>>,
+    /// The same for `*.example.com`, without its star and dot.
+    wildcards: HashMap<Box<str>, Vec<usize>>,
+    default: Vec<usize>,
+    unknown: UnknownNames,
+}
+
+impl Names {
+    /// Of several for the same name with keys of the same kind the first counts.
+    pub(crate) fn new(pairs: Vec<Arc<Pair>>, unknown: UnknownNames) -> Self {
+        let mut exact: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        let mut wildcards: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        for (index, pair) in pairs.iter().enumerate() {
+            for name in &pair.facts.names {
+                let (table, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut wildcards, parent),
+                    None => (&mut exact, &**name),
+                };
+                table.entry(name.into()).or_default().push(index);
+            }
+        }
+        for indices in exact.values_mut().chain(wildcards.values_mut()) {
+            indices.sort_by_key(|&index| pairs[index].rank);
+        }
+        // Those with other keys for the first one's name go with it.
+        let of_first = pairs.first().and_then(|first| first.facts.names.first());
+        let of_first = of_first.and_then(|name| match name.strip_prefix("*.") {
+            Some(parent) => wildcards.get(parent),
+            None => exact.get(&**name),
+        });
+        let default = match of_first {
+            Some(indices) => indices.clone(),
+            None => (0..pairs.len().min(1)).collect(),
+        };
+        Self { pairs, exact, wildcards, default, unknown }
+    }
+
+    /// The certificates for a name in lower case, the default ones where there is none.
+    fn of(&self, name: Option<&str>) -> &[usize] {
+        let known = name.map(|name| name.strip_suffix('.').unwrap_or(name)).and_then(|name| {
+            // RFC 6125 §6.4.3: the star stands for one label, and an exact name goes before it.
+            let wildcard = || self.wildcards.get(name.split_once('.')?.1);
+            self.exact.get(name).or_else(wildcard)
+        });
+        match (known, self.unknown) {
+            (Some(indices), _) => indices,
+            (None, UnknownNames::Default) => &self.default,
+            (None, UnknownNames::Refuse) => &[],
+        }
+    }
+
+    fn is_for(&self, index: usize, host: &str) -> bool {
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        self.pairs[index].facts.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(of) => parent == Some(of),
+            None => name == host,
+        })
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let candidates = self.of(hello.server_name());
+        // What rustls hands over are the schemes that go with a suite of the client's.
+        let fits = |&&index: &&usize| {
+            self.pairs[index].key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let chosen = candidates.iter().find(fits).or(candidates.first())?;
+        Some(self.pairs[*chosen].key.clone())
+    }
+}
+
+impl Policy for Names {
+    fn covers(&self, server_name: Option<&str>, host: &str) -> bool {
+        // A client that named nobody has taken whatever certificate there was.
+        let Some(name) = server_name else { return true };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if name == host {
+            return true;
+        }
+        let (had, would_have) = (self.of(server_name), self.of(Some(host)));
+        // RFC 9110 §4.3.3: what a certificate is for may be asked for on its connection.
+        had == would_have || had.iter().any(|&index| self.is_for(index, host))
+    }
+
+    fn client(&self, certificate: &CertificateDer<'_>) -> ClientCertificate {
+        let subject = Facts::of(certificate).map(|facts| facts.subject).unwrap_or_default();
+        ClientCertificate { subject: subject.into(), fingerprint: x509::fingerprint(certificate).into() }
+    }
+}

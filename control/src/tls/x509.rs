@@ -1,0 +1,299 @@
+//! What a certificate says of itself (RFC 5280 §4.1): as much of it as people and the choice by name ask for.
+//!
+//! Judges nothing: whether a certificate is good is webpki's to say, in every handshake. What cannot be read is `None`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use corelane_engine::tls::rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
+
+/// What one certificate says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The subject's distinguished name (RFC 4514).
+    pub(crate) subject: String,
+    /// The issuer's.
+    pub(crate) issuer: String,
+    /// From when on it is good, in seconds since 1970.
+    pub(crate) not_before: u64,
+    /// Until when.
+    pub(crate) not_after: u64,
+    /// The host names that it is for, in lower case, `*.` before those of which any one stands for it.
+    pub(crate) names: Vec<String>,
+    /// The addresses that it is for.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Subject and issuer as they are compared.
+    encoded_names: (Vec<u8>, Vec<u8>),
+}
+
+impl Facts {
+    /// What a certificate says.
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let mut certificate = Der(certificate.as_ref()).inside(SEQUENCE)?;
+        let mut body = certificate.inside(SEQUENCE)?;
+        let _version = body.inside_if(CONTEXT_0);
+        let _serial = body.inside(INTEGER)?;
+        let _signature = body.inside(SEQUENCE)?;
+        let issuer = body.inside(SEQUENCE)?;
+        let mut validity = body.inside(SEQUENCE)?;
+        let (not_before, not_after) = (validity.time()?, validity.time()?);
+        let subject = body.inside(SEQUENCE)?;
+        let _public_key = body.inside(SEQUENCE)?;
+        let mut facts = Self {
+            subject: distinguished_name(subject)?,
+            issuer: distinguished_name(issuer)?,
+            not_before,
+            not_after,
+            names: Vec::new(),
+            addresses: Vec::new(),
+            encoded_names: (subject.0.to_vec(), issuer.0.to_vec()),
+        };
+        // The unique identifiers of version 2, [1] and [2], are passed over.
+        while !body.0.is_empty() {
+            let (tag, inside) = body.element()?;
+            if tag == CONTEXT_3 {
+                facts.read_extensions(Der(inside))?;
+            }
+        }
+        Some(facts)
+    }
+
+    /// Whether it is signed by itself, or at least says so.
+    pub(crate) fn is_root(&self) -> bool {
+        self.encoded_names.0 == self.encoded_names.1
+    }
+
+    /// Whether `other` says that it is the issuer.
+    pub(crate) fn is_issued_by(&self, other: &Self) -> bool {
+        self.encoded_names.1 == other.encoded_names.0
+    }
+
+    fn read_extensions(&mut self, outer: Der<'_>) -> Option<()> {
+        let mut outer = outer;
+        let mut extensions = outer.inside(SEQUENCE)?;
+        while !extensions.0.is_empty() {
+            let mut extension = extensions.inside(SEQUENCE)?;
+            let kind = extension.inside(OBJECT_IDENTIFIER)?;
+            let _critical = extension.inside_if(BOOLEAN);
+            let mut value = extension.inside(OCTET_STRING)?;
+            if kind.0 == SUBJECT_ALT_NAME {
+                self.read_names(value.inside(SEQUENCE)?)?;
+            }
+        }
+        Some(())
+    }
+
+    /// RFC 5280 §4.2.1.6
+    fn read_names(&mut self, names: Der<'_>) -> Option<()> {
+        let mut names = names;
+        while !names.0.is_empty() {
+            match names.element()? {
+                (DNS_NAME, name) => {
+                    self.names.extend(std::str::from_utf8(name).ok().map(str::to_ascii_lowercase));
+                }
+                (IP_ADDRESS, bytes) => self.addresses.extend(ip_address(bytes)),
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+/// SHA-256 of the certificate, in lower-case hexadecimal.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is left of DER (X.690).
+#[derive(Clone, Copy)]
+struct Der<'a>(&'a [u8]);
+
+const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const PRINTABLE_STRING: u8 = 0x13;
+const IA5_STRING: u8 = 0x16;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const CONTEXT_0: u8 = 0xa0;
+const CONTEXT_3: u8 = 0xa3;
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
+
+/// 2.5.29.17
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+impl<'a> Der<'a> {
+    /// The next element: its tag and what is in it.
+    fn element(&mut self) -> Option<(u8, &'a [u8])> {
+        let (&tag, rest) = self.0.split_first()?;
+        // A tag of several bytes stands nowhere in a certificate.
+        if tag & 0x1f == 0x1f {
+            return None;
+        }
+        let (&first, rest) = rest.split_first()?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x84 => {
+                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+            }
+            _ => return None,
+        };
+        let (inside, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((tag, inside))
+    }
+
+    /// What is in the next element, which must have this tag.
+    fn inside(&mut self, tag: u8) -> Option<Self> {
+        let mut rest = *self;
+        let (found, inside) = rest.element()?;
+        if found != tag {
+            return None;
+        }
+        *self = rest;
+        Some(Self(inside))
+    }
+
+    /// The same of an element that may be missing.
+    fn inside_if(&mut self, tag: u8) -> Option<Self> {
+        self.inside(tag)
+    }
+
+    /// RFC 5280 §4.1.2.5: always in UTC and with seconds.
+    fn time(&mut self) -> Option<u64> {
+        let (tag, text) = self.element()?;
+        let digits = text.strip_suffix(b"Z")?;
+        let number = |range: std::ops::Range<usize>| {
+            let digits = digits.get(range).filter(|it| it.iter().all(u8::is_ascii_digit))?;
+            std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
+        };
+        let (year, rest) = match (tag, digits.len()) {
+            // §4.1.2.5.1: 50 to 99 are of the last century.
+            (UTC_TIME, 12) => (number(0..2).map(|year| if year < 50 { 2000 + year } else { 1900 + year })?, 2),
+            (GENERALIZED_TIME, 14) => (number(0..4)?, 4),
+            _ => return None,
+        };
+        let part = |at: usize| number(rest + at..rest + at + 2);
+        let (month, day) = (part(0)?, part(2)?);
+        let (hour, minute, second) = (part(4)?, part(6)?, part(8)?);
+        let is_time = (1..=12).contains(&month) && (1..=31).contains(&day);
+        if !is_time || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        // What was before 1970 is over, too.
+        let days = days_since_1970(year, month, day).unwrap_or(0);
+        Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    }
+}
+
+/// In the Gregorian calendar; `None` before.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+    // Years that begin with March end with the leap day.
+    let (year, month) = if month <= 2 { (year.checked_sub(1)?, month + 9) } else { (year, month - 3) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    days.checked_sub(719_468)
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
+        _ => None,
+    }
+}
+
+/// RFC 4514 §2: the last part first.
+fn distinguished_name(name: Der<'_>) -> Option<String> {
+    let mut name = name;
+    let mut parts = Vec::new();
+    while !name.0.is_empty() {
+        let mut set = name.inside(SET)?;
+        let mut values = Vec::new();
+        while !set.0.is_empty() {
+            let mut pair = set.inside(SEQUENCE)?;
+            let kind = pair.inside(OBJECT_IDENTIFIER)?;
+            let (tag, value) = pair.element()?;
+            values.push(format!("{}={}", attribute(kind.0), attribute_value(tag, value)));
+        }
+        parts.push(values.join("+"));
+    }
+    parts.reverse();
+    Some(parts.join(","))
+}
+
+/// The names of RFC 4514 §3 and RFC 2985; other types are numbers.
+fn attribute(kind: &[u8]) -> String {
+    let name = match kind {
+        [0x55, 0x04, 0x03] => "CN",
+        [0x55, 0x04, 0x05] => "serialNumber",
+        [0x55, 0x04, 0x06] => "C",
+        [0x55, 0x04, 0x07] => "L",
+        [0x55, 0x04, 0x08] => "ST",
+        [0x55, 0x04, 0x09] => "STREET",
+        [0x55, 0x04, 0x0a] => "O",
+        [0x55, 0x04, 0x0b] => "OU",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01] => "UID",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19] => "DC",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01] => "emailAddress",
+        _ => return dotted(kind),
+    };
+    name.to_owned()
+}
+
+fn dotted(kind: &[u8]) -> String {
+    let mut numbers: Vec<u64> = Vec::new();
+    let mut number = 0_u64;
+    for byte in kind {
+        number = number.wrapping_shl(7) | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            // X.690 §8.19.4: the first two share a number.
+            match numbers.is_empty() {
+                true => numbers.extend([(number / 40).min(2), number - 40 * (number / 40).min(2)]),
+                false => numbers.push(number),
+            }
+            number = 0;
+        }
+    }
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// RFC 4514 §2.4. What no line may hold is escaped, too: it goes into fields and logs.
+fn attribute_value(tag: u8, value: &[u8]) -> String {
+    let text = match tag {
+        UTF8_STRING | PRINTABLE_STRING | IA5_STRING => std::str::from_utf8(value).ok(),
+        _ => None,
+    };
+    let Some(text) = text else {
+        // The whole element (RFC 4514 §2.4); X.690 §8.1.3 on its length.
+        let length = match value.len() {
+            length @ ..0x80 => format!("{length:02x}"),
+            length @ ..0x100 => format!("81{length:02x}"),
+            length => format!("84{length:08x}"),
+        };
+        let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        return format!("#{tag:02x}{length}{digits}");
+    };
+    let mut escaped = String::with_capacity(text.len());
+    let last = text.chars().count().saturating_sub(1);
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => escaped.extend(['\\', c]),
+            ' ' if at == 0 || at == last => escaped.push_str("\\ "),
+            '#' if at == 0 => escaped.push_str("\\#"),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    escaped.push_str(&format!("\\{byte:02X}"));
+                }
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
