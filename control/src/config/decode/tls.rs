@@ -50,6 +50,19 @@ const GROUPS: [(&str, NamedGroup); 4] = [
     ("secp384r1", NamedGroup::secp384r1),
 ];
 
+/// What other proxies call them, by the names of OpenSSL and of NIST.
+const OTHER_NAMES: [(&str, &str); 9] = [
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+    ("ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-RSA-CHACHA20-POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+    ("prime256v1", "secp256r1"),
+    ("P-256", "secp256r1"),
+    ("P-384", "secp384r1"),
+];
+
 /// What can be spoken once it is agreed on.
 const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
 
@@ -137,6 +150,10 @@ fn chosen<T: Copy>(
     choices: &[(&str, T)],
 ) -> Result<Option<Vec<T>>, Reported> {
     let one = |item: &Spanned<Value>| {
+        let text = item.get_ref().as_str().unwrap_or_default();
+        if let Some((_, name)) = OTHER_NAMES.iter().find(|(other, _)| *other == text) {
+            return Err(ItemFault::Wrong(format!("{} is called {} here", show::quoted(text), show::quoted(name))));
+        }
         let choice = value::choice(item.get_ref(), choices)?;
         // Told apart by their names.
         Ok((value::string(item.get_ref())?.to_owned(), choice))
