@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use corelane_control::config::Loaded;
 use corelane_control::explain::Question;
-use corelane_control::{Build, ConfigSource, ExitReason, MemoryBound, RunOptions};
+use corelane_control::{Build, Checked, ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
 use crate::output::print;
@@ -78,7 +78,10 @@ fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.
 fn check(file: &Path) -> io::Result<ExitCode> {
     Ok(match corelane_control::check(&ConfigSource::File(file.to_owned())) {
-        Ok(Loaded { config, files }) => {
+        Ok(Checked { loaded: Loaded { config, files }, warnings }) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
             let mut text = format!(
                 "OK: {} ({}, {}, {})\n",
                 file.display(),

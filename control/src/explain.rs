@@ -252,7 +252,7 @@ pub fn tell(place: &OsStr, question: &Question, json: bool) -> Result<Told, Stri
 /// Every error of the configuration, one line each; or why there is no such request, or why it would be refused before any
 /// route is looked at.
 pub fn explain(source: &ConfigSource, question: &Question) -> Result<Explanation, String> {
-    let config = crate::check(source)?.config;
+    let config = crate::load(source)?.config;
     let router = snapshot_builder::router(&config).map_err(|lines| lines.join("\n"))?;
     let compiled = Compiled::new(&config, &Compiled::default())
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;

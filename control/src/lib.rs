@@ -52,6 +52,8 @@ mod tcp_table;
 mod tls;
 mod tracing;
 
+use std::time::SystemTime;
+
 pub use memory::MemoryBound;
 pub use options::{Build, ConfigSource, ExitReason, RunOptions, SupervisorError};
 pub use supervisor::run;
@@ -62,8 +64,24 @@ pub use supervisor::run;
 /// # Errors
 ///
 /// Every error, one line each.
-pub fn check(source: &ConfigSource) -> Result<config::Loaded, String> {
+pub fn check(source: &ConfigSource) -> Result<Checked, String> {
+    let loaded = load(source)?;
+    let tls::Findings { errors, warnings } = tls::examine(&loaded.config, SystemTime::now());
+    if errors.is_empty() { Ok(Checked { loaded, warnings }) } else { Err(errors.join("\n")) }
+}
+
+/// The same without a look at the files of certificates.
+fn load(source: &ConfigSource) -> Result<config::Loaded, String> {
     let loaded = source.load().map_err(|errors| errors.to_string())?;
     snapshot_builder::router(&loaded.config).map_err(|lines| lines.join("\n"))?;
     Ok(loaded)
+}
+
+/// A configuration without errors.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What it says.
+    pub loaded: config::Loaded,
+    /// What can be used, but not as somebody may think; a line each.
+    pub warnings: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
+mod certificates;
 mod health;
 pub(crate) mod process;
 mod text;
@@ -44,6 +45,8 @@ enum Section {
     Upstreams(Place<Arc<str>>),
     Endpoints(Place<(Arc<str>, Address)>),
     Health(Place<(Arc<str>, Address)>),
+    /// The family, and the certificate in it.
+    Certificates((usize, usize)),
     End,
 }
 
@@ -126,7 +129,12 @@ impl Slice<'_> {
                 self.sets("corelane_endpoint", &registry.endpoints, place, labels)
                     .then(|| Section::Health(Place::default()))
             }
-            Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
+            Section::Health(place) => {
+                self.health(&status.healths, place).then_some(Section::Certificates((0, 0)))
+            }
+            Section::Certificates(place) => {
+                self.certificates(&status.certificates, place).then_some(Section::End)
+            }
             Section::End => None,
         }
     }

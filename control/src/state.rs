@@ -10,6 +10,7 @@
 //! Fields that are absent have their default, and words that are unknown are [`Health::Unknown`] and the like, so that one
 //! version's `top` reads another version's proxy.
 
+mod certificate;
 pub(crate) mod page;
 mod problems;
 mod quantiles;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use certificate::Certificate;
 pub(crate) use sampler::Sampler;
 pub use source::Source;
 
@@ -82,6 +84,8 @@ pub struct State {
     pub upstreams: Vec<Upstream>,
     /// The endpoints of all upstreams.
     pub endpoints: Vec<Endpoint>,
+    /// The certificates of all listeners.
+    pub certificates: Vec<Certificate>,
 }
 
 /// Problems that are listed.

@@ -51,8 +51,8 @@ mod tests;
 use std::ffi::OsString;
 use std::path::Path;
 
-pub(crate) use file::read_regular;
 pub use error::{ConfigError, ConfigErrors, Position};
+pub(crate) use file::read_regular;
 pub use layout::formatted;
 pub use reference::{Key, KeyDefault, Section, reference};
 pub use schema::schema;

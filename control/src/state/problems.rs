@@ -5,9 +5,10 @@
 use corelane_engine::reason::{Reason, Word as _};
 
 use super::{
-    Endpoint, Health, Kind, Listener, PROBLEMS_MAX, Phase, Problem, Reasons, Route, Severity, State,
-    Upstream, Worker,
+    Certificate, Endpoint, Health, Kind, Listener, PROBLEMS_MAX, Phase, Problem, Reasons, Route, Severity,
+    State, Upstream, Worker,
 };
+use crate::tls::{DAYS_LEFT_FEW, moment};
 
 /// The problems, the worst first, and how many more there are.
 pub(super) fn of(state: &State) -> (Vec<Problem>, usize) {
@@ -15,6 +16,7 @@ pub(super) fn of(state: &State) -> (Vec<Problem>, usize) {
     found.process();
     state.workers.iter().for_each(|it| found.worker(it));
     state.listeners.iter().for_each(|it| found.listener(it));
+    state.certificates.iter().for_each(|it| found.certificate(it));
     state.upstreams.iter().for_each(|it| found.upstream(it));
     state.endpoints.iter().for_each(|it| found.endpoint(it));
     state.routes.iter().for_each(|it| found.route(it));
@@ -36,6 +38,9 @@ const FAILURES_MANY: f64 = 5.0;
 const SHARE_FULL: f64 = 0.9;
 /// From here on a worker has no time left; its requests begin to wait.
 const SHARE_BUSY: f64 = 0.95;
+
+/// From here on a certificate must be renewed at once.
+const DAYS_LEFT_NONE: u64 = 2;
 
 struct Found<'a> {
     state: &'a State,
@@ -127,6 +132,31 @@ impl Found<'_> {
                 per_second(it.refused.per_second)
             );
             add(Severity::Warning, text);
+        }
+    }
+
+    fn certificate(&mut self, it: &Certificate) {
+        let now = self.state.time as u64;
+        let mut add = |severity, text: String| {
+            self.add(severity, Kind::Listener, &it.listener, format!("certificate {}: {text}", it.file));
+        };
+        if !it.problem.is_empty() {
+            let serves = if it.expires == 0 { "it is left out" } else { "the one before it serves" };
+            let severity = if it.expires == 0 { Severity::Critical } else { Severity::Warning };
+            add(severity, format!("it cannot be used, {serves}: {}", it.problem));
+        }
+        if it.expires == 0 {
+            return;
+        }
+        match it.expires.saturating_sub(now) / 86_400 {
+            _ if it.expires <= now => {
+                add(Severity::Critical, format!("it expired at {}", moment(it.expires)))
+            }
+            days if days < DAYS_LEFT_FEW => {
+                let severity = if days < DAYS_LEFT_NONE { Severity::Critical } else { Severity::Warning };
+                add(severity, format!("it expires in {}, at {}", counted(days, "day"), moment(it.expires)));
+            }
+            _ => {}
         }
     }
 
@@ -295,6 +325,41 @@ mod tests {
             assert_eq!(told(state), [line]);
         }
         assert_eq!(told(route(9.0, 9.0, &[("maintenance", 9.0)])), [""; 0]);
+    }
+
+    #[test]
+    fn certificates_are_told_of_before_they_end() {
+        let now = 1_800_000_000;
+        let certificate = |expires: u64, problem: &str| Certificate {
+            listener: "web".into(),
+            file: "a.pem".to_owned(),
+            expires,
+            problem: problem.to_owned(),
+            ..Certificate::default()
+        };
+        let told_of = |it| told(State { time: now as f64, certificates: vec![it], ..State::default() });
+        assert_eq!(told_of(certificate(now + 14 * 86_400, "")), [""; 0]);
+        for (expires, problem, lines) in [
+            (
+                now + 14 * 86_400 - 1,
+                "",
+                ["Warning listener web: certificate a.pem: it expires in 13 days, at 2027-01-29T07:59:59Z"],
+            ),
+            (
+                now + 86_400,
+                "",
+                ["Critical listener web: certificate a.pem: it expires in 1 day, at 2027-01-16T08:00:00Z"],
+            ),
+            (now, "", ["Critical listener web: certificate a.pem: it expired at 2027-01-15T08:00:00Z"]),
+            (0, "x", ["Critical listener web: certificate a.pem: it cannot be used, it is left out: x"]),
+            (
+                u64::MAX,
+                "x",
+                ["Warning listener web: certificate a.pem: it cannot be used, the one before it serves: x"],
+            ),
+        ] {
+            assert_eq!(told_of(certificate(expires, problem)), lines);
+        }
     }
 
     #[test]

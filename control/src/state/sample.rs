@@ -10,8 +10,8 @@ use corelane_engine::counters::{Cell, PerWorker, WorkerCounters};
 use corelane_engine::snapshot::{self, Snapshot};
 
 use super::{
-    Endpoint, Health, Listener, Phase, Quantiles, Rate, Reasons, Reload, Responses, Route, State, Upstream,
-    Worker,
+    Certificate, Endpoint, Health, Listener, Phase, Quantiles, Rate, Reasons, Reload, Responses, Route,
+    State, Upstream, Worker,
 };
 use crate::config::Target;
 use crate::health::Healths;
@@ -47,6 +47,7 @@ pub(super) fn take(status: &Status) -> State {
         workers_running: status.workers.get(),
         ..State::default()
     };
+    state.certificates = status.certificates.all().iter().map(Certificate::of).collect();
     // Without a worker there is nothing to tell.
     if let Some((config, snapshot)) = status.newest() {
         state.workers = workers(status, &snapshot);

@@ -16,6 +16,7 @@
 //! | certificates of a chain | 32 | the file cannot be used |
 //! | certificates of a directory | 100 000 | the directory cannot be used |
 
+mod findings;
 mod names;
 mod pair;
 mod server;
@@ -25,6 +26,8 @@ mod tickets;
 mod watch;
 mod x509;
 
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -39,11 +42,12 @@ use corelane_engine::tls::rustls::server::ProducesTickets;
 
 use crate::config::{CertificateFiles, ClientAuth, Config, Listener, ListenerTls};
 use crate::log;
+pub(crate) use findings::{DAYS_LEFT_FEW, Findings, examine};
 use names::Names;
 use pair::Pair;
 use server::Demands;
 use stamp::Stamp;
-pub(crate) use states::{CertificateState, Certificates};
+pub(crate) use states::{CertificateState, Certificates, moment};
 use tickets::Rotation;
 use watch::Watch;
 
@@ -168,19 +172,19 @@ impl Assembled {
         }
     }
 
-    /// The first time at which a listener needs other keys of tickets.
-    fn is_due(&self, now: SystemTime) -> bool {
-        self.listeners.values().any(|served| served.rotation.is_due(now))
-    }
-
     fn log_changes(&self, earlier: &Self) {
         for (files, kept) in &self.pairs {
             let (before, file) = (earlier.pairs.get(files), files.cert.display());
             if let Some(problem) = &kept.problem
                 && before.and_then(|before| before.problem.as_ref()) != Some(problem)
             {
-                let serves = if kept.pair.is_some() { "the one before it serves on" } else { "it is left out" };
-                log::error!(format_args!("a certificate cannot be used, {serves}"), file = file, reason = problem);
+                let serves =
+                    if kept.pair.is_some() { "the one before it serves on" } else { "it is left out" };
+                log::error!(
+                    format_args!("a certificate cannot be used, {serves}"),
+                    file = file,
+                    reason = problem
+                );
             }
             let was = before.and_then(|before| before.pair.as_ref());
             if let Some(pair) = &kept.pair
@@ -195,7 +199,11 @@ impl Assembled {
             if let Some(problem) = &served.problem
                 && before != Some(problem)
             {
-                log::error!("client_auth cannot be renewed, what it was holds on", listener = name, reason = problem);
+                log::error!(
+                    "client_auth cannot be renewed, what it was holds on",
+                    listener = name,
+                    reason = problem
+                );
             }
         }
         for (path, folder) in &self.folders {
@@ -203,7 +211,11 @@ impl Assembled {
             if let Some(problem) = &folder.problem
                 && before != Some(problem)
             {
-                log::error!("a directory of certificates cannot be read", path = path.display(), reason = problem);
+                log::error!(
+                    "a directory of certificates cannot be read",
+                    path = path.display(),
+                    reason = problem
+                );
             }
         }
     }

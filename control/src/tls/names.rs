@@ -57,7 +57,7 @@ impl Names {
     }
 
     /// The certificates for a name in lower case, the default ones where there is none.
-    fn of(&self, name: Option<&str>) -> &[usize] {
+    pub(super) fn of(&self, name: Option<&str>) -> &[usize] {
         let known = name.map(|name| name.strip_suffix('.').unwrap_or(name)).and_then(|name| {
             // RFC 6125 §6.4.3: the star stands for one label, and an exact name goes before it.
             let wildcard = || self.wildcards.get(name.split_once('.')?.1);
@@ -83,9 +83,8 @@ impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = self.of(hello.server_name());
         // What rustls hands over are the schemes that go with a suite of the client's.
-        let fits = |&&index: &&usize| {
-            self.pairs[index].key.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let fits =
+            |&&index: &&usize| self.pairs[index].key.key.choose_scheme(hello.signature_schemes()).is_some();
         let chosen = candidates.iter().find(fits).or(candidates.first())?;
         Some(self.pairs[*chosen].key.clone())
     }
@@ -101,7 +100,7 @@ impl Policy for Names {
         }
         let (had, would_have) = (self.of(server_name), self.of(Some(host)));
         // RFC 9110 §4.3.3: what a certificate is for may be asked for on its connection.
-        had == would_have || had.iter().any(|&index| self.is_for(index, host))
+        had.first() == would_have.first() || had.iter().any(|&index| self.is_for(index, host))
     }
 
     fn client(&self, certificate: &CertificateDer<'_>) -> ClientCertificate {

@@ -48,7 +48,8 @@ impl Pair {
         let in_cert = |why: &dyn std::fmt::Display| format!("{}: {why}", files.cert.display());
         let mut facts = chain.iter().map(Facts::of);
         let facts_of_first = facts.next().flatten();
-        let facts_of_first = facts_of_first.ok_or_else(|| in_cert(&"the first certificate cannot be read"))?;
+        let facts_of_first =
+            facts_of_first.ok_or_else(|| in_cert(&"the first certificate cannot be read"))?;
         let chain_facts = facts.collect::<Option<Vec<_>>>();
         let chain_facts =
             chain_facts.ok_or_else(|| in_cert(&"a certificate behind the first cannot be read"))?;

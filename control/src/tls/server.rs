@@ -29,7 +29,10 @@ impl Demands {
     /// # Errors
     ///
     /// What is wrong with which file.
-    pub(super) fn read(settings: Option<&ClientAuth>, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    pub(super) fn read(
+        settings: Option<&ClientAuth>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
         let Some(settings) = settings else { return Ok(Self { verifier: None, hash: [0; 32] }) };
         let authorities = pair::certificates(&settings.ca)?;
         let lists = settings.crls.iter().map(|path| {
@@ -49,7 +52,8 @@ impl Demands {
             let added = roots.add(authority);
             added.map_err(|error| format!("{}: {error}", settings.ca.display()))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).with_crls(lists);
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).with_crls(lists);
         let verifier = match settings.mode {
             ClientAuthMode::Required => verifier,
             ClientAuthMode::Optional => verifier.allow_unauthenticated(),
@@ -122,7 +126,8 @@ fn chosen(settings: &ListenerTls, provider: &CryptoProvider) -> CryptoProvider {
         provider.cipher_suites.retain(|suite| suites.contains(&suite.suite()));
     }
     let groups = settings.groups.iter();
-    let groups = groups.filter_map(|name| provider.kx_groups.iter().find(|group| group.name() == *name).copied());
+    let groups =
+        groups.filter_map(|name| provider.kx_groups.iter().find(|group| group.name() == *name).copied());
     provider.kx_groups = groups.collect();
     provider
 }

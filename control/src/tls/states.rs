@@ -49,6 +49,8 @@ impl Certificates {
 
     pub(super) fn set(&self, mut states: Vec<CertificateState>) {
         states.sort();
+        // A file of a directory may be listed beside it.
+        states.dedup_by(|a, b| (&a.listener, &a.file) == (&b.listener, &b.file));
         self.0.replace(states.into());
     }
 }
@@ -66,7 +68,9 @@ impl Assembled {
             })
         };
         let listeners = self.listeners.iter();
-        listeners.flat_map(|(name, served)| served.files.iter().filter_map(move |files| of(name, files))).collect()
+        listeners
+            .flat_map(|(name, served)| served.files.iter().filter_map(move |files| of(name, files)))
+            .collect()
     }
 }
 

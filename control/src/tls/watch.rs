@@ -71,9 +71,8 @@ async fn watch(shared: Rc<Shared>) {
             continue;
         }
         let looked_at = known.clone();
-        let look = move || -> Stamps {
-            looked_at.iter().map(|(path, _)| (path.clone(), Stamp::of(path))).collect()
-        };
+        let look =
+            move || -> Stamps { looked_at.iter().map(|(path, _)| (path.clone(), Stamp::of(path))).collect() };
         // Fails only where the runtime ends.
         let Ok(found) = tokio::task::spawn_blocking(look).await else { return };
         if found == *known {

@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) names: Vec<String>,
     /// The addresses that it is for.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Whether it says where its issuer's certificate is to be had: that is no root then, which nobody fetches.
+    pub(crate) has_issuer_elsewhere: bool,
     /// Subject and issuer as they are compared.
     encoded_names: (Vec<u8>, Vec<u8>),
 }
@@ -46,6 +48,7 @@ impl Facts {
             not_after,
             names: Vec::new(),
             addresses: Vec::new(),
+            has_issuer_elsewhere: false,
             encoded_names: (subject.0.to_vec(), issuer.0.to_vec()),
         };
         // The unique identifiers of version 2, [1] and [2], are passed over.
@@ -68,6 +71,22 @@ impl Facts {
         self.encoded_names.1 == other.encoded_names.0
     }
 
+    /// The subject as it is compared.
+    pub(crate) fn encoded_subject(&self) -> &[u8] {
+        &self.encoded_names.0
+    }
+
+    /// The issuer as it is compared.
+    pub(crate) fn encoded_issuer(&self) -> &[u8] {
+        &self.encoded_names.1
+    }
+
+    /// Of a certificate for these names.
+    #[cfg(test)]
+    pub(super) fn for_names(names: &[&str]) -> Self {
+        Self { names: names.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+
     fn read_extensions(&mut self, outer: Der<'_>) -> Option<()> {
         let mut outer = outer;
         let mut extensions = outer.inside(SEQUENCE)?;
@@ -76,9 +95,21 @@ impl Facts {
             let kind = extension.inside(OBJECT_IDENTIFIER)?;
             let _critical = extension.inside_if(BOOLEAN);
             let mut value = extension.inside(OCTET_STRING)?;
-            if kind.0 == SUBJECT_ALT_NAME {
-                self.read_names(value.inside(SEQUENCE)?)?;
+            match kind.0 {
+                SUBJECT_ALT_NAME => self.read_names(value.inside(SEQUENCE)?)?,
+                AUTHORITY_INFORMATION => self.read_places(value.inside(SEQUENCE)?)?,
+                _ => {}
             }
+        }
+        Some(())
+    }
+
+    /// RFC 5280 §4.2.2.1
+    fn read_places(&mut self, places: Der<'_>) -> Option<()> {
+        let mut places = places;
+        while !places.0.is_empty() {
+            let kind = places.inside(SEQUENCE)?.inside(OBJECT_IDENTIFIER)?;
+            self.has_issuer_elsewhere |= kind.0 == CA_ISSUERS;
         }
         Some(())
     }
@@ -126,6 +157,12 @@ const IP_ADDRESS: u8 = 0x87;
 
 /// 2.5.29.17
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// 1.3.6.1.5.5.7.1.1
+const AUTHORITY_INFORMATION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01];
+
+/// 1.3.6.1.5.5.7.48.2
+const CA_ISSUERS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
 
 impl<'a> Der<'a> {
     /// The next element: its tag and what is in it.
@@ -175,7 +212,9 @@ impl<'a> Der<'a> {
         };
         let (year, rest) = match (tag, digits.len()) {
             // §4.1.2.5.1: 50 to 99 are of the last century.
-            (UTC_TIME, 12) => (number(0..2).map(|year| if year < 50 { 2000 + year } else { 1900 + year })?, 2),
+            (UTC_TIME, 12) => {
+                (number(0..2).map(|year| if year < 50 { 2000 + year } else { 1900 + year })?, 2)
+            }
             (GENERALIZED_TIME, 14) => (number(0..4)?, 4),
             _ => return None,
         };
@@ -221,6 +260,8 @@ fn distinguished_name(name: Der<'_>) -> Option<String> {
             let (tag, value) = pair.element()?;
             values.push(format!("{}={}", attribute(kind.0), attribute_value(tag, value)));
         }
+        // As OpenSSL does, though the parts of a set have no order.
+        values.reverse();
         parts.push(values.join("+"));
     }
     parts.reverse();

@@ -77,7 +77,8 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
     let alpn = alpn(&table);
     let handshake_timeout =
         table.or_default("handshake_timeout", |value| value::duration(value, Duration::ZERO));
-    let handshakes_max = table.or_default("handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
+    let handshakes_max =
+        table.or_default("handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
     let client_handshakes_max =
         table.or_default("client_handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
     let tickets = tickets(&table);
@@ -152,7 +153,11 @@ fn chosen<T: Copy>(
     let one = |item: &Spanned<Value>| {
         let text = item.get_ref().as_str().unwrap_or_default();
         if let Some((_, name)) = OTHER_NAMES.iter().find(|(other, _)| *other == text) {
-            return Err(ItemFault::Wrong(format!("{} is called {} here", show::quoted(text), show::quoted(name))));
+            return Err(ItemFault::Wrong(format!(
+                "{} is called {} here",
+                show::quoted(text),
+                show::quoted(name)
+            )));
         }
         let choice = value::choice(item.get_ref(), choices)?;
         // Told apart by their names.
@@ -231,7 +236,8 @@ fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
     match lifetime <= TICKET_LIFETIME_MAX {
         true => Ok(lifetime),
         false => {
-            let (least, most) = (duration::shown(Duration::from_secs(60)), duration::shown(TICKET_LIFETIME_MAX));
+            let (least, most) =
+                (duration::shown(Duration::from_secs(60)), duration::shown(TICKET_LIFETIME_MAX));
             Err(format!("{} is too long; allowed: \"{least}\" to \"{most}\"", show::value(value)))
         }
     }
