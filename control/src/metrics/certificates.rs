@@ -52,7 +52,7 @@ impl Family {
         let labels = Labels::of("listener", &state.listener).and("certificate", &state.file);
         match &state.serves {
             Some(serves) if self.name.ends_with("_info") => {
-                labels.and("subject", &serves.subject).and("issuer", &serves.issuer).and("key", &serves.key)
+                labels.and("subject", &serves.subject).and("issuer", &serves.issuer).and("key", serves.key)
             }
             _ => labels,
         }

@@ -2,6 +2,8 @@
 //!
 //! Judged over the interval, so that a problem that is over is gone from the list some seconds later.
 
+use std::time::Duration;
+
 use corelane_engine::reason::{Reason, Word as _};
 
 use super::{
@@ -136,7 +138,7 @@ impl Found<'_> {
     }
 
     fn certificate(&mut self, it: &Certificate) {
-        let now = self.state.time as u64;
+        let now = Duration::try_from_secs_f64(self.state.time).unwrap_or_default().as_secs();
         let mut add = |severity, text: String| {
             self.add(severity, Kind::Listener, &it.listener, format!("certificate {}: {text}", it.file));
         };
