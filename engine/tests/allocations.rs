@@ -368,10 +368,6 @@ fn json() -> Arc<AccessLog> {
     access_log(format)
 }
 
-fn combined() -> Arc<AccessLog> {
-    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
-}
-
 fn start_worker(
     request: DriverRequest,
     access_log: Option<Arc<AccessLog>>,
@@ -504,6 +500,6 @@ fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
     allocates_nothing(DriverRequest::Auto, None);
     allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
-    allocates_nothing(DriverRequest::Auto, Some(combined()));
+    allocates_nothing(DriverRequest::Auto, Some(access_log(LogFormat::text(COMBINED, &AROUND).unwrap())));
     allocates_nothing(DriverRequest::Epoll, Some(json()));
 }

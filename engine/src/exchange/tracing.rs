@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use corelane_semantics::{Fields, RequestHead, TraceParent, Version, is_trace_state};
 
-use super::Exchange;
+use super::{Exchange, Phase};
 use crate::core::Core;
 use crate::failure::{Failure, Fault};
 use crate::heads::{ClientAddress, Sender};
@@ -194,8 +194,10 @@ impl<S: Dial> Exchange<S> {
     /// An attempt has failed; what becomes of one that has not is what becomes of the exchange.
     #[inline]
     pub(super) fn fail_attempt(&mut self, failure: Failure) {
+        // A response that broke off had a status.
+        let status = if self.phase == Phase::Head { 0 } else { self.status };
         if let Some(trace) = &mut self.trace {
-            end_attempt(trace, Some(failure), 0);
+            end_attempt(trace, Some(failure), status);
         }
     }
 

@@ -158,7 +158,7 @@ const TABLES = {
 // More would make a browser slow, and nobody reads them.
 const ROWS_MAX = 250;
 
-const view = { tab: "Routes", sorts: {}, open: new Set(), state: null, history: [], last: null, paused: false };
+const view = { tab: "Routes", sorts: {}, open: new Set(), state: null, history: [], last: null, paused: false, trouble: null };
 
 // The worst problem of each row.
 function marks(kind) {
@@ -258,15 +258,16 @@ function drawTabs() {
 }
 
 function drawProblems() {
-  const state = view.state;
-  const lines = state.problems.map((problem) => {
+  const { problems, problems_left_out } = view.state || { problems: [], problems_left_out: 0 };
+  const lines = problems.map((problem) => {
     const about = problem.kind === "process" ? "" : node("a", { href: "#", "data-kind": problem.kind, "data-name": problem.name }, `${problem.kind} ${problem.name}`);
     return node("li", { class: problem.severity }, node("span", { class: "mark" }, problem.severity), node("span", {}, about, about ? ": " : "", problem.text.replaceAll(" %", "\u00a0%")));
   });
-  if (!lines.length) lines.push(node("li", { class: "none" }, "Nothing is wrong."));
-  if (state.problems_left_out) lines.push(node("li", { class: "more" }, `and ${state.problems_left_out} more`));
+  if (!lines.length && !view.trouble) lines.push(node("li", { class: "none" }, "Nothing is wrong."));
+  if (problems_left_out) lines.push(node("li", { class: "more" }, `and ${problems_left_out} more`));
+  if (view.trouble) lines.unshift(node("li", { class: "critical trouble" }, node("span", { class: "mark" }, "critical"), node("span", {}, view.trouble)));
   // Anew only if something has changed: a screen reader says it then.
-  const text = JSON.stringify(state.problems);
+  const text = JSON.stringify([view.trouble, problems, problems_left_out]);
   if ($("problems").dataset.text !== text) $("problems").replaceChildren(...lines);
   $("problems").dataset.text = text;
 }
@@ -357,6 +358,7 @@ async function ask() {
       const state = await response.json();
       heard = Date.now();
       document.body.classList.remove("lost");
+      view.trouble = null;
       remember(state);
       if (!view.paused) {
         view.state = state;
@@ -365,7 +367,9 @@ async function ask() {
       }
     } catch (error) {
       document.body.classList.add("lost");
-      $("live").textContent = `no answer for ${age((Date.now() - heard) / 1000)}: ${error.message}`;
+      $("live").textContent = "no answer";
+      view.trouble = `Old figures, no answer for ${age((Date.now() - heard) / 1000)}: ${error.message}`;
+      drawProblems();
     }
   }
   // Of a large state no more than a quarter of the time goes into showing it.
