@@ -97,6 +97,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 weight: 1,
                 priority: 0,
                 is_up: true,
+                limit: None,
                 counters: PerWorker::new(1),
             }],
             connect_timeout: TIMEOUT,

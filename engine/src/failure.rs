@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     NoEndpoint,
     /// Every endpoint that could be chosen is down.
     NoHealthyEndpoint,
+    /// Every endpoint that could be chosen has as many requests as it may have.
+    EndpointsFull,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -140,6 +142,7 @@ impl Failure {
             Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
+            Self::EndpointsFull => (503, Reason::EndpointsFull, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),

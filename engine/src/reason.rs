@@ -141,6 +141,7 @@ words! {
         Responded = "responded",
         NoEndpoint = "no_endpoint",
         NoHealthyEndpoint = "no_healthy_endpoint",
+        EndpointsFull = "endpoints_full",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
         TunnelIdleTimeout = "tunnel_idle_timeout",

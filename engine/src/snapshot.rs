@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::SharedLimits;
+use crate::limits::{RequestLimit, SharedLimits};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -384,6 +384,8 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }

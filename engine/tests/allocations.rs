@@ -305,6 +305,7 @@ fn snapshot(
                 weight: 1,
                 priority: 0,
                 is_up: true,
+                limit: None,
                 counters: PerWorker::new(1),
             }],
             connect_timeout: TIMEOUT,

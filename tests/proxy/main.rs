@@ -42,6 +42,7 @@ mod policies;
 mod pool;
 mod reload;
 mod reload_under_load;
+mod request_limits;
 mod resend;
 mod retries;
 mod routing;

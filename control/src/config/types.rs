@@ -378,6 +378,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
     pub priority: u32,
+    /// `requests_max`; 0: no limit.
+    pub requests_max: u32,
 }
 
 /// The priority of a `backup`: behind all that can be configured.

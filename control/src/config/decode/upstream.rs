@@ -130,13 +130,16 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0 });
+        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0, requests_max: 0 });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
     let priority = priority(&table);
-    let endpoint = || Ok(Endpoint { target: target?, weight: weight?, priority: priority? });
+    let requests_max = table.or_default("requests_max", |value| value::integer(value, 0..=1_000_000));
+    let endpoint = || {
+        Ok(Endpoint { target: target?, weight: weight?, priority: priority?, requests_max: requests_max? })
+    };
     endpoint().map_err(ItemFault::Reported)
 }
 
