@@ -639,7 +639,8 @@ impl<S: Dial> Exchange<S> {
 
     /// Makes sure, where it costs little, that the request can be sent again.
     fn make_resendable(&mut self, session: &mut Session<S>, upstream: &UpstreamConfig) {
-        self.tries.may_repeat = upstream.retry.may_repeat(self.method, self.words.method.bytes(&self.head));
+        self.tries.may_repeat =
+            upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
             BodyFraming::Length(length) if self.tries.may_repeat => {

@@ -45,12 +45,12 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Whether a request may be done twice.
+    /// Whether a request may be done twice; `token` is its method's name.
     #[inline]
-    pub(crate) fn may_repeat(&self, method: Method, token: &[u8]) -> bool {
+    pub(crate) fn may_repeat<'a>(&self, method: Method, token: impl FnOnce() -> &'a [u8]) -> bool {
         match &self.methods {
             None => method.is_idempotent(),
-            Some(methods) => methods.contains(method, token),
+            Some(methods) => methods.contains(method, token()),
         }
     }
 

@@ -389,3 +389,11 @@ pub struct Endpoint {
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
+
+impl Endpoint {
+    /// Of weight 1 and the first priority, and up.
+    #[must_use]
+    pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
+        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, counters }
+    }
+}

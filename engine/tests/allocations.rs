@@ -26,7 +26,6 @@ use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
 };
-use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
@@ -255,6 +254,7 @@ fn snapshot(
     let rules = paths.map(|path| Rule::new(vec![0], vec![], path));
     let mut filters = Filters::default();
     let chains = [changing(), answering()].map(|settings| chain(&mut filters, settings));
+    let is_observed = access_log.is_some();
     let has_rules = access_log.as_ref().is_some_and(|log| !log.sampling.is_empty());
     let plain = Route {
         name: "all".into(),
@@ -299,15 +299,7 @@ fn snapshot(
             group: Group::of_weights(Policy::RoundRobin, &[1]),
             affinity: None,
             slow_start: SlowStart::default(),
-            endpoints: vec![Endpoint {
-                address: Address::Tcp(origin),
-                label: "origin".into(),
-                weight: 1,
-                priority: 0,
-                is_up: true,
-                limit: None,
-                counters: PerWorker::new(1),
-            }],
+            endpoints: vec![Endpoint::new(Address::Tcp(origin), "origin".into(), PerWorker::new(1))],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
@@ -315,7 +307,7 @@ fn snapshot(
             request_timeout: Duration::ZERO,
             idle_connections_max: 64,
             attempts_max: 3,
-            retry: Retry::default(),
+            retry: corelane_engine::retry::Retry::default(),
             head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
@@ -323,10 +315,8 @@ fn snapshot(
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
-        histograms: access_log.is_some(),
-        tracing: access_log
-            .is_some()
-            .then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
+        histograms: is_observed,
+        tracing: is_observed.then(|| Tracing::new(1_000_000, Parents::All, Redaction::new(["lang"]))),
         access_log,
         chooses_by_latency: false,
     }
@@ -367,6 +357,10 @@ fn json() -> Arc<AccessLog> {
         format.add_field(&index.to_string(), name, &AROUND).unwrap();
     }
     access_log(format)
+}
+
+fn combined() -> Arc<AccessLog> {
+    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
 }
 
 fn start_worker(
@@ -501,6 +495,6 @@ fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
     allocates_nothing(DriverRequest::Auto, None);
     allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
-    allocates_nothing(DriverRequest::Auto, Some(access_log(LogFormat::text(COMBINED, &AROUND).unwrap())));
+    allocates_nothing(DriverRequest::Auto, Some(combined()));
     allocates_nothing(DriverRequest::Epoll, Some(json()));
 }
