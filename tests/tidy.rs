@@ -323,6 +323,19 @@ fn nothing_is_left_to_do_without_an_issue() {
 }
 
 #[test]
+fn no_merge_is_half_done() {
+    let mut wrong = Vec::new();
+    for source in sources(&[""]) {
+        for (index, line) in source.text.lines().enumerate() {
+            if line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") {
+                wrong.push(format!("{}:{}: {line}", source.name(), index + 1));
+            }
+        }
+    }
+    assert_none("marks of conflicts", &wrong);
+}
+
+#[test]
 fn no_machine_of_ours_is_named() {
     // Written in two parts, so that this file does not name them itself.
     let words = [
