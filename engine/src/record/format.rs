@@ -66,8 +66,8 @@ pub const COMMON: &str = r#"{client.ip} - {remote_user} [{time.clf}] "{request}"
 /// The same with Referer and User-Agent: nginx's `combined`.
 pub const COMBINED: &str = r#"{client.ip} - {remote_user} [{time.clf}] "{request}" {status} {body_bytes} "{header.referer}" "{header.user-agent}""#;
 
-/// The fields that every JSON record has, in their order.
-pub const JSON_FIELDS: [&str; 21] = [
+/// The fields of every JSON record, in their order; the last is there while requests are traced.
+pub const JSON_FIELDS: [&str; 22] = [
     "time",
     "request_id",
     "client",
@@ -89,10 +89,8 @@ pub const JSON_FIELDS: [&str; 21] = [
     "connect_us",
     "response_head_us",
     "duration_us",
+    "trace_id",
 ];
-
-/// The field behind them that records have while requests are traced.
-const TRACE_ID: &str = "trace_id";
 
 impl LogFormat {
     /// A JSON object with a further field: its name, of letters, digits, `_`, `.` and `-`, and a variable.
@@ -114,7 +112,7 @@ impl LogFormat {
             return Err("the variable's name has a control character".to_owned());
         }
         let key_text: Box<[u8]> = format!(",\"{key}\":").into_bytes().into();
-        if JSON_FIELDS.contains(&key) || key == TRACE_ID || fields.iter().any(|field| field.key == key_text) {
+        if JSON_FIELDS.contains(&key) || fields.iter().any(|field| field.key == key_text) {
             return Err("every record has a field of this name already".to_owned());
         }
         let value = match self.words.named(name, around)? {
