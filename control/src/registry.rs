@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, Places, SharedLimits};
+use corelane_engine::limits::{Peers, Places, SharedLimits, WaitingLine};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -35,6 +35,8 @@ pub(crate) struct Registry {
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
+    /// Who waits for a place, by the upstream's name.
+    lines: Shared<Arc<str>, WaitingLine>,
 }
 
 impl Registry {
@@ -51,7 +53,14 @@ impl Registry {
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
             places: Shared::default(),
+            lines: Shared::default(),
         }
+    }
+
+    /// Who waits at the upstream for the snapshot `serial`.
+    pub(crate) fn line(&mut self, upstream: Arc<str>, serial: u64) -> Arc<WaitingLine> {
+        let peers = &self.shared_limits.peers;
+        self.lines.of(upstream, serial, || WaitingLine::new(peers))
     }
 
     /// Drops the sets that only snapshots older than `serial` used.
@@ -64,6 +73,7 @@ impl Registry {
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
         self.places.drop_unused_since(serial);
+        self.lines.drop_unused_since(serial);
     }
 
     /// Client connections that are open now, on all listeners.
@@ -150,10 +160,10 @@ impl<K, T> Default for Shared<K, T> {
     }
 }
 
-impl<K: Ord, T: Default> Shared<K, T> {
+impl<K: Ord, T> Shared<K, T> {
     /// That of `key` for the snapshot `serial`: the one that it has, or a new one.
-    pub(crate) fn of(&mut self, key: K, serial: u64) -> Arc<T> {
-        let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::default(), serial));
+    pub(crate) fn of(&mut self, key: K, serial: u64, make: impl FnOnce() -> T) -> Arc<T> {
+        let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::new(make()), serial));
         *used_by = serial.max(*used_by);
         shared.clone()
     }

@@ -11,7 +11,7 @@ use corelane_engine::error_page::ErrorPages;
 use corelane_engine::limits::RequestLimit;
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
-use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
+use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
 use crate::config::{self, Config, Target};
@@ -170,6 +170,7 @@ fn upstream(
     registry: &mut Registry,
     serial: u64,
 ) -> Upstream {
+    let line = registry.line(it.name.clone(), serial);
     let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
         label: endpoint.address.to_string().into(),
         weight: endpoint.weight,
@@ -177,7 +178,8 @@ fn upstream(
         is_up: is_up(it, &endpoint),
         limit: (endpoint.requests_max > 0).then(|| RequestLimit {
             requests_max: endpoint.requests_max,
-            places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial),
+            places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
+            line: line.clone(),
         }),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,
@@ -205,6 +207,7 @@ fn upstream(
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
+        queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
         counters,
     }
 }

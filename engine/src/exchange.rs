@@ -22,6 +22,7 @@ mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
+mod waiting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -570,8 +571,7 @@ impl<S: Dial> Exchange<S> {
             let index = match self.take_endpoint(upstream, local_upstream.choice()) {
                 Ok(index) => index,
                 Err(why) => {
-                    upstream_counters.no_endpoint.increment();
-                    return Err(local_upstream.choice().no_endpoint(upstream, why));
+                    Box::pin(self.without_endpoint(session, upstream, local_upstream.choice(), why)).await?
                 }
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {

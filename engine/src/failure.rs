@@ -61,6 +61,10 @@ pub(crate) enum Failure {
     NoHealthyEndpoint,
     /// Every endpoint that could be chosen has as many requests as it may have.
     EndpointsFull,
+    /// They have, and as many requests wait as may.
+    QueueFull,
+    /// They have, and had for as long as a request may wait.
+    QueueTimeout,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -143,6 +147,8 @@ impl Failure {
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
             Self::EndpointsFull => (503, Reason::EndpointsFull, Local),
+            Self::QueueFull => (503, Reason::QueueFull, Local),
+            Self::QueueTimeout => (503, Reason::QueueTimeout, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),

@@ -142,6 +142,8 @@ words! {
         NoEndpoint = "no_endpoint",
         NoHealthyEndpoint = "no_healthy_endpoint",
         EndpointsFull = "endpoints_full",
+        QueueFull = "queue_full",
+        QueueTimeout = "queue_timeout",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
         TunnelIdleTimeout = "tunnel_idle_timeout",

@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{RequestLimit, SharedLimits};
+use crate::limits::{QueueRules, RequestLimit, SharedLimits, WaitingLine};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -366,8 +366,19 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
+    /// Who may wait while all endpoints are full. Absent: nobody.
+    pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
+}
+
+/// Where requests wait for a place.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// How many, and for how long.
+    pub rules: QueueRules,
+    /// Those that do.
+    pub line: Arc<WaitingLine>,
 }
 
 /// One address of an upstream.

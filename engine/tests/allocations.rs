@@ -312,6 +312,7 @@ fn snapshot(
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
@@ -322,8 +323,7 @@ fn snapshot(
     }
 }
 
-/// As the log writer and the exporter do: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
-/// that there are enough from the start, as if the writer had been behind once.
+/// As the log writer and the exporter do: takes batches and gives them back. There are enough of them from the start.
 fn take_batches(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
         source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));

@@ -40,6 +40,7 @@ mod metrics;
 mod names;
 mod policies;
 mod pool;
+mod queue;
 mod reload;
 mod reload_under_load;
 mod request_limits;

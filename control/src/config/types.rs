@@ -10,6 +10,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
+use corelane_engine::limits::QueueRules;
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -346,6 +347,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `queue`
+    pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
 }

@@ -48,8 +48,16 @@ impl<S: Dial> Exchange<S> {
         };
         match &upstream.endpoints[picked].limit {
             None => Ok(picked),
+            // Those that wait were here before.
+            Some(limit) if upstream.queue.is_some() && limit.line.is_awaited() => Err(NoEndpoint::Full),
             Some(_) => self.take_place(upstream, choice, picked),
         }
+    }
+
+    /// The same for who has waited and whose turn it is.
+    pub(super) fn take_in_turn(&mut self, upstream: &Upstream, choice: &Choice) -> Result<usize, NoEndpoint> {
+        let picked = choice.pick(upstream, &self.wish, &self.tries.excluded)?;
+        self.take_place(upstream, choice, picked)
     }
 
     #[inline(never)]

@@ -4,9 +4,12 @@
 //! a request but one to an endpoint whose requests are limited; further exceptions are two relaxed loads of a line that is written only while the limit is reached: for a response
 //! (`ConnectionLimit::is_crowded`) and when a connection becomes idle (`ConnectionLimit::has_idle`).
 
+use std::time::Duration;
+
 mod clients;
 mod connections;
 mod idle;
+mod line;
 mod peers;
 mod places;
 
@@ -15,9 +18,19 @@ pub(crate) use self::connections::ConnectionLimit;
 #[cfg(test)]
 pub(crate) use self::idle::ENTRY_BYTES as IDLE_ENTRY_BYTES;
 pub(crate) use self::idle::{IdleEntries, IdleKey, IdleList};
+pub use self::line::WaitingLine;
 pub use self::peers::Peers;
 pub(crate) use self::places::Place;
 pub use self::places::{Places, RequestLimit};
+
+/// Who may wait at an upstream whose endpoints are all full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueRules {
+    /// How many requests at once, over all workers.
+    pub requests_max: u32,
+    /// For how long. Default 1 s.
+    pub timeout: Duration,
+}
 
 /// What the workers share of one listener. It belongs to the listener's name and survives reloads; the limits
 /// themselves stand in the snapshot.

@@ -1,12 +1,13 @@
 //! How many requests are in progress at one endpoint over all workers, where that is limited: exact, because a place is
 //! taken before a request is sent and given back when its exchange, or the attempt, has ended.
 //!
-//! It costs a request four atomic operations on memory that all workers share, and only where `requests_max` is set.
+//! It costs a request some atomic operations on memory that all workers share, and only where `requests_max` is set.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 
+use super::WaitingLine;
 use crate::counters::Padded;
 
 /// See the module. It belongs to the endpoint and survives reloads; the limit itself stands in the snapshot.
@@ -22,6 +23,8 @@ pub struct RequestLimit {
     pub requests_max: u32,
     /// Those that are.
     pub places: Arc<Places>,
+    /// Who waits for one, at whatever endpoint of the upstream.
+    pub line: Arc<WaitingLine>,
 }
 
 impl RequestLimit {
@@ -34,7 +37,7 @@ impl RequestLimit {
     pub(crate) fn try_take(&self) -> Option<Place> {
         let is_free = |taken: u32| (taken < self.requests_max).then_some(taken + 1);
         let taken = self.places.taken.0.fetch_update(SeqCst, SeqCst, is_free);
-        taken.is_ok().then(|| Place(self.places.clone()))
+        taken.is_ok().then(|| Place(self.clone()))
     }
 }
 
@@ -48,20 +51,23 @@ impl Places {
 
 /// A place that is taken; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Places>);
+pub(crate) struct Place(RequestLimit);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.0.fetch_sub(1, SeqCst);
+        self.0.places.taken.0.fetch_sub(1, SeqCst);
+        self.0.line.call();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Peers;
 
     fn limit(requests_max: u32) -> RequestLimit {
-        RequestLimit { requests_max, places: Arc::default() }
+        let line = Arc::new(WaitingLine::new(&Peers::new(1).unwrap()));
+        RequestLimit { requests_max, places: Arc::default(), line }
     }
 
     #[test]
@@ -79,7 +85,7 @@ mod tests {
     fn a_lowered_limit_lets_nobody_in_until_enough_have_left() {
         let before = limit(3);
         let mut taken: Vec<_> = (0..3).map(|_| before.try_take()).collect();
-        let after = RequestLimit { requests_max: 1, ..before };
+        let after = RequestLimit { requests_max: 1, ..before.clone() };
         for _ in 0..2 {
             taken.pop();
             assert!(after.try_take().is_none());

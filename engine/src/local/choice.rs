@@ -169,6 +169,15 @@ impl Choice {
         }
     }
 
+    /// Whether any endpoint that is available may have another request.
+    #[cold]
+    pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
+        let standings = self.standings.borrow();
+        let is_open =
+            |endpoint: usize| standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint);
+        (0..upstream.endpoints.len()).any(is_open)
+    }
+
     /// Tells the picker what is available.
     fn admit(&self, upstream: &Upstream, now_ms: u64) {
         let standings = self.standings.borrow();

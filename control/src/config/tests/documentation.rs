@@ -109,6 +109,13 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
         }
+        Section::Queue if name == "requests_max" => {
+            UPSTREAM.replacen('\n', &format!("\nqueue = {{ {name} = {value} }}\n"), 1)
+        }
+        Section::Queue => {
+            let queue = format!("\nqueue = {{ requests_max = 1, {name} = {value} }}\n");
+            UPSTREAM.replacen('\n', &queue, 1)
+        }
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
@@ -182,6 +189,7 @@ fn heading(section: Section) -> &'static str {
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
+        Section::Queue => "queue of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
         other => other.title(),
@@ -214,6 +222,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Seating
                 | Section::Mirror
                 | Section::Health
+                | Section::Queue
                 | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
