@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use corelane_control::config;
 
+use crate::output::print;
+
 /// Formats files where they are, or standard input to standard output; `check` only says which would change.
 pub(crate) fn run(files: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
     if files.is_empty() {
@@ -20,10 +22,10 @@ pub(crate) fn run(files: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
         });
         match formatted {
             Ok(None) => continue,
-            Ok(Some(_)) if check => println!("{}", file.display()),
+            Ok(Some(_)) if check => print(&format!("{}\n", file.display()))?,
             Ok(Some(text)) => {
                 replace(file, &text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-                println!("{}", file.display());
+                print(&format!("{}\n", file.display()))?;
                 continue;
             }
             Err(errors) => eprintln!("{errors}"),

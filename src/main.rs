@@ -6,10 +6,12 @@
 mod cli;
 mod fmt;
 mod memory;
+mod output;
 mod proxy;
 mod top;
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ use corelane_control::explain::Question;
 use corelane_control::{Build, ConfigSource, ExitReason, MemoryBound, RunOptions};
 
 use crate::cli::{Cli, Command};
+use crate::output::print;
 use crate::top::Show;
 
 fn main() -> ExitCode {
@@ -36,15 +39,15 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let reason = match command {
-        Command::Check { file } => return Ok(check(&file)),
+        Command::Check { file } => return Ok(check(&file)?),
         Command::Fmt { files, check } => return fmt::run(&files, check),
         Command::Schema => {
-            print!("{}", corelane_control::config::schema());
+            print(&corelane_control::config::schema())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Explain { file, method, url, headers, from, listener, json } => {
             let question = Question { method, url, fields: headers, from, listener };
-            return Ok(explain(file.as_os_str(), &question, json));
+            return Ok(explain(file.as_os_str(), &question, json)?);
         }
         Command::Top { admin, once, json, interval } => {
             let show = match (json, once) {
@@ -73,40 +76,41 @@ fn run(source: ConfigSource) -> anyhow::Result<ExitReason> {
 }
 
 /// Errors as the file's own, without a prefix: editors jump to file:line:column.
-fn check(file: &Path) -> ExitCode {
-    match corelane_control::check(&ConfigSource::File(file.to_owned())) {
+fn check(file: &Path) -> io::Result<ExitCode> {
+    Ok(match corelane_control::check(&ConfigSource::File(file.to_owned())) {
         Ok(Loaded { config, files }) => {
-            println!(
-                "OK: {} ({}, {}, {})",
+            let mut text = format!(
+                "OK: {} ({}, {}, {})\n",
                 file.display(),
                 count(config.listeners.len(), "listener"),
                 count(config.routes.len(), "route"),
                 count(config.upstreams.len(), "upstream")
             );
             for file in files.iter().skip(1) {
-                println!("includes {file}");
+                text += &format!("includes {file}\n");
             }
-            print!("{}", MemoryBound::of(&config));
+            text += &MemoryBound::of(&config).to_string();
+            print(&text)?;
             ExitCode::SUCCESS
         }
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
-fn explain(place: &OsStr, question: &Question, json: bool) -> ExitCode {
-    match corelane_control::explain::tell(place, question, json) {
+fn explain(place: &OsStr, question: &Question, json: bool) -> io::Result<ExitCode> {
+    Ok(match corelane_control::explain::tell(place, question, json) {
         Ok(told) => {
-            print!("{}", told.text);
+            print(&told.text)?;
             if told.is_taken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 /// From build.rs.

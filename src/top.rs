@@ -11,11 +11,13 @@ mod terminal;
 mod view;
 
 use std::ffi::OsStr;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use corelane_control::state::Source;
+
+use crate::output::print;
 
 /// How the state is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +44,4 @@ pub(crate) fn run(place: &OsStr, show: Show) -> anyhow::Result<ExitCode> {
         Show::Json => print(&source.ask_text().map_err(anyhow::Error::msg)?)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A reader that has seen enough, as `head` has, is no error.
-fn print(text: &str) -> std::io::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
 }

@@ -15,6 +15,7 @@
 //! | admin connections | 64 | the next waits |
 //! | samples of the state, while somebody watches | 6 of about 1 KiB a route | the oldest goes |
 //! | access-log batches waiting for the writer | 256 of about 64 KiB | workers drop and count records |
+//! | access-log records waiting for a syslog server | 16 MiB | the writer drops and counts them |
 //! | lookups of names at once | 64 | the next waits |
 //! | wait for the first answers of new names | 1 s | served without them, 503 on their routes |
 

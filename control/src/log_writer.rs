@@ -1,7 +1,9 @@
 //! The thread that writes the access log, so that a slow or full disk holds up nobody else.
 //!
 //! When it is behind, workers drop batches and count them. When a write to a file fails, it drops the batch, counts it, and
-//! says so at most once a minute. A syslog server that is away is waited for, and so are the batches.
+//! says so at most once a minute. A syslog server that is away is waited for, with the records of the time in one buffer.
+
+mod waiting;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use corelane_engine::access_log::{LogBatch, LogSource};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 
+pub(crate) use self::waiting::WAITING_BYTES_MAX;
+use self::waiting::Waiting;
 use crate::config::LogTarget;
 use crate::log;
 use crate::syslog::{SyslogOutput, hostname};
@@ -25,8 +29,10 @@ use crate::syslog::{SyslogOutput, hostname};
 pub(crate) struct LogWriterCounters {
     /// Writes that failed.
     pub(crate) write_errors: AtomicU64,
-    /// Records of failed writes.
+    /// Records of failed writes, and those that could not wait for a server.
     pub(crate) lost_records: AtomicU64,
+    /// Records that wait for a server now.
+    pub(crate) waiting_records: AtomicU64,
 }
 
 /// Where the log goes, opened.
@@ -94,7 +100,7 @@ impl LogWriter {
         let (done, finished) = unbounded();
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             let output = target.map(Output::new);
-            Writer { source, orders: received, output, held: None, counters }.run();
+            Writer { source, orders: received, output, waiting: Waiting::default(), counters }.run();
             let _ = done.send(());
         })?;
         Ok(Self { orders, finished, thread })
@@ -118,8 +124,8 @@ struct Writer {
     source: LogSource,
     orders: Receiver<Order>,
     output: Option<Output>,
-    /// What waits for a server, and how far it was sent.
-    held: Option<(LogBatch, usize)>,
+    /// What waits for a server.
+    waiting: Waiting,
     counters: Arc<LogWriterCounters>,
 }
 
@@ -140,31 +146,27 @@ impl Output {
 impl Writer {
     fn run(mut self) {
         loop {
-            let (mut batch, mut order) = (None, None);
-            if self.held.is_some() {
-                order = self.orders.recv_timeout(self.pause()).ok();
-            } else {
-                match self.source.recv_timeout(ORDER_LATENCY) {
-                    Ok(received) => batch = Some((received, 0)),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-            let is_last = self.take_orders(order);
-            if is_last || self.pause().is_zero() {
-                batch = self.held.take().or(batch);
-            }
-            if let Some((batch, done)) = batch {
-                self.write(batch, done);
+            let received = self.source.recv_timeout(self.pause());
+            let is_last = self.take_orders() || matches!(received, Err(RecvTimeoutError::Disconnected));
+            match received {
+                Ok(batch) if is_last => self.keep(batch, 0),
+                Ok(batch) => _ = self.take(batch),
+                Err(_) => {}
             }
             if is_last {
                 return self.finish();
             }
+            if !self.waiting.is_empty() && self.pause().is_zero() {
+                self.send_waiting();
+            }
         }
     }
 
-    /// How long a server is waited for before the next attempt, or the next look at the orders.
+    /// How long to wait for a batch: until the next attempt to reach a server, or the next look at the orders.
     fn pause(&self) -> Duration {
+        if self.waiting.is_empty() {
+            return ORDER_LATENCY;
+        }
         let retry_at = match &self.output {
             Some(Output::Syslog(output)) => output.server.retry_at(),
             _ => None,
@@ -173,44 +175,60 @@ impl Writer {
         pause.min(ORDER_LATENCY)
     }
 
-    /// Carries out this order and those behind it. True: the end is near.
-    fn take_orders(&mut self, first: Option<Order>) -> bool {
-        let mut next = first.map_or_else(|| self.orders.try_recv(), Ok);
+    /// Carries out the orders that are there. True: the end is near.
+    fn take_orders(&mut self) -> bool {
         loop {
-            match next {
+            match self.orders.try_recv() {
                 Ok(Order::Target(target)) => self.output = target.map(Output::new),
                 Ok(Order::Finish) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }
-            next = self.orders.try_recv();
         }
     }
 
-    /// Writes what of the batch is behind this byte.
-    fn write(&mut self, batch: LogBatch, done: usize) {
-        let done = match &mut self.output {
-            Some(Output::File(output)) => {
-                output.write(&batch, done, &self.counters, Instant::now());
-                batch.lines().len()
-            }
-            Some(Output::Syslog(output)) => output.send(&batch, done, &self.counters, Instant::now()),
-            None => batch.lines().len(),
-        };
-        if done < batch.lines().len() {
-            self.held = Some((batch, done));
-        } else {
-            self.source.recycle(batch);
-        }
+    /// Writes the batch, or keeps it behind what waits. True: nothing of it waits.
+    fn take(&mut self, batch: LogBatch) -> bool {
+        let done =
+            if self.waiting.is_empty() { write(&mut self.output, batch.lines(), &self.counters) } else { 0 };
+        let is_done = done == batch.lines().len();
+        self.keep(batch, done);
+        is_done
     }
 
-    /// Writes what waits; but nobody waits for a server any longer.
+    /// Keeps what of the batch is behind this byte.
+    fn keep(&mut self, batch: LogBatch, done: usize) {
+        let lost = self.waiting.add(&batch.lines()[done..], Instant::now());
+        self.counters.lost_records.fetch_add(lost, Ordering::Relaxed);
+        self.count_waiting();
+        self.source.recycle(batch);
+    }
+
+    /// Sends a piece of what waits. True: all of the piece went out.
+    fn send_waiting(&mut self) -> bool {
+        let piece = self.waiting.piece();
+        let (done, length) = (write(&mut self.output, piece, &self.counters), piece.len());
+        self.waiting.remove(done);
+        self.count_waiting();
+        done == length
+    }
+
+    fn count_waiting(&self) {
+        self.counters.waiting_records.store(self.waiting.records(), Ordering::Relaxed);
+    }
+
+    /// Writes what is left; but nobody waits for a server any longer.
     fn finish(&mut self) {
-        while self.held.is_none()
-            && let Ok(batch) = self.source.try_recv()
-        {
-            self.write(batch, 0);
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = if !self.waiting.is_empty() {
+                self.send_waiting()
+            } else if let Ok(batch) = self.source.try_recv() {
+                self.take(batch)
+            } else {
+                false
+            };
         }
-        let mut lost = self.held.take().map_or(0, |(batch, done)| lines_of(&batch.lines()[done..]));
+        let mut lost = self.waiting.records();
         while let Ok(batch) = self.source.try_recv() {
             lost += batch.records();
         }
@@ -218,6 +236,18 @@ impl Writer {
             self.counters.lost_records.fetch_add(lost, Ordering::Relaxed);
             log::error!("access-log records are lost, the process ends", records = lost);
         }
+    }
+}
+
+/// Writes these lines. Returns how far it came: what is behind that waits. Without an output they are dropped.
+fn write(output: &mut Option<Output>, lines: &[u8], counters: &LogWriterCounters) -> usize {
+    match output {
+        Some(Output::Syslog(output)) => output.send(lines, counters, Instant::now()),
+        Some(Output::File(output)) => {
+            output.write(lines, counters, Instant::now());
+            lines.len()
+        }
+        None => lines.len(),
     }
 }
 
@@ -232,9 +262,9 @@ struct ServerOutput {
 }
 
 impl ServerOutput {
-    /// Sends what it can from this byte on. Returns how far it came. Reports the first failure and then one a minute.
-    fn send(&mut self, batch: &LogBatch, from: usize, counters: &LogWriterCounters, now: Instant) -> usize {
-        let progress = self.server.send(batch.lines(), from);
+    /// Sends what it can. Returns how far it came. Reports the first failure and then one a minute.
+    fn send(&mut self, lines: &[u8], counters: &LogWriterCounters, now: Instant) -> usize {
+        let progress = self.server.send(lines);
         counters.lost_records.fetch_add(progress.too_long, Ordering::Relaxed);
         match progress.error {
             None => {
@@ -268,9 +298,8 @@ impl<W: Write> FileOutput<W> {
         Self { name, file, torn: false, reported: None }
     }
 
-    /// Writes the batch from this byte on, or counts what of that is lost. Reports the first failure and then one a minute.
-    fn write(&mut self, batch: &LogBatch, from: usize, counters: &LogWriterCounters, now: Instant) {
-        let lines = &batch.lines()[from..];
+    /// Writes the lines, or counts what of them is lost. Reports the first failure and then one a minute.
+    fn write(&mut self, lines: &[u8], counters: &LogWriterCounters, now: Instant) {
         let Err((error, written)) = self.write_lines(lines) else {
             if self.reported.take().is_some() {
                 log::info!("the access log can be written again", path = self.name);
@@ -344,20 +373,20 @@ mod tests {
     fn a_full_disk_loses_whole_records_and_is_survived() {
         let counters = LogWriterCounters::default();
         let mut output = FileOutput::new("test".to_owned(), Disk { content: Vec::new(), room: 6 });
-        let batch = LogBatch::of(b"one\ntwo\nthree\n".to_vec(), 3);
+        let lines = b"one\ntwo\nthree\n";
         let start = Instant::now();
-        output.write(&batch, 0, &counters, start);
+        output.write(lines, &counters, start);
         assert_eq!(counters.lost_records.load(Ordering::Relaxed), 2);
         assert_eq!(output.reported, Some(start));
-        output.write(&batch, 0, &counters, start + Duration::from_secs(59));
+        output.write(lines, &counters, start + Duration::from_secs(59));
         assert_eq!(output.reported, Some(start), "at most once a minute");
-        output.write(&batch, 0, &counters, start + REPORT_INTERVAL);
+        output.write(lines, &counters, start + REPORT_INTERVAL);
         assert_eq!(output.reported, Some(start + REPORT_INTERVAL));
         assert_eq!(counters.write_errors.load(Ordering::Relaxed), 3);
         assert_eq!(counters.lost_records.load(Ordering::Relaxed), 8);
 
         output.file.room = 1000;
-        output.write(&batch, 0, &counters, start + REPORT_INTERVAL);
+        output.write(lines, &counters, start + REPORT_INTERVAL);
         assert_eq!(output.file.content, b"one\ntw\none\ntwo\nthree\n", "a torn line ends");
         assert_eq!(output.reported, None);
     }
@@ -385,11 +414,10 @@ mod tests {
         let counters = LogWriterCounters::default();
         let Ok(OpenTarget::Syslog(server)) = open(&syslog) else { panic!("it is a server") };
         let mut output = ServerOutput { server: *server, reported: None };
-        let batch = LogBatch::of(b"one\ntwo\n".to_vec(), 2);
-        assert_eq!(output.send(&batch, 0, &counters, Instant::now()), 0);
+        assert_eq!(output.send(b"one\ntwo\n", &counters, Instant::now()), 0);
         assert!(output.reported.is_some());
         let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
-        assert_eq!(output.send(&batch, 4, &counters, Instant::now()), 8);
+        assert_eq!(output.send(b"two\n", &counters, Instant::now()), 4);
         let mut room = [0; 200];
         let length = socket.recv(&mut room).expect("a datagram");
         assert!(room[..length].ends_with(b" - - two"));
@@ -401,10 +429,28 @@ mod tests {
         let (_sink, source) = corelane_engine::access_log::log_channel(4);
         let (orders, received) = unbounded();
         orders.send(Order::Finish).expect("an order");
-        let held = Some((LogBatch::of(b"one\ntwo\n".to_vec(), 2), 4));
         drop((socket, std::fs::remove_file(&path)));
         let output = open(&syslog).ok().map(Output::new);
-        Writer { source, orders: received, output, held, counters: counters.clone() }.run();
+        let mut writer = Writer {
+            source,
+            orders: received,
+            output,
+            waiting: Waiting::default(),
+            counters: counters.clone(),
+        };
+        assert!(!writer.take(LogBatch::of(b"one\ntwo\n".to_vec(), 2)));
+        assert_eq!((count(&counters.waiting_records), count(&counters.lost_records)), (2, 0));
+        assert!(!writer.take(LogBatch::of(b"three\n".to_vec(), 1)));
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        assert!(writer.send_waiting());
+        for line in ["one", "two", "three"] {
+            let length = socket.recv(&mut room).expect("a datagram");
+            assert!(room[..length].ends_with(format!(" - - {line}").as_bytes()));
+        }
+        assert_eq!(count(&counters.waiting_records), 0);
+        drop((socket, std::fs::remove_file(&path)));
+        assert!(!writer.take(LogBatch::of(b"four\n".to_vec(), 1)));
+        writer.run();
         assert_eq!(count(&counters.lost_records), 1);
     }
 

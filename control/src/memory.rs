@@ -12,8 +12,9 @@ use corelane_engine::memory_bound::{
 };
 use corelane_engine::worker;
 
-use crate::config::{Config, ErrorPage, Listener, PageSegment, Route, Target, Upstream};
+use crate::config::{Config, ErrorPage, Listener, LogTarget, PageSegment, Route, Target, Upstream};
 use crate::health::{CHECK_BYTES_MAX, CHECKS_AT_ONCE, TASK_BYTES};
+use crate::log_writer::WAITING_BYTES_MAX;
 use crate::supervisor::LOG_BATCHES_MAX;
 use crate::tracing::SPAN_BATCHES_MAX;
 
@@ -67,8 +68,10 @@ impl MemoryBound {
                 * workers as u64,
             // A reload has the old ones and the new ones, until it knows that they are as large.
             tables_bytes: 2 * tables,
-            access_log_bytes: access_log
-                .map_or(0, |log| access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format)),
+            access_log_bytes: access_log.map_or(0, |log| {
+                let waiting = if matches!(log.target, LogTarget::Syslog(_)) { WAITING_BYTES_MAX } else { 0 };
+                access_log_bytes(LOG_BATCHES_MAX, workers, any_head_bytes_max, &log.format) + waiting as u64
+            }),
             checks_bytes: checks(config),
             spans_bytes: config.tracing.as_ref().map_or(0, |_| spans_bytes(SPAN_BATCHES_MAX, workers)),
             // A reload has the old pages and the new ones.

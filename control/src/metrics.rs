@@ -270,6 +270,11 @@ fn process(text: &mut Text, status: &Status) {
         "Access-log records lost to failed writes.",
         status.log_writer.lost_records.load(Ordering::Relaxed),
     );
+    text.gauge(
+        "corelane_access_log_waiting_records",
+        "Access-log records that wait for a syslog server.",
+        status.log_writer.waiting_records.load(Ordering::Relaxed),
+    );
     let name = "corelane_trace_export_spans_total";
     let help = "Spans that the collector took, and those that were lost on the way to it.";
     results(

@@ -61,12 +61,16 @@ pub fn run(mut options: RunOptions) -> Result<ExitReason, SupervisorError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let on_ready = options.on_ready.take();
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let ended = local.block_on(&runtime, async {
         let mut supervisor = Supervisor::start(options, config, probe.driver, on_ready).await?;
         let reason = supervisor.serve().await?;
         supervisor.end().await;
         Ok(reason)
-    })
+    });
+    drop(local);
+    // Not waiting for the system's resolver, which may still look for a collector.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Everything that the control thread owns.

@@ -31,7 +31,7 @@ enum Socket {
     Unix(UnixDatagram),
 }
 
-/// How far a batch was sent.
+/// How far lines were sent.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// The byte behind the last line that is done with.
@@ -48,14 +48,14 @@ impl SyslogOutput {
         Self { syslog, hostname, socket: None, retry: None, message: Vec::new() }
     }
 
-    /// Sends each line from this byte on as a message, until one cannot be sent now.
-    pub(crate) fn send(&mut self, lines: &[u8], from: usize) -> Progress {
-        let mut progress = Progress { done: from, too_long: 0, error: None };
+    /// Sends each line as a message, until one cannot be sent now.
+    pub(crate) fn send(&mut self, lines: &[u8]) -> Progress {
+        let mut progress = Progress { done: 0, too_long: 0, error: None };
         if matches!(&self.socket, Some(Socket::Tcp(stream)) if has_ended(stream)) {
             self.socket = None;
         }
         let header = self.header(SystemTime::now());
-        for line in lines[from..].split_inclusive(|&byte| byte == b'\n') {
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
             match self.send_line(&header, line.strip_suffix(b"\n").unwrap_or(line)) {
                 Ok(()) => self.retry = None,
                 Err(error) if is_too_long(&error) => progress.too_long += 1,
@@ -140,10 +140,14 @@ fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
-/// What this machine is called, as RFC 5424 §6.2.4 allows it.
+/// What this machine is called; empty where it has no name.
+pub(crate) fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// The same as RFC 5424 §6.2.4 allows it.
 pub(crate) fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.chars().filter(char::is_ascii_graphic).take(255).collect();
+    let name: String = machine_name().chars().filter(char::is_ascii_graphic).take(255).collect();
     if name.is_empty() { "-".to_owned() } else { name }
 }
 
@@ -185,7 +189,7 @@ fn each_address(server: &str, open: impl Fn(SocketAddr) -> io::Result<Socket>) -
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A server that takes nothing for so long is down. A guess: batches wait meanwhile, and workers drop what does not fit.
+/// A server that takes nothing for so long is down. A guess: batches stand in the channel meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -203,8 +207,8 @@ mod tests {
     fn a_datagram_is_a_message() {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
-        let sent = output.send(b"none\none\ntwo\n", 5);
-        assert_eq!((sent.done, sent.error.is_none()), (13, true));
+        let sent = output.send(b"one\ntwo\n");
+        assert_eq!((sent.done, sent.error.is_none()), (8, true));
         for line in ["one", "two"] {
             let mut room = [0; 500];
             let length = server.recv(&mut room).expect("a datagram");
@@ -221,7 +225,7 @@ mod tests {
     fn a_stream_has_the_length_of_each_message_and_is_opened_again() {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut output = output(SyslogTarget::Tcp(server.local_addr().expect("bound").to_string()));
-        assert!(output.send(b"one\n", 0).error.is_none());
+        assert!(output.send(b"one\n").error.is_none());
         let (mut stream, _) = server.accept().expect("a connection");
         let mut room = [0; 500];
         let length = stream.read(&mut room).expect("a message");
@@ -230,13 +234,13 @@ mod tests {
         assert_eq!(bytes.parse(), Ok(message.len()), "{text}");
         assert!(message.starts_with("<190>1 ") && message.ends_with(" - - one"), "{text}");
         // Unread bytes make the close a reset.
-        assert!(output.send(b"lost\n", 0).error.is_none());
+        assert!(output.send(b"lost\n").error.is_none());
         drop(stream);
         // The first message after it may still be taken by the kernel; then the stream is opened anew.
         let start = Instant::now();
         server.set_nonblocking(true).expect("a flag");
         let mut stream = loop {
-            assert!(output.send(b"again\n", 0).error.is_none());
+            assert!(output.send(b"again\n").error.is_none());
             assert!(start.elapsed() < Duration::from_secs(30), "it is not opened again");
             if let Ok((stream, _)) = server.accept() {
                 break stream;
@@ -253,15 +257,15 @@ mod tests {
         let path = directory.path().join("log");
         let mut output = output(SyslogTarget::Unix(path.clone()));
         assert!(output.retry_at().is_none());
-        let sent = output.send(b"one\ntwo\n", 4);
-        assert_eq!((sent.done, sent.error.map(|it| it.kind())), (4, Some(io::ErrorKind::NotFound)));
+        let sent = output.send(b"two\n");
+        assert_eq!((sent.done, sent.error.map(|it| it.kind())), (0, Some(io::ErrorKind::NotFound)));
         assert_eq!(output.retry.expect("a pause").1, PAUSE_MIN);
         for _ in 0..10 {
-            assert!(output.send(b"three\n", 0).error.is_some());
+            assert!(output.send(b"three\n").error.is_some());
         }
         assert_eq!(output.retry.expect("a pause").1, PAUSE_MAX);
         let _server = UnixDatagram::bind(&path).expect("a socket");
-        assert!(output.send(b"four\n", 0).error.is_none());
+        assert!(output.send(b"four\n").error.is_none());
         assert!(output.retry_at().is_none());
     }
 
@@ -270,7 +274,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let mut output = output(SyslogTarget::Udp(server.local_addr().expect("bound").to_string()));
         let lines = [&[b'x'; 70_000][..], b"\nshort\n"].concat();
-        let sent = output.send(&lines, 0);
+        let sent = output.send(&lines);
         assert_eq!((sent.done, sent.too_long, sent.error.is_none()), (lines.len(), 1, true));
         let mut room = [0; 500];
         let length = server.recv(&mut room).expect("a datagram");

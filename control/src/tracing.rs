@@ -133,6 +133,7 @@ impl Task {
             let order = self.orders.borrow_and_update().clone();
             let Some(target) = order.target else {
                 while let Ok(batch) = self.source.try_recv() {
+                    add(&self.counters.lost, batch.records());
                     self.source.recycle(batch);
                 }
                 // The sender's drop is an end, too.
@@ -149,10 +150,11 @@ impl Task {
                 }
                 None => false,
             };
-            let finish = self.orders.borrow().finish;
-            if finish && !waits {
+            // What came during an export is taken before the end.
+            if order.finish && !waits {
                 return;
             }
+            let finish = self.orders.borrow().finish;
             let pause = if waits { PAUSE_UNDER_LOAD } else { PAUSE };
             tokio::select! {
                 changed = self.orders.changed() => if changed.is_err() { return },
@@ -209,7 +211,8 @@ impl Task {
                 Answer::Later(reason, wait) => (reason, wait),
             };
             add(&self.counters.failures, 1);
-            let wait = wait.unwrap_or_else(|| jittered(backoff));
+            // A collector may ask for more patience, not for less.
+            let wait = wait.unwrap_or_default().max(jittered(backoff));
             if order.finish || start.elapsed() + wait > RETRY_TIME_MAX {
                 add(&self.counters.lost, spans);
                 return self.report(&target, &reason, spans);
@@ -228,8 +231,8 @@ impl Task {
         let now = Instant::now();
         if self.reported.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
             self.reported = Some(now);
-            let collector = &target.collector.authority;
-            log::error!("spans cannot be exported", collector = collector, error = reason, lost = lost);
+            let url = format!("http://{}{}", target.collector.authority, target.collector.path);
+            log::error!("spans cannot be exported", url = url, error = reason, lost = lost);
         }
     }
 }

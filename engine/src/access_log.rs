@@ -41,9 +41,11 @@ impl LogBatch {
 
     /// Lets `write` write a record into room for `bytes_max` or more; it returns how many it has written.
     pub(crate) fn add(&mut self, bytes_max: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-        if self.bytes.len() < self.used + bytes_max {
-            // With room for the record that fills it.
-            self.bytes.resize((self.used + bytes_max).max(BATCH_BYTES + RECORD_BYTES), 0);
+        let bytes = self.used + bytes_max;
+        if self.bytes.len() < bytes {
+            // All at once, with room for the record that fills it; zeroed only as far as needed, because `extend` cuts it.
+            self.bytes.reserve(bytes.max(BATCH_BYTES + RECORD_BYTES) - self.bytes.len());
+            self.bytes.resize(bytes, 0);
         }
         self.used += write(&mut self.bytes[self.used..]);
         self.records += 1;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use corelane_balancer::{CookieKey, CookieToken, fingerprint, mix};
-use corelane_semantics::{RequestHead, parameters};
+use corelane_semantics::{RequestHead, host_name, parameters};
 
 use crate::action::{CookieValue, SetCookie, StickyCookie};
 use crate::limits::ClientKey;
@@ -187,13 +187,6 @@ fn lower_case(text: &[u8]) -> u64 {
         lower.make_ascii_lowercase();
         mix(hash ^ fingerprint(lower))
     })
-}
-
-/// A host without its port.
-fn host_name(authority: &[u8]) -> &[u8] {
-    let from = authority.iter().rposition(|&byte| byte == b']').unwrap_or(0);
-    let colon = authority[from..].iter().position(|&byte| byte == b':');
-    colon.map_or(authority, |colon| &authority[..from + colon])
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::IpAddr;
 
+use corelane_semantics::host_name;
+
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::field_name::{FieldName, is_token_byte};
@@ -201,15 +203,6 @@ impl Part {
             KeyPart::User => Self::User,
             KeyPart::ApiKey => Self::ApiKey,
         })
-    }
-}
-
-/// A host without its port.
-pub(crate) fn host_name(authority: &[u8]) -> &[u8] {
-    let from = authority.iter().rposition(|&byte| byte == b']').unwrap_or(0);
-    match authority[from..].iter().position(|&byte| byte == b':') {
-        Some(colon) => &authority[..from + colon],
-        None => authority,
     }
 }
 

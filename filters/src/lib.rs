@@ -36,7 +36,7 @@ pub use context::{Context, Purpose, ResponseContext, Tls};
 pub use edits::{Answer, Body, Edits, Event, Limits, Outcome, Verdict};
 pub use field_edits::FieldEdits;
 pub use filter::Settings;
-pub use filter::basic_auth::user_name;
+pub use filter::basic_auth::{decode_base64, user_name};
 pub use filters::{Environment, FilterId, Filters, Scope};
 pub use key::KeyPart;
 pub use problem::Problem;

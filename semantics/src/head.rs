@@ -123,6 +123,14 @@ impl RequestHead {
     }
 }
 
+/// The host of an authority that is one, without its port.
+#[must_use]
+pub fn host_name(authority: &[u8]) -> &[u8] {
+    let from = authority.iter().rposition(|&byte| byte == b']').unwrap_or(0);
+    let colon = authority[from..].iter().position(|&byte| byte == b':');
+    colon.map_or(authority, |colon| &authority[..from + colon])
+}
+
 /// Whether the bytes are `host[:port]` by RFC 3986 §3.2.2 and §3.2.3, without user information. The host is not empty
 /// (RFC 9110 §4.2.1).
 #[must_use]

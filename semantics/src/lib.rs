@@ -19,7 +19,7 @@ pub use accept::{WEIGHT_MAX, accept_weight};
 pub use canonical_path::{PathBuffers, Paths};
 pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
-pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, is_authority};
+pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, host_name, is_authority};
 pub use method::{Method, MethodSet};
 pub use pair::{cookies, form_decoded, parameters, percent_decoded, split_pair};
 pub use path::{PathError, PathPolicies, PathPolicy};

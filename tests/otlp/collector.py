@@ -3,7 +3,7 @@
 usage: collector.py http|grpc PORT [ANSWER...]
 
 Each ANSWER is for one export, 200 for those behind the last: an HTTP status, a gRPC status by its name, `partial`, or
-`silent` for one that never comes. `STATUS:SECONDS` says when to come again.
+`silent` for one that never comes, `slow` for a 200 after half a second. `STATUS:SECONDS` says when to come again.
 Prints a line when it listens, and then one line of JSON for each export: the fields of its head, what was answered, and
 its spans. Ends with its standard input.
 """
@@ -79,7 +79,9 @@ class Handler(BaseHTTPRequestHandler):
         tell(fields, answer, request)
         if answer == "silent":
             threading.Event().wait()
-        status = 200 if answer == "partial" else int(answer)
+        if answer == "slow":
+            threading.Event().wait(0.5)
+        status = 200 if answer in ("partial", "slow") else int(answer)
         body = response(answer).SerializeToString() if status == 200 else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/x-protobuf")

@@ -114,6 +114,20 @@ fn prints_the_schema() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.toml");
+    let text = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:1\"\n[[routes]]\nname = \"all\"\nrespond = { status = 204 }\n";
+    std::fs::write(&file, text).unwrap();
+    for arguments in [&["schema"][..], &["check", file.to_str().unwrap()]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = output(Command::new(binary()).args(arguments).stdout(writer));
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn refuses_wrong_arguments() {
     for arguments in [&["prox"][..], &["run"], &["proxy", "--from", "nonsense", "--to", "127.0.0.1:1"], &[]] {
         let output = output(Command::new(binary()).args(arguments));

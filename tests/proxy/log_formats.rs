@@ -213,13 +213,13 @@ fn secrets_are_in_no_record() {
     let filters = "[filters.keys]\ntype = \"api_key\"\nquery = \"licence\"\n\
         keys = { ci = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\" }\n";
     let setup = Setup::origin(&origin).route("filters = [\"keys\"]").more(filters);
-    let request = "GET /a?x=1&LICENCE=abc&token=hidden1&p%61ssword=hidden2 HTTP/1.1\r\nHost: a\r\n\
+    let request = "GET /a?x=1&LICENCE=abc&token=hidden1&p%61ssword=hidden2&n=/?token=hidden7 HTTP/1.1\r\nHost: a\r\n\
         Referer: https://a.test/cb?access_token=hidden3&y=2#id_token=hidden4\r\n\
         Authorization: Basic dXNlcjpoaWRkZW41\r\nCookie: session=hidden6\r\n\r\n";
     let formats = [
         "",
         "format = \"combined\"",
-        "format = '{request} {target} {query} {query.token} {query.x} {header.referer} {auth.key} {remote_user}'",
+        "format = '{request} {target} {query} {query.token} {query.x} {query.n} {header.referer} {auth.key} {remote_user}'",
         "fields = { referer = \"header.referer\", target = \"target\", request = \"request\" }",
     ];
     for keys in formats {
@@ -233,13 +233,13 @@ fn secrets_are_in_no_record() {
             assert!(line.contains("https://a.test/cb?access_token=***&y=2#id_token=***"), "{keys}: {line}");
         }
         if keys.contains("{query.x}") {
-            assert!(line.contains(" *** 1 https") && line.ends_with(" ci user"), "{line}");
+            assert!(line.contains(" *** 1 /?token=*** https") && line.ends_with(" ci user"), "{line}");
         }
     }
     let proxy = logging(&setup, "redact_query = [\"x\"]").start();
     proxy.client().request(request.replace("LICENCE", "licence"));
     let record = proxy.record();
-    assert_eq!(record["query"], "x=***&licence=***&token=hidden1&p%61ssword=hidden2");
+    assert_eq!(record["query"], "x=***&licence=***&token=hidden1&p%61ssword=hidden2&n=/?token=hidden7");
 }
 
 #[test]

@@ -163,6 +163,27 @@ fn records_wait_for_a_server_that_is_away() {
 }
 
 #[test]
+fn many_small_batches_wait_for_a_server() {
+    let origin = Origin::answering(ok("x"));
+    let mut server = Rsyslog::new();
+    let way = format!("syslog:tcp://127.0.0.1:{}", server.port);
+    let proxy = logging_to(&way, "format = '{target}'", &origin);
+    let waiting = || proxy.metric("corelane_access_log_waiting_records", &[]);
+    // The writer goes on taking batches from its channel; how many there may be is said in bytes.
+    let mut client = proxy.client();
+    for batch in 1..=5 {
+        client.get("/");
+        client.get("/");
+        settles_at(2 * batch, waiting);
+    }
+    server.run();
+    eventually("all records arrive", || server.messages().len() == 10);
+    settles_at(0, waiting);
+    assert_eq!(proxy.metric("corelane_access_log_lost_records_total", &[]), 0);
+    assert_eq!(proxy.metric("corelane_worker_access_log_dropped_total", &[]), 0);
+}
+
+#[test]
 fn a_server_that_stays_away_costs_no_request() {
     let origin = Origin::answering(ok("x"));
     let mut proxy = logging_to("syslog:unix:@dir@/none", "", &origin);

@@ -17,6 +17,7 @@ use crate::config::Target;
 use crate::health::Healths;
 use crate::metrics::{self, process};
 use crate::status::{self, Status};
+use crate::syslog::machine_name;
 
 /// Reads every counter once.
 pub(super) fn take(status: &Status) -> State {
@@ -24,7 +25,7 @@ pub(super) fn take(status: &Status) -> State {
     let reload = status.last_reload.get();
     let mut state = State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: host(),
+        host: machine_name(),
         pid: std::process::id(),
         phase: match status.phase.get() {
             status::Phase::Starting => Phase::Starting,
@@ -238,9 +239,4 @@ impl Rate {
 /// Since 1970.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// The machine's name; empty where it has none.
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
 }

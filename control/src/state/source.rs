@@ -31,7 +31,7 @@ impl Source {
             return Ok(Self(Admin::Tcp(text.to_owned())));
         }
         let source = ConfigSource::File(place.into());
-        let Loaded { config, .. } = source.load().map_err(|errors| errors.to_string())?;
+        let Loaded { config, .. } = source.load().map_err(|errors| format!("{errors}\n{ADVICE}"))?;
         let admin = config.admin.ok_or_else(|| format!("{}: has no [admin] address", place.display()))?;
         Ok(Self(match admin.address {
             Address::Tcp(address) => Admin::Tcp(reachable(address).to_string()),
@@ -76,6 +76,9 @@ impl std::fmt::Display for Source {
         self.0.fmt(f)
     }
 }
+
+const ADVICE: &str =
+    "a file with errors does not say where: name the [admin] address itself, --admin HOST:PORT";
 
 /// Who listens on every address is asked on the loopback one.
 fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use corelane_filters::decode_base64;
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, StatusCode};
 
@@ -117,27 +118,10 @@ fn retry_delay(details: &[u8]) -> Option<Duration> {
     Some(delay.min(RETRY_AFTER_MAX))
 }
 
-/// RFC 4648 §4, with or without its padding, as gRPC writes binary fields.
+/// As gRPC writes binary fields.
 fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut held, mut bits) = (0u32, 0);
-    for digit in text.trim_ascii_end().iter().filter(|digit| **digit != b'=') {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
+    let mut bytes = Vec::new();
+    decode_base64(text.trim_ascii_end(), &mut bytes).then_some(bytes)
 }
 
 #[cfg(test)]

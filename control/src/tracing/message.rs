@@ -2,6 +2,8 @@
 
 use corelane_engine::tracing::protobuf::{Attribute, Tag, write_attribute, write_bytes, write_prefix};
 
+use crate::syslog::machine_name;
+
 const RESOURCE_SPANS: Tag = Tag::bytes(1);
 const RESOURCE: Tag = Tag::bytes(1);
 const ATTRIBUTES_OF_RESOURCE: Tag = Tag::bytes(1);
@@ -18,7 +20,8 @@ pub(super) fn request(service_name: &str, spans: &[&[u8]]) -> Vec<u8> {
     };
     attribute("service.name", service_name.as_bytes());
     attribute("service.version", env!("CARGO_PKG_VERSION").as_bytes());
-    if let Some(host) = host_name() {
+    let host = machine_name();
+    if !host.is_empty() {
         attribute("host.name", host.as_bytes());
     }
     let process = Attribute::Integer(std::process::id().into());
@@ -47,11 +50,6 @@ pub(super) fn request(service_name: &str, spans: &[&[u8]]) -> Vec<u8> {
 
 /// A tag, and a length of up to ten bytes.
 const MESSAGE_PREFIX_BYTES_MAX: usize = 11;
-
-fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
-}
 
 /// One field of a message.
 #[derive(Debug, PartialEq, Eq)]

@@ -310,13 +310,13 @@ fn end_attempt(trace: &mut Trace, failure: Option<Failure>, status: u16) {
 /// Keeps `tracestate`, the lines joined; a longer one than everybody passes on (W3C Trace Context §3.3.1.5) only passes.
 fn keep_state(fields: &Fields, bytes: &[u8], out: &mut Vec<u8>) {
     for line in fields.lines().iter().filter(|line| is_trace_state(line.name.bytes(bytes))) {
-        if !out.is_empty() {
-            out.push(b',');
+        let value = line.value.bytes(bytes);
+        let comma: &[u8] = if out.is_empty() { b"" } else { b"," };
+        if out.len() + comma.len() + value.len() > STATE_BYTES_MAX {
+            return out.clear();
         }
-        out.extend_from_slice(line.value.bytes(bytes));
-    }
-    if out.len() > STATE_BYTES_MAX {
-        out.clear();
+        out.extend_from_slice(comma);
+        out.extend_from_slice(value);
     }
 }
 

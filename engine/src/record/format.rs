@@ -115,6 +115,9 @@ impl LogFormat {
         if JSON_FIELDS.contains(&key) || fields.iter().any(|field| field.key == key_text) {
             return Err("every record has a field of this name already".to_owned());
         }
+        if let Some(plain) = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            return Err(format!("write the variable's name without braces: {plain}"));
+        }
         let value = match self.words.named(name, around)? {
             Named::Variable(variable) => Value::Variable(variable),
             Named::Text(text) => {
@@ -265,6 +268,10 @@ mod tests {
         ] {
             assert!(format.add_field(key, name, &AROUND).is_err(), "{key} {name}");
         }
+        assert_eq!(
+            format.add_field("a", "{header.referer}", &AROUND),
+            Err("write the variable's name without braces: header.referer".to_owned())
+        );
         let mut text = LogFormat::text("x", &AROUND).unwrap();
         assert!(text.add_field("a", "host", &AROUND).is_err());
     }

@@ -1,7 +1,7 @@
 //! Parameters of queries whose values are secret: what of a text no record shows.
 //!
 //! A parameter is looked for wherever one can stand: in a query, behind the `?` or the `#` of a target or of an address in a
-//! field. A name may be percent-encoded, as servers decode it. What stands in an address before its host is a secret, too.
+//! field. A name may be percent-encoded, as servers decode it, and have parts in brackets (`user[password]`). What stands in an address before its host is a secret, too.
 
 use std::ops::Range;
 
@@ -22,7 +22,8 @@ const NAME_BYTES_MAX: usize = 64;
 impl Redaction {
     /// Of these names. One is not looked for that is empty, or longer than 64 bytes, but for what does not count.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let plain = |name: &str| plain(name.as_bytes(), &mut [0; NAME_BYTES_MAX]).map(Into::into);
+        // As they stand: it is clients that encode.
+        let plain = |name: &str| plain(name.bytes(), &mut [0; NAME_BYTES_MAX]).map(Into::into);
         let mut names: Vec<Box<[u8]>> = names.into_iter().filter_map(plain).collect();
         names.sort_unstable();
         names.dedup();
@@ -42,10 +43,14 @@ impl Redaction {
                 b'?' | b'&' | b'#' | b';' => name_start = Some(place + 1),
                 b'=' => {
                     let Some(start) = name_start.take() else { continue };
+                    // First the name: values overlap, and to look for the end of each could take long.
+                    if !self.hides(&text[start..place]) {
+                        continue;
+                    }
                     let value = &text[place + 1..];
                     let ends = |byte: &u8| matches!(byte, b'&' | b'#' | b' ' | b'\t');
                     let length = value.iter().position(ends).unwrap_or(value.len());
-                    if length > 0 && self.hides(&text[start..place]) {
+                    if length > 0 {
                         return Some(place + 1..place + 1 + length);
                     }
                 }
@@ -66,11 +71,30 @@ impl Redaction {
         take(rest);
     }
 
-    /// Whether the value of a parameter of this name is secret.
+    /// Whether the value of a parameter of this name is secret: because of the whole name, or of a part of `a[b][c]`.
     pub(crate) fn hides(&self, name: &[u8]) -> bool {
         let mut room = [0; NAME_BYTES_MAX];
-        let name = plain(name, &mut room);
-        name.is_some_and(|name| self.names.binary_search_by(|known| (**known).cmp(name)).is_ok())
+        if plain(form_decoded(name), &mut room).is_some_and(|name| self.knows(name)) {
+            return true;
+        }
+        if !name.iter().any(|byte| matches!(byte, b'[' | b'%')) {
+            return false;
+        }
+        let mut decoded = form_decoded(name).peekable();
+        while decoded.peek().is_some() {
+            let mut part = decoded.by_ref().take_while(|byte| !matches!(byte, b'[' | b']'));
+            let is_known = plain(part.by_ref(), &mut room).is_some_and(|name| self.knows(name));
+            if is_known {
+                return true;
+            }
+            // The rest of a part that is too long.
+            part.for_each(drop);
+        }
+        false
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|known| (**known).cmp(name)).is_ok()
     }
 }
 
@@ -82,9 +106,9 @@ fn user_information(authority: &[u8]) -> Option<usize> {
 }
 
 /// A name without what does not count in it; `None` if nothing is left, or too much.
-fn plain<'r>(name: &[u8], room: &'r mut [u8; NAME_BYTES_MAX]) -> Option<&'r [u8]> {
+fn plain(name: impl Iterator<Item = u8>, room: &mut [u8; NAME_BYTES_MAX]) -> Option<&[u8]> {
     let mut length = 0;
-    for byte in form_decoded(name).filter(|byte| !matches!(byte, b'-' | b'_' | b'.')) {
+    for byte in name.filter(|byte| !matches!(byte, b'-' | b'_' | b'.')) {
         *room.get_mut(length)? = byte.to_ascii_lowercase();
         length += 1;
     }
@@ -119,6 +143,11 @@ mod tests {
             ("tokens=1&mytoken=2&x.token=3", "tokens=1&mytoken=2&x.token=3"),
             ("=abc&-=d&%", "=abc&-=d&%"),
             ("token==", "token=***"),
+            ("token[]=a&Token[0]=b", "token[]=***&Token[0]=***"),
+            ("user[api_key]=a&b[c][token]=d", "user[api_key]=***&b[c][token]=***"),
+            ("user%5Btoken%5d=a&token%5B%5D=b", "user%5Btoken%5d=***&token%5B%5D=***"),
+            ("[token=a&a]token]=b", "[token=***&a]token]=b"),
+            ("user[tokens]=a&my[x]=b&[]=c&]=d&%5B=e", "user[tokens]=a&my[x]=b&[]=c&]=d&%5B=e"),
         ] {
             assert_eq!(redacted(query, true), shown, "{query}");
         }
@@ -147,5 +176,23 @@ mod tests {
         let redaction = Redaction::new([&*name, &name[1..]]);
         assert!(redaction.find(format!("{name}=1").as_bytes(), true).is_none());
         assert_eq!(redaction.find(format!("{}=1", &name[1..]).as_bytes(), true), Some(65..66));
+        assert!(redaction.find(format!("{name}[{name}]=1").as_bytes(), true).is_none());
+        assert!(redaction.hides(format!("{name}[{}]", &name[1..]).as_bytes()), "a part behind a long one");
+    }
+
+    #[test]
+    fn names_of_the_configuration_stand_as_they_are() {
+        let redaction = Redaction::new(["key+1", "100%41"]);
+        assert!(redaction.hides(b"key%2B1") && redaction.hides(b"100%2541"));
+        assert!(!redaction.hides(b"key+1") && !redaction.hides(b"100A"));
+    }
+
+    #[test]
+    fn many_parameters_are_looked_through_in_one_pass() {
+        // Were each value looked through for its end, this would take minutes.
+        for parameter in [";=", "?a=", "&x;y=", "token=;"] {
+            let text = parameter.repeat((1 << 20) / parameter.len());
+            redacted(&text, true);
+        }
     }
 }

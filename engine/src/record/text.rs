@@ -122,7 +122,7 @@ impl<S: Dial> Record<'_, S> {
                     Some((name, value)) if self.log.redaction.hides(name) && !value.is_empty() => {
                         Shown::Plain(super::redaction::STARS)
                     }
-                    found => text(found.map(|(_, value)| value)),
+                    found => guarded(found.map(|(_, value)| value), false),
                 }
             }
             Variable::Status => Shown::Number(u64::from(exchange.status)),

@@ -174,7 +174,7 @@ fn credentials(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Appends what Base64 says (RFC 4648 §4), with or without padding; `false` if it is none.
-fn decode_base64(encoded: &[u8], out: &mut Vec<u8>) -> bool {
+pub fn decode_base64(encoded: &[u8], out: &mut Vec<u8>) -> bool {
     let padding = encoded.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = &encoded[..encoded.len() - padding];
     if digits.len() % 4 == 1 || padding > 0 && (padding > 2 || !encoded.len().is_multiple_of(4)) {

@@ -1,17 +1,17 @@
 //! `redirect`: sends the client elsewhere (RFC 9110 §15.4). A request that is there already goes on.
 
+use corelane_semantics::{host_name, is_authority};
+
 use super::rewrite::{path_template, settle, write_path_value};
 use super::{Filter, Flow};
 use crate::context::Context;
 use crate::edits::Edits;
 use crate::filters::Build;
-use crate::key::host_name;
 use crate::reason::Reason;
 use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::{is_query_value_byte, write_display, write_encoded};
 use crate::variable::Phase;
-use corelane_semantics::is_authority;
 
 /// What differs in the new address; what is not given stays.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -349,7 +349,8 @@ fn waiting_takes_no_time_of_a_core() {
     eventually("both are in flight", || proxy.listener("connections_active") == 2);
     let mut crowd: Vec<Client> = (0..100).map(|_| proxy.client()).collect();
     crowd.iter_mut().for_each(|client| client.send(client::get("/")).unwrap());
-    eventually("every worker waits", || waited(&proxy) == 4);
+    // One that looked again has waited twice.
+    eventually("every worker waits", || waited(&proxy) >= 4);
     process::assert_quiet(proxy.pid(), 0.03, "everybody waits");
     go.send(()).unwrap();
     crowd.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));

@@ -39,7 +39,13 @@ fn what_a_collector_refuses_for_good_is_lost() {
         let count = |result| proxy.metric("corelane_trace_export_spans_total", &[("result", result)]);
         proxy.get("/");
         settles_at(2, || count("lost"));
-        assert!(proxy.log().contains("spans cannot be exported"), "{}", proxy.log());
+        let path = match protocol {
+            Protocol::Http => "/v1/traces",
+            Protocol::Grpc => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        };
+        let log = proxy.log();
+        assert!(log.contains("spans cannot be exported url=http://127.0.0.1:"), "{log}");
+        assert!(log.contains(&format!("{path} error=")), "{log}");
         proxy.get("/");
         settles_at(3, || count("lost"));
         assert_eq!(count("exported"), 1);
@@ -127,6 +133,30 @@ fn the_last_spans_go_out_at_the_end() {
         assert!(status.success());
         assert_eq!(collector.spans(2).len(), 2);
     }
+}
+
+#[test]
+fn spans_that_end_during_an_export_go_out_at_the_end_too() {
+    let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["slow"]));
+    let mut proxy = Setup::origin(&origin).more(&collector.section("sample = \"100%\"")).start();
+    proxy.get("/");
+    collector.next();
+    proxy.get("/");
+    proxy.signal(libc::SIGTERM);
+    assert!(proxy.wait_exit(DEADLINE).success());
+    assert_eq!(collector.spans(2).len(), 2);
+}
+
+#[test]
+fn a_collector_that_wants_no_pause_is_given_one() {
+    let (origin, collector) = (origin(), Collector::answering(Protocol::Http, &["503:0", "503:0", "503:0"]));
+    let proxy = Setup::origin(&origin).more(&collector.section("sample = \"100%\"")).start();
+    proxy.get("/");
+    collector.next();
+    let start = Instant::now();
+    (0..3).for_each(|_| drop(collector.next()));
+    // The least of 500 ms, 1 s and 2 s with their chance.
+    assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -77,7 +77,10 @@ fn collector(text: &str, protocol: TracingProtocol) -> Parsed<Collector> {
         return Err(wrong("has more than a path behind its host"));
     }
     let (path, default_port) = match protocol {
-        TracingProtocol::Http => (format!("{}/v1/traces", uri.path().trim_end_matches('/')), 4318),
+        TracingProtocol::Http => {
+            let path = uri.path().trim_end_matches('/');
+            (format!("{}{HTTP_PATH}", path.strip_suffix(HTTP_PATH).unwrap_or(path)), 4318)
+        }
         TracingProtocol::Grpc if uri.path() != "/" => {
             return Err(format!("{shown} has a path, which gRPC does not"));
         }
@@ -96,6 +99,7 @@ fn collector(text: &str, protocol: TracingProtocol) -> Parsed<Collector> {
     })
 }
 
+const HTTP_PATH: &str = "/v1/traces";
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 fn service_name(value: &Value) -> Parsed<Arc<str>> {
@@ -151,3 +155,25 @@ const OURS: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_http_is_added_once() {
+        for (endpoint, path) in [
+            ("http://a.test", "/v1/traces"),
+            ("http://a.test:4318/", "/v1/traces"),
+            ("http://a.test/otlp/", "/otlp/v1/traces"),
+            ("http://a.test:4318/v1/traces", "/v1/traces"),
+            ("http://a.test/otlp/v1/traces/", "/otlp/v1/traces"),
+            ("http://a.test/my-v1/traces", "/my-v1/traces/v1/traces"),
+        ] {
+            let collector = collector(endpoint, TracingProtocol::Http).expect(endpoint);
+            assert_eq!((&*collector.path, &*collector.authority), (path, "a.test:4318"), "{endpoint}");
+        }
+        let error = collector("http://a.test:4317/v1/traces", TracingProtocol::Grpc).expect_err("a path");
+        assert!(error.contains("has a path, which gRPC does not"), "{error}");
+    }
+}

@@ -11,7 +11,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: "string",
         default: Required,
         allowed: "http://host, with or without a port (4318, for gRPC 4317) and, for http/protobuf, a path",
-        description: "The collector that spans are sent to; \"/v1/traces\" is added to the path.",
+        description: "The collector that spans are sent to; \"/v1/traces\" is added to a path that does not end so.",
         example: "\"http://127.0.0.1:4318\"",
     },
     Key {
