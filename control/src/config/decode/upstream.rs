@@ -85,7 +85,7 @@ fn upstream(
     let quarantine = quarantine(section);
     let health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", health::percent);
-    let queue = queue(section);
+    let queue = queue(section, endpoints.as_deref().ok());
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -118,11 +118,16 @@ fn quarantine(section: &Reader<'_>) -> Result<Quarantine, Reported> {
     Ok(Quarantine { strikes_max: strikes_max?, time: time? })
 }
 
-fn queue(section: &Reader<'_>) -> Result<Option<QueueRules>, Reported> {
+fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<QueueRules>, Reported> {
     let Some(table) = section.table("queue", Section::Queue)? else { return Ok(None) };
     let requests_max = table.required("requests_max", |value| value::integer(value, 1..=1_000_000));
     let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(100)));
-    Ok(Some(QueueRules { requests_max: requests_max?, timeout: timeout? }))
+    let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
+    if endpoints.is_some_and(|endpoints| endpoints.iter().all(|it| it.requests_max == 0)) {
+        let message = "queue is for endpoints with requests_max; none has it".to_owned();
+        return Err(section.report().wrong(section.at("queue"), message));
+    }
+    Ok(Some(rules))
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {
