@@ -313,6 +313,7 @@ fn snapshot(
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
@@ -323,8 +324,7 @@ fn snapshot(
     }
 }
 
-/// As the log writer and the exporter do: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
-/// that there are enough from the start, as if the writer had been behind once.
+/// As the log writer and the exporter do: takes batches and gives them back. There are enough of them from the start.
 fn take_batches(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
         source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
@@ -358,6 +358,10 @@ fn json() -> Arc<AccessLog> {
         format.add_field(&index.to_string(), name, &AROUND).unwrap();
     }
     access_log(format)
+}
+
+fn combined() -> Arc<AccessLog> {
+    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
 }
 
 fn start_worker(
@@ -492,6 +496,6 @@ fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
     allocates_nothing(DriverRequest::Auto, None);
     allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
-    allocates_nothing(DriverRequest::Auto, Some(access_log(LogFormat::text(COMBINED, &AROUND).unwrap())));
+    allocates_nothing(DriverRequest::Auto, Some(combined()));
     allocates_nothing(DriverRequest::Epoll, Some(json()));
 }
