@@ -301,10 +301,10 @@ fn a_handshake_has_a_deadline_and_a_place() {
         assert!(start.elapsed() < DEADLINE);
     }
     let mut third = proxy.connect();
-    let refused = third.read(&mut [0]);
+    let refused = third.read_exact(&mut [0]);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionReset);
     for slow in &mut slow {
-        assert_eq!(slow.read(&mut [0]).unwrap(), 0, "the deadline closes it");
+        assert_eq!(slow.read_to_end(&mut Vec::new()).unwrap(), 0, "the deadline closes it");
     }
     assert_eq!(get(&mut proxy.client(), "localhost").0.split(' ').nth(1), Some("200"));
     let mut failures = proxy.failures();
