@@ -22,6 +22,7 @@ use crate::message::Lent;
 use crate::record::{Opening, opening};
 use crate::request_id::RequestIds;
 use crate::task::BoxedTask;
+use crate::tls::Handshakes;
 use crate::tracing::{SpanSink, Tracer};
 
 /// The worker.
@@ -38,6 +39,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) request_ids: RequestIds,
     /// Its admissions of connections.
     pub(crate) admissions: Admissions,
+    /// Its handshakes in progress.
+    pub(crate) handshakes: Handshakes,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
     /// The snapshot in force, with the worker's own state for it.
@@ -129,6 +132,7 @@ impl<S: Dial> Core<S> {
             pipes: Pipes::new(parts.counters.clone(), parts.index, parts.table_workers),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
+            handshakes: Handshakes::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::action::MirrorSkip;
 use crate::histogram::{Distribution, Durations, Histogram, Sizes};
 use crate::reason::{Reason, Word};
+use crate::tls::{Alert, TlsFailure};
 use crate::tripwire::Tripwire;
 
 /// A number that one worker writes and anyone may read. Wraps at 2^64.
@@ -325,10 +326,15 @@ counter_set! {
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to clients.";
+        tls_handshaking: Gauge, "tls_handshakes_in_progress", "TLS handshakes in progress now.";
+        tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with clients.";
+        tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
     }
     by reason {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
         suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
+        tls_failures: TlsFailure, "tls_failures_total", "TLS connections of clients that failed, in the handshake or after it.";
+        tls_alerts: Alert, "tls_alerts_total", "Fatal TLS alerts that clients sent.";
     }
 }
 
@@ -410,8 +416,11 @@ counter_set! {
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";
+        tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with the endpoint.";
+        tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
     }
     by reason {
+        tls_failures: TlsFailure, "tls_failures_total", "TLS handshakes with the endpoint that failed.";
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
         suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
     }

@@ -9,6 +9,7 @@
 //! On the fast path (the whole head received, an idle connection in the pool) everything from ReadHead to SendHead
 //! happens in one step on the worker's scratch buffer, without waiting and without a copy of the body.
 
+mod connecting;
 mod counting;
 mod deadline;
 mod destination;
@@ -38,6 +39,7 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
+pub(crate) use self::connecting::Connecting;
 pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
@@ -57,9 +59,9 @@ use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
-use crate::io::{Check, Dial, Interest, clock};
+use crate::io::{Check, Dial, clock};
 use crate::limits::Place;
-use crate::listener::{ListenerSlot, is_exhausted};
+use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
@@ -514,7 +516,11 @@ impl<S: Dial> Exchange<S> {
         if expects && !is_100_continue(head, bytes) {
             return Err(Failure::ExpectationUnsupported);
         }
-        if head.form == TargetForm::Absolute && !sender.is_trusted && is_https(head.target.bytes(bytes)) {
+        if head.form == TargetForm::Absolute
+            && !sender.is_tls
+            && !sender.is_trusted
+            && is_https(head.target.bytes(bytes))
+        {
             return Err(Failure::SchemeMismatch);
         }
         let path = path.map_err(Failure::RequestPath)?;
@@ -523,8 +529,8 @@ impl<S: Dial> Exchange<S> {
         }
         self.authenticates_connection = head.fields.count(Known::Authorization) > 0
             && head.fields.all(Known::Authorization, bytes).any(authenticates_connection);
-        let (listener, client) = (self.listener, sender.client);
-        let request = Request { listener, host, path, head, bytes, client, tls: false };
+        let (listener, client, tls) = (self.listener, sender.client, sender.is_tls);
+        let request = Request { listener, host, path, head, bytes, client, tls };
         self.route = self.local.find_route(&request);
         let Some(route) = self.route.map(|route| &self.snapshot().routes[route]) else {
             return Err(Failure::NoRoute);
@@ -594,9 +600,7 @@ impl<S: Dial> Exchange<S> {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
-                            let endpoint_failed =
-                                matches!(failure, Failure::ConnectFailed | Failure::ConnectTimeout);
-                            break Err((failure, endpoint_failed));
+                            break Err((failure, failure.is_of_connecting()));
                         }
                     },
                 };
@@ -667,12 +671,11 @@ impl<S: Dial> Exchange<S> {
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
-        let connected = match S::dial(&endpoint.address) {
-            Ok(mut stream) => {
-                let opened = poll_fn(|cx| {
-                    if let Poll::Ready(ready) = stream.poll_ready(cx, Interest::Write) {
-                        let outcome = ready.and_then(|()| stream.take_error());
-                        return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
+        let connected = match Connecting::start(endpoint, counters) {
+            Ok(mut connecting) => {
+                poll_fn(|cx| {
+                    if let Poll::Ready(opened) = connecting.poll(cx) {
+                        return Poll::Ready(opened);
                     }
                     if down.is_request_complete()
                         && let Poll::Ready(signal) = poll_client(cx, core, down)
@@ -689,11 +692,9 @@ impl<S: Dial> Exchange<S> {
                     };
                     timer.poll_until(cx, due_ms).map(|()| Err(failure))
                 })
-                .await;
-                opened.map(|()| stream)
+                .await
             }
-            Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
-            Err(_) => Err(Failure::ConnectFailed),
+            Err(failure) => Err(failure),
         };
         let connect_ns = clock::monotonic_ns() - started_ns;
         self.times.connect_ns = Some(connect_ns);

@@ -71,6 +71,10 @@ pub(crate) enum Failure {
     ConnectFailed,
     /// A connection did not open in time.
     ConnectTimeout,
+    /// TLS could not be begun with the endpoint.
+    UpstreamTls,
+    /// The endpoint's certificate is not one that is accepted.
+    UpstreamCertificate,
     /// The upstream closed or reset the connection before its response head was complete.
     UpstreamClosed,
     /// The upstream does not take the request.
@@ -152,6 +156,8 @@ impl Failure {
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),
+            Self::UpstreamTls => (502, Reason::UpstreamTls, Upstream),
+            Self::UpstreamCertificate => (502, Reason::UpstreamCertificate, Upstream),
             Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
@@ -198,6 +204,14 @@ impl Failure {
     pub(crate) const fn ends_connection(self) -> bool {
         // Behind a refused CONNECT the client may already speak another protocol.
         matches!(self.fault(), Fault::Downstream)
+    }
+
+    /// Whether no connection came about, so that nothing was sent.
+    pub(crate) const fn is_of_connecting(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailed | Self::ConnectTimeout | Self::UpstreamTls | Self::UpstreamCertificate
+        )
     }
 
     /// Whether the endpoint has put the connection out of step, and how.

@@ -283,7 +283,7 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(b"\r\n");
         }
         if (!self.trusted || !fields.has(Known::XForwardedProto)) && !self.sets(b"X-Forwarded-Proto") {
-            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+            write_field(out, b"X-Forwarded-Proto", self.client.scheme());
         }
         let keeps_host = self.trusted && fields.has(Known::XForwardedHost);
         if !self.host.is_empty() && !keeps_host && !self.sets(b"X-Forwarded-Host") {
@@ -318,7 +318,9 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(self.host);
             out.push(b'"');
         }
-        out.extend_from_slice(b";proto=http\r\n");
+        out.extend_from_slice(b";proto=");
+        out.extend_from_slice(self.client.scheme());
+        out.extend_from_slice(b"\r\n");
     }
 }
 

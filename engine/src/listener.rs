@@ -16,6 +16,7 @@ use crate::session::Session;
 use crate::snapshot::{Address, Listener};
 use crate::stages;
 use crate::task;
+use crate::tls::{TlsFailure, Transport};
 
 /// Connections accepted in one go at most, so that a flood of them does not starve those that are open.
 const ACCEPT_BATCH: usize = 8;
@@ -264,8 +265,8 @@ impl<S: Dial> ListenerSlot<S> {
 
 /// Accepts until the slot is closed.
 pub(crate) async fn accept(
-    core: Rc<Core<Socket>>,
-    slot: Rc<ListenerSlot<Socket>>,
+    core: Rc<Core<Transport<Socket>>>,
+    slot: Rc<ListenerSlot<Transport<Socket>>>,
     mut socket: ListenerSocket,
 ) {
     let mut timer = Timer::new(&core);
@@ -311,8 +312,8 @@ enum Batch {
 
 /// Takes connections from the queue.
 fn accept_batch(
-    core: &Rc<Core<Socket>>,
-    slot: &Rc<ListenerSlot<Socket>>,
+    core: &Rc<Core<Transport<Socket>>>,
+    slot: &Rc<ListenerSlot<Transport<Socket>>>,
     socket: &ListenerSocket,
     size: usize,
     mut granted: Option<Permit>,
@@ -336,7 +337,12 @@ fn accept_batch(
 }
 
 /// Begins a connection's session, unless its client has too many open.
-fn open(core: &Rc<Core<Socket>>, slot: &Rc<ListenerSlot<Socket>>, incoming: Incoming, mut permit: Permit) {
+fn open(
+    core: &Rc<Core<Transport<Socket>>>,
+    slot: &Rc<ListenerSlot<Transport<Socket>>>,
+    incoming: Incoming,
+    mut permit: Permit,
+) {
     let (local, index) = slot.local(core);
     let client_max = local.snapshot().listeners[index].limits.client_connections_max;
     if !permit.admits_client(incoming.peer.map(|peer| peer.ip()), client_max) {
@@ -344,9 +350,19 @@ fn open(core: &Rc<Core<Socket>>, slot: &Rc<ListenerSlot<Socket>>, incoming: Inco
         incoming.refuse();
         return;
     }
-    let session = Session::new(core, slot, permit, stages::accepted(incoming.open()));
-    // Each future that a value is moved into has room for it twice: the argument and the variable.
-    task::spawn(core, Box::new(session).run());
+    let accepted = stages::accepted(incoming.open());
+    let Some(config) = local.tls_config(index) else {
+        let session = Session::new(core, slot, permit, accepted);
+        // Each future that a value is moved into has room for it twice: the argument and the variable.
+        return task::spawn(core, Box::new(session).run());
+    };
+    match stages::with_tls(accepted, config) {
+        Ok(established) => {
+            let session = Session::new(core, slot, permit, established);
+            task::spawn(core, stages::run_secured(Box::new(session)));
+        }
+        Err(_) => permit.admission().counters().tls_failures.add(TlsFailure::Internal),
+    }
 }
 
 /// Whether an accept failed for that one connection (accept(2): network errors of the new socket).
@@ -398,8 +414,8 @@ mod tests {
 
     /// One worker's listener on a port of its own.
     struct Queue {
-        core: Rc<Core<Socket>>,
-        slot: Rc<ListenerSlot<Socket>>,
+        core: Rc<Core<Transport<Socket>>>,
+        slot: Rc<ListenerSlot<Transport<Socket>>>,
         socket: ListenerSocket,
         port: TcpListener,
         clients: Vec<TcpStream>,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
+use rustls::ServerConfig;
 
 use self::budget::Budget;
 pub(crate) use self::choice::Choice;
@@ -27,6 +28,7 @@ use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
     Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream,
 };
+use crate::tls::noting_names;
 
 /// See the module. Exchanges hold it through an `Rc` for as long as they run; the last one to let go sends the snapshot
 /// back to the control thread.
@@ -37,6 +39,8 @@ pub(crate) struct Local<S> {
     routes: Vec<Option<Box<LocalRoute>>>,
     /// The timeouts of each route that does not split.
     timeouts: Vec<Timeouts>,
+    /// How the clients of each listener speak TLS, on this worker.
+    tls_configs: Vec<Option<Arc<ServerConfig>>>,
     log_names: LogNames,
     log_spreads: Spreads,
     /// What the filters of a request, or of a response, write into; used within a step.
@@ -63,6 +67,7 @@ impl<S: Dial> Local<S> {
             upstreams: Vec::new(),
             routes: Vec::new(),
             timeouts: Vec::new(),
+            tls_configs: Vec::new(),
             log_names: LogNames::default(),
             log_spreads: Spreads::default(),
             edits: RefCell::default(),
@@ -97,6 +102,8 @@ impl<S: Dial> Local<S> {
             Action::Split(_) | Action::Answer => Timeouts::default(),
         });
         let timeouts = timeouts.collect();
+        let tls_of = |listener: &Listener| listener.tls.as_ref().map(|tls| noting_names(&tls.config));
+        let tls_configs = snapshot.listeners.iter().map(tls_of).collect();
         let log_names = LogNames::new(&snapshot);
         let log_spreads = previous.log_spreads_for(&snapshot);
         let (routing, edits) = (RefCell::new(snapshot.router.scratch()), RefCell::default());
@@ -105,6 +112,7 @@ impl<S: Dial> Local<S> {
             upstreams,
             routes,
             timeouts,
+            tls_configs,
             log_names,
             log_spreads,
             edits,
@@ -158,6 +166,8 @@ impl<S: Dial> Local<S> {
             upstreams,
             routes,
             timeouts,
+            // It accepts nothing.
+            tls_configs: Vec::new(),
             log_names,
             log_spreads,
             edits,
@@ -236,6 +246,11 @@ impl<S: Dial> Local<S> {
         self.routes.get(index)?.as_deref()
     }
 
+    /// How the clients of a listener speak TLS; `None`: they do not.
+    pub(crate) fn tls_config(&self, listener: usize) -> Option<&Arc<ServerConfig>> {
+        self.tls_configs.get(listener)?.as_ref()
+    }
+
     /// The timeouts of the route with this index in the snapshot, which does not split.
     pub(crate) fn timeouts(&self, route: usize) -> Timeouts {
         self.timeouts[route]
@@ -276,6 +291,11 @@ impl<S> Drop for Local<S> {
     }
 }
 
+/// What the connections in a pool have in common.
+fn pool_key(endpoint: &Endpoint) -> (&Address, Option<&str>) {
+    (&endpoint.address, endpoint.tls.as_ref().map(|tls| &*tls.identity))
+}
+
 impl<S: Dial> LocalUpstream<S> {
     fn new(
         upstream: &Upstream,
@@ -284,12 +304,12 @@ impl<S: Dial> LocalUpstream<S> {
         place: impl Fn(&Endpoint) -> Place,
     ) -> Self {
         let known = previous.into_iter().flat_map(|(known, local)| known.endpoints.iter().zip(&local.pools));
-        let known: HashMap<&Address, _> = known.map(|(endpoint, pool)| (&endpoint.address, pool)).collect();
+        let known: HashMap<_, _> = known.map(|(endpoint, pool)| (pool_key(endpoint), pool)).collect();
         let pools = upstream
             .endpoints
             .iter()
             .map(|endpoint| {
-                let kept = known.get(&endpoint.address).copied().cloned();
+                let kept = known.get(&pool_key(endpoint)).copied().cloned();
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();

@@ -232,7 +232,7 @@ mod tests {
         let task_bytes = size_of_val(&guarded(&core, Box::new(session).run()));
         println!("session {session_bytes}, its task {task_bytes}");
         // An exchange's box comes and goes. The figures of the issue are for 1 KiB: what grows here takes of that.
-        assert!(session_bytes <= 464 && task_bytes <= 112, "session {session_bytes}, its task {task_bytes}");
+        assert!(session_bytes <= 480 && task_bytes <= 112, "session {session_bytes}, its task {task_bytes}");
         // A table doubles, and the half that it had is freed when the other is filled; so does the table of clients, whose
         // entry is the largest part of 57 bytes then.
         let entries = readiness::ENTRY_BYTES + deadlines::ENTRY_BYTES + IDLE_ENTRY_BYTES + 29;

@@ -19,12 +19,13 @@ use corelane_semantics::{BodyFraming, Method, Version, response_framing};
 use crate::action::{Mirror as Settings, MirrorSkip};
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
-use crate::exchange::{INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, response_limits};
+use crate::exchange::{
+    Connecting, INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, response_limits,
+};
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
-use crate::io::{Dial, Interest, clock};
-use crate::listener::is_exhausted;
+use crate::io::{Dial, clock};
 use crate::local::Local;
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
 use crate::pool::Pool;
@@ -440,15 +441,10 @@ async fn connect<S: Dial>(
     end_ms: u64,
 ) -> Result<S, Failure> {
     let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-    let mut stream = match S::dial(&endpoint.address) {
-        Ok(stream) => stream,
-        Err(error) if is_exhausted(&error) => return Err(Failure::Exhausted),
-        Err(_) => return Err(Failure::ConnectFailed),
-    };
+    let mut connecting = Connecting::start(endpoint, endpoint.counters.of(core.index))?;
     poll_fn(|cx| {
-        if let Poll::Ready(ready) = stream.poll_ready(cx, Interest::Write) {
-            let outcome = ready.and_then(|()| stream.take_error());
-            return Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed));
+        if let Poll::Ready(opened) = connecting.poll(cx) {
+            return Poll::Ready(opened);
         }
         ready!(timer.poll_until(cx, connect_due_ms.min(end_ms)));
         Poll::Ready(Err(match core.cutting.get() {
@@ -458,7 +454,6 @@ async fn connect<S: Dial>(
         }))
     })
     .await
-    .map(|()| stream)
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ words! {
 
         ConnectFailed = "connect_failed",
         ConnectTimeout = "connect_timeout",
+        UpstreamTls = "upstream_tls",
+        UpstreamCertificate = "upstream_certificate",
         UpstreamClosed = "upstream_closed",
         StatusRetried = "status_retried",
         UpstreamSendTimeout = "upstream_send_timeout",

@@ -57,7 +57,7 @@ impl Retry {
     /// Whether an attempt is made again after this failure.
     pub(crate) fn is_after(&self, failure: Failure) -> bool {
         match failure {
-            Failure::ConnectFailed | Failure::ConnectTimeout => self.causes.connect,
+            failure if failure.is_of_connecting() => self.causes.connect,
             Failure::UpstreamClosed => self.causes.reset,
             Failure::ResponseHeadTimeout | Failure::UpstreamStalled => self.causes.timeout,
             Failure::StatusRetried(status) => self.statuses.contains(&status),

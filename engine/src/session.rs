@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::admission::Permit;
+use crate::admission::{Admission, Permit};
 use crate::core::{Core, Timer, due};
 use crate::counters::ListenerCounters;
 use crate::exchange::{Next, serve};
@@ -101,6 +101,10 @@ impl<S: Dial> Session<S> {
                 Next::Keep => {}
                 Next::Close => {
                     self.down.end();
+                    if self.down.is_blocked() {
+                        // TLS has not yet said that this was the end.
+                        Box::pin(self.linger()).await;
+                    }
                     break;
                 }
                 Next::Linger => {
@@ -192,6 +196,11 @@ impl<S: Dial> Session<S> {
     /// Requests so far, the one in progress included.
     pub(crate) fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// By which it was admitted.
+    pub(crate) fn admission(&self) -> Rc<Admission> {
+        self.permit.admission().clone()
     }
 
     fn counters(&self) -> &ListenerCounters {

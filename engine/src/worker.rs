@@ -29,6 +29,7 @@ use crate::listener::{ListenerSlot, accept};
 use crate::local::Local;
 use crate::snapshot::{Address, Listener, Snapshot};
 use crate::task;
+use crate::tls::Transport;
 use crate::tracing::SpanSink;
 
 /// What a worker is started with.
@@ -212,13 +213,13 @@ fn run(
 
 /// The worker's main task: commands and ticks.
 struct Main {
-    core: Rc<Core<Socket>>,
+    core: Rc<Core<Transport<Socket>>>,
     peers: Peers,
     ticker: Ticker,
     woken: WakeListener,
     commands: Receiver<Order>,
     sockets: DescriptorReceiver,
-    slots: HashMap<Address, Rc<ListenerSlot<Socket>>>,
+    slots: HashMap<Address, Rc<ListenerSlot<Transport<Socket>>>>,
     drained: bool,
 }
 

@@ -52,7 +52,7 @@ impl<S: Dial> Exchange<S> {
 pub(crate) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S, Failure>) {
     match connected {
         Ok(_) => counters.connects.increment(),
-        Err(failure @ (Failure::ConnectTimeout | Failure::ConnectFailed)) => {
+        Err(failure) if failure.is_of_connecting() => {
             counters.failures.add(failure.reason());
             match failure {
                 Failure::ConnectTimeout => counters.connect_timeouts.increment(),

@@ -1,6 +1,6 @@
 //! Which upstream a request goes to, and what it brings to the choice of an endpoint there.
 
-use corelane_semantics::{Known, PathError, RequestHead};
+use corelane_semantics::{PathError, RequestHead};
 
 use super::Exchange;
 use crate::action::{Action, CookieValue, Destination, SetCookie, Split, Sticky};
@@ -71,7 +71,8 @@ impl<S: Dial> Exchange<S> {
         }
         let next = local.route_state(route)?.pick()?;
         if let Some(Sticky::Cookie(_)) = split.sticky {
-            self.assigned = Some(Assigned { is_secure: asker.came_by_tls() });
+            let is_secure = asker.sender.came_by_https(asker.head, asker.bytes);
+            self.assigned = Some(Assigned { is_secure });
         }
         Some(&split.destinations[next])
     }
@@ -109,15 +110,8 @@ impl Asker<'_> {
             host: self.host,
             path: self.path.unwrap_or_default(),
             client: self.sender.client,
-            is_secure: self.came_by_tls(),
+            is_secure: self.sender.came_by_https(self.head, self.bytes),
         }
-    }
-
-    /// Whether a trusted proxy in front says so.
-    fn came_by_tls(&self) -> bool {
-        let proto = self.head.fields.first(Known::XForwardedProto, self.bytes).unwrap_or_default();
-        let nearest_client = proto.split(|&byte| byte == b',').next().unwrap_or_default();
-        self.sender.is_trusted && nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefMut;
 use std::time::Duration;
 
-use corelane_filters::{Carry, Chain, Context, Edits, Outcome, ResponseContext, Verdict};
+use corelane_filters::{Carry, Chain, Context, Edits, Outcome, ResponseContext, Tls, Verdict};
 use corelane_semantics::{BodyFraming, RequestHead, ResponseHead};
 
 use super::Exchange;
@@ -12,6 +12,7 @@ use crate::heads::{ClientAddress, Sender};
 use crate::io::{Dial, clock};
 use crate::local::Local;
 use crate::snapshot::{CAPTURES_MAX, Route};
+use crate::tls::Secured;
 
 /// What the filters of a request leave for the rest of its exchange.
 #[derive(Default)]
@@ -33,6 +34,12 @@ pub(super) struct Filterable<'a> {
     pub(super) client: &'a ClientAddress,
     pub(super) sender: Sender,
     pub(super) request_id: &'a [u8],
+}
+
+/// TLS as filters see it.
+fn tls(secured: &Secured) -> Tls<'_> {
+    let client_subject = secured.client.as_ref().map_or("", |client| &*client.subject).as_bytes();
+    Tls { version: secured.version, client_subject }
 }
 
 impl<S: Dial> Exchange<S> {
@@ -58,7 +65,7 @@ impl<S: Dial> Exchange<S> {
             client: request.sender.client,
             peer: request.client.ip(),
             trusted: request.sender.is_trusted,
-            tls: None,
+            tls: request.client.secured().map(tls),
             request_id: request.request_id,
             listener: &snapshot.listeners[self.listener].name,
             route: &route.name,

@@ -92,7 +92,7 @@ impl<S: Dial> Exchange<S> {
         if known_method == OTHER_METHOD {
             add.text("http.request.method_original", method);
         }
-        add.text("url.scheme", b"http");
+        add.text("url.scheme", request.client.scheme());
         add.text("url.path", head.path.bytes(bytes));
         if let Some(query) = head.query {
             let mut text = core.buffers.take();

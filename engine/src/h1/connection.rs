@@ -154,6 +154,11 @@ impl<S: ByteStream> Connection<S> {
         self.outbox.poll_flush(cx, &mut self.stream, lent.buffers)
     }
 
+    /// Whether bytes wait for the peer to take them.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.outbox.is_blocked() || self.stream.holds_back()
+    }
+
     /// Ends a step in which nothing will be handed on.
     pub(super) fn settle(&mut self, lent: Lent<'_>) {
         lent.scratch.with(|scratch| self.inbox.settle(scratch, lent.buffers));

@@ -48,6 +48,11 @@ impl<S: ByteStream> H1Downstream<S> {
         }
     }
 
+    /// The stream that it runs over.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.connection.stream
+    }
+
     /// Begins an exchange that may receive so many bytes of further requests.
     pub(crate) fn limit_pipeline(&mut self, bytes_max: usize) {
         self.pipeline_bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
@@ -244,7 +249,7 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
     }
 
     fn is_blocked(&self) -> bool {
-        self.connection.outbox.is_blocked()
+        self.connection.is_blocked()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {

@@ -33,7 +33,7 @@ impl<S: ByteStream> H1Upstream<S> {
             Leftover::Unfit
         } else if !connection.inbox.is_empty() {
             Leftover::Surplus
-        } else if connection.outbox.is_blocked() {
+        } else if connection.is_blocked() {
             Leftover::Unfit
         } else if !connection.may_have_more() {
             Leftover::Idle(connection.stream)
@@ -67,7 +67,7 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
     }
 
     fn is_blocked(&self) -> bool {
-        self.connection.outbox.is_blocked()
+        self.connection.is_blocked()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use corelane_semantics::{Known, RequestHead};
 use ipnet::IpNet;
+
+use crate::tls::Secured;
 
 /// Eight groups of four digits in brackets, a colon and the port.
 const TEXT_BYTES_MAX: usize = 47;
@@ -19,11 +22,14 @@ pub(crate) struct ClientAddress {
     length: u8,
     ip_start: u8,
     ip_length: u8,
+    /// What TLS has settled; `None` without it.
+    secured: Option<Rc<Secured>>,
 }
 
 impl ClientAddress {
     pub(crate) fn new(address: Option<SocketAddr>) -> Self {
-        let mut client = Self { ip: None, text: [0; TEXT_BYTES_MAX], length: 0, ip_start: 0, ip_length: 0 };
+        let mut client =
+            Self { ip: None, text: [0; TEXT_BYTES_MAX], length: 0, ip_start: 0, ip_length: 0, secured: None };
         // The longest of them fits.
         let _ = client.write(address);
         client
@@ -61,6 +67,21 @@ impl ClientAddress {
         (&self.text, usize::from(self.length))
     }
 
+    /// Notes what TLS has settled with it.
+    pub(crate) fn secure(&mut self, secured: Secured) {
+        self.secured = Some(Rc::new(secured));
+    }
+
+    /// What TLS has settled; `None` without it.
+    pub(crate) fn secured(&self) -> Option<&Secured> {
+        self.secured.as_deref()
+    }
+
+    /// The scheme that it came by.
+    pub(crate) fn scheme(&self) -> &'static [u8] {
+        if self.secured.is_some() { b"https" } else { b"http" }
+    }
+
     /// The IP address.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.ip
@@ -74,6 +95,8 @@ pub(crate) struct Sender {
     pub(crate) is_trusted: bool,
     /// Who asks, for routes; `None` over a Unix socket.
     pub(crate) client: Option<IpAddr>,
+    /// The connection has TLS.
+    pub(crate) is_tls: bool,
 }
 
 impl Sender {
@@ -83,11 +106,24 @@ impl Sender {
         head: &RequestHead,
         bytes: &[u8],
     ) -> Self {
+        let is_tls = peer.secured.is_some();
         match peer.ip() {
             Some(ip) if trusted_proxies.iter().any(|network| network.contains(&ip)) => {
-                Self { is_trusted: true, client: Some(forwarded_client(ip, trusted_proxies, head, bytes)) }
+                let client = Some(forwarded_client(ip, trusted_proxies, head, bytes));
+                Self { is_trusted: true, client, is_tls }
             }
-            client => Self { is_trusted: false, client },
+            client => Self { is_trusted: false, client, is_tls },
+        }
+    }
+
+    /// Whether the client came by https: a trusted proxy in front knows that better than the connection does.
+    pub(crate) fn came_by_https(self, head: &RequestHead, bytes: &[u8]) -> bool {
+        match head.fields.first(Known::XForwardedProto, bytes) {
+            Some(claimed) if self.is_trusted => {
+                let nearest_client = claimed.split(|&byte| byte == b',').next().unwrap_or_default();
+                nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
+            }
+            _ => self.is_tls,
         }
     }
 }

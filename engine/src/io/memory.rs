@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, Pipe};
 use crate::snapshot::Address;
+use crate::tls::Secure;
 
 /// Bytes that a direction holds at most before its sender would block.
 const DIRECTION_BYTES: usize = 48 * 1024;
@@ -284,6 +285,8 @@ impl ByteStream for MemoryStream {
         if incoming.ended || incoming.reset { IdleState::Closed } else { IdleState::Silent }
     }
 }
+
+impl Secure for MemoryStream {}
 
 impl Dial for MemoryStream {
     fn dial(_address: &Address) -> io::Result<Self> {

@@ -25,12 +25,14 @@ use std::task::{Context, Poll};
 pub(crate) use descriptors::{DescriptorReceiver, DescriptorSender, descriptor_channel, separate};
 pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
+pub(crate) use readiness::wake_next_turn;
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::set as set_ticker;
 pub(crate) use wake::{Wake, WakeListener};
 
 use crate::snapshot::Address;
+use crate::tls::Secure;
 
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,14 @@ pub(crate) struct Peeked {
 const PEEKED_BYTES_MAX: usize = 12;
 
 impl Peeked {
+    /// How bytes begin that are there.
+    pub(crate) fn of(held: &[u8]) -> Self {
+        let length = held.len().min(PEEKED_BYTES_MAX);
+        let mut bytes = [0; PEEKED_BYTES_MAX];
+        bytes[..length].copy_from_slice(&held[..length]);
+        Self { bytes, length }
+    }
+
     /// What `peek` reads into the buffer that it is lent; it says how much.
     fn with<E>(peek: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Self, E> {
         let mut bytes = [0; PEEKED_BYTES_MAX];
@@ -88,7 +98,7 @@ impl Peeked {
     }
 }
 
-/// A connected stream of bytes: TCP, Unix, later TLS, and the in-memory stream of the tests.
+/// A connected stream of bytes: TCP, Unix, TLS over either, and the in-memory stream of the tests.
 pub(crate) trait ByteStream {
     /// Waits until an attempt is worth making. `Ready` is a hint: the attempt may still say `WouldBlock`.
     fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>>;
@@ -127,6 +137,11 @@ pub(crate) trait ByteStream {
     /// Sends what a pipe holds, as far as the peer takes it at once.
     fn try_drain(&mut self, pipe: &mut Pipe) -> io::Result<usize>;
 
+    /// Whether the stream itself holds back what it was given to send: then nothing more is received for it.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
     /// Sends what the stream itself holds back (TLS records); nothing for a plain socket.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -144,7 +159,7 @@ pub(crate) trait ByteStream {
 }
 
 /// A stream that can be opened from here.
-pub(crate) trait Dial: ByteStream + Sized + 'static {
+pub(crate) trait Dial: Secure + 'static {
     /// Starts to connect. The connection stands when `poll_ready` for writing is ready and `take_error` is `None`.
     fn dial(address: &Address) -> io::Result<Self>;
 

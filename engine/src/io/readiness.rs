@@ -16,6 +16,7 @@
 //! what it is ready for by then, so nothing that came earlier is missed.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -31,6 +32,9 @@ use crate::footprint::ENTRIES_RESERVED;
 
 /// Events taken from the set by one call; what is left is taken by the next one.
 const EVENTS_MAX: usize = 256;
+
+/// Tasks with work for later that are woken in one turn.
+const LATE_A_TURN: usize = 4;
 
 const READ: u8 = 1;
 const WRITE: u8 = 2;
@@ -48,6 +52,8 @@ struct Set {
     entries: RefCell<Slab<Entry>>,
     /// What is to be watched soon ([`Pollable::watch_soon`]).
     soon: RefCell<Vec<Key>>,
+    /// Tasks that have work for later turns ([`wake_next_turn`]).
+    late: RefCell<VecDeque<Waker>>,
 }
 
 /// What an entry takes of the table, as the tests of the memory's bound count it.
@@ -84,6 +90,15 @@ pub(crate) fn watch_waiting() {
     }
 }
 
+/// Wakes a task in the next turn, or a later one if many wait: for work that takes long, so that what is ready gets on
+/// meanwhile.
+pub(crate) fn wake_next_turn(waker: &Waker) {
+    match SET.with(|cell| cell.get().cloned()) {
+        Some(set) => set.late.borrow_mut().push_back(waker.clone()),
+        None => waker.wake_by_ref(),
+    }
+}
+
 /// Makes this thread's set and starts the task that dispatches its events. Once on each worker, inside the runtime.
 /// What it returns must be dropped last.
 pub(crate) fn install(counters: PerWorker<WorkerCounters>, worker: usize) -> io::Result<Closing> {
@@ -93,6 +108,7 @@ pub(crate) fn install(counters: PerWorker<WorkerCounters>, worker: usize) -> io:
         epoll,
         entries: RefCell::new(Slab::with_capacity(ENTRIES_RESERVED)),
         soon: RefCell::default(),
+        late: RefCell::default(),
     });
     let installed = SET.with(|cell| cell.set(set.clone()).is_ok());
     assert!(installed, "one worker a thread");
@@ -165,10 +181,18 @@ impl Set {
         Ok(())
     }
 
+    /// Wakes the first of those that have work for later; says how many.
+    fn wake_late(&self) -> usize {
+        let mut late = self.late.borrow_mut();
+        let count = late.len().min(LATE_A_TURN);
+        late.drain(..count).for_each(Waker::wake);
+        count
+    }
+
     /// Returns how many events there were.
     fn dispatch(&self) -> usize {
         clock::refresh();
-        let mut dispatched = 0;
+        let mut dispatched = self.wake_late();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         loop {
             let count = syscall::epoll_take(self.epoll.as_raw_fd(), &mut events);
@@ -379,5 +403,7 @@ impl Drop for Closing {
             entries.into_iter().map(|(_, entry)| (entry.fd, entry.waker)).unzip();
         drop(descriptors);
         drop(wakers);
+        let late = self.0.late.take();
+        drop(late);
     }
 }

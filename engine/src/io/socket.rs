@@ -10,6 +10,7 @@ use socket2::{Domain, SockAddr, Type};
 use super::readiness::Pollable;
 use super::{ByteStream, Check, Dial, IdleState, Interest, Peeked, Pipe, syscall};
 use crate::snapshot::Address;
+use crate::tls::Secure;
 
 /// A connected socket. Dropping it closes the connection.
 pub(crate) struct Socket(Pollable);
@@ -94,6 +95,8 @@ impl ByteStream for Socket {
         }
     }
 }
+
+impl Secure for Socket {}
 
 impl Dial for Socket {
     fn dial(address: &Address) -> io::Result<Self> {

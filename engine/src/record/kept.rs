@@ -54,9 +54,7 @@ impl Keeping<'_> {
             RequestWord::Line => Some(self.line()),
             RequestWord::Protocol => self.line().rsplit(|&byte| byte == b' ').next(),
             RequestWord::Scheme => {
-                let claimed = head.fields.first(Known::XForwardedProto, bytes);
-                let is_https = claimed.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
-                Some(if self.sender.is_trusted && is_https { &b"https"[..] } else { b"http" })
+                Some(if self.sender.came_by_https(head, bytes) { &b"https"[..] } else { b"http" })
             }
             RequestWord::RemoteUser => {
                 let value = head.fields.first(Known::Authorization, bytes);
@@ -188,7 +186,8 @@ mod tests {
         ];
         let request = "GET http://a/x?y HTTP/1.0\r\nHost: a\r\nUSER-AGENT:  one \r\nUser-Agent: two\r\nX-Empty:\r\n\
             Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\nCookie: a=1; b=2\r\nX-Forwarded-Proto: https\r\n\r\n";
-        let sender = Sender { is_trusted: false, client: Some("192.0.2.1".parse().unwrap()) };
+        let client = Some("192.0.2.1".parse().unwrap());
+        let sender = Sender { is_trusted: false, client, is_tls: false };
         let expected = [
             Some("GET http://a/x?y HTTP/1.0"),
             Some("one"),

@@ -3,6 +3,15 @@
 //! Keys, certificates, tickets and what is accepted of a peer are the configurations', which the control thread makes; a
 //! worker only shares them.
 
+mod failure;
+mod handshakes;
+mod records;
+mod server_name;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod transport;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +20,13 @@ pub use rustls;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+
+pub use failure::{Alert, TlsFailure};
+pub(crate) use handshakes::Handshakes;
+pub(crate) use server_name::noting_names;
+pub(crate) use stream::TlsStream;
+pub(crate) use transport::{Secure, Transport};
 
 /// How the clients of a listener speak TLS.
 #[derive(Clone, Debug)]
@@ -63,4 +78,49 @@ pub struct ClientTls {
 #[must_use]
 pub fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
+}
+
+/// What is told of a connection: what its handshake has settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Secured {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub(crate) version: &'static str,
+    /// By the name that IANA has for it.
+    pub(crate) cipher_suite: &'static str,
+    /// The group of the key exchange, by IANA's name; absent in a resumed TLS 1.2 connection.
+    pub(crate) group: Option<&'static str>,
+    /// Whether it continues an earlier session.
+    pub(crate) is_resumed: bool,
+    /// The name that the client asked for.
+    pub(crate) server_name: Option<Box<str>>,
+    /// The verified certificate of the client.
+    pub(crate) client: Option<ClientCertificate>,
+}
+
+impl Secured {
+    fn new(state: &CommonState, server_name: Option<Box<str>>, client: Option<ClientCertificate>) -> Self {
+        let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let group = state.negotiated_key_exchange_group();
+        Self {
+            version: match state.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher_suite: suite.map_or("", iana_name),
+            group: group.and_then(|group| group.name().as_str()),
+            is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name,
+            client,
+        }
+    }
+}
+
+/// The name of a cipher suite: rustls calls those of TLS 1.3 `TLS13_...`.
+fn iana_name(name: &'static str) -> &'static str {
+    match name {
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        name => name,
+    }
 }
