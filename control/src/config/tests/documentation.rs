@@ -312,6 +312,18 @@ fn every_example_of_the_page_on_checks_is_allowed() {
 }
 
 #[test]
+fn every_example_of_the_page_on_tls_is_allowed() {
+    let page = include_str!("../../../../docs/tls.md");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 4);
+    for example in examples {
+        let text = completed(example);
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    }
+}
+
+#[test]
 fn errors_are_shown_as_they_look() {
     let (file, rest) = DOCUMENT.split_once("```toml-with-errors\n").unwrap().1.split_once("```").unwrap();
     let shown = rest.split_once("```text\n").unwrap().1.split_once("```").unwrap().0;
