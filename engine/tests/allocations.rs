@@ -1,9 +1,8 @@
 //! Requests on connections that are warm allocate nothing: a worker of its own, real sockets, and an allocator that counts.
 //!
-//! Over real sockets, because over streams in memory the readiness set, the ring and the ticker would be missing, which
-//! are as much a part of a request. What the allocator counts is the worker's thread alone: every other thread of this
-//! process excludes itself, so that one which is forgotten fails the test instead of passing it. One test in this file,
-//! because libtest's own thread allocates when a test ends beside another.
+//! Over real sockets, because over streams in memory the readiness set, the ring and the ticker would be missing. What the
+//! allocator counts is the worker's thread alone: every other thread of this process excludes itself, so that one which is
+//! forgotten fails the test instead of passing it. One test in this file, because libtest's own thread allocates, too.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, which is what it is for")]
 

@@ -205,6 +205,7 @@ fn snapshot(
             tunnel_idle_timeout: DEADLINE,
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            queue: None,
             counters: PerWorker::new(1),
         }],
         ..Snapshot::default()

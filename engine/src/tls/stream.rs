@@ -4,6 +4,9 @@
 //! connection holds no buffers. A connection keeps bytes of its own only where it must: a record of which a part has come,
 //! plaintext that its reader had no room for, records that the socket did not take.
 
+mod gather;
+mod handshake;
+
 use std::cell::RefCell;
 use std::io;
 use std::io::IoSlice;
@@ -14,9 +17,10 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, ServerConfig};
 
+use self::gather::Rest;
 use super::failure::{Alert, TlsFailure};
 use super::records::{Outgoing, Plaintext, RECORD_BYTES_MAX, Records, Sealed};
-use super::{ClientTls, Policy, Secured, server_name};
+use super::{ClientTls, Secured, server_name};
 use crate::buffers::RECV_BYTES_MAX;
 use crate::io::{ByteStream, Check, IdleState, Interest, Peeked, Pipe};
 
@@ -140,120 +144,6 @@ impl<S: ByteStream> TlsStream<S> {
         self.failure.map(|failure| (failure, self.alert))
     }
 
-    /// Sends bytes as they are, to a peer that does not speak TLS.
-    pub(crate) fn answer_plainly(&mut self, answer: &[u8]) {
-        // A new connection takes so little at once, or is gone.
-        let _ = self.inner.try_send(&[IoSlice::new(answer)]);
-    }
-
-    /// Closes the sending side of a connection that TLS has failed on, and drops what comes until its end: a close over
-    /// unread bytes would be a reset, and the peer might lose what says why.
-    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shutdown_write();
-        let mut receives = 0;
-        loop {
-            receives += 1;
-            if receives > RECEIVES_A_TURN {
-                receives = 0;
-                self.inner.rearm();
-                if ready!(self.inner.poll_ready(cx, Interest::Read)).is_err() {
-                    return Poll::Ready(());
-                }
-            }
-            let received = self.with_stage(|stream, stage| {
-                stage.received.resize(stage.received.len().max(WIRE_RECORD_BYTES_MAX), 0);
-                stream.inner.try_recv(&mut stage.received)
-            });
-            match received {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(self.inner.poll_ready(cx, Interest::Read)).is_err() {
-                        return Poll::Ready(());
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(()),
-            }
-        }
-    }
-
-    /// Drives the handshake. `poll_turn` is asked before the peer's first message is processed, which takes long (a
-    /// signature).
-    pub(crate) fn poll_handshake(
-        &mut self,
-        cx: &mut Context<'_>,
-        policy: Option<&dyn Policy>,
-        poll_turn: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
-    ) -> Poll<Result<(), TlsFailure>> {
-        if self.handshake == Handshake::Begun && matches!(self.records, Records::Client(_)) {
-            self.handshake = Handshake::Going;
-            self.process_held();
-        }
-        loop {
-            // An alert goes out too, if the socket takes it at once.
-            let flushed = self.poll_flush(cx);
-            if let Some(failure) = self.failure {
-                return Poll::Ready(Err(failure));
-            }
-            if !self.records.state().is_handshaking() {
-                // What the socket does not take of the last flight goes out with what follows.
-                self.complete(policy);
-                return Poll::Ready(Ok(()));
-            }
-            if ready!(flushed).is_err() || self.end != End::None {
-                return Poll::Ready(Err(self.fail(TlsFailure::PeerGone)));
-            }
-            if self.handshake == Handshake::Begun {
-                if let Err(failure) = self.judge_hello() {
-                    return Poll::Ready(Err(self.fail(failure)));
-                }
-                if has_record(&self.received) {
-                    ready!(poll_turn(cx));
-                    self.handshake = Handshake::Going;
-                    self.process_held();
-                    continue;
-                }
-            }
-            match self.receive(&mut []) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_ready(cx, Interest::Read)).map_err(|_| TlsFailure::PeerGone)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    let failure = self.failure.unwrap_or(TlsFailure::PeerGone);
-                    // Once more round, for the alert.
-                    self.fail(failure);
-                }
-            }
-        }
-    }
-
-    /// Whether what has come can be the beginning of a handshake.
-    fn judge_hello(&self) -> Result<(), TlsFailure> {
-        match *self.received {
-            [] => Ok(()),
-            // RFC 8446 §5.1: a record of a handshake, and how much it holds.
-            [0x16, _, _, high, low, ..] if usize::from(u16::from_be_bytes([high, low])) > HELLO_BYTES_MAX => {
-                Err(TlsFailure::HandshakeTooLarge)
-            }
-            [0x16, ..] => Ok(()),
-            // Methods are in capitals, and no record's type is a letter.
-            [b'A'..=b'Z', ..] => Err(TlsFailure::PlainHttp),
-            _ => Err(TlsFailure::NotTls),
-        }
-    }
-
-    /// What the handshake has settled.
-    fn complete(&mut self, policy: Option<&dyn Policy>) {
-        self.handshake = Handshake::Complete;
-        let state = self.records.state();
-        let certificate = state.peer_certificates().and_then(<[_]>::first);
-        let client = policy.zip(certificate).map(|(policy, certificate)| policy.client(certificate));
-        self.secured = Some(Box::new(Secured::new(state, self.server_name.take(), client)));
-    }
-
     fn fail(&mut self, failure: TlsFailure) -> TlsFailure {
         *self.failure.get_or_insert(failure)
     }
@@ -263,19 +153,6 @@ impl<S: ByteStream> TlsStream<S> {
             self.alert = Some((*alert).into());
         }
         self.fail(error.into()).into()
-    }
-
-    /// Processes what is held of received bytes, although nothing has come.
-    fn process_held(&mut self) {
-        let sent = self.with_stage(|stream, stage| {
-            let mut received = std::mem::take(&mut stream.received);
-            stage.sealed.clear();
-            stream.process(&mut received, &mut [], &mut stage.sealed);
-            stream.send_sealed(&stage.sealed, false)
-        });
-        if sent.is_err() {
-            self.fail(TlsFailure::PeerGone);
-        }
     }
 
     /// Lends the worker's buffers.
@@ -472,72 +349,11 @@ impl<S: ByteStream> Drop for TlsStream<S> {
     }
 }
 
-/// Whether a whole record is there (RFC 8446 §5.1: type, version, length).
-fn has_record(received: &[u8]) -> bool {
-    match *received {
-        [_, _, _, high, low, ref rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([high, low])),
-        _ => false,
-    }
-}
-
 /// How much was sent: nothing, if the attempt would block.
 fn unless_blocked(sent: io::Result<usize>) -> io::Result<usize> {
     match sent {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
         sent => sent,
-    }
-}
-
-/// What is left of some slices.
-struct Rest<'a> {
-    slices: &'a [IoSlice<'a>],
-    /// Taken of the first.
-    taken: usize,
-}
-
-impl<'a> Rest<'a> {
-    fn new(slices: &'a [IoSlice<'a>]) -> Self {
-        let mut rest = Self { slices, taken: 0 };
-        rest.skip_empty();
-        rest
-    }
-
-    fn is_empty(&self) -> bool {
-        self.slices.is_empty()
-    }
-
-    fn skip_empty(&mut self) {
-        while self.slices.first().is_some_and(|slice| slice.len() == self.taken) {
-            self.slices = &self.slices[1..];
-            self.taken = 0;
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.taken += count;
-        self.skip_empty();
-    }
-
-    /// The next bytes, so many at most: whole records of one slice where they lie, or one record that is gathered.
-    fn take<'b>(&mut self, gathered: &'b mut Vec<u8>, bytes_max: usize) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        let first: &'a [u8] = &self.slices[0][self.taken..];
-        let whole = first.len().min(bytes_max) / RECORD_BYTES_MAX * RECORD_BYTES_MAX;
-        if whole > 0 || self.slices.len() == 1 {
-            let count = if whole > 0 { whole } else { first.len().min(bytes_max) };
-            self.advance(count);
-            return &first[..count];
-        }
-        gathered.clear();
-        while !self.is_empty() && gathered.len() < RECORD_BYTES_MAX.min(bytes_max) {
-            let slice = &self.slices[0][self.taken..];
-            let count = slice.len().min(RECORD_BYTES_MAX.min(bytes_max) - gathered.len());
-            gathered.extend_from_slice(&slice[..count]);
-            self.advance(count);
-        }
-        gathered
     }
 }
 
