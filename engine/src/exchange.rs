@@ -393,6 +393,14 @@ impl<S: Dial> Exchange<S> {
         let sender = Sender::new(client, &listener.trusted_proxies, head, bytes);
         let canonical = paths.map(|paths| paths.canonical);
         let mut verdict = self.judge(head, bytes, host, options, canonical, &sender);
+        if let Some(secured) = client.secured()
+            && verdict.is_ok()
+            && listener.tls.as_ref().is_some_and(|tls| !tls.covers(secured, host.unwrap_or_default()))
+        {
+            // Nor does it get to the filters of a route that its connection is not for.
+            self.route = None;
+            verdict = Err(Failure::Misdirected);
+        }
         if let Some(route) = self.route {
             let asker = Asker { head, bytes, host: host.unwrap_or_default(), path: canonical, sender };
             self.choose_upstream(&local, route, verdict.is_ok(), &asker);

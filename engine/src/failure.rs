@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     ExpectationUnsupported,
     /// An https target without TLS.
     SchemeMismatch,
+    /// The host is none that the client's TLS connection is for.
+    Misdirected,
     /// `Max-Forwards` has run out: this is where the request was to end.
     MaxForwards,
     /// A body on a request to switch protocols.
@@ -137,6 +139,7 @@ impl Failure {
             Self::MethodRefused => (405, Reason::MethodRefused, Downstream),
             Self::ExpectationUnsupported => (417, Reason::ExpectationUnsupported, Downstream),
             Self::SchemeMismatch => (421, Reason::SchemeMismatch, Downstream),
+            Self::Misdirected => (421, Reason::Misdirected, Downstream),
             Self::MaxForwards => (200, Reason::MaxForwards, Local),
             Self::UpgradeWithBody => (400, Reason::UpgradeWithBody, Downstream),
             Self::BodyTooLarge => (413, Reason::BodyTooLarge, Downstream),

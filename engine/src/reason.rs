@@ -57,6 +57,7 @@ words! {
         UpgradeWithBody = "upgrade_with_body",
         ExpectationUnsupported = "expectation_unsupported",
         SchemeMismatch = "scheme_mismatch",
+        Misdirected = "misdirected",
 
         HeadTooLarge = "head_too_large",
         RequestLineTooLong = "request_line_too_long",

@@ -277,6 +277,16 @@ fn requests_come_through_and_say_https() {
 }
 
 #[test]
+fn a_host_that_the_connection_is_not_for_is_misdirected() {
+    let proxy = Proxy::start(|_| {}, None);
+    for (host, status) in [("LOCALHOST:443", "200"), ("a.test", "200"), ("elsewhere.test", "421")] {
+        let (head, _) = get(&mut proxy.client(), host);
+        assert_eq!(head.split(' ').nth(1), Some(status), "{head}");
+    }
+    assert_eq!(proxy.listener.of(0).failures.counted().collect::<Vec<_>>(), [("misdirected", 1)]);
+}
+
+#[test]
 fn plain_http_gets_a_clear_answer() {
     let proxy = Proxy::start(|_| {}, None);
     let mut client = proxy.connect();

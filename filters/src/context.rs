@@ -59,8 +59,14 @@ pub enum Purpose {
 pub struct Tls<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'a str,
+    /// By IANA's name.
+    pub cipher_suite: &'a str,
+    /// The name that the client asked for; empty if it named none.
+    pub server_name: &'a str,
     /// The subject of the client's verified certificate; empty without one.
     pub client_subject: &'a [u8],
+    /// SHA-256 of that certificate in hexadecimal; empty without one.
+    pub client_fingerprint: &'a str,
 }
 
 /// A response as the engine has it: an upstream's, or one of Corelane's own, whose head then has no lines.

@@ -369,11 +369,12 @@ impl Edits {
 }
 
 impl Context<'_> {
-    /// Whether the client speaks TLS, to us or by the word of a trusted proxy in front.
+    /// Whether the client speaks TLS: to us, or by the word of a trusted proxy in front, which knows better.
     pub(crate) fn is_secure(&self) -> bool {
-        let said = || self.head.fields.first(Known::XForwardedProto, self.bytes);
-        self.tls.is_some()
-            || self.trusted && said().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+        match self.head.fields.first(Known::XForwardedProto, self.bytes) {
+            Some(scheme) if self.trusted => scheme.eq_ignore_ascii_case(b"https"),
+            _ => self.tls.is_some(),
+        }
     }
 
     pub(crate) fn scheme(&self) -> &'static str {

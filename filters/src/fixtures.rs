@@ -60,7 +60,11 @@ impl Sent {
             client,
             peer: client,
             trusted: self.trusted,
-            tls: self.tls.then_some(crate::Tls { version: "TLSv1.3", client_subject: b"CN=me\r\nX: y" }),
+            tls: self.tls.then_some(crate::Tls {
+                version: "TLSv1.3",
+                client_subject: b"CN=me\r\nX: y",
+                ..crate::Tls::default()
+            }),
             request_id: b"0123456789abcdef0123456789abcdef",
             listener: "web",
             route: "users",

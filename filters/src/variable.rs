@@ -35,7 +35,10 @@ pub(crate) enum Variable {
     Route,
     Upstream,
     TlsVersion,
+    TlsCipherSuite,
+    TlsServerName,
     TlsClientSubject,
+    TlsClientFingerprint,
     /// A group of the filter's own pattern.
     Match(usize),
     /// What the filter noted for its part in the response.
@@ -59,7 +62,7 @@ pub(crate) enum Named {
 }
 
 /// The names without a part of their own to choose.
-const PLAIN: [(&str, Variable); 18] = [
+const PLAIN: [(&str, Variable); 21] = [
     ("client.ip", Variable::ClientIp),
     ("peer.ip", Variable::PeerIp),
     ("host", Variable::Host),
@@ -72,7 +75,10 @@ const PLAIN: [(&str, Variable); 18] = [
     ("route", Variable::Route),
     ("upstream", Variable::Upstream),
     ("tls.version", Variable::TlsVersion),
+    ("tls.cipher", Variable::TlsCipherSuite),
+    ("tls.server_name", Variable::TlsServerName),
     ("tls.client_subject", Variable::TlsClientSubject),
+    ("tls.client_fingerprint", Variable::TlsClientFingerprint),
     ("auth.user", Variable::User),
     ("auth.key", Variable::ApiKey),
     ("endpoint", Variable::Endpoint),
@@ -160,6 +166,9 @@ impl Variable {
             Self::Route => context.route.as_bytes(),
             Self::Upstream => context.upstream.as_bytes(),
             Self::TlsVersion => context.tls.map_or("", |tls| tls.version).as_bytes(),
+            Self::TlsCipherSuite => context.tls.map_or("", |tls| tls.cipher_suite).as_bytes(),
+            Self::TlsServerName => context.tls.map_or("", |tls| tls.server_name).as_bytes(),
+            Self::TlsClientFingerprint => context.tls.map_or("", |tls| tls.client_fingerprint).as_bytes(),
             Self::TlsClientSubject => context.tls.map_or(&[][..], |tls| tls.client_subject),
             Self::User => edits.user(),
             Self::ApiKey => edits.api_key(),

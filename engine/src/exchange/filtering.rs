@@ -38,8 +38,15 @@ pub(super) struct Filterable<'a> {
 
 /// TLS as filters see it.
 fn tls(secured: &Secured) -> Tls<'_> {
-    let client_subject = secured.client.as_ref().map_or("", |client| &*client.subject).as_bytes();
-    Tls { version: secured.version, client_subject }
+    let (subject, fingerprint) =
+        secured.client.as_ref().map_or(("", ""), |client| (&*client.subject, &*client.fingerprint));
+    Tls {
+        version: secured.version,
+        cipher_suite: secured.cipher_suite,
+        server_name: secured.server_name.as_deref().unwrap_or_default(),
+        client_subject: subject.as_bytes(),
+        client_fingerprint: fingerprint,
+    }
 }
 
 impl<S: Dial> Exchange<S> {

@@ -120,8 +120,8 @@ impl Sender {
     pub(crate) fn came_by_https(self, head: &RequestHead, bytes: &[u8]) -> bool {
         match head.fields.first(Known::XForwardedProto, bytes) {
             Some(claimed) if self.is_trusted => {
-                let nearest_client = claimed.split(|&byte| byte == b',').next().unwrap_or_default();
-                nearest_client.trim_ascii().eq_ignore_ascii_case(b"https")
+                let of_client = claimed.split(|&byte| byte == b',').next().unwrap_or_default();
+                of_client.trim_ascii().eq_ignore_ascii_case(b"https")
             }
             _ => self.is_tls,
         }

@@ -6,13 +6,14 @@ use corelane_semantics::{Span, parameters};
 
 use super::format::{AccessLog, Field, Part, Shape, Value};
 use super::kept::Kept;
-use super::variable::{TimeForm, Unit, Variable};
+use super::variable::{TimeForm, TlsWord, Unit, Variable};
 use super::{Record, split_target};
 use crate::access_log::LogBatch;
 use crate::calendar::{write_common_log, write_rfc3339};
 use crate::io::{Dial, clock};
 use crate::reason::Word as _;
 use crate::snapshot::Address;
+use crate::tls::Secured;
 use crate::tripwire::Tripwires;
 
 /// The value of a variable.
@@ -151,6 +152,9 @@ impl<S: Dial> Record<'_, S> {
                 duration(exchange.upstream_response().and_then(|(.., duration_ns)| duration_ns), *unit)
             }
             Variable::ConnectionRequests => Shown::Number(self.session.requests()),
+            Variable::Tls(word) => {
+                self.session.client.secured().map_or(Shown::Absent, |secured| tls(*word, secured))
+            }
             Variable::Worker => Shown::Number(exchange.worker() as u64),
             Variable::Share => Shown::Millionths(self.share),
         }
@@ -164,6 +168,19 @@ impl<S: Dial> Record<'_, S> {
 
 /// How a JSON record ends.
 const JSON_END: &[u8; 2] = b"}\n";
+
+fn tls(word: TlsWord, secured: &Secured) -> Shown<'_> {
+    let text = match word {
+        TlsWord::Resumed => return Shown::Flag(secured.is_resumed),
+        TlsWord::Version => Some(secured.version),
+        TlsWord::CipherSuite => Some(secured.cipher_suite),
+        TlsWord::Group => secured.group,
+        TlsWord::ServerName => secured.server_name.as_deref(),
+        TlsWord::ClientSubject => secured.client.as_ref().map(|client| &*client.subject),
+        TlsWord::ClientFingerprint => secured.client.as_ref().map(|client| &*client.fingerprint),
+    };
+    text.map_or(Shown::Absent, |text| Shown::Text(text.as_bytes()))
+}
 
 fn duration(ns: Option<u64>, unit: Unit) -> Shown<'static> {
     let Some(ns) = ns else { return Shown::Absent };

@@ -45,8 +45,21 @@ pub(crate) enum Variable {
     UpstreamHead(Unit),
     UpstreamDuration(Unit),
     ConnectionRequests,
+    Tls(TlsWord),
     Worker,
     Share,
+}
+
+/// What TLS has settled with the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsWord {
+    Version,
+    CipherSuite,
+    Group,
+    ServerName,
+    Resumed,
+    ClientSubject,
+    ClientFingerprint,
 }
 
 /// How a point in time is written.
@@ -139,6 +152,13 @@ const PLAIN: &[(&str, Variable)] = &[
     ("upstream_duration_ms", Variable::UpstreamDuration(Unit::Milliseconds)),
     ("upstream_duration_us", Variable::UpstreamDuration(Unit::Microseconds)),
     ("connection_requests", Variable::ConnectionRequests),
+    ("tls.version", Variable::Tls(TlsWord::Version)),
+    ("tls.cipher", Variable::Tls(TlsWord::CipherSuite)),
+    ("tls.group", Variable::Tls(TlsWord::Group)),
+    ("tls.server_name", Variable::Tls(TlsWord::ServerName)),
+    ("tls.resumed", Variable::Tls(TlsWord::Resumed)),
+    ("tls.client_subject", Variable::Tls(TlsWord::ClientSubject)),
+    ("tls.client_fingerprint", Variable::Tls(TlsWord::ClientFingerprint)),
     ("worker", Variable::Worker),
     ("share", Variable::Share),
 ];

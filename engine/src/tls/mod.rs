@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use rustls;
 
+use corelane_semantics::host_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
@@ -41,6 +42,21 @@ pub struct ServerTls {
     pub client_handshakes_max: usize,
     /// What a connection may be used for, and what is told of its client's certificate.
     pub policy: Arc<dyn Policy>,
+}
+
+impl ServerTls {
+    /// Whether a connection may carry requests for a host, as requests name it.
+    pub(crate) fn covers(&self, secured: &Secured, host: &[u8]) -> bool {
+        let name = host_name(host);
+        let asked = secured.server_name.as_deref();
+        // HTTP/1.0 may name none.
+        if name.is_empty() || asked.is_some_and(|asked| name.eq_ignore_ascii_case(asked.as_bytes())) {
+            return true;
+        }
+        // Authorities are ASCII by then.
+        let Ok(name) = std::str::from_utf8(name) else { return false };
+        self.policy.covers(asked, &name.to_ascii_lowercase())
+    }
 }
 
 /// What the control side knows of certificates that workers ask for.
