@@ -134,6 +134,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        tls: None,
         queue: None,
         filters: Vec::new(),
     }

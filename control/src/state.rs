@@ -519,6 +519,7 @@ mod tests {
             routes: vec![Route::default()],
             upstreams: vec![Upstream::default()],
             endpoints: vec![Endpoint::default()],
+            certificates: vec![Certificate::default()],
             ..State::default()
         };
         let state = serde_json::to_value(&state).expect("is said");
@@ -530,7 +531,7 @@ mod tests {
         };
         assert_eq!(sorted(documented("The object")), sorted(fields(&state)));
         assert_eq!(sorted(documented("totals")), sorted(fields(&state["totals"])));
-        for of in ["problems", "workers", "listeners", "routes", "upstreams", "endpoints"] {
+        for of in ["problems", "workers", "listeners", "routes", "upstreams", "endpoints", "certificates"] {
             assert_eq!(sorted(documented(of)), sorted(fields(&state[of][0])), "{of}");
         }
     }

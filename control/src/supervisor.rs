@@ -369,7 +369,7 @@ impl Supervisor {
         let is_up = |upstream: &_, endpoint: &_| self.checks.is_up(upstream, endpoint);
         let known = (self.resolver.answers(), &is_up as snapshot_builder::IsUp<'_>);
         let mut snapshot = snapshot_builder::build(config, router, filters, known, registry, version);
-        tls.equip(&mut snapshot.listeners);
+        tls.equip(config, known.0, &mut snapshot);
         Arc::new(snapshot)
     }
 

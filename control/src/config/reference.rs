@@ -88,6 +88,8 @@ pub enum Section {
     Condition,
     /// `[upstreams.NAME]`
     Upstream,
+    /// `[upstreams.NAME.tls]`
+    UpstreamTls,
     /// `hash = { ... }` of an upstream
     Hash,
     /// `sticky = { ... }` of an upstream
@@ -129,6 +131,7 @@ impl Section {
             Self::Mirror => "mirror",
             Self::Condition => "a condition",
             Self::Upstream => "[upstreams.NAME]",
+            Self::UpstreamTls => "tls of an upstream",
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",

@@ -72,6 +72,7 @@ fn name(section: Section) -> &'static str {
         Section::Split => return "share",
         Section::Seating => return "seating",
         Section::Sampling => return "sampling",
+        Section::UpstreamTls => return "upstream_tls",
         _ => {}
     }
     let title = section.title().trim_matches(['[', ']']);
@@ -244,6 +245,7 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Route, "split") => Section::Split,
         (Section::Route, "sticky") => Section::Sticky,
         (Section::Route, "mirror") => Section::Mirror,
+        (Section::Upstream, "tls") => Section::UpstreamTls,
         (Section::Upstream, "hash") => Section::Hash,
         (Section::Upstream, "sticky") => Section::Seating,
         (Section::Upstream, "retry") => Section::Retry,

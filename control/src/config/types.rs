@@ -351,6 +351,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `tls`; `None`: clear text.
+    pub tls: Option<UpstreamTls>,
     /// `queue`
     pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].

@@ -45,7 +45,7 @@ use self::checker::Checker;
 use self::dial::Fault;
 use self::healths::{Group, Watched};
 use self::subject::Subject;
-use self::tls::SystemRoots;
+pub(crate) use self::tls::{Anybody, SystemRoots};
 use crate::config::{self, Check, Config, Health, Initial};
 use crate::log;
 use crate::snapshot_builder::{Answers, Located, endpoint_addresses};

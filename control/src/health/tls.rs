@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use corelane_engine::snapshot::Address;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
@@ -19,10 +18,10 @@ use crate::log;
 
 /// The certificate authorities of the system, read when they are first asked for.
 #[derive(Default)]
-pub(super) struct SystemRoots(std::cell::OnceCell<Arc<RootCertStore>>);
+pub(crate) struct SystemRoots(std::cell::OnceCell<Arc<RootCertStore>>);
 
 impl SystemRoots {
-    fn get(&self) -> Arc<RootCertStore> {
+    pub(crate) fn get(&self) -> Arc<RootCertStore> {
         let read = || {
             let found = rustls_native_certs::load_native_certs();
             for error in &found.errors {
@@ -82,20 +81,16 @@ impl Tls {
 
 /// Whose certificate it must be if the configuration does not say.
 fn expected(subject: &Subject) -> io::Result<ServerName<'static>> {
-    let named = |name: &str| ServerName::try_from(name.to_owned()).map_err(io::Error::other);
-    match (&subject.name, subject.place()) {
-        (Some(name), _) => named(name.strip_suffix('.').unwrap_or(name)),
-        (None, Address::Tcp(address)) => Ok(ServerName::IpAddress(address.ip().into())),
-        (None, Address::Unix(_)) => named("localhost"),
-    }
+    let name = crate::tls::server_name(subject.name.as_deref(), &subject.place());
+    name.ok_or_else(|| io::Error::other("its name is none that a certificate can be for"))
 }
 
 /// Takes every certificate, but no handshake that its holder did not sign.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+pub(crate) struct Anybody(WebPkiSupportedAlgorithms);
 
 impl Anybody {
-    fn new(provider: &CryptoProvider) -> Self {
+    pub(crate) fn new(provider: &CryptoProvider) -> Self {
         Self(provider.signature_verification_algorithms)
     }
 }

@@ -12,7 +12,7 @@ use super::pair::Pair;
 use super::states::moment;
 use super::x509::Facts;
 use super::{Assembled, Kept};
-use crate::config::{CertificateFiles, Config};
+use crate::config::{CertificateFiles, Config, UpstreamTrust};
 
 /// A line each.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,12 @@ pub(crate) fn examine(config: &Config, now: SystemTime) -> Findings {
     }
     let folders = assembled.folders.values().filter_map(|folder| folder.problem.clone());
     errors.extend(folders);
+    let unverified = config.upstreams.iter();
+    let unverified =
+        unverified.filter(|it| it.tls.as_ref().is_some_and(|tls| tls.trust == UpstreamTrust::Anybody));
+    looker.warnings.extend(
+        unverified.map(|it| format!("upstream \"{}\": tls.verify is false: anybody can be it", it.name)),
+    );
     errors.sort();
     errors.dedup();
     Findings { errors, warnings: looker.warnings }

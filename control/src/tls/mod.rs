@@ -16,6 +16,7 @@
 //! | certificates of a chain | 32 | the file cannot be used |
 //! | certificates of a directory | 100 000 | the directory cannot be used |
 
+mod client;
 mod findings;
 mod names;
 mod pair;
@@ -35,13 +36,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use corelane_engine::snapshot;
+use corelane_engine::snapshot::Snapshot;
 use corelane_engine::tls::ServerTls;
 use corelane_engine::tls::rustls::crypto::CryptoProvider;
 use corelane_engine::tls::rustls::server::ProducesTickets;
 
-use crate::config::{CertificateFiles, ClientAuth, Config, Listener, ListenerTls};
+use crate::config::{
+    CertificateFiles, ClientAuth, Config, Listener, ListenerTls, Upstream, UpstreamTls, UpstreamTrust,
+};
+use crate::health::SystemRoots;
 use crate::log;
+use crate::snapshot_builder::{Answers, endpoint_addresses};
+use client::Spoken;
+pub(crate) use client::server_name;
 pub(crate) use findings::{DAYS_LEFT_FEW, Findings, examine};
 use names::Names;
 use pair::Pair;
@@ -112,6 +119,7 @@ pub(crate) struct Assembled {
     pairs: HashMap<CertificateFiles, Kept>,
     folders: HashMap<PathBuf, Folder>,
     listeners: HashMap<Arc<str>, Served>,
+    upstreams: HashMap<Arc<str>, Spoken>,
     /// Every file that was looked at, as it was before that.
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
@@ -151,7 +159,8 @@ impl Assembled {
     /// for each listener that is left without anything.
     pub(crate) fn new(config: &Config, earlier: &Self, now: SystemTime) -> (Self, Vec<String>) {
         let provider = Arc::new(corelane_engine::tls::provider());
-        let mut assembling = Assembling { earlier, provider, now, found: Self::default() };
+        let system = SystemRoots::default();
+        let mut assembling = Assembling { earlier, provider, system, now, found: Self::default() };
         let mut errors = Vec::new();
         for listener in &config.listeners {
             let Some(settings) = &listener.tls else { continue };
@@ -162,13 +171,28 @@ impl Assembled {
                 Err(error) => errors.push(format!("listener \"{}\": {error}", listener.name)),
             }
         }
+        for upstream in &config.upstreams {
+            let Some(settings) = &upstream.tls else { continue };
+            match assembling.upstream(upstream, settings) {
+                Ok(spoken) => {
+                    assembling.found.upstreams.insert(upstream.name.clone(), spoken);
+                }
+                Err(error) => errors.push(format!("upstream \"{}\": tls: {error}", upstream.name)),
+            }
+        }
         (assembling.found, errors)
     }
 
-    /// Tells listeners how they speak TLS.
-    pub(crate) fn equip(&self, listeners: &mut [snapshot::Listener]) {
-        for listener in listeners {
+    /// Tells the listeners and endpoints of a snapshot how they speak TLS.
+    pub(crate) fn equip(&self, config: &Config, answers: &Answers, snapshot: &mut Snapshot) {
+        for listener in &mut snapshot.listeners {
             listener.tls = self.listeners.get(&listener.name).map(|served| served.tls.clone());
+        }
+        for (configured, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
+            let Some(spoken) = self.upstreams.get(&configured.name) else { continue };
+            let located = endpoint_addresses(configured, answers);
+            let names = located.iter().map(|it| it.name.as_deref());
+            spoken.equip(&mut upstream.endpoints, names);
         }
     }
 
@@ -206,6 +230,26 @@ impl Assembled {
                 );
             }
         }
+        for (name, spoken) in &self.upstreams {
+            let before = earlier.upstreams.get(name);
+            if let Some(problem) = &spoken.problem
+                && before.and_then(|before| before.problem.as_ref()) != Some(problem)
+            {
+                log::error!(
+                    "tls of an upstream cannot be renewed, what it was holds on",
+                    upstream = name,
+                    reason = problem
+                );
+            }
+            if spoken.settings.trust == UpstreamTrust::Anybody
+                && before.is_none_or(|it| it.settings != spoken.settings)
+            {
+                log::warning!(
+                    "certificates of an upstream are not verified: anybody can be it",
+                    upstream = name
+                );
+            }
+        }
         for (path, folder) in &self.folders {
             let before = earlier.folders.get(path).and_then(|before| before.problem.as_ref());
             if let Some(problem) = &folder.problem
@@ -225,6 +269,7 @@ impl Assembled {
 struct Assembling<'a> {
     earlier: &'a Assembled,
     provider: Arc<CryptoProvider>,
+    system: SystemRoots,
     now: SystemTime,
     found: Assembled,
 }
@@ -264,6 +309,13 @@ impl Assembling<'_> {
         let tls = server::build(settings, &self.provider, names, &demands, tickets)?;
         let client_auth = settings.client_auth.clone();
         Ok(Served { tls: Arc::new(tls), files, demands, client_auth, problem, rotation })
+    }
+
+    fn upstream(&mut self, upstream: &Upstream, settings: &UpstreamTls) -> Result<Spoken, String> {
+        let paths: Vec<_> = client::paths(settings).collect();
+        let stamps = paths.into_iter().map(|path| self.stamp(path)).collect();
+        let before = self.earlier.upstreams.get(&upstream.name);
+        Spoken::new(upstream, settings, stamps, before, (&self.provider, &self.system))
     }
 
     /// Notes what a file is before it is read: what changes meanwhile is seen as a change.

@@ -219,11 +219,7 @@ fn tls_if(table: &Reader<'_>, is_tls: bool, how: &str) -> Result<Option<TlsSetti
 }
 
 fn tls(table: &Reader<'_>) -> Result<TlsSettings, Reported> {
-    let server_name = table.optional("server_name", |value| {
-        let text = value::string(value)?;
-        ServerName::try_from(text.to_owned())
-            .map_err(|_| format!("{} is neither a name nor an IP address", show::quoted(text)))
-    });
+    let server_name = table.optional("server_name", server_name);
     let folder = table.report().folder(table.at("ca"));
     let authorities = table.optional("ca", |value| authorities(value::string(value)?, folder));
     let verify = table.or_default("verify", value::boolean);
@@ -237,6 +233,12 @@ fn tls(table: &Reader<'_>) -> Result<TlsSettings, Reported> {
         (None, true) => Trust::System,
     };
     Ok(TlsSettings { server_name: server_name?, trust })
+}
+
+pub(super) fn server_name(value: &Value) -> Parsed<ServerName<'static>> {
+    let text = value::string(value)?;
+    let name = ServerName::try_from(text.to_owned());
+    name.map_err(|_| format!("{} is neither a name nor an IP address", show::quoted(text)))
 }
 
 fn authorities(text: &str, folder: &Path) -> Parsed<Vec<CertificateDer<'static>>> {

@@ -1,17 +1,18 @@
-//! `tls` of a listener.
+//! `tls` of a listener, and of an upstream.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
-use super::affinity;
+use super::{affinity, health};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
 use crate::config::tree::{Spanned, Value};
 use crate::config::types::{
     CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Tickets, TlsVersion, UnknownNames,
+    UpstreamTls, UpstreamTrust,
 };
 use crate::config::value::{self, Parsed};
 use crate::config::{duration, show};
@@ -244,6 +245,36 @@ fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
 }
 
 const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+pub(super) fn of_upstream(section: &Reader<'_>) -> Result<Option<UpstreamTls>, Reported> {
+    let Some(table) = section.table("tls", Section::UpstreamTls)? else { return Ok(None) };
+    let server_name = table.optional("server_name", health::server_name);
+    let ca = optional_path(&table, "ca");
+    let verify = table.or_default("verify", value::boolean);
+    let cert = optional_path(&table, "cert");
+    let key = optional_path(&table, "key");
+    let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
+    let trust = match (ca?, verify?) {
+        (Some(_), false) => {
+            let text = "ca has no meaning without verify; leave one of them out";
+            return Err(table.report().wrong(table.at("ca"), text.to_owned()));
+        }
+        (None, false) => UpstreamTrust::Anybody,
+        (Some(path), true) => UpstreamTrust::Authorities(path),
+        (None, true) => UpstreamTrust::System,
+    };
+    let certificate = match (cert?, key?) {
+        (None, Some(_)) => {
+            let text = "key is for a certificate; write cert, too";
+            return Err(table.report().missing(table.at("key"), text.to_owned()));
+        }
+        (None, None) => None,
+        (Some(cert), key) => {
+            Some(CertificateFiles { key: key.unwrap_or_else(|| cert.clone()), cert, ocsp: None })
+        }
+    };
+    Ok(Some(UpstreamTls { server_name: server_name?, trust, certificate, min_version: min_version? }))
+}
 
 fn client_auth(table: &Reader<'_>) -> Result<Option<ClientAuth>, Reported> {
     let Some(table) = table.table("client_auth", Section::ClientAuth)? else { return Ok(None) };

@@ -13,6 +13,7 @@ use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
 use super::retry;
 use super::root::Root;
+use super::tls;
 use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
@@ -87,6 +88,7 @@ fn upstream(
     let panic_percent = section.or_default("panic_threshold", health::percent);
     let queue = queue(section, endpoints.as_deref().ok());
     let filters = filters.listed(section);
+    let tls = tls::of_upstream(section);
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
@@ -109,6 +111,7 @@ fn upstream(
         panic_percent: panic_percent?,
         queue: queue?,
         filters: filters?,
+        tls: tls?,
     })
 }
 

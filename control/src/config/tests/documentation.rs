@@ -116,6 +116,10 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Upstream if name == "policy" && value.contains("hash") => {
             UPSTREAM.replacen('\n', &format!("\n{name} = {value}\nhash = {{ on = [\"path\"] }}\n"), 1)
         }
+        Section::UpstreamTls => {
+            let cert = if name == "key" { ", cert = \"client.pem\"" } else { "" };
+            UPSTREAM.replacen('\n', &format!("\ntls = {{ {name} = {value}{cert} }}\n"), 1)
+        }
         Section::Hash => {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
@@ -208,6 +212,7 @@ fn heading(section: Section) -> &'static str {
         Section::Sticky => "sticky of a route",
         Section::Mirror => "mirror of a route",
         Section::Condition => "headers, queries and cookies of a route",
+        Section::UpstreamTls => "tls of an upstream",
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
@@ -251,7 +256,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }
-                Section::PathPolicies | Section::Retry => {
+                Section::PathPolicies | Section::Retry | Section::UpstreamTls => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)
                 }
                 _ => text.replacen(&line, "", 1),
@@ -308,6 +313,18 @@ fn every_example_of_the_page_on_checks_is_allowed() {
         let text = completed(&format!("{route}{example}"));
         let config = parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         assert!(config.upstreams.iter().all(|upstream| upstream.health.is_some()), "{text}");
+    }
+}
+
+#[test]
+fn every_example_of_the_page_on_tls_is_allowed() {
+    let page = include_str!("../../../../docs/tls.md");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 4);
+    for example in examples {
+        let text = completed(example);
+        parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     }
 }
 

@@ -70,6 +70,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        tls: None,
         queue: None,
         filters: Vec::new(),
     }

@@ -1,10 +1,11 @@
-//! `[listeners.tls]` after every check.
+//! `[listeners.tls]` and `[upstreams.NAME.tls]` after every check.
 //!
 //! The files that it names are read elsewhere (`control/src/tls/`): they are renewed while the configuration stays.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use corelane_engine::tls::rustls::pki_types::ServerName;
 use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
 use super::Secret;
@@ -76,6 +77,30 @@ pub struct Tickets {
     pub lifetime: Duration,
     /// `ticket_secret`, which several machines share; `None`: keys of this process.
     pub secret: Option<Secret>,
+}
+
+/// How an upstream is spoken to over TLS: `[upstreams.NAME.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// `server_name`; `None`: the endpoint's name, or its address.
+    pub server_name: Option<ServerName<'static>>,
+    /// `verify` and `ca`
+    pub trust: UpstreamTrust,
+    /// `cert` and `key`, which are shown to an endpoint that asks for one.
+    pub certificate: Option<CertificateFiles>,
+    /// `min_version`
+    pub min_version: TlsVersion,
+}
+
+/// Whose certificates an upstream's endpoints may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamTrust {
+    /// Those of the system's authorities.
+    System,
+    /// Those of the authorities in this file.
+    Authorities(PathBuf),
+    /// Anybody's.
+    Anybody,
 }
 
 /// `client_auth`
