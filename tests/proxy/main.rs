@@ -12,6 +12,7 @@ mod actions;
 mod addresses;
 mod admin;
 mod balancing;
+mod certificates;
 mod check;
 mod command_line;
 mod connection_limits;
