@@ -283,7 +283,10 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(b"\r\n");
         }
         if (!self.trusted || !fields.has(Known::XForwardedProto)) && !self.sets(b"X-Forwarded-Proto") {
-            write_field(out, b"X-Forwarded-Proto", self.client.scheme());
+            let is_tls = self.client.secured().is_some();
+            let line: &[u8] =
+                if is_tls { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" };
+            out.extend_from_slice(line);
         }
         let keeps_host = self.trusted && fields.has(Known::XForwardedHost);
         if !self.host.is_empty() && !keeps_host && !self.sets(b"X-Forwarded-Host") {
@@ -318,9 +321,9 @@ impl UpstreamHead<'_> {
             out.extend_from_slice(self.host);
             out.push(b'"');
         }
-        out.extend_from_slice(b";proto=");
-        out.extend_from_slice(self.client.scheme());
-        out.extend_from_slice(b"\r\n");
+        let is_tls = self.client.secured().is_some();
+        let proto: &[u8] = if is_tls { b";proto=https\r\n" } else { b";proto=http\r\n" };
+        out.extend_from_slice(proto);
     }
 }
 

@@ -112,6 +112,7 @@ impl<S: ByteStream> ByteStream for Transport<S> {
         each!(self, stream => stream.try_drain(pipe))
     }
 
+    #[inline]
     fn holds_back(&self) -> bool {
         each!(self, stream => stream.holds_back())
     }
@@ -132,6 +133,7 @@ impl<S: ByteStream> ByteStream for Transport<S> {
         each!(self, stream => stream.abort());
     }
 
+    #[inline]
     fn look(&mut self, check: Check) -> IdleState {
         each!(self, stream => stream.look(check))
     }
