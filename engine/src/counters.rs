@@ -382,6 +382,8 @@ counter_set! {
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
         retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
+        waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
+        waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";

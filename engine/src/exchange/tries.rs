@@ -4,17 +4,18 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use corelane_balancer::mix;
+use corelane_balancer::{NoEndpoint, mix};
 
 use super::{Exchange, poll_client};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
+use crate::local::Choice;
 use crate::message::{ClientSignal, Downstream};
 use crate::retry::Retry;
 use crate::session::Session;
-use crate::snapshot::ClientHalfClose;
+use crate::snapshot::{ClientHalfClose, Upstream};
 
 /// See the module.
 #[derive(Default)]
@@ -30,6 +31,54 @@ pub(super) struct Tries {
 }
 
 impl<S: Dial> Exchange<S> {
+    /// Chooses where this attempt goes, and takes a place there where they are limited.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEndpoint`]: there is none.
+    #[inline(always)]
+    pub(super) fn take_endpoint(
+        &mut self,
+        upstream: &Upstream,
+        choice: &Choice,
+    ) -> Result<usize, NoEndpoint> {
+        let picked = match self.tries.next.take() {
+            Some(next) => next,
+            None => choice.pick(upstream, &self.wish, &[])?,
+        };
+        match &upstream.endpoints[picked].limit {
+            None => Ok(picked),
+            // Those that wait were here before.
+            Some(limit) if upstream.queue.is_some() && limit.line.is_awaited() => Err(NoEndpoint::Full),
+            Some(_) => self.take_place(upstream, choice, picked),
+        }
+    }
+
+    /// The same for who has waited and whose turn it is.
+    pub(super) fn take_in_turn(&mut self, upstream: &Upstream, choice: &Choice) -> Result<usize, NoEndpoint> {
+        let picked = choice.pick(upstream, &self.wish, &self.tries.excluded)?;
+        self.take_place(upstream, choice, picked)
+    }
+
+    #[inline(never)]
+    fn take_place(
+        &mut self,
+        upstream: &Upstream,
+        choice: &Choice,
+        picked: usize,
+    ) -> Result<usize, NoEndpoint> {
+        let mut index = picked;
+        while let Some(limit) = &upstream.endpoints[index].limit {
+            self.place = limit.try_take();
+            if self.place.is_some() {
+                break;
+            }
+            // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
+            index = choice.pick(upstream, &self.wish, &self.tries.excluded)?;
+        }
+        Ok(index)
+    }
+
     /// Chooses where the next attempt goes, if there may be one after this failure of the last.
     #[cold]
     pub(super) fn plan_retry(&mut self, failure: Failure) -> bool {
