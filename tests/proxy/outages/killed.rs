@@ -36,6 +36,31 @@ fn one_of_two_costs_no_request_and_is_left_alone_where_checks_tell() {
 }
 
 #[test]
+fn one_of_three_costs_no_request_under_any_policy() {
+    let _alone = alone();
+    let mut servers = servers::<3>();
+    let addresses = addresses(&servers);
+    let policies = ["weighted", "random", "least_connections", "p2c", "ewma", "least_bandwidth", "hash"];
+    for policy in policies {
+        let mut upstream = format!("policy = \"{policy}\"");
+        if policy == "hash" {
+            // All of them have the same key: whose home it is is killed, once.
+            upstream.push_str("\nhash = { on = [\"host\"] }");
+        }
+        let proxy = setup(&addresses).upstream(&upstream).start();
+        let wrk = wrk(&proxy, "/page");
+        for server in &mut servers {
+            answers(&proxy, 500);
+            server.kill();
+            answers(&proxy, 1000);
+            server.run();
+        }
+        answers(&proxy, 500);
+        wrk.assert_all_ok();
+    }
+}
+
+#[test]
 fn the_only_one_is_an_answered_error_until_it_is_back() {
     let _alone = alone();
     let [mut server] = servers::<1>();
