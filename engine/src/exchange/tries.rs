@@ -2,16 +2,20 @@
 //! counts as outstanding.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use corelane_balancer::mix;
+use corelane_http1::write_decimal;
+use corelane_semantics::Span;
 
-use super::{Exchange, poll_client};
+use super::{Exchange, Phase, poll_client};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{ClientSignal, Downstream};
+use crate::reason::Reason;
 use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::ClientHalfClose;
@@ -23,13 +27,113 @@ pub(super) struct Tries {
     excluded: Vec<usize>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
+    /// When the attempt is to give way to another one.
+    due_ms: u64,
     /// The request may be done twice.
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
     pub(super) is_resendable: bool,
+    /// What the log tells of attempts that have failed.
+    failed: Vec<FailedTry>,
+}
+
+/// See [`Tries`].
+struct FailedTry {
+    endpoint: Arc<str>,
+    failure: Failure,
+    took_ns: u64,
+}
+
+/// What an attempt has met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Try<'a> {
+    /// The endpoint's label.
+    pub(crate) endpoint: &'a str,
+    pub(crate) outcome: Outcome,
+    /// From its beginning, connecting included, to the response's head or its failure.
+    pub(crate) took_ns: u64,
+}
+
+/// See [`Try`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A response with this status.
+    Status(u16),
+    /// No response, or none that was whole.
+    Failed(Reason),
+}
+
+impl Tries {
+    /// When an attempt is to give way to another one; never where a response has begun.
+    pub(super) fn due_ms(&self, phase: Phase) -> u64 {
+        if phase == Phase::Head { self.due_ms } else { u64::MAX }
+    }
 }
 
 impl<S: Dial> Exchange<S> {
+    /// An attempt begins.
+    #[inline]
+    pub(super) fn start_try(&mut self, retry: &Retry) {
+        self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        self.times.start_try();
+    }
+
+    /// An attempt has failed: notes that for the log.
+    #[cold]
+    pub(super) fn note_try(&mut self, failure: Failure) {
+        let local = self.local.clone();
+        let snapshot = local.snapshot();
+        if let (Some(upstream), Some(endpoint), true) =
+            (self.upstream, self.endpoint, snapshot.access_log.is_some())
+        {
+            let endpoint = snapshot.upstreams[upstream].endpoints[endpoint].label.clone();
+            self.tries.failed.push(FailedTry { endpoint, failure, took_ns: self.times.try_ns() });
+        }
+    }
+
+    /// All attempts in their order, for a record.
+    pub(crate) fn tries(&self) -> impl Iterator<Item = Try<'_>> {
+        let failed = self.tries.failed.iter().map(|it| Try {
+            endpoint: &it.endpoint,
+            outcome: match it.failure {
+                Failure::StatusRetried(status) => Outcome::Status(status),
+                failure => Outcome::Failed(failure.reason()),
+            },
+            took_ns: it.took_ns,
+        });
+        // All others but the last have failed.
+        let has_answer = self.tries.failed.len() < self.attempts as usize;
+        let endpoint = self.upstream.zip(self.endpoint).filter(|_| has_answer);
+        let answered = endpoint.map(|(upstream, endpoint)| Try {
+            endpoint: &self.snapshot().upstreams[upstream].endpoints[endpoint].label,
+            outcome: Outcome::Status(self.status),
+            took_ns: self.times.try_ns(),
+        });
+        failed.chain(answered)
+    }
+
+    /// Tells the next endpoint which attempt it gets, where that is wanted.
+    #[cold]
+    pub(super) fn tell_attempt(&mut self, number: u32) {
+        let word = self.words.attempt;
+        if word.is_empty() {
+            return;
+        }
+        let mut digits = Vec::with_capacity(2);
+        write_decimal(&mut digits, u64::from(number));
+        // No other word stands behind it, so that it may get longer.
+        self.words.attempt = Span::new(word.start as usize, word.start as usize + digits.len());
+        self.head.splice(word.start as usize..word.end as usize, digits);
+    }
+
+    /// Whether an attempt that has taken its time gives way to another one, which is planned then. It goes on where there
+    /// is none, or where sending again is not safe.
+    #[cold]
+    pub(super) fn gives_up(&mut self, is_safe: bool) -> bool {
+        self.tries.due_ms = u64::MAX;
+        is_safe && self.plan_retry(Failure::TryTimeout)
+    }
+
     /// Chooses where the next attempt goes, if there may be one after this failure of the last.
     #[cold]
     pub(super) fn plan_retry(&mut self, failure: Failure) -> bool {
