@@ -1,5 +1,7 @@
 //! `redirect`: sends the client elsewhere (RFC 9110 §15.4). A request that is there already goes on.
 
+use corelane_semantics::{host_name, is_authority};
+
 use super::rewrite::{path_template, settle, write_path_value};
 use super::{Filter, Flow};
 use crate::context::Context;
@@ -10,7 +12,6 @@ use crate::settings::{Key, Kind, Read};
 use crate::template::Template;
 use crate::text::{is_query_value_byte, write_display, write_encoded};
 use crate::variable::Phase;
-use corelane_semantics::{host_name, is_authority};
 
 /// What differs in the new address; what is not given stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
