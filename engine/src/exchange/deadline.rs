@@ -67,13 +67,15 @@ impl<S: Dial> Exchange<S> {
         for other in [
             response_deadline,
             (exchange_deadline, exchange_failure),
-            (self.tries.due_ms(self.phase), Failure::TryTimeout),
             (body_rate_due, Failure::BodyTooSlow),
             (send_rate_due, Failure::ClientTooSlow),
         ] {
             if other.0 < first.0 {
                 first = other;
             }
+        }
+        if self.tries.due_ms < first.0 && self.phase == Phase::Head {
+            first = (self.tries.due_ms, Failure::TryTimeout);
         }
         first
     }
@@ -85,10 +87,7 @@ impl<S: Dial> Exchange<S> {
         }
         let mut first = (connect_due_ms, Failure::ConnectTimeout);
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
-        for other in [
-            (exchange_due_ms, Failure::RequestTimeout),
-            (self.tries.due_ms(Phase::Head), Failure::TryTimeout),
-        ] {
+        for other in [(exchange_due_ms, Failure::RequestTimeout), (self.tries.due_ms, Failure::TryTimeout)] {
             if other.0 < first.0 {
                 first = other;
             }

@@ -9,7 +9,7 @@ use corelane_balancer::mix;
 use corelane_http1::write_decimal;
 use corelane_semantics::Span;
 
-use super::{Exchange, Phase, poll_client};
+use super::{Exchange, poll_client};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -21,23 +21,35 @@ use crate::session::Session;
 use crate::snapshot::ClientHalfClose;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Tries {
-    /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
-    excluded: Vec<usize>,
+    /// Absent, so that nothing is allocated, until an attempt has failed.
+    failed: Option<Box<FailedTries>>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
-    /// When the attempt is to give way to another one.
-    due_ms: u64,
+    /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
+    pub(super) due_ms: u64,
     /// The request may be done twice.
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
     pub(super) is_resendable: bool,
-    /// What the log tells of attempts that have failed.
-    failed: Vec<FailedTry>,
 }
 
-/// See [`Tries`].
+impl Default for Tries {
+    fn default() -> Self {
+        Self { failed: None, next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
+    }
+}
+
+/// The attempts that have failed.
+#[derive(Default)]
+struct FailedTries {
+    /// The endpoints that are not to be chosen any more.
+    excluded: Vec<usize>,
+    /// What the log tells of them.
+    log: Vec<FailedTry>,
+}
+
+/// See [`FailedTries`].
 struct FailedTry {
     endpoint: Arc<str>,
     failure: Failure,
@@ -64,9 +76,12 @@ pub(crate) enum Outcome {
 }
 
 impl Tries {
-    /// When an attempt is to give way to another one; never where a response has begun.
-    pub(super) fn due_ms(&self, phase: Phase) -> u64 {
-        if phase == Phase::Head { self.due_ms } else { u64::MAX }
+    fn failed(&mut self) -> &mut FailedTries {
+        self.failed.get_or_insert_default()
+    }
+
+    fn log(&self) -> &[FailedTry] {
+        self.failed.as_ref().map_or(&[], |failed| &failed.log)
     }
 }
 
@@ -74,7 +89,9 @@ impl<S: Dial> Exchange<S> {
     /// An attempt begins.
     #[inline]
     pub(super) fn start_try(&mut self, retry: &Retry) {
-        self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        if !retry.per_try_timeout.is_zero() {
+            self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        }
         self.times.start_try();
     }
 
@@ -87,13 +104,14 @@ impl<S: Dial> Exchange<S> {
             (self.upstream, self.endpoint, snapshot.access_log.is_some())
         {
             let endpoint = snapshot.upstreams[upstream].endpoints[endpoint].label.clone();
-            self.tries.failed.push(FailedTry { endpoint, failure, took_ns: self.times.try_ns() });
+            let took_ns = self.times.try_ns();
+            self.tries.failed().log.push(FailedTry { endpoint, failure, took_ns });
         }
     }
 
     /// All attempts in their order, for a record.
     pub(crate) fn tries(&self) -> impl Iterator<Item = Try<'_>> {
-        let failed = self.tries.failed.iter().map(|it| Try {
+        let failed = self.tries.log().iter().map(|it| Try {
             endpoint: &it.endpoint,
             outcome: match it.failure {
                 Failure::StatusRetried(status) => Outcome::Status(status),
@@ -102,7 +120,7 @@ impl<S: Dial> Exchange<S> {
             took_ns: it.took_ns,
         });
         // All others but the last have failed.
-        let has_answer = self.tries.failed.len() < self.attempts as usize;
+        let has_answer = self.tries.log().len() < self.attempts as usize;
         let endpoint = self.upstream.zip(self.endpoint).filter(|_| has_answer);
         let answered = endpoint.map(|(upstream, endpoint)| Try {
             endpoint: &self.snapshot().upstreams[upstream].endpoints[endpoint].label,
@@ -147,8 +165,9 @@ impl<S: Dial> Exchange<S> {
         if self.attempts >= upstream.attempts_max || !upstream.retry.is_after(failure) {
             return false;
         }
-        self.tries.excluded.extend(self.endpoint);
-        let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
+        self.tries.failed().excluded.extend(self.endpoint);
+        let excluded = &self.tries.failed().excluded;
+        let picked = local_upstream.choice().pick(upstream, &self.wish, excluded);
         let Ok(next) = picked else { return false };
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
