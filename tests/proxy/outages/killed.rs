@@ -1,6 +1,6 @@
 //! Servers that end at once, with every connection that they have.
 
-use super::{addresses, answers, is_left_alone, is_used, servers, setup, wrk};
+use super::{addresses, answers, ends_well, is_left_alone, is_used, servers, setup, wrk};
 use crate::support::{Load, Setup, alone, eventually};
 
 /// One of two is killed and comes back, several times.
@@ -22,7 +22,7 @@ fn costs_no_request(upstream: &str) {
         // By the other workers, too.
         answers(&proxy, 1000);
     }
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn one_of_three_costs_no_request_under_any_policy() {
             server.run();
         }
         answers(&proxy, 500);
-        wrk.assert_all_ok();
+        ends_well(&proxy, wrk);
     }
 }
 

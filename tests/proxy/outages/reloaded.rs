@@ -1,6 +1,6 @@
 //! Reloads while servers come and go.
 
-use super::{addresses, is_left_alone, is_used, servers, setup, wrk};
+use super::{addresses, ends_well, is_left_alone, is_used, servers, setup, wrk};
 use crate::support::alone;
 
 #[test]
@@ -26,5 +26,5 @@ fn no_change_of_health_is_lost_and_no_request_fails() {
         (0..5).for_each(|_| proxy.reload_and_wait());
         is_used(&proxy, address);
     }
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }
