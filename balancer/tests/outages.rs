@@ -46,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// A board, and what its changes have told.
 struct Watched {
     board: Board,
+    are_checked: bool,
     percent_max: u8,
     weights: Vec<u32>,
     states: Vec<State>,
@@ -54,12 +55,13 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(weights: &[u32], checks: Option<CheckRules>, percent_max: u8) -> Self {
+    fn new(weights: &[u32], are_checked: bool, percent_max: u8) -> Self {
+        let checks = are_checked.then_some(CheckRules { rise: 1, fall: 2, initial: Initial::Up });
         let rules = BoardRules { checks, ejection: ejection(percent_max) };
         let board = Board::new(rules, &members(weights), None, 0);
         let states = vec![State::Available; weights.len()];
         let ejected_ms = vec![None; weights.len()];
-        Self { board, percent_max, weights: weights.to_vec(), states, ejected_ms }
+        Self { board, are_checked, percent_max, weights: weights.to_vec(), states, ejected_ms }
     }
 
     /// How many that have a weight are available, and how many have one.
@@ -74,15 +76,21 @@ impl Watched {
             self.ejected_ms[change.endpoint] = (change.from == State::Available).then_some(now_ms);
         } else if change.to == State::Available {
             let lasted_ms = self.ejected_ms[change.endpoint].map(|since_ms| now_ms - since_ms);
-            assert!(lasted_ms.is_none_or(|it| it >= TIME_MS), "{change:?} after {lasted_ms:?} ms");
+            // Failing checks of the others may end an ejection early.
+            let is_due = self.are_checked || lasted_ms.is_none_or(|it| it >= TIME_MS);
+            assert!(is_due, "{change:?} after {lasted_ms:?} ms");
         }
         self.states[change.endpoint] = change.to;
     }
 
-    fn happens(&mut self, endpoint: usize, event: Event, now_ms: u64) {
+    fn advance(&mut self, now_ms: u64) {
         while let Some(change) = self.board.advance(now_ms) {
             self.changed(change, now_ms);
         }
+    }
+
+    fn happens(&mut self, endpoint: usize, event: Event, now_ms: u64) {
+        self.advance(now_ms);
         match event {
             Event::Checked { passed } => {
                 if let Some(change) = self.board.check(endpoint, passed, now_ms) {
@@ -100,6 +108,7 @@ impl Watched {
                 }
             }
         }
+        self.advance(now_ms);
         assert!(self.board.next_end_ms().is_none_or(|end_ms| end_ms > now_ms));
         for (endpoint, &state) in self.states.iter().enumerate() {
             assert_eq!(self.board.state(endpoint), Some(state));
@@ -118,8 +127,7 @@ proptest! {
         are_checked in any::<bool>(),
         script in vec((0..6 * SECOND_MS, any::<prop::sample::Index>(), event()), 1..300),
     ) {
-        let checks = are_checked.then_some(CheckRules { rise: 1, fall: 2, initial: Initial::Up });
-        let mut watched = Watched::new(&weights, checks, percent_max);
+        let mut watched = Watched::new(&weights, are_checked, percent_max);
         let mut now_ms = 0;
         for (passed_ms, endpoint, event) in script {
             now_ms += passed_ms;

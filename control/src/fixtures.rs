@@ -133,6 +133,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        queue: None,
         filters: Vec::new(),
     }
 }
@@ -144,12 +145,12 @@ pub(crate) fn mirror(upstream: usize) -> MirrorRule {
 
 /// An endpoint with an address.
 pub(crate) fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
+    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0, requests_max: 0 }
 }
 
 /// An endpoint with a host name.
 pub(crate) fn name_endpoint(host: &str, port: u16, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Name { host: host.into(), port }, weight, priority: 0 }
+    Endpoint { target: Target::Name { host: host.into(), port }, weight, priority: 0, requests_max: 0 }
 }
 
 fn tcp(text: &str) -> Address {

@@ -161,14 +161,20 @@ impl<T: CounterSet> PerWorker<T> {
     /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
     #[must_use]
     pub fn distribution(&self, index: usize) -> Option<Distribution> {
-        let mut histograms = self.iter().filter_map(|set| set.histogram(index)).peekable();
-        let mut sum = Distribution::empty(histograms.peek()?.unit());
-        histograms.for_each(|histogram| histogram.add_to(&mut sum));
-        Some(sum)
+        self.distribution_of(|set| set.histogram(index))
     }
 }
 
 impl<T> PerWorker<T> {
+    /// A histogram that `of` finds, summed over the workers; `None` if it finds none.
+    #[must_use]
+    pub fn distribution_of(&self, of: impl Fn(&T) -> Option<&dyn Histogram>) -> Option<Distribution> {
+        let mut histograms = self.iter().filter_map(of).peekable();
+        let mut sum = Distribution::empty(histograms.peek()?.unit());
+        histograms.for_each(|histogram| histogram.add_to(&mut sum));
+        Some(sum)
+    }
+
     /// The cells of one worker.
     ///
     /// # Panics
@@ -376,6 +382,8 @@ counter_set! {
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
         retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
+        waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
+        waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";

@@ -17,11 +17,13 @@ mod filtering;
 mod hygiene;
 mod logging;
 mod mirroring;
+mod telling;
 mod times;
 mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
+mod waiting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -41,11 +43,13 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::telling::FailedTries;
+pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
+pub(crate) use self::tries::Lease;
 use self::tries::Tries;
-pub(crate) use self::tries::{Lease, Outcome, Try};
 use crate::action::Timeouts;
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
@@ -57,6 +61,7 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
+use crate::limits::Place;
 use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
@@ -136,6 +141,9 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     tries: Tries,
+    failed_tries: FailedTries,
+    /// Held at an endpoint whose requests are limited, until the attempt has failed or the exchange is over.
+    place: Option<Place>,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -275,6 +283,8 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             tries: Tries::default(),
+            failed_tries: FailedTries::default(),
+            place: None,
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -566,13 +576,9 @@ impl<S: Dial> Exchange<S> {
         }
         loop {
             // Pick. A retry has its endpoint already.
-            let picked = match self.tries.next.take() {
-                Some(next) => Ok(next),
-                None => local_upstream.choice().pick(upstream, &self.wish, &[]),
-            };
-            let Ok(index) = picked else {
-                upstream_counters.no_endpoint.increment();
-                return Err(local_upstream.choice().no_endpoint(upstream));
+            let index = match self.take_endpoint(upstream, local_upstream.choice()) {
+                Ok(index) => index,
+                Err(why) => self.without_endpoint(session, upstream, local_upstream.choice(), why).await?,
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
@@ -627,6 +633,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
+                    self.place = None;
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }

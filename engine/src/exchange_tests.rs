@@ -104,6 +104,7 @@ pub(crate) fn snapshot() -> Snapshot {
             tunnel_idle_timeout: Duration::from_secs(600),
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: vec![],

@@ -59,6 +59,12 @@ pub(crate) enum Failure {
     NoEndpoint,
     /// Every endpoint that could be chosen is down.
     NoHealthyEndpoint,
+    /// Every endpoint that could be chosen has as many requests as it may have.
+    EndpointsFull,
+    /// They have, and as many requests wait as may.
+    QueueFull,
+    /// They have, and had for as long as a request may wait.
+    QueueTimeout,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -142,6 +148,9 @@ impl Failure {
             Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
+            Self::EndpointsFull => (503, Reason::EndpointsFull, Local),
+            Self::QueueFull => (503, Reason::QueueFull, Local),
+            Self::QueueTimeout => (503, Reason::QueueTimeout, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),

@@ -248,6 +248,9 @@ impl<S: Dial> Local<S> {
             let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
             if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
                 local.choice.set_health(upstream, endpoint, update.is_up);
+                if let Some(queue) = upstream.queue.as_ref().filter(|_| update.is_up) {
+                    queue.line.call();
+                }
             }
         }
     }

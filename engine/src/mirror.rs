@@ -210,15 +210,20 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
-        let Ok(index) = local_upstream.choice().pick(upstream, &Wish::default(), &[]) else {
+        let choice = local_upstream.choice();
+        let index = choice.pick(upstream, &Wish::default(), &[]).map_err(|why| {
             upstream_counters.no_endpoint.increment();
-            return Err(local_upstream.choice().no_endpoint(upstream));
-        };
+            choice.no_endpoint(upstream, why)
+        })?;
         let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
             return Err(Failure::NoEndpoint);
         };
         let counters = endpoint.counters.of(core.index);
         let _lease = Lease::new(counters);
+        let _place = match &endpoint.limit {
+            Some(limit) => Some(limit.try_take().ok_or(Failure::EndpointsFull)?),
+            None => None,
+        };
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
         let pooled = pool.check_out(clock::coarse_ms(), upstream);

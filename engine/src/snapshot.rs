@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::SharedLimits;
+use crate::limits::{QueueRules, RequestLimit, SharedLimits, WaitingLine};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -366,8 +366,19 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
+    /// Who may wait while all endpoints are full. Absent: nobody.
+    pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
+}
+
+/// Where requests wait for a place.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// How many, and for how long.
+    pub rules: QueueRules,
+    /// Those that do.
+    pub line: Arc<WaitingLine>,
 }
 
 /// One address of an upstream.
@@ -384,6 +395,8 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
@@ -392,6 +405,6 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, counters }
+        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, counters }
     }
 }

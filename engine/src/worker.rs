@@ -194,6 +194,7 @@ fn run(
         }));
         let mut main = Main {
             core,
+            peers: config.peers,
             ticker,
             woken: WakeListener::new(wake)?,
             commands,
@@ -212,6 +213,7 @@ fn run(
 /// The worker's main task: commands and ticks.
 struct Main {
     core: Rc<Core<Socket>>,
+    peers: Peers,
     ticker: Ticker,
     woken: WakeListener,
     commands: Receiver<Order>,
@@ -244,6 +246,9 @@ impl Main {
             }
             // Or it was another worker, about a limit that they share.
             self.slots.values().for_each(|slot| slot.attend(&self.core));
+            for key in self.peers.take_called(self.core.index) {
+                self.core.deadlines.wake(key);
+            }
         }
         if self.core.cutting.get() {
             return self.poll_end(cx);

@@ -312,6 +312,7 @@ fn snapshot(
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
@@ -322,8 +323,7 @@ fn snapshot(
     }
 }
 
-/// As the log writer and the exporter do: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
-/// that there are enough from the start, as if the writer had been behind once.
+/// As the log writer and the exporter do: takes batches and gives them back. There are enough of them from the start.
 fn take_batches(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
         source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
@@ -357,6 +357,10 @@ fn json() -> Arc<AccessLog> {
         format.add_field(&index.to_string(), name, &AROUND).unwrap();
     }
     access_log(format)
+}
+
+fn combined() -> Arc<AccessLog> {
+    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
 }
 
 fn start_worker(
@@ -491,6 +495,6 @@ fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
     allocates_nothing(DriverRequest::Auto, None);
     allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
-    allocates_nothing(DriverRequest::Auto, Some(access_log(LogFormat::text(COMBINED, &AROUND).unwrap())));
+    allocates_nothing(DriverRequest::Auto, Some(combined()));
     allocates_nothing(DriverRequest::Epoll, Some(json()));
 }

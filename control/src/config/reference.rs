@@ -87,6 +87,8 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `queue = { ... }` of an upstream
+    Queue,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
     /// `health = { ... }` of an upstream
@@ -120,6 +122,7 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
+use corelane_engine::limits::QueueRules;
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -346,6 +347,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `queue`
+    pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
 }
@@ -378,6 +381,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
     pub priority: u32,
+    /// `requests_max`; 0: no limit.
+    pub requests_max: u32,
 }
 
 /// The priority of a `backup`: behind all that can be configured.

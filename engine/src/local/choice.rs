@@ -10,6 +10,7 @@ use super::measured::Measured;
 use crate::affinity::Wish;
 use crate::failure::Failure;
 use crate::io::clock;
+use crate::limits::RequestLimit;
 use crate::outstanding::Outstanding;
 use crate::snapshot::{Address, Endpoint, Upstream};
 
@@ -113,6 +114,7 @@ impl Choice {
         let mut picker = self.picker.borrow_mut();
         if let Some(seat) = wish.seat
             && picker.keeps_sessions(seat)
+            && !is_full(upstream, seat)
             && !excluded.contains(&seat)
         {
             return Ok(seat);
@@ -152,9 +154,12 @@ impl Choice {
         self.admit(upstream, now_ms);
     }
 
-    /// Why none could be chosen for a first attempt.
+    /// Why none could be chosen.
     #[cold]
-    pub(crate) fn no_endpoint(&self, upstream: &Upstream) -> Failure {
+    pub(crate) fn no_endpoint(&self, upstream: &Upstream, why: NoEndpoint) -> Failure {
+        if why == NoEndpoint::Full {
+            return Failure::EndpointsFull;
+        }
         let standings = self.standings.borrow();
         let mut taking =
             upstream.endpoints.iter().zip(&**standings).filter(|(endpoint, _)| endpoint.weight > 0);
@@ -164,6 +169,15 @@ impl Choice {
         }
     }
 
+    /// Whether any endpoint that is available may have another request.
+    #[cold]
+    pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
+        let standings = self.standings.borrow();
+        let is_open =
+            |endpoint: usize| standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint);
+        (0..upstream.endpoints.len()).any(is_open)
+    }
+
     /// Tells the picker what is available.
     fn admit(&self, upstream: &Upstream, now_ms: u64) {
         let standings = self.standings.borrow();
@@ -171,7 +185,9 @@ impl Choice {
         let admission = self.picker.borrow_mut().admit(share);
         self.admit_again_ms.set(if admission.is_ramping { now_ms + RAMP_STEP_MS } else { u64::MAX });
         let is_in_turn = matches!(upstream.group.policy(), Policy::RoundRobin | Policy::Weighted);
-        self.is_plain.set(is_in_turn && upstream.affinity.is_none() && !admission.is_ramping);
+        let is_limited = upstream.endpoints.iter().any(|endpoint| endpoint.limit.is_some());
+        let is_plain = is_in_turn && !is_limited && upstream.affinity.is_none() && !admission.is_ramping;
+        self.is_plain.set(is_plain);
     }
 }
 
@@ -202,6 +218,16 @@ impl View for Known<'_> {
     fn request_bytes_per_second(&self) -> u64 {
         self.measured.request_bytes_per_second()
     }
+
+    fn is_full(&self, endpoint: usize) -> bool {
+        is_full(self.upstream, endpoint)
+    }
+}
+
+/// Whether an endpoint has as many requests as it may have.
+fn is_full(upstream: &Upstream, endpoint: usize) -> bool {
+    let limit = upstream.endpoints.get(endpoint).and_then(|endpoint| endpoint.limit.as_ref());
+    limit.is_some_and(RequestLimit::is_full)
 }
 
 fn needs_counts(policy: Policy) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::tree::{Spanned, Value};
 use corelane_balancer::Policy;
+use corelane_engine::limits::QueueRules;
 use corelane_engine::retry::ATTEMPTS_MAX;
 use corelane_engine::snapshot::Quarantine;
 
@@ -85,6 +86,7 @@ fn upstream(
     let quarantine = quarantine(section);
     let health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", health::percent);
+    let queue = queue(section, endpoints.as_deref().ok());
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -106,6 +108,7 @@ fn upstream(
         quarantine: quarantine?,
         health: health?,
         panic_percent: panic_percent?,
+        queue: queue?,
         filters: filters?,
     })
 }
@@ -114,6 +117,18 @@ fn quarantine(section: &Reader<'_>) -> Result<Quarantine, Reported> {
     let strikes_max = section.or_default("quarantine_after", |value| value::integer(value, 0..=65_535));
     let time = section.or_default("quarantine_time", |value| value::duration(value, Duration::from_secs(1)));
     Ok(Quarantine { strikes_max: strikes_max?, time: time? })
+}
+
+fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<QueueRules>, Reported> {
+    let Some(table) = section.table("queue", Section::Queue)? else { return Ok(None) };
+    let requests_max = table.required("requests_max", |value| value::integer(value, 1..=1_000_000));
+    let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(100)));
+    let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
+    if endpoints.is_some_and(|endpoints| endpoints.iter().all(|it| it.requests_max == 0)) {
+        let message = "queue is for endpoints with requests_max; none has it".to_owned();
+        return Err(section.report().wrong(section.at("queue"), message));
+    }
+    Ok(Some(rules))
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {
@@ -131,13 +146,16 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0 });
+        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0, requests_max: 0 });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
     let priority = priority(&table);
-    let endpoint = || Ok(Endpoint { target: target?, weight: weight?, priority: priority? });
+    let requests_max = table.or_default("requests_max", |value| value::integer(value, 0..=1_000_000));
+    let endpoint = || {
+        Ok(Endpoint { target: target?, weight: weight?, priority: priority?, requests_max: requests_max? })
+    };
     endpoint().map_err(ItemFault::Reported)
 }
 
