@@ -58,7 +58,6 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
-use crate::limits::Place;
 use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
@@ -67,6 +66,7 @@ use crate::message::{
 use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
+use crate::reserved::Reserved;
 use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
@@ -138,8 +138,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     tries: Tries,
-    /// Held at an endpoint whose requests are limited, until the attempt has failed or the exchange is over.
-    place: Option<Place>,
+    /// At the endpoint, until the attempt has failed or the exchange is over.
+    reserved: Reserved<S>,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -279,7 +279,7 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             tries: Tries::default(),
-            place: None,
+            reserved: Reserved::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -568,9 +568,9 @@ impl<S: Dial> Exchange<S> {
         }
         loop {
             // Pick. A retry has its endpoint already.
-            let index = match self.take_endpoint(upstream, local_upstream.choice()) {
+            let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
-                Err(why) => self.without_endpoint(session, upstream, local_upstream.choice(), why).await?,
+                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
@@ -584,7 +584,8 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
+            let Reserved { stream, permit, .. } = &mut self.reserved;
+            let mut pooled = stream.take().or_else(|| pool.check_out(clock::coarse_ms(), upstream, permit));
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -621,7 +622,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
-                    self.place = None;
+                    self.reserved.give_back();
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }

@@ -383,6 +383,8 @@ pub struct Endpoint {
     pub priority: u32,
     /// `requests_max`; 0: no limit.
     pub requests_max: u32,
+    /// `connections_max`; 0: no limit.
+    pub connections_max: u32,
 }
 
 /// The priority of a `backup`: behind all that can be configured.

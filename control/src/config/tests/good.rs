@@ -75,7 +75,13 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
 }
 
 fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0, requests_max: 0 }
+    Endpoint {
+        target: Target::Address(tcp(address)),
+        weight,
+        priority: 0,
+        requests_max: 0,
+        connections_max: 0,
+    }
 }
 
 /// Without further keys.
@@ -173,7 +179,7 @@ fn reads_the_core_example() {
     let endpoints = vec![
         endpoint("127.0.0.1:8001", 1),
         endpoint("127.0.0.1:8002", 3),
-        Endpoint { target: name, weight: 1, priority: 0, requests_max: 0 },
+        Endpoint { target: name, weight: 1, priority: 0, requests_max: 0, connections_max: 0 },
     ];
     let defaults = parsed(&completed(""));
     let expected = Config {
