@@ -93,6 +93,8 @@ fn an_idle_connection_of_one_worker_makes_room_for_another() {
         // A client of its own each time: the kernel spreads them over the workers.
         let response = proxy.get("/");
         assert_eq!(response.status(), 200, "{number}: {}", response.text());
+        // The client has the response a moment before.
+        settles_at(1, || proxy.endpoints("connections_idle"));
     }
     // Nobody waits for a timeout.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
