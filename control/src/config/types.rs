@@ -387,6 +387,14 @@ pub struct Endpoint {
     pub connections_max: u32,
 }
 
+impl Endpoint {
+    /// With the defaults of everything else.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
+    }
+}
+
 /// The priority of a `backup`: behind all that can be configured.
 pub const BACKUP_PRIORITY: u32 = 65_536;
 

@@ -45,7 +45,9 @@ impl<S: Dial> Exchange<S> {
     ) -> Result<usize, NoEndpoint> {
         let picked = match self.tries.next.take() {
             Some(next) => next,
-            None => local.choice().pick(upstream, &self.wish, &[])?,
+            None if self.attempts == 0 => local.choice().pick(upstream, &self.wish, &[])?,
+            // A retry that found none: it waits.
+            None => return Err(NoEndpoint::Full),
         };
         let endpoint = &upstream.endpoints[picked];
         if endpoint.limit.is_none() && endpoint.connections.is_none() {
@@ -114,14 +116,23 @@ impl<S: Dial> Exchange<S> {
         }
         self.tries.excluded.extend(self.endpoint);
         let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
-        let Ok(next) = picked else { return false };
+        let next = match picked {
+            Ok(next) => Some(next),
+            // It can wait, but a response that is at hand is better than that.
+            Err(NoEndpoint::Full)
+                if upstream.queue.is_some() && !matches!(failure, Failure::StatusRetried(_)) =>
+            {
+                None
+            }
+            Err(_) => return false,
+        };
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
             counters.retries_refused.increment();
             return false;
         }
-        self.tries.next = Some(next);
+        self.tries.next = next;
         true
     }
 

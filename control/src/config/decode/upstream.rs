@@ -146,13 +146,7 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint {
-            target: target(item.get_ref())?,
-            weight: 1,
-            priority: 0,
-            requests_max: 0,
-            connections_max: 0,
-        });
+        return Ok(Endpoint::new(target(item.get_ref())?));
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
