@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, Places, SharedLimits, WaitingLine};
+use corelane_engine::limits::{OpenConnections, Peers, Places, SharedLimits, WaitingLine};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -36,7 +36,7 @@ pub(crate) struct Registry {
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
     /// Connections to endpoints where they are limited.
-    pub(crate) connections_open: Shared<(Arc<str>, Address), Places>,
+    pub(crate) connections_open: Shared<(Arc<str>, Address), OpenConnections>,
     /// Who waits for a place, by the upstream's name.
     lines: Shared<Arc<str>, WaitingLine>,
 }

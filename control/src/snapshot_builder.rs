@@ -8,7 +8,7 @@ use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart,
 use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
-use corelane_engine::limits::{EndpointConnections, RequestLimit};
+use corelane_engine::limits::{EndpointConnections, OpenConnections, RequestLimit};
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
@@ -183,12 +183,9 @@ fn upstream(
         }),
         connections: (endpoint.connections_max > 0).then(|| EndpointConnections {
             connections_max: endpoint.connections_max,
-            open: registry.connections_open.of(
-                (it.name.clone(), endpoint.address.clone()),
-                serial,
-                Default::default,
-            ),
-            line: line.clone(),
+            open: registry.connections_open.of((it.name.clone(), endpoint.address.clone()), serial, || {
+                OpenConnections::new(line.clone())
+            }),
         }),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,

@@ -22,7 +22,7 @@ use crate::command::Event;
 use crate::event::EventSender;
 use crate::health::HealthUpdate;
 use crate::io::Dial;
-use crate::limits::Places;
+use crate::limits::OpenConnections;
 use crate::pool::{Place, Pool};
 use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
@@ -257,7 +257,7 @@ impl<S: Dial> Local<S> {
     }
 
     /// Closes an idle connection of these for a request that waits at another worker.
-    pub(crate) fn make_room(&self, connections: &Arc<Places>) {
+    pub(crate) fn make_room(&self, connections: &Arc<OpenConnections>) {
         for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
             for (endpoint, pool) in upstream.endpoints.iter().zip(&local.pools) {
                 if let Some(limit) = &endpoint.connections

@@ -225,8 +225,7 @@ impl<S: Dial> Mirrored<S> {
         let mut reserved = Reserved::take(endpoint, pool, upstream).ok_or(Failure::EndpointsFull)?;
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
-        let Reserved { stream, permit, .. } = &mut reserved;
-        let pooled = stream.take().or_else(|| pool.check_out(clock::coarse_ms(), upstream, permit));
+        let pooled = reserved.check_out(pool, upstream);
         let is_reused = pooled.is_some();
         let stream = match pooled {
             Some(stream) => stream,

@@ -134,8 +134,8 @@ impl<S: ByteStream> Pool<S> {
     /// Somebody waits: at this worker for an idle connection, at another one for its permit.
     #[cold]
     fn offer(&self, limit: &EndpointConnections) {
-        match limit.line.next_worker() {
-            Some(worker) if worker == self.place.worker => limit.line.call(),
+        match limit.line().next_worker() {
+            Some(worker) if worker == self.place.worker => limit.line().call(),
             Some(_) => self.close_coldest(),
             // All of them were called, and ask again if they get nothing.
             None => {}
@@ -144,12 +144,12 @@ impl<S: ByteStream> Pool<S> {
 
     /// Closes an idle connection for a request that waits at another worker.
     pub(crate) fn make_room(&self, limit: &EndpointConnections) {
-        if limit.line.next_worker().is_none() || limit.line.is_called(self.place.worker) {
+        if limit.line().next_worker().is_none() || limit.line().is_called(self.place.worker) {
             return;
         }
         if self.idle.borrow().is_empty() {
             // It was used meanwhile: who waits is to ask again.
-            limit.line.call();
+            limit.line().call();
         }
         self.close_coldest();
     }

@@ -1,33 +1,19 @@
-//! What an attempt has at its endpoint where requests or connections are limited: all of it, or it goes elsewhere.
+//! What an attempt has at its endpoint where requests or connections are limited: all of it, or it goes elsewhere. An exchange
+//! has it in a box, so that it costs those without limits one word; the others pay an allocation.
 
 use crate::io::{ByteStream, clock};
 use crate::limits::{Permit, Place};
 use crate::pool::Pool;
 use crate::snapshot::{Endpoint, Upstream};
 
-/// See the module. Empty where nothing is limited.
+/// See the module.
 pub(crate) struct Reserved<S> {
     /// Only held.
     _place: Option<Place>,
     /// An idle connection.
-    pub(crate) stream: Option<S>,
+    stream: Option<S>,
     /// For that, or for one that is to be opened. It outlives the connection.
     pub(crate) permit: Option<Permit>,
-}
-
-impl<S> Default for Reserved<S> {
-    fn default() -> Self {
-        Self { _place: None, stream: None, permit: None }
-    }
-}
-
-impl<S> Reserved<S> {
-    /// Gives everything back.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn give_back(&mut self) {
-        *self = Self::default();
-    }
 }
 
 impl<S: ByteStream> Reserved<S> {
@@ -38,7 +24,7 @@ impl<S: ByteStream> Reserved<S> {
             None => None,
         };
         let Some(limit) = &endpoint.connections else {
-            return Some(Self { _place: place, ..Self::default() });
+            return Some(Self { _place: place, stream: None, permit: None });
         };
         let mut permit = None;
         while let Some(stream) = pool.check_out(clock::coarse_ms(), upstream, &mut permit) {
@@ -50,6 +36,12 @@ impl<S: ByteStream> Reserved<S> {
         // One that was found closed leaves its permit.
         let permit = permit.filter(|permit| permit.is_of(limit)).or_else(|| limit.try_take())?;
         Some(Self { _place: place, stream: None, permit: Some(permit) })
+    }
+
+    /// An idle connection: the one that it has, or one that has become idle since.
+    #[inline(never)]
+    pub(crate) fn check_out(&mut self, pool: &Pool<S>, upstream: &Upstream) -> Option<S> {
+        self.stream.take().or_else(|| pool.check_out(clock::coarse_ms(), upstream, &mut self.permit))
     }
 }
 
@@ -66,7 +58,7 @@ mod tests {
     use crate::event::event_channel;
     use crate::exchange_tests::snapshot;
     use crate::io::memory::{Faults, MemoryStream, pair};
-    use crate::limits::{EndpointConnections, Peers, WaitingLine};
+    use crate::limits::{EndpointConnections, OpenConnections, Peers, WaitingLine};
     use crate::local::{Local, LocalUpstream};
     use crate::pool::Pooled;
     use crate::snapshot::Snapshot;
@@ -78,7 +70,8 @@ mod tests {
         let endpoint = &mut snapshot.upstreams[0].endpoints[0];
         endpoint.counters = PerWorker::new(workers);
         let line = Arc::new(WaitingLine::new(&peers));
-        endpoint.connections = Some(EndpointConnections { connections_max, open: Arc::default(), line });
+        let open = Arc::new(OpenConnections::new(line));
+        endpoint.connections = Some(EndpointConnections { connections_max, open });
         (Arc::new(snapshot), peers)
     }
 
@@ -141,7 +134,7 @@ mod tests {
         fn wait(&self) -> Reserved<MemoryStream> {
             let (upstream, limit) = self.upstream();
             let choice = self.state().0.choice();
-            let turn = limit.line.join(self.index, Deadlines::new(0).insert(), u32::MAX).unwrap();
+            let turn = limit.line().join(self.index, Deadlines::new(0).insert(), u32::MAX).unwrap();
             let (mut is_turn, mut has_asked) = (turn.is_first(), false);
             let reserved = loop {
                 if std::mem::take(&mut is_turn) || turn.take_call() {
@@ -162,7 +155,7 @@ mod tests {
             };
             drop(turn);
             if choice.has_room(upstream) {
-                limit.line.call();
+                limit.line().call();
             }
             reserved
         }
@@ -177,9 +170,9 @@ mod tests {
         let _far = one.keep(one.take().unwrap());
         let opened = other.take().unwrap();
         assert!(opened.stream.is_none() && opened.permit.is_some() && other.take().is_none());
-        assert_eq!((one.idle(), one.upstream().1.open.taken()), (1, 2));
+        assert_eq!((one.idle(), one.upstream().1.open.count()), (1, 2));
         drop(opened);
-        assert_eq!(one.upstream().1.open.taken(), 1);
+        assert_eq!(one.upstream().1.open.count(), 1);
     }
 
     #[test]
@@ -189,7 +182,7 @@ mod tests {
         drop(worker.keep(worker.take().unwrap()));
         let again = worker.take().unwrap();
         assert!(again.stream.is_none() && again.permit.is_some());
-        assert_eq!((worker.idle(), worker.upstream().1.open.taken()), (0, 1));
+        assert_eq!((worker.idle(), worker.upstream().1.open.count()), (0, 1));
     }
 
     #[test]
@@ -199,37 +192,37 @@ mod tests {
         let _far = one.keep(one.take().unwrap());
         let limit = one.upstream().1;
         let deadlines = Deadlines::new(0);
-        let waits = limit.line.join(1, deadlines.insert(), 9).unwrap();
+        let waits = limit.line().join(1, deadlines.insert(), 9).unwrap();
         assert!(other.state().0.choice().ask_for_room(other.upstream().0));
         assert!(!waits.take_call());
         one.attend();
-        assert!(waits.take_call() && one.idle() == 0 && limit.open.taken() == 0);
+        assert!(waits.take_call() && one.idle() == 0 && limit.open.count() == 0);
         assert!(!other.state().0.choice().ask_for_room(other.upstream().0), "there is none");
         drop(waits);
         // One that has just been used goes the same way, but stays for who waits here.
         let used = one.take().unwrap();
-        let waits = limit.line.join(1, deadlines.insert(), 9).unwrap();
+        let waits = limit.line().join(1, deadlines.insert(), 9).unwrap();
         let _far = one.keep(used);
-        assert!(waits.take_call() && one.idle() == 0 && limit.open.taken() == 0);
+        assert!(waits.take_call() && one.idle() == 0 && limit.open.count() == 0);
         drop(waits);
         let used = one.take().unwrap();
-        let waits = limit.line.join(0, deadlines.insert(), 9).unwrap();
+        let waits = limit.line().join(0, deadlines.insert(), 9).unwrap();
         let _far = one.keep(used);
-        assert!(waits.take_call() && one.idle() == 1 && limit.open.taken() == 1);
+        assert!(waits.take_call() && one.idle() == 1 && limit.open.count() == 1);
     }
 
     #[test]
     fn connections_older_than_the_limit_are_not_kept() {
         let shared = limited(1, 2);
         let worker = Worker::new(0, &shared);
-        let _far = worker.keep(Reserved::default());
+        let _far = worker.keep(Reserved { _place: None, stream: None, permit: None });
         assert_eq!(worker.idle(), 0);
         let (upstream, pool) = (worker.upstream().0, worker.state().1);
         let (near, _far) = pair(Faults::none());
         pool.check_in(Pooled { stream: near, permit: None }, 0, upstream, None);
         assert_eq!(worker.idle(), 1);
         assert!(worker.take().is_some_and(|reserved| reserved.stream.is_none() && reserved.permit.is_some()));
-        assert_eq!((worker.idle(), worker.upstream().1.open.taken()), (0, 0));
+        assert_eq!((worker.idle(), worker.upstream().1.open.count()), (0, 0));
     }
 
     /// Says that a worker's requests are over, be it that it has panicked.
@@ -255,7 +248,7 @@ mod tests {
                     for round in 0..20_000u32 {
                         worker.attend();
                         let reserved = worker.take().unwrap_or_else(|| worker.wait());
-                        assert!(worker.upstream().1.open.taken() <= 2);
+                        assert!(worker.upstream().1.open.count() <= 2);
                         if round % 11 == 0 {
                             // Its connection cannot be used again.
                             continue;
@@ -273,6 +266,6 @@ mod tests {
             }
         });
         let limit = shared.0.upstreams[0].endpoints[0].connections.as_ref().unwrap();
-        assert_eq!((limit.open.taken(), limit.line.is_awaited()), (0, false));
+        assert_eq!((limit.open.count(), limit.line().is_awaited()), (0, false));
     }
 }

@@ -19,7 +19,7 @@ impl Slice<'_> {
         }
         for (key, open) in registry.connections_open.after(place.after.take().as_ref()) {
             let labels = Labels::of("upstream", &key.0).and("endpoint", &key.1);
-            self.text.sample(name, &labels, open.taken());
+            self.text.sample(name, &labels, open.count());
             self.reads += 1;
             if self.is_full() {
                 place.after = Some(key.clone());

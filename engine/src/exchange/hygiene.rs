@@ -31,7 +31,10 @@ impl<S: Dial> Exchange<S> {
             && !self.authenticates_connection;
         match leftover {
             Leftover::Idle(stream) if reusable => {
-                let connection = Pooled { stream, permit: self.reserved.permit.take() };
+                let connection = Pooled {
+                    stream,
+                    permit: self.reserved.as_mut().and_then(|reserved| reserved.permit.take()),
+                };
                 let limit = self.endpoint.and_then(|index| upstream.endpoints[index].connections.as_ref());
                 pool.check_in(connection, clock::coarse_ms(), upstream, limit);
                 core.keep_ticking();

@@ -53,7 +53,7 @@ impl<S: Dial> Exchange<S> {
         let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
         let (line, rules) = match (&upstream.queue, limit) {
             (Some(queue), _) => (&queue.line, queue.rules),
-            (None, Some(limit)) => (&limit.line, FOR_IDLE),
+            (None, Some(limit)) => (limit.line(), FOR_IDLE),
             (None, None) => return Err(Failure::EndpointsFull),
         };
         let has_queue = upstream.queue.is_some();

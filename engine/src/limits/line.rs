@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Peers, Places};
+use super::{OpenConnections, Peers};
 use crate::counters::Padded;
 use crate::deadlines::DeadlineKey;
 
@@ -76,7 +76,7 @@ impl WaitingLine {
     }
 
     /// Has a worker close an idle connection of these for somebody who waits.
-    pub(crate) fn ask_for_room(&self, worker: usize, connections: &Arc<Places>) {
+    pub(crate) fn ask_for_room(&self, worker: usize, connections: &Arc<OpenConnections>) {
         self.peers.ask_for_room(worker, connections);
     }
 

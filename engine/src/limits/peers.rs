@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Places;
+use super::OpenConnections;
 use crate::deadlines::DeadlineKey;
 use crate::io::Wake;
 
@@ -25,7 +25,7 @@ pub(crate) struct Calls {
     /// Tasks that it is to wake.
     pub(crate) tasks: Vec<DeadlineKey>,
     /// Endpoints, by their connections, that it is to close an idle connection to.
-    pub(crate) rooms: Vec<Arc<Places>>,
+    pub(crate) rooms: Vec<Arc<OpenConnections>>,
 }
 
 impl Peers {
@@ -61,7 +61,7 @@ impl Peers {
     }
 
     /// Has a worker close an idle connection.
-    pub(super) fn ask_for_room(&self, worker: usize, connections: &Arc<Places>) {
+    pub(super) fn ask_for_room(&self, worker: usize, connections: &Arc<OpenConnections>) {
         self.0[worker].calls().rooms.push(connections.clone());
         self.of(worker).wake();
     }

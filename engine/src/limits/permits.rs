@@ -15,48 +15,72 @@ use std::sync::atomic::fence;
 
 use super::{Places, WaitingLine};
 
+/// See the module. It belongs to the endpoint and survives reloads; the limit itself stands in the snapshot.
+#[derive(Debug)]
+pub struct OpenConnections {
+    open: Places,
+    line: Arc<WaitingLine>,
+}
+
+impl OpenConnections {
+    /// None is open. Who waits for one, at whatever endpoint of the upstream, does so in `line`.
+    #[must_use]
+    pub fn new(line: Arc<WaitingLine>) -> Self {
+        Self { open: Places::default(), line }
+    }
+
+    /// How many are, exactly.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.open.taken()
+    }
+}
+
 /// The limit of an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointConnections {
     /// How many connections may be open to it.
     pub connections_max: u32,
     /// Those that are.
-    pub open: Arc<Places>,
-    /// Who waits, at whatever endpoint of the upstream.
-    pub line: Arc<WaitingLine>,
+    pub open: Arc<OpenConnections>,
 }
 
 impl EndpointConnections {
+    /// Who waits.
+    pub(crate) fn line(&self) -> &Arc<WaitingLine> {
+        &self.open.line
+    }
+
     /// Whether there may be no more now.
     pub(crate) fn is_full(&self) -> bool {
-        self.open.taken() >= self.connections_max
+        self.open.count() >= self.connections_max
     }
 
     /// Takes a permit for a connection, if there is one.
     pub(crate) fn try_take(&self) -> Option<Permit> {
-        self.open.try_take(self.connections_max).then(|| Permit(self.clone()))
+        self.open.open.try_take(self.connections_max).then(|| Permit(self.open.clone()))
     }
 
     /// Whether a connection that could be kept is to be closed: a reload has lowered the limit.
     pub(crate) fn is_over(&self) -> bool {
-        self.open.taken() > self.connections_max
+        self.open.count() > self.connections_max
     }
 
     /// Of who has counted an idle connection: whether anybody waits.
     pub(crate) fn is_awaited(&self) -> bool {
         fence(SeqCst);
-        self.line.is_awaited()
+        self.line().is_awaited()
     }
 }
 
 /// For one connection, from before it is opened; dropping it, after the connection, gives it back.
 #[derive(Debug)]
-pub(crate) struct Permit(EndpointConnections);
+pub(crate) struct Permit(Arc<OpenConnections>);
 
 impl Permit {
     /// Whether it counts for this limit: not if that is younger than the connection.
     pub(crate) fn is_of(&self, limit: &EndpointConnections) -> bool {
-        Arc::ptr_eq(&self.0.open, &limit.open)
+        Arc::ptr_eq(&self.0, &limit.open)
     }
 }
 

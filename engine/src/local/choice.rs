@@ -201,13 +201,13 @@ impl Choice {
             for (counters, worker) in endpoint.counters.iter().zip(0..) {
                 let idle = counters.idle.value();
                 // Those at a worker that was called for one are meant for it.
-                if idle > most.0 && !limit.line.is_called(worker) {
+                if idle > most.0 && !limit.line().is_called(worker) {
                     most = (idle, Some((worker, limit)));
                 }
             }
         }
         if let (_, Some((worker, limit))) = most {
-            limit.line.ask_for_room(worker, &limit.open);
+            limit.line().ask_for_room(worker, &limit.open);
         }
         most.1.is_some()
     }
