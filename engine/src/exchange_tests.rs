@@ -37,9 +37,13 @@ use crate::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
     Quarantine, RequestRules, Route, Snapshot, Upstream,
 };
-use crate::stages::Established;
+use crate::stages::{Established, run_secured, with_tls};
 use crate::task::BoxedTask;
+use crate::tls::{self, Secure as _, Transport};
 use crate::tracing::SpanSink;
+
+/// What connections are made of, as a worker has them over sockets.
+pub(crate) type TestStream = Transport<MemoryStream>;
 
 thread_local! {
     /// Tasks that belong to no connection, for the world to run.
@@ -116,19 +120,19 @@ pub(crate) fn snapshot() -> Snapshot {
     }
 }
 
-pub(crate) fn worker() -> Rc<Core<MemoryStream>> {
+pub(crate) fn worker() -> Rc<Core<TestStream>> {
     worker_with(None)
 }
 
-fn worker_with(log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
+fn worker_with(log: Option<LogSink>) -> Rc<Core<TestStream>> {
     worker_for(Snapshot { access_log: log.as_ref().map(|_| Arc::default()), ..snapshot() }, log)
 }
 
-fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<MemoryStream>> {
+fn worker_for(snapshot: Snapshot, log: Option<LogSink>) -> Rc<Core<TestStream>> {
     worker_on(snapshot, log, None)
 }
 
-fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) -> Rc<Core<MemoryStream>> {
+fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) -> Rc<Core<TestStream>> {
     let (events, _receiver) = event_channel().unwrap();
     let core = Rc::new(Core::new(CoreParts {
         index: 0,
@@ -147,11 +151,24 @@ fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) 
     core
 }
 
-pub(crate) fn session_over(core: &Rc<Core<MemoryStream>>, stream: MemoryStream) -> Session<MemoryStream> {
+pub(crate) fn session_over(core: &Rc<Core<TestStream>>, stream: MemoryStream) -> Session<TestStream> {
     let local = core.local.borrow().clone();
     let slot = Rc::new(ListenerSlot::new(core, 0, &local.snapshot().listeners[0]));
     let permit = slot.admission().try_permit().expect("the first of many");
-    Session::new(core, &slot, permit, Established { stream, peer: None })
+    let mut established = Established { stream: Transport::Plain(stream), peer: None };
+    if let Some(config) = local.tls_config(0) {
+        established = with_tls(established, config).unwrap();
+    }
+    Session::new(core, &slot, permit, established)
+}
+
+/// A worker that speaks TLS with everybody.
+fn worker_over_tls() -> Rc<Core<TestStream>> {
+    let mut snapshot = snapshot();
+    let (server, client) = tls::tests::both();
+    snapshot.listeners[0].tls = Some(server);
+    snapshot.upstreams[0].endpoints[0].tls = Some(client);
+    worker_for(snapshot, None)
 }
 
 /// A message as the test sends it and expects it back.
@@ -234,21 +251,28 @@ fn take_message(wire: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
 
 /// A peer of the proxy: sends what is queued, collects what comes, and ends or resets when told.
 struct Peer {
-    stream: Option<MemoryStream>,
+    stream: Option<TestStream>,
     to_send: VecDeque<u8>,
     received: Vec<u8>,
     ended: bool,
 }
 
 impl Peer {
-    fn new(stream: MemoryStream) -> Self {
+    fn new(stream: TestStream) -> Self {
         Self { stream: Some(stream), to_send: VecDeque::new(), received: Vec::new(), ended: false }
     }
 
     /// Moves what can be moved. Returns whether anything did.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stream) = &mut self.stream else { return false };
+        match stream.poll_handshake(cx, None, &mut |_| Poll::Ready(())) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.ended = true,
+            Poll::Pending => return false,
+        }
         let mut moved = false;
+        // An error is found by whoever sends or receives.
+        let _ = stream.poll_flush(cx);
         if !self.to_send.is_empty() {
             let sent = stream.try_send(&[IoSlice::new(self.to_send.make_contiguous())]);
             match sent {
@@ -289,6 +313,7 @@ impl Wake for Flag {
 /// One connection through the proxy, and the origins behind it.
 struct World {
     session: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    is_tls: bool,
     client: Peer,
     origins: Vec<Peer>,
     /// What was spawned beside the session.
@@ -297,18 +322,26 @@ struct World {
 }
 
 impl World {
+    /// With faults everywhere, and sometimes TLS.
     fn new(seed: u64) -> Self {
         set_dial_faults(Faults::unsteady(seed ^ 0xabcd));
-        Self::on(&worker(), Faults::unsteady(seed ^ 0x1234))
+        let core = if seed % 4 == 3 { worker_over_tls() } else { worker() };
+        Self::on(&core, Faults::unsteady(seed ^ 0x1234))
     }
 
     /// A new connection to this worker.
-    fn on(core: &Rc<Core<MemoryStream>>, faults: Faults) -> Self {
+    fn on(core: &Rc<Core<TestStream>>, faults: Faults) -> Self {
         let (near, far) = pair(faults);
-        let session = session_over(core, near);
+        let session = Box::new(session_over(core, near));
+        let is_tls = core.local.borrow().tls_config(0).is_some();
+        let mut client = Transport::Plain(far);
+        if is_tls {
+            client = client.start_tls(&tls::tests::both().1).unwrap();
+        }
         Self {
-            session: Some(Box::pin(Box::new(session).run())),
-            client: Peer::new(far),
+            session: Some(if is_tls { Box::pin(run_secured(session)) } else { Box::pin(session.run()) }),
+            is_tls,
+            client: Peer::new(client),
             origins: Vec::new(),
             tasks: Vec::new(),
             flag: Arc::new(Flag(AtomicBool::new(true))),
@@ -334,6 +367,10 @@ impl World {
             }
             let mut moved = self.client.step(&mut cx);
             while let Some(stream) = take_dialled() {
+                let mut stream = Transport::Plain(stream);
+                if self.is_tls {
+                    stream = stream.accept_tls(&tls::tests::both().0.config).unwrap();
+                }
                 self.origins.push(Peer::new(stream));
                 moved = true;
             }

@@ -289,7 +289,7 @@ fn exchanges(request: &Message, response: &Message) {
 
 /// Exchanges on one connection each side: the first one opens the upstream's, all others find it in the pool. The proxy
 /// gets one turn when the request is there and one when the response is there.
-fn exchanges_on(core: &Rc<Core<MemoryStream>>, request: &Message, response: &Message) {
+fn exchanges_on(core: &Rc<Core<TestStream>>, request: &Message, response: &Message) {
     set_dial_faults(Faults::none());
     let mut world = World::on(core, Faults::none());
     let (request_wire, response_wire) = (wire(request), wire(response));
@@ -346,11 +346,11 @@ fn turn(world: &mut World) {
     assert!(session.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
-fn send(stream: Option<&mut MemoryStream>, wire: &[u8]) {
+fn send(stream: Option<&mut impl ByteStream>, wire: &[u8]) {
     let sent = stream.unwrap().try_send(&[IoSlice::new(wire)]).unwrap();
     assert_eq!(sent, wire.len());
 }
 
-fn receive(stream: Option<&mut MemoryStream>, buffer: &mut [u8]) -> usize {
+fn receive(stream: Option<&mut impl ByteStream>, buffer: &mut [u8]) -> usize {
     stream.unwrap().try_recv(buffer).unwrap()
 }

@@ -9,7 +9,7 @@ use crate::memory_bound::MIRROR_TASK_BYTES;
 
 const BODY_BYTES_MAX: usize = 400_000;
 
-fn worker_mirroring(share: u32, mirrors_max: usize, body_bytes_max: usize) -> Rc<Core<MemoryStream>> {
+fn worker_mirroring(share: u32, mirrors_max: usize, body_bytes_max: usize) -> Rc<Core<TestStream>> {
     let mut snapshot = snapshot();
     let shadow = Upstream { name: "shadow".into(), ..snapshot.upstreams[0].clone() };
     snapshot.upstreams.push(shadow);
@@ -18,12 +18,12 @@ fn worker_mirroring(share: u32, mirrors_max: usize, body_bytes_max: usize) -> Rc
     worker_for(snapshot, None)
 }
 
-fn counted<R>(core: &Core<MemoryStream>, look: impl FnOnce(&MirrorCounters) -> R) -> R {
+fn counted<R>(core: &Core<TestStream>, look: impl FnOnce(&MirrorCounters) -> R) -> R {
     let local = core.local.borrow();
     look(local.snapshot().routes[0].mirror.as_ref().unwrap().counters.of(0))
 }
 
-fn skipped(core: &Core<MemoryStream>) -> Vec<(&'static str, u64)> {
+fn skipped(core: &Core<TestStream>) -> Vec<(&'static str, u64)> {
     counted(core, |counters| counters.skipped.counted().collect())
 }
 
@@ -128,7 +128,7 @@ fn a_mirror_that_leaves_is_not_felt() {
 }
 
 /// Sends these requests on one connection; the upstream answers each, the mirrors never. Returns the heads that mirrors got.
-fn mirrored_of(core: &Rc<Core<MemoryStream>>, requests: &[String]) -> Vec<String> {
+fn mirrored_of(core: &Rc<Core<TestStream>>, requests: &[String]) -> Vec<String> {
     set_dial_faults(Faults::none());
     let mut world = World::on(core, Faults::none());
     requests.iter().for_each(|request| world.client.to_send.extend(request.as_bytes()));

@@ -14,7 +14,7 @@ fn large(seed: &mut Seed, bytes_min: usize, first_line: &str) -> Message {
 
 /// Three requests with large bodies both ways on one connection, over streams that do this with pipes. Returns the
 /// worker.
-fn exchange_large(number: u64, client: Piping, origin: Piping) -> Rc<Core<MemoryStream>> {
+fn exchange_large(number: u64, client: Piping, origin: Piping) -> Rc<Core<TestStream>> {
     let mut seed = Seed::new(number);
     let core = worker();
     set_dial_faults(Faults::unsteady(number ^ 0xabcd).piping(origin));

@@ -9,7 +9,7 @@ mod records;
 mod server_name;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport;
 
 use std::fmt::Debug;

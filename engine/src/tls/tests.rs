@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,7 +13,9 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion, version,
 };
 
-use super::{Alert, ClientTls, TlsFailure, TlsStream, noting_names, provider};
+use super::{
+    Alert, ClientCertificate, ClientTls, Policy, ServerTls, TlsFailure, TlsStream, noting_names, provider,
+};
 use crate::io::memory::{Faults, MemoryStream, Seed, pair};
 use crate::io::{ByteStream, Check, IdleState, Interest};
 
@@ -21,7 +24,7 @@ const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
-pub(crate) fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
@@ -35,6 +38,38 @@ fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(versions).unwrap();
     builder.with_root_certificates(roots).with_no_client_auth()
+}
+
+/// Holds for every host, and says nothing of clients.
+#[derive(Debug)]
+struct Anything;
+
+impl Policy for Anything {
+    fn covers(&self, _server_name: Option<&str>, _host: &str) -> bool {
+        true
+    }
+
+    fn client(&self, _certificate: &CertificateDer<'_>) -> ClientCertificate {
+        ClientCertificate::default()
+    }
+}
+
+thread_local! {
+    static BOTH: (Arc<ServerTls>, Arc<ClientTls>) = {
+        let server = ServerTls {
+            config: server_config(&VERSIONS).into(),
+            handshake_timeout: Duration::from_secs(60),
+            handshakes_max: 0,
+            client_handshakes_max: 0,
+            policy: Arc::new(Anything),
+        };
+        (server.into(), client_tls(client_config(&VERSIONS)).into())
+    };
+}
+
+/// What both sides of an exchange are told.
+pub(crate) fn both() -> (Arc<ServerTls>, Arc<ClientTls>) {
+    BOTH.with(Clone::clone)
 }
 
 fn client_tls(config: ClientConfig) -> ClientTls {

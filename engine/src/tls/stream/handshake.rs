@@ -19,6 +19,9 @@ impl<S: ByteStream> TlsStream<S> {
         policy: Option<&dyn Policy>,
         poll_turn: &mut PollTurn<'_>,
     ) -> Poll<Result<(), TlsFailure>> {
+        if self.handshake == Handshake::Complete {
+            return Poll::Ready(Ok(()));
+        }
         if self.handshake == Handshake::Begun && matches!(self.records, Records::Client(_)) {
             self.handshake = Handshake::Going;
             self.process_held();
