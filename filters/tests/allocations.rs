@@ -159,7 +159,7 @@ impl Exchange {
             client: Some([192, 0, 2, 1].into()),
             peer: Some([192, 0, 2, 1].into()),
             trusted: false,
-            tls: Some(Tls { version: "TLSv1.3", client_subject: b"" }),
+            tls: Some(Tls { version: "TLSv1.3", ..Tls::default() }),
             request_id: b"0123",
             listener: "web",
             route: "r",
