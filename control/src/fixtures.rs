@@ -15,8 +15,9 @@ use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route,
-    SecretFields, Target, Tracing, TracingProtocol, Upstream,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, ListenerTls, LogTarget, Process,
+    Resolver, Route, SecretFields, Target, TlsVersion, Tracing, TracingProtocol, UnknownNames, Upstream,
+    UpstreamTls, UpstreamTrust,
 };
 use crate::registry::Registry;
 
@@ -113,6 +114,32 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
 }
 
 /// An upstream with the usual limits.
+pub(crate) fn listener_tls() -> ListenerTls {
+    ListenerTls {
+        certificates: vec![],
+        directory: Some("/etc/corelane/certs".into()),
+        unknown_names: UnknownNames::Default,
+        min_version: TlsVersion::V1_2,
+        cipher_suites: None,
+        groups: vec![],
+        alpn: vec![],
+        handshake_timeout: Duration::from_secs(10),
+        handshakes_max: 0,
+        client_handshakes_max: 0,
+        tickets: None,
+        client_auth: None,
+    }
+}
+
+pub(crate) fn upstream_tls() -> UpstreamTls {
+    UpstreamTls {
+        server_name: None,
+        trust: UpstreamTrust::System,
+        certificate: None,
+        min_version: TlsVersion::V1_2,
+    }
+}
+
 pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         name: name.into(),

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
-    ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, access_log_bytes,
-    busy_connection_bytes, mirrors_bytes, spans_bytes, trace_bytes, worker_bytes,
+    ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, TLS_IDLE_BYTES, access_log_bytes,
+    busy_connection_bytes, mirrors_bytes, spans_bytes, tls_busy_bytes, trace_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
@@ -24,7 +24,7 @@ pub struct MemoryBound {
     listeners: Vec<ListenerMemory>,
     workers: u64,
     worker_bytes: u64,
-    pooled_connections: u64,
+    pooled_bytes: u64,
     /// 0 if nothing is mirrored.
     mirrors_bytes: u64,
     /// Of limits, which all workers share. 0 if there are none.
@@ -41,6 +41,7 @@ struct ListenerMemory {
     name: Arc<str>,
     connections: u64,
     busy_bytes: u64,
+    idle_bytes: u64,
 }
 
 impl MemoryBound {
@@ -53,7 +54,11 @@ impl MemoryBound {
     fn with_workers(config: &Config, workers: usize) -> Self {
         let head_bytes_max = config.listeners.iter().map(|it| it.head_bytes_max).max().unwrap_or(0);
         let upstreams = config.upstreams.iter();
-        let per_worker = upstreams.map(|upstream| endpoints(upstream) * upstream.idle_connections_max as u64);
+        let pooled = upstreams.map(|upstream| {
+            let tls_bytes = upstream.tls.as_ref().map_or(0, |_| TLS_IDLE_BYTES);
+            let connections = endpoints(upstream) * upstream.idle_connections_max as u64;
+            connections * (POOLED_CONNECTION_BYTES + tls_bytes)
+        });
         let response_heads = config.upstreams.iter().map(|it| it.head_bytes_max);
         let any_head_bytes_max = response_heads.chain([head_bytes_max]).max().unwrap_or(0);
         let access_log = config.access_log.as_ref();
@@ -63,7 +68,7 @@ impl MemoryBound {
             listeners: (0..config.listeners.len()).map(|index| listener(config, index)).collect(),
             workers: workers as u64,
             worker_bytes: worker_bytes(head_bytes_max),
-            pooled_connections: per_worker.sum::<u64>() * workers as u64,
+            pooled_bytes: pooled.sum::<u64>() * workers as u64,
             mirrors_bytes: config.routes.iter().map(|route| mirrors(config, route)).sum::<u64>()
                 * workers as u64,
             // A reload has the old ones and the new ones, until it knows that they are as large.
@@ -89,7 +94,7 @@ impl MemoryBound {
     /// What is not of connections from clients.
     fn beside_bytes(&self) -> u64 {
         self.workers * self.worker_bytes
-            + self.pooled_connections * POOLED_CONNECTION_BYTES
+            + self.pooled_bytes
             + self.mirrors_bytes
             + self.tables_bytes
             + self.access_log_bytes
@@ -153,7 +158,10 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     let listener = &config.listeners[index];
     let routes = config.routes.iter().filter(|route| route.listeners.contains(&index));
     let upstreams = routes.flat_map(|route| route.action.upstreams());
-    let response_heads = upstreams.map(|upstream| config.upstreams[upstream].head_bytes_max);
+    let upstreams: Vec<_> = upstreams.map(|upstream| &config.upstreams[upstream]).collect();
+    let response_heads = upstreams.iter().map(|upstream| upstream.head_bytes_max);
+    let tls_of_client = listener.tls.is_some();
+    let tls_sides = u64::from(tls_of_client) + u64::from(upstreams.iter().any(|it| it.tls.is_some()));
     let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
     let pages = config.error_pages.iter().filter(holds).map(page_bytes);
     let answer_bytes_max = pages.max().unwrap_or(0).max(ANSWER_BYTES);
@@ -163,7 +171,10 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
-        busy_bytes: busy_connection_bytes(&limits) + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
+        busy_bytes: busy_connection_bytes(&limits)
+            + tls_sides * tls_busy_bytes()
+            + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
+        idle_bytes: IDLE_CONNECTION_BYTES + if tls_of_client { TLS_IDLE_BYTES } else { 0 },
     }
 }
 
@@ -178,9 +189,9 @@ fn page_bytes(page: &ErrorPage) -> usize {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ListenerMemory { name, connections, busy_bytes } in &self.listeners {
+        for ListenerMemory { name, connections, busy_bytes, idle_bytes } in &self.listeners {
             let (busy, all) = (shown(*busy_bytes), shown(connections * busy_bytes));
-            let (idle, all_idle) = (shown(IDLE_CONNECTION_BYTES), shown(connections * IDLE_CONNECTION_BYTES));
+            let (idle, all_idle) = (shown(*idle_bytes), shown(connections * idle_bytes));
             writeln!(
                 f,
                 "memory at most: {name} {connections} connections x {busy} = {all} \
@@ -199,7 +210,7 @@ impl fmt::Display for MemoryBound {
             "memory at most: {} workers x {}, pools {}{mirrors}{tables}, access log {}{spans}{checks}, process {} = {}",
             self.workers,
             shown(self.worker_bytes),
-            shown(self.pooled_connections * POOLED_CONNECTION_BYTES),
+            shown(self.pooled_bytes),
             shown(self.access_log_bytes),
             shown(self.process_bytes),
             shown(self.beside_bytes())
@@ -340,7 +351,7 @@ mod tests {
                 PageSegment::Variable(PageVariable::Reason),
             ],
         };
-        let changes: [&dyn Fn(&mut Config); 10] = [
+        let changes: [&dyn Fn(&mut Config); 12] = [
             &|config| config.listeners[0].limits.connections_max += 1,
             &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,
             &|config| config.listeners[0].limits.field_bytes_max *= 2,
@@ -351,6 +362,8 @@ mod tests {
             &|config| config.access_log = Some(fixtures::access_log()),
             &|config| config.tracing = Some(fixtures::tracing()),
             &|config| config.error_pages = vec![page.clone()],
+            &|config| config.listeners[0].tls = Some(fixtures::listener_tls()),
+            &|config| config.upstreams[0].tls = Some(fixtures::upstream_tls()),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             assert!(total(change) > least, "change {number}");

@@ -25,6 +25,7 @@ use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
 use crate::record::LogFormat;
 use crate::retry::ATTEMPTS_MAX;
+use crate::tls;
 use crate::tracing::protobuf::ATTRIBUTE_BYTES_MAX;
 
 /// The limits that decide how much a connection from a client can take.
@@ -50,6 +51,17 @@ pub const IDLE_CONNECTION_BYTES: u64 = 2 * 1024;
 
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
 pub const POOLED_CONNECTION_BYTES: u64 = 512;
+
+/// What TLS adds to an idle connection at most: its keys, what rustls keeps of it, who the client is. Some 5 KiB were
+/// measured.
+pub const TLS_IDLE_BYTES: u64 = 8 * 1024;
+
+/// What TLS adds to a connection that is busy, at most: beside that, a message of a handshake that is not whole, plaintext
+/// that was not asked for, and records that the peer does not take.
+#[must_use]
+pub fn tls_busy_bytes() -> u64 {
+    TLS_IDLE_BYTES + allocated(tls::HELD_BYTES_MAX + RECV_BYTES_MAX + tls::SEALED_BYTES_MAX)
+}
 
 /// What a busy connection takes at most, its upstream connection included.
 #[must_use]

@@ -158,6 +158,7 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::TlsFailure;
     use crate::tripwire::Tripwire;
     use std::collections::BTreeSet;
 
@@ -168,7 +169,8 @@ mod tests {
         let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
         let section = section.split("\n## ").next().unwrap();
         let mut words = BTreeSet::new();
-        for word in section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()) {
+        let first_columns = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        for word in first_columns.flat_map(|column| column.trim_end_matches('`').split("`, `")) {
             assert!(words.insert(word.to_owned()), "{word} stands twice below {heading}");
         }
         words
@@ -191,6 +193,7 @@ mod tests {
     fn every_word_is_documented_and_nothing_else_is() {
         assert_eq!(documented("observability.md", "Reasons"), names::<Reason>());
         assert_eq!(documented("observability.md", "Tripwires"), names::<Tripwire>());
+        assert_eq!(documented("observability.md", "TLS failures"), names::<TlsFailure>());
         let answers = documented("threat-model.md", "Every refused input and its answer");
         assert_eq!(answers, names::<Reason>());
     }

@@ -26,7 +26,7 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerCo
 pub use failure::{Alert, TlsFailure};
 pub(crate) use handshakes::Handshakes;
 pub(crate) use server_name::noting_names;
-pub(crate) use stream::TlsStream;
+pub(crate) use stream::{HELD_BYTES_MAX, SEALED_BYTES_MAX, TlsStream};
 pub(crate) use transport::{Secure, Transport};
 
 /// How the clients of a listener speak TLS.

@@ -30,11 +30,14 @@ const WIRE_RECORD_BYTES_MAX: usize = 5 + RECORD_BYTES_MAX + 2048;
 /// The most that is encrypted before it is sent: four records.
 const BURST_BYTES: usize = 4 * RECORD_BYTES_MAX;
 
+/// The most that is held of what was encrypted: one burst, and what TLS has to say itself.
+pub(crate) const SEALED_BYTES_MAX: usize = 2 * BURST_BYTES;
+
 /// The most of a ClientHello that is held before it is whole: those with post-quantum shares have under 2 KiB.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 /// The most that is held of what is not whole later: the largest message of a handshake, which is a chain of certificates.
-const HELD_BYTES_MAX: usize = 64 * 1024 + WIRE_RECORD_BYTES_MAX;
+pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 + WIRE_RECORD_BYTES_MAX;
 
 /// Receives that filled their room, one after the other, before others get a turn.
 const RECEIVES_A_TURN: u8 = 4;
