@@ -119,6 +119,7 @@ words! {
         UpstreamTls = "upstream_tls",
         UpstreamCertificate = "upstream_certificate",
         UpstreamClosed = "upstream_closed",
+        PerTryTimeout = "per_try_timeout",
         StatusRetried = "status_retried",
         UpstreamSendTimeout = "upstream_send_timeout",
         ResponseHeadTimeout = "response_head_timeout",
