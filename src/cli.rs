@@ -35,8 +35,9 @@ pub(crate) enum Command {
     #[command(
         long_about = "Checks a configuration file as `run` and a reload would, without serving.\n\n\
                       Says OK and the memory that the file allows, and which files it includes. Otherwise each error stands on a line of its own on \
-                      stderr, as file:line:column: message.",
-        after_long_help = "Exit status: 0 without errors, 1 with errors, 2 for a wrong command line."
+                      stderr, as file:line:column: message. Certificates are looked at, too: what can be used, but not as \
+                      somebody may think, stands there as warning: message.",
+        after_long_help = "Exit status: 0 without errors, with warnings or without; 1 with errors, 2 for a wrong command line."
     )]
     Check {
         /// The configuration: TOML, or YAML and JSON by the ending .yaml, .yml or .json

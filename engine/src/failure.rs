@@ -261,6 +261,7 @@ const fn filter_reason(reason: FilterReason) -> Reason {
     match reason {
         FilterReason::AddressDenied => Reason::AddressDenied,
         FilterReason::UserAgentDenied => Reason::UserAgentDenied,
+        FilterReason::ClientCertificateDenied => Reason::ClientCertificateDenied,
         FilterReason::RefererDenied => Reason::RefererDenied,
         FilterReason::RateLimited => Reason::RateLimited,
         FilterReason::ConcurrencyLimited => Reason::ConcurrencyLimited,

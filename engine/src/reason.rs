@@ -133,6 +133,7 @@ words! {
         NoRoute = "no_route",
         AddressDenied = "address_denied",
         UserAgentDenied = "user_agent_denied",
+        ClientCertificateDenied = "client_certificate_denied",
         RefererDenied = "referer_denied",
         RateLimited = "rate_limited",
         ConcurrencyLimited = "concurrency_limited",

@@ -8,6 +8,8 @@ pub enum Reason {
     AddressDenied,
     /// `user_agent_denied`: 403.
     UserAgentDenied,
+    /// `client_certificate_denied`: 403.
+    ClientCertificateDenied,
     /// `referer_denied`: 403.
     RefererDenied,
     /// `rate_limited`: too many requests for their key. 429.
@@ -36,9 +38,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AddressDenied,
         Self::UserAgentDenied,
+        Self::ClientCertificateDenied,
         Self::RefererDenied,
         Self::RateLimited,
         Self::ConcurrencyLimited,
@@ -65,6 +68,7 @@ impl Reason {
         match self {
             Self::AddressDenied => "address_denied",
             Self::UserAgentDenied => "user_agent_denied",
+            Self::ClientCertificateDenied => "client_certificate_denied",
             Self::RefererDenied => "referer_denied",
             Self::RateLimited => "rate_limited",
             Self::ConcurrencyLimited => "concurrency_limited",

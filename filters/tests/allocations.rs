@@ -8,9 +8,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use corelane_filters::filter::{
-    api_key, basic_auth, body_limit, client_addresses, concurrency_limit, cors, maintenance, query,
-    rate_limit, redirect, referer, request_fields, request_id, respond, rewrite, security_headers, timeouts,
-    user_agent,
+    api_key, basic_auth, body_limit, client_addresses, client_certificate, concurrency_limit, cors,
+    maintenance, query, rate_limit, redirect, referer, request_fields, request_id, respond, rewrite,
+    security_headers, timeouts, user_agent,
 };
 use corelane_filters::{
     Chain, Context, Edits, Filters, Purpose, ResponseContext, Scope, SecretHash, Settings, Tls, Verdict,
@@ -68,6 +68,10 @@ fn changing() -> Vec<Settings> {
         Settings::RequestId(request_id::Settings::default()),
         Settings::ClientAddresses(client_addresses::Settings {
             allow: vec!["0.0.0.0/0".into()],
+            deny: vec![],
+        }),
+        Settings::ClientCertificate(client_certificate::Settings {
+            allow: vec![client_certificate::Values::Regex("^CN=".into())],
             deny: vec![],
         }),
         Settings::UserAgent(user_agent::Settings {
@@ -159,7 +163,7 @@ impl Exchange {
             client: Some([192, 0, 2, 1].into()),
             peer: Some([192, 0, 2, 1].into()),
             trusted: false,
-            tls: Some(Tls { version: "TLSv1.3", ..Tls::default() }),
+            tls: Some(Tls { version: "TLSv1.3", client_subject: b"CN=me", ..Tls::default() }),
             request_id: b"0123",
             listener: "web",
             route: "r",

@@ -94,6 +94,9 @@ impl Guard {
         settings: &Settings,
         build: &mut Build<'_>,
     ) -> Option<Self> {
+        if settings == &Settings::default() {
+            build.problem("", "lets everything through: give allow or deny");
+        }
         let rules = Rules::compile(settings, build);
         Some(Self { name: build.field_name("", field)?, reason, rules })
     }
@@ -112,7 +115,7 @@ impl Guard {
 
 /// Two lists, compiled.
 #[derive(Debug)]
-struct Rules {
+pub(super) struct Rules {
     allow: Option<Set>,
     deny: Set,
 }
@@ -125,10 +128,7 @@ struct Set {
 }
 
 impl Rules {
-    fn compile(settings: &Settings, build: &mut Build<'_>) -> Self {
-        if settings == &Settings::default() {
-            build.problem("", "lets everything through: give allow or deny");
-        }
+    pub(super) fn compile(settings: &Settings, build: &mut Build<'_>) -> Self {
         let allow = Set::compile("allow", &settings.allow, build);
         let deny = Set::compile("deny", &settings.deny, build);
         Self { allow: (!settings.allow.is_empty()).then_some(allow), deny }
@@ -136,8 +136,22 @@ impl Rules {
 
     /// Whether a value is let through; an empty one for no field.
     fn allow(&self, value: &[u8], caches: &mut Caches) -> bool {
-        let is_allowed = self.allow.as_ref().is_none_or(|allow| allow.contains(value, caches));
-        is_allowed && !self.deny.contains(value, caches)
+        self.allows(value, caches) && !self.denies(value, caches)
+    }
+
+    /// Whether a value is in `allow`, or there is no such list.
+    pub(super) fn allows(&self, value: &[u8], caches: &mut Caches) -> bool {
+        self.allow.is_none() || self.allow_names(value, caches)
+    }
+
+    /// Whether there is an `allow` with the value in it.
+    pub(super) fn allow_names(&self, value: &[u8], caches: &mut Caches) -> bool {
+        self.allow.as_ref().is_some_and(|allow| allow.contains(value, caches))
+    }
+
+    /// Whether a value is in `deny`.
+    pub(super) fn denies(&self, value: &[u8], caches: &mut Caches) -> bool {
+        self.deny.contains(value, caches)
     }
 }
 

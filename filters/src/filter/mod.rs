@@ -152,6 +152,7 @@ filters! {
     Cors = "cors" in cors,
     SecurityHeaders = "security_headers" in security_headers,
     ClientAddresses = "client_addresses" in client_addresses,
+    ClientCertificate = "client_certificate" in client_certificate,
     UserAgent = "user_agent" in user_agent,
     Referer = "referer" in referer,
     BodyLimit = "body_limit" in body_limit,

@@ -11,6 +11,33 @@ fn setup(origin: &Origin) -> Setup {
 }
 
 #[test]
+fn a_route_may_need_a_certificate_where_others_need_none() {
+    let issuer = Issuer::new();
+    issuer.issue("app", &["app.test"], Key::Ecdsa);
+    issuer.issue_client("me");
+    issuer.issue_client("you");
+    let origin = Origin::answering(ok("hello"));
+    let auth =
+        format!("client_auth = {{ ca = \"{}\", mode = \"optional\" }}", issuer.file("ca.pem").display());
+    let route = "[filters.mine]\ntype = \"client_certificate\"\nallow = [\"CN=me\"]\n\
+                 [[routes]]\nname = \"mine\"\nhosts = [\"app.test\"]\nfilters = [\"mine\"]\nupstream = \"origin\"";
+    let setup = Setup::origin(&origin).more(route);
+    let proxy = speaking(setup, &format!("certificates = [{}], {auth}", issuer.pair("app")));
+    let ask = |name: Option<&str>, host: &str| {
+        let files = name
+            .map(|name| ["pem", "key"].map(|it| issuer.file(&format!("{name}.{it}")).display().to_string()));
+        let shown = files.iter().flat_map(|[cert, key]| ["--cert", cert, "--key", key]);
+        let field = format!("Host: {host}");
+        let arguments: Vec<&str> = shown.chain(["-H", &field]).collect();
+        let (code, told) = curl(&proxy, &issuer, "app.test", &arguments);
+        assert_eq!(code, Some(0), "{told}");
+        told.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!([None, Some("you"), Some("me")].map(|name| ask(name, "app.test")), ["403", "403", "200"]);
+    assert_eq!(ask(None, "other.test"), "200");
+}
+
+#[test]
 fn clients_need_a_certificate_and_upstreams_learn_whose() {
     let issuer = Issuer::new();
     issuer.issue("app", &["app.test"], Key::Ecdsa);
