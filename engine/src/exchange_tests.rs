@@ -246,11 +246,13 @@ struct World {
 }
 
 impl World {
-    /// With faults everywhere, and sometimes TLS.
+    /// With faults everywhere, or events as sockets have them, and sometimes TLS.
     fn new(seed: u64) -> Self {
-        set_dial_faults(Faults::unsteady(seed ^ 0xabcd));
+        let has_edges = seed % 8 >= 6;
+        let faults = |seed| if has_edges { Faults::edges() } else { Faults::unsteady(seed) };
+        set_dial_faults(faults(seed ^ 0xabcd));
         let core = if seed % 4 == 3 { worker_over_tls() } else { worker() };
-        Self::on(&core, Faults::unsteady(seed ^ 0x1234))
+        Self::on(&core, faults(seed ^ 0x1234))
     }
 
     /// A new connection to this worker.

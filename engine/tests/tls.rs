@@ -264,7 +264,7 @@ fn requests_come_through_and_say_https() {
         assert!(body.contains("X-Forwarded-Proto: https\r\n") && body.contains(";proto=https\r\n"), "{body}");
     }
     // Larger than every buffer on the way, both ways.
-    let body: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+    let body: Vec<u8> = (0..12_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     let mut client = proxy.client();
     client.write_all(head.as_bytes()).unwrap();

@@ -55,6 +55,8 @@ pub(crate) struct Faults {
     seed: Seed,
     /// Transfers are cut short, and some attempts would block although they need not.
     unsteady: bool,
+    /// Readiness comes once for each change, as that of sockets does; whoever waits without need waits for ever.
+    edges: bool,
     piping: Piping,
 }
 
@@ -73,11 +75,16 @@ pub(crate) enum Piping {
 
 impl Faults {
     pub(crate) const fn none() -> Self {
-        Self { seed: Seed::new(0), unsteady: false, piping: Piping::Both }
+        Self { seed: Seed::new(0), unsteady: false, edges: false, piping: Piping::Both }
     }
 
     pub(crate) const fn unsteady(seed: u64) -> Self {
-        Self { seed: Seed::new(seed), unsteady: true, piping: Piping::Both }
+        Self { unsteady: true, seed: Seed::new(seed), ..Self::none() }
+    }
+
+    /// Transfers are short where there is no more only, and waits end with events only.
+    pub(crate) const fn edges() -> Self {
+        Self { edges: true, ..Self::none() }
     }
 
     /// The same with other pipes.
@@ -114,19 +121,29 @@ struct Direction {
     ended: bool,
     reset: bool,
     reader_gone: bool,
+    /// Something has come since the reader was last told.
+    has_arrived: bool,
+    /// There is room again, and the writer was not yet told.
+    has_room: bool,
+    /// The last send found too little room.
+    was_short: bool,
     wakers: Vec<Waker>,
 }
 
 impl Direction {
     fn wake(&mut self) {
+        if self.was_short && self.bytes.len() < DIRECTION_BYTES {
+            (self.was_short, self.has_room) = (false, true);
+        }
         self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
 /// The two ends of a new connection; the first one has the faults.
 pub(crate) fn pair(faults: Faults) -> (MemoryStream, MemoryStream) {
-    let (one, other) =
-        (Rc::new(RefCell::new(Direction::default())), Rc::new(RefCell::new(Direction::default())));
+    // That a new connection can be sent to is an event, too.
+    let direction = || Rc::new(RefCell::new(Direction { has_room: true, ..Direction::default() }));
+    let (one, other) = (direction(), direction());
     (
         MemoryStream { incoming: one.clone(), outgoing: other.clone(), faults },
         MemoryStream { incoming: other, outgoing: one, faults: Faults::none() },
@@ -151,6 +168,24 @@ impl ByteStream for MemoryStream {
         let mut incoming = self.incoming.borrow_mut();
         let mut outgoing = self.outgoing.borrow_mut();
         let broken = incoming.reset || outgoing.reset;
+        if self.faults.edges {
+            let ready = match interest {
+                Interest::Read => std::mem::take(&mut incoming.has_arrived) || broken || incoming.ended,
+                Interest::Write => {
+                    std::mem::take(&mut outgoing.has_room)
+                        || broken
+                        || (incoming.ended && outgoing.reader_gone)
+                }
+                Interest::HangUp => broken || incoming.ended,
+                Interest::Gone => broken || (incoming.ended && outgoing.reader_gone),
+            };
+            if ready {
+                return Poll::Ready(Ok(()));
+            }
+            incoming.wakers.push(cx.waker().clone());
+            outgoing.wakers.push(cx.waker().clone());
+            return Poll::Pending;
+        }
         let ready = match interest {
             Interest::Read => broken || incoming.ended || !incoming.bytes.is_empty(),
             Interest::Write => broken || outgoing.reader_gone || outgoing.bytes.len() < DIRECTION_BYTES,
@@ -170,7 +205,12 @@ impl ByteStream for MemoryStream {
         Poll::Pending
     }
 
-    fn rearm(&mut self) {}
+    fn rearm(&mut self) {
+        let mut incoming = self.incoming.borrow_mut();
+        incoming.has_arrived = !incoming.bytes.is_empty();
+        let mut outgoing = self.outgoing.borrow_mut();
+        outgoing.has_room = outgoing.bytes.len() < DIRECTION_BYTES;
+    }
 
     #[inline(never)]
     fn try_recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -205,9 +245,11 @@ impl ByteStream for MemoryStream {
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let room = DIRECTION_BYTES.saturating_sub(outgoing.bytes.len());
         let moved = self.faults.transfer(wanted.min(room));
+        outgoing.was_short = moved < wanted;
         if moved == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        outgoing.has_arrived = true;
         let bytes = slices.iter().flat_map(|slice| slice.iter()).take(moved);
         outgoing.bytes.extend(bytes);
         outgoing.wake();
@@ -241,6 +283,8 @@ impl ByteStream for MemoryStream {
         }
         let room = DIRECTION_BYTES.saturating_sub(outgoing.bytes.len());
         let moved = self.faults.transfer(pipe.held().min(room));
+        outgoing.was_short = moved < pipe.held();
+        outgoing.has_arrived |= moved > 0;
         if moved == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -6,8 +6,8 @@
 
 mod gather;
 mod handshake;
+mod stage;
 
-use std::cell::RefCell;
 use std::io;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, ServerConfig};
 
 use self::gather::Rest;
+use self::stage::{STAGE, Stage};
 use super::failure::{Alert, TlsFailure};
 use super::records::{Outgoing, Plaintext, RECORD_BYTES_MAX, Records, Sealed};
 use super::{ClientTls, Secured, server_name};
@@ -42,18 +43,6 @@ pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 + WIRE_RECORD_BYTES_MAX;
 /// Receives that filled their room, one after the other, before others get a turn.
 const RECEIVES_A_TURN: u8 = 4;
 
-thread_local! {
-    static STAGE: RefCell<Stage> = RefCell::default();
-}
-
-/// What a worker has for the connection that it is busy with.
-#[derive(Default)]
-struct Stage {
-    received: Vec<u8>,
-    gathered: Vec<u8>,
-    sealed: Sealed,
-}
-
 /// See the module.
 pub(crate) struct TlsStream<S: ByteStream> {
     inner: S,
@@ -66,6 +55,8 @@ pub(crate) struct TlsStream<S: ByteStream> {
     /// Encrypted; the first `sent` bytes have been sent.
     sealed: Vec<u8>,
     sent: usize,
+    /// The socket took all of what it was last given: no event says when it takes more.
+    is_writable: bool,
     handshake: Handshake,
     /// The last receive filled its room: more is likely there, without another event.
     more_likely: bool,
@@ -124,6 +115,7 @@ impl<S: ByteStream> TlsStream<S> {
             given: 0,
             sealed: Vec::new(),
             sent: 0,
+            is_writable: false,
             handshake: Handshake::Begun,
             more_likely: true,
             receives_in_turn: 0,
@@ -177,7 +169,7 @@ impl<S: ByteStream> TlsStream<S> {
             let count = match stream.inner.try_recv(&mut received[held..room]) {
                 Ok(count) => count,
                 Err(error) => {
-                    stream.more_likely = false;
+                    stream.more_likely &= error.kind() != io::ErrorKind::WouldBlock;
                     return Err(error);
                 }
             };
@@ -235,6 +227,7 @@ impl<S: ByteStream> TlsStream<S> {
             let slices = [IoSlice::new(bytes)];
             let sent = if is_last { self.inner.try_send_last(&slices) } else { self.inner.try_send(&slices) };
             bytes = &bytes[unless_blocked(sent)?..];
+            self.is_writable = bytes.is_empty();
         }
         self.sealed.extend_from_slice(bytes);
         Ok(())
@@ -244,7 +237,8 @@ impl<S: ByteStream> TlsStream<S> {
     fn try_flush(&mut self) -> io::Result<bool> {
         if !self.sealed.is_empty() {
             self.sent += unless_blocked(self.inner.try_send(&[IoSlice::new(&self.sealed[self.sent..])]))?;
-            if self.sent < self.sealed.len() {
+            self.is_writable = self.sent == self.sealed.len();
+            if !self.is_writable {
                 return Ok(false);
             }
             self.sealed = Vec::new();
@@ -366,6 +360,9 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
             Interest::Write => {
                 // Nothing is taken before what is held.
                 ready!(self.poll_flush(cx))?;
+                if self.is_writable {
+                    return Poll::Ready(Ok(()));
+                }
                 return self.inner.poll_ready(cx, Interest::Write);
             }
             Interest::Gone => return self.inner.poll_ready(cx, Interest::Gone),
@@ -390,8 +387,8 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
     }
 
     fn rearm(&mut self) {
-        // Whether there is more, the next event says.
-        self.more_likely = false;
+        // The next event says both.
+        (self.more_likely, self.is_writable) = (false, false);
         self.inner.rearm();
     }
 

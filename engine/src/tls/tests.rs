@@ -272,7 +272,7 @@ fn converse(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer, seed: &mut Se
 fn every_byte_arrives_whatever_the_splits_are() {
     for number in 0..120 {
         let mut seed = Seed::new(number);
-        let faults = if number % 4 == 0 { Faults::none() } else { Faults::unsteady(number) };
+        let faults = if number % 3 == 0 { Faults::edges() } else { Faults::unsteady(number) };
         let versions = [VERSIONS[usize::try_from(number % 2).unwrap()]];
         let (mut stream, mut peer) = if seed.once_in(2) {
             let (stream, far) = server(&versions, faults);
