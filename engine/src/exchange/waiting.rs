@@ -70,6 +70,11 @@ impl<S: Dial> Exchange<S> {
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let choice = local.choice();
         let (mut is_turn, mut has_asked) = (turn.is_first(), false);
+        if !is_turn && choice.has_room(upstream) {
+            // Those before it may wait for endpoints that are full, after they have tried the one that is not: nobody would
+            // give back a place there. They hand the call on.
+            line.call();
+        }
         let taken = poll_fn(|cx| {
             while std::mem::take(&mut is_turn) || turn.take_call() {
                 match self.take_in_turn(upstream, local) {
