@@ -133,6 +133,9 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        requests_max: 0,
+        retries_max: 0,
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }

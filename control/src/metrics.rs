@@ -4,6 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
+mod breakers;
 mod health;
 pub(crate) mod process;
 mod text;
@@ -44,6 +45,7 @@ enum Section {
     Upstreams(Place<Arc<str>>),
     Endpoints(Place<(Arc<str>, Address)>),
     Health(Place<(Arc<str>, Address)>),
+    Breakers(Place<Arc<str>>),
     End,
 }
 
@@ -126,7 +128,10 @@ impl Slice<'_> {
                 self.sets("corelane_endpoint", &registry.endpoints, place, labels)
                     .then(|| Section::Health(Place::default()))
             }
-            Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
+            Section::Health(place) => {
+                self.health(&status.healths, place).then(|| Section::Breakers(Place::default()))
+            }
+            Section::Breakers(place) => self.breakers(&registry.breakers, place).then_some(Section::End),
             Section::End => None,
         }
     }

@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, Places, SharedLimits, WaitingLine};
+use corelane_engine::limits::{Peers, Places, SharedBreaker, SharedLimits, WaitingLine};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -35,6 +35,12 @@ pub(crate) struct Registry {
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
+    /// The same at upstreams, by name.
+    pub(crate) upstream_places: Shared<Arc<str>, Places>,
+    /// Retries of upstreams where they are limited, by name.
+    pub(crate) retry_places: Shared<Arc<str>, Places>,
+    /// The breakers of upstreams, by name.
+    pub(crate) breakers: Shared<Arc<str>, SharedBreaker>,
     /// Who waits for a place, by the upstream's name.
     lines: Shared<Arc<str>, WaitingLine>,
 }
@@ -53,6 +59,9 @@ impl Registry {
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
             places: Shared::default(),
+            upstream_places: Shared::default(),
+            retry_places: Shared::default(),
+            breakers: Shared::default(),
             lines: Shared::default(),
         }
     }
@@ -73,6 +82,9 @@ impl Registry {
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
         self.places.drop_unused_since(serial);
+        self.upstream_places.drop_unused_since(serial);
+        self.retry_places.drop_unused_since(serial);
+        self.breakers.drop_unused_since(serial);
         self.lines.drop_unused_since(serial);
     }
 
@@ -166,6 +178,12 @@ impl<K: Ord, T> Shared<K, T> {
         let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::new(make()), serial));
         *used_by = serial.max(*used_by);
         shared.clone()
+    }
+
+    /// Each key behind `key`, or each one, ordered.
+    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &Arc<T>)> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sets.range((start, Bound::Unbounded)).map(|(key, (shared, _))| (key, shared))
     }
 
     fn drop_unused_since(&mut self, serial: u64) {

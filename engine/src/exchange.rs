@@ -14,6 +14,7 @@ mod deadline;
 mod destination;
 mod failing;
 mod filtering;
+mod held;
 mod hygiene;
 mod logging;
 mod mirroring;
@@ -42,6 +43,8 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::held::Held;
+pub(crate) use self::held::{leave as leave_breaker, outcome_of, pass as pass_breaker};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
@@ -140,6 +143,8 @@ pub(crate) struct Exchange<S: Dial> {
     tries: Tries,
     /// Held at an endpoint whose requests are limited, until the attempt has failed or the exchange is over.
     place: Option<Place>,
+    /// Of the upstream as a whole, until the exchange is over.
+    held: Held,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -280,6 +285,7 @@ impl<S: Dial> Exchange<S> {
             attempts: 0,
             tries: Tries::default(),
             place: None,
+            held: Held::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -560,6 +566,7 @@ impl<S: Dial> Exchange<S> {
         let upstream = &snapshot.upstreams[upstream_index];
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
+        self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
         let limits = response_limits(upstream);
         self.make_resendable(session, upstream);
@@ -1036,6 +1043,7 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::StatusRetried(head.status));
         }
         self.status = head.status;
+        self.settle_probe(core);
         if head.status == 401 {
             self.authenticates_connection |= head.fields.lines().iter().any(|field| {
                 field.name.bytes(bytes).eq_ignore_ascii_case(b"www-authenticate")
@@ -1140,6 +1148,7 @@ impl<S: Dial> Exchange<S> {
             self.end_mirror();
         }
         self.note_trailers();
+        self.settle_answered(&session.core);
         if !self.tripwires.is_empty() {
             self.count_tripwires();
         }

@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{QueueRules, RequestLimit, SharedLimits, WaitingLine};
+use crate::limits::{QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -366,7 +366,13 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
-    /// Who may wait while all endpoints are full. Absent: nobody.
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
+    /// How many of them may be retries. Absent: as many as `retry` allows.
+    pub retry_limit: Option<RetryLimit>,
+    /// What lets requests through, or not, when it fails as a whole. Absent: all go through.
+    pub breaker: Option<UpstreamBreaker>,
+    /// Who may wait while it, or all of its endpoints, are full. Absent: nobody.
     pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,

@@ -31,7 +31,7 @@ pub(super) struct Tries {
 }
 
 impl<S: Dial> Exchange<S> {
-    /// Chooses where this attempt goes, and takes a place there where they are limited.
+    /// Chooses where this attempt goes, and takes a place there, and of the upstream, where they are limited.
     ///
     /// # Errors
     ///
@@ -46,12 +46,10 @@ impl<S: Dial> Exchange<S> {
             Some(next) => next,
             None => choice.pick(upstream, &self.wish, &[])?,
         };
-        match &upstream.endpoints[picked].limit {
-            None => Ok(picked),
-            // Those that wait were here before.
-            Some(limit) if upstream.queue.is_some() && limit.line.is_awaited() => Err(NoEndpoint::Full),
-            Some(_) => self.take_place(upstream, choice, picked),
+        if upstream.endpoints[picked].limit.is_none() && upstream.limit.is_none() {
+            return Ok(picked);
         }
+        self.take_places(upstream, choice, picked)
     }
 
     /// The same for who has waited and whose turn it is.
@@ -61,12 +59,29 @@ impl<S: Dial> Exchange<S> {
     }
 
     #[inline(never)]
+    fn take_places(
+        &mut self,
+        upstream: &Upstream,
+        choice: &Choice,
+        picked: usize,
+    ) -> Result<usize, NoEndpoint> {
+        let is_limited = upstream.endpoints[picked].limit.is_some() || self.held.place.is_none();
+        // Those that wait were here before.
+        if is_limited && upstream.queue.as_ref().is_some_and(|queue| queue.line.is_awaited()) {
+            return Err(NoEndpoint::Full);
+        }
+        self.take_place(upstream, choice, picked)
+    }
+
     fn take_place(
         &mut self,
         upstream: &Upstream,
         choice: &Choice,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
+        if let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) {
+            self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
+        }
         let mut index = picked;
         while let Some(limit) = &upstream.endpoints[index].limit {
             self.place = limit.try_take();
@@ -95,6 +110,9 @@ impl<S: Dial> Exchange<S> {
         self.tries.excluded.extend(self.endpoint);
         let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
         let Ok(next) = picked else { return false };
+        if !self.may_retry(upstream) {
+            return false;
+        }
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {

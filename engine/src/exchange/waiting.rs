@@ -1,4 +1,4 @@
-//! Waiting for a place at an upstream whose endpoints are all full.
+//! Waiting for a place at an upstream that is full, or whose endpoints all are.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -29,8 +29,11 @@ impl<S: Dial> Exchange<S> {
             NoEndpoint::Full => self.wait_for_place(session, upstream, choice).await,
             _ => Err(choice.no_endpoint(upstream, why)),
         };
-        if waited.is_err_and(|failure| failure.status() == 503) {
-            upstream.counters.of(self.worker()).no_endpoint.increment();
+        let counters = upstream.counters.of(self.worker());
+        match waited {
+            Err(Failure::UpstreamFull) => counters.refused_full.increment(),
+            Err(failure) if failure.status() == 503 => counters.no_endpoint.increment(),
+            _ => {}
         }
         waited
     }
@@ -42,7 +45,10 @@ impl<S: Dial> Exchange<S> {
         upstream: &Upstream,
         choice: &Choice,
     ) -> Result<usize, Failure> {
-        let Some(queue) = &upstream.queue else { return Err(Failure::EndpointsFull) };
+        let Some(queue) = &upstream.queue else {
+            let is_upstream = upstream.limit.is_some() && self.held.place.is_none();
+            return Err(if is_upstream { Failure::UpstreamFull } else { Failure::EndpointsFull });
+        };
         let Session { core, down, timer, .. } = session;
         let turn = queue.line.join(core.index, timer.key(), queue.rules.requests_max);
         let turn = turn.ok_or(Failure::QueueFull)?;

@@ -169,13 +169,14 @@ impl Choice {
         }
     }
 
-    /// Whether any endpoint that is available may have another request.
+    /// Whether the upstream, and any endpoint that is available, may have another request.
     #[cold]
     pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
         let standings = self.standings.borrow();
         let is_open =
             |endpoint: usize| standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint);
-        (0..upstream.endpoints.len()).any(is_open)
+        let has_place = upstream.limit.as_ref().is_none_or(|limit| !limit.is_full());
+        has_place && (0..upstream.endpoints.len()).any(is_open)
     }
 
     /// Tells the picker what is available.

@@ -8,6 +8,7 @@ use corelane_engine::limits::QueueRules;
 use corelane_engine::snapshot::Quarantine;
 
 use super::affinity;
+use super::breaker;
 use super::filter::Filters;
 use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
@@ -85,6 +86,9 @@ fn upstream(
     let quarantine = quarantine(section);
     let health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", health::percent);
+    let most = |key| section.or_default(key, |value| value::integer(value, 0..=1_000_000));
+    let (requests_max, retries_max) = (most("requests_max"), most("retries_max"));
+    let breaker = breaker::decode(section);
     let queue = queue(section);
     let filters = filters.listed(section);
     Ok(Upstream {
@@ -107,6 +111,9 @@ fn upstream(
         quarantine: quarantine?,
         health: health?,
         panic_percent: panic_percent?,
+        requests_max: requests_max?,
+        retries_max: retries_max?,
+        breaker: breaker?,
         queue: queue?,
         filters: filters?,
     })

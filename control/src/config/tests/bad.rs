@@ -53,7 +53,7 @@ fn actions() {
 
 #[test]
 fn upstreams() {
-    check(include_str!("bad/upstreams.txt"), 54);
+    check(include_str!("bad/upstreams.txt"), 56);
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let queue = format!("\nqueue = {{ requests_max = 1, {name} = {value} }}\n");
             UPSTREAM.replacen('\n', &queue, 1)
         }
+        Section::Breaker => UPSTREAM.replacen('\n', &format!("\nbreaker = {{ {name} = {value} }}\n"), 1),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
@@ -189,6 +190,7 @@ fn heading(section: Section) -> &'static str {
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
+        Section::Breaker => "breaker of an upstream",
         Section::Queue => "queue of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
@@ -227,7 +229,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     text.replacen(&format!(", {} = {value}", key.name), "", 1)
                 }
-                Section::PathPolicies | Section::Retry => {
+                Section::PathPolicies | Section::Retry | Section::Breaker => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)
                 }
                 _ => text.replacen(&line, "", 1),

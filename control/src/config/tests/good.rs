@@ -69,6 +69,9 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        requests_max: 0,
+        retries_max: 0,
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }
