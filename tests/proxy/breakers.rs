@@ -258,7 +258,8 @@ fn a_mirror_passes_the_breaker_of_its_upstream() {
         shadow.address()
     );
     let proxy = Setup::nginx(&main).route("mirror = { upstream = \"shadow\" }").more(&upstream).start();
-    let failed = || proxy.metric("corelane_mirror_failures_total", &[("reason", "breaker_open")]);
+    let labels = [("upstream", "shadow"), ("reason", "breaker_open")];
+    let failed = || proxy.metric("corelane_upstream_refused_total", &labels);
     eventually("mirrored requests are held back", || {
         assert_eq!(proxy.get("/").text(), "fine");
         failed() > 3
