@@ -188,6 +188,8 @@ struct Candidate {
     address: String,
     weight: u32,
     priority: u32,
+    /// Requests at once; 0: no limit.
+    requests_max: u32,
     live: Option<Live>,
 }
 

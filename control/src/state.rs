@@ -370,6 +370,10 @@ pub struct Upstream {
     pub retries: Rate,
     /// Requests answered 503 because no endpoint could be chosen.
     pub no_endpoint: Rate,
+    /// Requests that wait for a place now.
+    pub requests_waiting: u64,
+    /// Requests that waited for a place.
+    pub waited: Rate,
     /// Attempts that failed by an endpoint's fault.
     pub failures: Rate,
     /// Their share of all attempts; absent without any.
@@ -404,6 +408,8 @@ pub struct Endpoint {
     pub requests: Rate,
     /// Requests in progress now.
     pub requests_active: u64,
+    /// How many there may be; 0: no limit.
+    pub requests_max: u32,
     /// Connections opened.
     pub connects: Rate,
     /// Connections that could not be opened.

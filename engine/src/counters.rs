@@ -380,8 +380,8 @@ counter_set! {
         refused_full: Counter, "refused_total" ["reason" = "upstream_full"], "Requests answered 503 because there were requests_max requests.";
         breaker_opens: Counter, "breaker_opens_total", "Times the breaker has opened, after a failed probe too.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
-        waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
-        waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
+        waited: Counter, "requests_waited_total", "Requests that waited for a place at the upstream or an endpoint.";
+        waiting: Gauge, "requests_waiting", "Requests that wait for a place at the upstream or an endpoint now.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";

@@ -577,9 +577,7 @@ impl<S: Dial> Exchange<S> {
             // Pick. A retry has its endpoint already.
             let index = match self.take_endpoint(upstream, local_upstream.choice()) {
                 Ok(index) => index,
-                Err(why) => {
-                    Box::pin(self.without_endpoint(session, upstream, local_upstream.choice(), why)).await?
-                }
+                Err(why) => self.without_endpoint(session, upstream, local_upstream.choice(), why).await?,
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);

@@ -51,6 +51,8 @@ fn upstream(it: &Upstream) -> Vec<Line> {
         line("breaker", if it.breaker.is_empty() { "none".to_owned() } else { it.breaker.clone() }),
         rate("503, breaker open", it.breaker_refused),
         rate("503, requests_max", it.full),
+        rate("waited for a place", it.waited),
+        line("wait for a place now", count(it.requests_waiting)),
         times("opening a connection", &it.connect),
         times("head of the response", &it.response_head),
         times("whole exchange", &it.duration),
@@ -65,7 +67,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         line("health", it.health.name().to_owned()),
         line("weight", it.weight.to_string()),
         rate("requests", it.requests),
-        line("requests active", count(it.requests_active)),
+        line("requests active", limited(it.requests_active, it.requests_max)),
         line("attempts that failed", share(it.failure_ratio)),
         rate("connections opened", it.connects),
         rate("connects that failed", it.connect_failures),
@@ -82,6 +84,11 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
     }
     lines.extend(reasons("failures", &it.failures));
     lines
+}
+
+/// `3`, or `3 of 100`.
+fn limited(number: u64, max: u32) -> String {
+    if max == 0 { count(number) } else { format!("{number} of {max}") }
 }
 
 fn listener(it: &Listener) -> Vec<Line> {

@@ -197,6 +197,7 @@ impl OnRoute<'_> {
                     address: it.label.to_string(),
                     weight: it.weight,
                     priority: it.priority,
+                    requests_max: it.limit.as_ref().map_or(0, |limit| limit.requests_max),
                     live: Some(Live {
                         is_up: healths.is_up(&upstream.name, &it.address),
                         ..live(&it.counters)
@@ -255,7 +256,13 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
         Target::Address(address) => address.to_string(),
         Target::Name { host, port } => format!("{host}:{port}"),
     };
-    Candidate { address, weight: endpoint.weight, priority: endpoint.priority, live: None }
+    Candidate {
+        address,
+        weight: endpoint.weight,
+        priority: endpoint.priority,
+        requests_max: endpoint.requests_max,
+        live: None,
+    }
 }
 
 fn live(counters: &PerWorker<EndpointCounters>) -> Live {

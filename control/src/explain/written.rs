@@ -149,13 +149,19 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
     }
 }
 
-/// `weight 3, priority 1`
+/// `weight 3, priority 1, at most 100 requests`
 fn weight(it: &Candidate) -> String {
-    match it.priority {
-        0 => format!("weight {}", it.weight),
-        BACKUP_PRIORITY => format!("weight {}, backup", it.weight),
-        priority => format!("weight {}, priority {priority}", it.weight),
-    }
+    let priority = match it.priority {
+        0 => String::new(),
+        BACKUP_PRIORITY => ", backup".to_owned(),
+        priority => format!(", priority {priority}"),
+    };
+    let limit = match it.requests_max {
+        0 => String::new(),
+        1 => ", at most 1 request".to_owned(),
+        most => format!(", at most {most} requests"),
+    };
+    format!("weight {}{priority}{limit}", it.weight)
 }
 
 impl Explanation {

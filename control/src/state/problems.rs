@@ -154,6 +154,14 @@ impl Found<'_> {
             let full = per_second(it.full.per_second);
             add(Severity::Critical, format!("{full} requests get 503: there are requests_max of them"));
         }
+        if it.requests_waiting > 0 || it.waited.per_second > 0.0 {
+            let text = format!(
+                "requests wait for a place ({}, {} now)",
+                per_second(it.waited.per_second),
+                it.requests_waiting
+            );
+            add(Severity::Warning, text);
+        }
         if it.panic {
             add(Severity::Critical, "too few endpoints are up: all are used, up or down".to_owned());
         }
@@ -343,7 +351,7 @@ mod tests {
             Upstream { name: "app".into(), endpoints_usable: 1, ..Upstream::default() },
             Upstream { name: "b".into(), no_endpoint: rate(3.0), ..Upstream::default() },
             Upstream { name: "c".into(), ..Upstream::default() },
-            Upstream { endpoints_usable: 1, full: rate(2.0), ..at("d", "half_open") },
+            Upstream { endpoints_usable: 1, requests_waiting: 2, full: rate(2.0), ..at("d", "half_open") },
             Upstream { endpoints_usable: 1, ..at("e", "open") },
             Upstream { endpoints_usable: 1, breaker_refused: rate(4.0), ..at("f", "half_open") },
             Upstream { endpoints_usable: 1, ..at("g", "closed") },
@@ -358,6 +366,7 @@ mod tests {
                 "Critical endpoint app 10.0.0.1:80: 100 % of attempts fail: connect_failed 12/s",
                 "Warning upstream c: no endpoint takes requests",
                 "Warning upstream d: its breaker is half open: only probes are sent",
+                "Warning upstream d: requests wait for a place (0.0/s, 2 now)",
                 "Warning endpoint app 10.0.0.1:80: its name has no address",
                 "Warning endpoint app 10.0.0.1:80: its responses get out of step: connections are not reused for a while",
             ]

@@ -1,6 +1,7 @@
 //! Waiting for a place at an upstream that is full, or whose endpoints all are.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 
 use corelane_balancer::NoEndpoint;
@@ -16,26 +17,30 @@ use crate::session::Session;
 use crate::snapshot::{ClientHalfClose, Upstream};
 
 impl<S: Dial> Exchange<S> {
-    /// No endpoint could be chosen: waits where that can help. Boxed by its caller: it is seldom, and the future of every
-    /// exchange would hold it.
-    pub(super) async fn without_endpoint(
-        &mut self,
-        session: &mut Session<S>,
-        upstream: &Upstream,
-        choice: &Choice,
+    /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
+    /// the future of every exchange would hold it, and its code keep that of others from being inlined.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn without_endpoint<'a>(
+        &'a mut self,
+        session: &'a mut Session<S>,
+        upstream: &'a Upstream,
+        choice: &'a Choice,
         why: NoEndpoint,
-    ) -> Result<usize, Failure> {
-        let waited = match why {
-            NoEndpoint::Full => self.wait_for_place(session, upstream, choice).await,
-            _ => Err(choice.no_endpoint(upstream, why)),
-        };
-        let counters = upstream.counters.of(self.worker());
-        match waited {
-            Err(Failure::UpstreamFull) => counters.refused_full.increment(),
-            Err(failure) if failure.status() == 503 => counters.no_endpoint.increment(),
-            _ => {}
-        }
-        waited
+    ) -> Pin<Box<dyn Future<Output = Result<usize, Failure>> + 'a>> {
+        Box::pin(async move {
+            let waited = match why {
+                NoEndpoint::Full => self.wait_for_place(session, upstream, choice).await,
+                _ => Err(choice.no_endpoint(upstream, why)),
+            };
+            let counters = upstream.counters.of(self.worker());
+            match waited {
+                Err(Failure::UpstreamFull) => counters.refused_full.increment(),
+                Err(failure) if failure.status() == 503 => counters.no_endpoint.increment(),
+                _ => {}
+            }
+            waited
+        })
     }
 
     /// Waits in the upstream's line, where it has one, until there is a place, which is taken.

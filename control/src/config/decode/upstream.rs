@@ -89,7 +89,8 @@ fn upstream(
     let most = |key| section.or_default(key, |value| value::integer(value, 0..=1_000_000));
     let (requests_max, retries_max) = (most("requests_max"), most("retries_max"));
     let breaker = breaker::decode(section);
-    let queue = queue(section);
+    let is_unlimited = requests_max.as_ref().is_ok_and(|max| *max == 0);
+    let queue = queue(section, endpoints.as_deref().ok().filter(|_| is_unlimited));
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -125,11 +126,16 @@ fn quarantine(section: &Reader<'_>) -> Result<Quarantine, Reported> {
     Ok(Quarantine { strikes_max: strikes_max?, time: time? })
 }
 
-fn queue(section: &Reader<'_>) -> Result<Option<QueueRules>, Reported> {
+fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<QueueRules>, Reported> {
     let Some(table) = section.table("queue", Section::Queue)? else { return Ok(None) };
     let requests_max = table.required("requests_max", |value| value::integer(value, 1..=1_000_000));
     let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(100)));
-    Ok(Some(QueueRules { requests_max: requests_max?, timeout: timeout? }))
+    let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
+    if endpoints.is_some_and(|endpoints| endpoints.iter().all(|it| it.requests_max == 0)) {
+        let message = "queue needs requests_max, of the upstream or of an endpoint; none has it".to_owned();
+        return Err(section.report().wrong(section.at("queue"), message));
+    }
+    Ok(Some(rules))
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {

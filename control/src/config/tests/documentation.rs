@@ -109,13 +109,9 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
         }
-        Section::Queue if name == "requests_max" => {
-            UPSTREAM.replacen('\n', &format!("\nqueue = {{ {name} = {value} }}\n"), 1)
-        }
-        Section::Queue => {
-            let queue = format!("\nqueue = {{ requests_max = 1, {name} = {value} }}\n");
-            UPSTREAM.replacen('\n', &queue, 1)
-        }
+        Section::Upstream if name == "queue" => queueing(value),
+        Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
+        Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
         Section::Breaker => UPSTREAM.replacen('\n', &format!("\nbreaker = {{ {name} = {value} }}\n"), 1),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Seating => {
@@ -144,6 +140,12 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     } else {
         text
     }
+}
+
+/// An upstream that has something to wait for.
+fn queueing(queue: &str) -> String {
+    let endpoint = "{ address = \"127.0.0.1:8001\", requests_max = 1 }";
+    format!("[upstreams.api]\nqueue = {queue}\nendpoints = [{endpoint}]\n")
 }
 
 /// A table with one key set, of a kind that has it.
