@@ -186,13 +186,13 @@ fn upstream(
     });
     let endpoints: Vec<_> = endpoints.collect();
     let name = &it.name;
-    let limit = (it.requests_max > 0).then(|| RequestLimit {
-        requests_max: it.requests_max,
+    let limit = (it.limits.requests_max > 0).then(|| RequestLimit {
+        requests_max: it.limits.requests_max,
         places: registry.upstream_places.of(name.clone(), serial, Default::default),
         line: line.clone(),
     });
-    let retry_limit = (it.retries_max > 0).then(|| RetryLimit {
-        retries_max: it.retries_max,
+    let retry_limit = (it.limits.retries_max > 0).then(|| RetryLimit {
+        retries_max: it.limits.retries_max,
         places: registry.retry_places.of(name.clone(), serial, Default::default),
     });
     let breaker = it.breaker.as_ref().map(|breaker| UpstreamBreaker {

@@ -161,14 +161,20 @@ impl<T: CounterSet> PerWorker<T> {
     /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
     #[must_use]
     pub fn distribution(&self, index: usize) -> Option<Distribution> {
-        let mut histograms = self.iter().filter_map(|set| set.histogram(index)).peekable();
-        let mut sum = Distribution::empty(histograms.peek()?.unit());
-        histograms.for_each(|histogram| histogram.add_to(&mut sum));
-        Some(sum)
+        self.distribution_of(|set| set.histogram(index))
     }
 }
 
 impl<T> PerWorker<T> {
+    /// A histogram that `of` finds, summed over the workers; `None` if it finds none.
+    #[must_use]
+    pub fn distribution_of(&self, of: impl Fn(&T) -> Option<&dyn Histogram>) -> Option<Distribution> {
+        let mut histograms = self.iter().filter_map(of).peekable();
+        let mut sum = Distribution::empty(histograms.peek()?.unit());
+        histograms.for_each(|histogram| histogram.add_to(&mut sum));
+        Some(sum)
+    }
+
     /// The cells of one worker.
     ///
     /// # Panics

@@ -378,6 +378,37 @@ pub struct Upstream {
     pub counters: PerWorker<UpstreamCounters>,
 }
 
+impl Upstream {
+    /// With what holds where nothing is set.
+    #[must_use]
+    pub fn new(name: Arc<str>, group: Group, endpoints: Vec<Endpoint>, workers: usize) -> Self {
+        Self {
+            name,
+            group,
+            affinity: None,
+            slow_start: SlowStart::default(),
+            endpoints,
+            connect_timeout: Duration::from_secs(2),
+            response_head_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: Duration::ZERO,
+            idle_connections_max: 256,
+            attempts_max: 3,
+            retry: Retry::default(),
+            head_bytes_max: 16 * 1024,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            quarantine: Quarantine::default(),
+            panic_percent: 0,
+            limit: None,
+            retry_limit: None,
+            breaker: None,
+            queue: None,
+            counters: PerWorker::new(workers),
+        }
+    }
+}
+
 /// Where requests wait for a place.
 #[derive(Clone, Debug)]
 pub struct Queue {

@@ -347,16 +347,23 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
-    /// `requests_max`; 0: no limit.
-    pub requests_max: u32,
-    /// `retries_max`; 0: no limit.
-    pub retries_max: u32,
+    /// `requests_max`, `retries_max`
+    pub limits: UpstreamLimits,
     /// `breaker`
     pub breaker: Option<Breaker>,
     /// `queue`
     pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
+}
+
+/// How much an upstream takes at once; 0: any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// `requests_max`
+    pub requests_max: u32,
+    /// `retries_max`
+    pub retries_max: u32,
 }
 
 /// `breaker` of an upstream.

@@ -18,7 +18,7 @@ use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
-use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream};
+use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream, UpstreamLimits};
 use crate::config::{address, show, value};
 
 /// The upstreams. Also one that is wrong can be referred to.
@@ -112,8 +112,7 @@ fn upstream(
         quarantine: quarantine?,
         health: health?,
         panic_percent: panic_percent?,
-        requests_max: requests_max?,
-        retries_max: retries_max?,
+        limits: UpstreamLimits { requests_max: requests_max?, retries_max: retries_max? },
         breaker: breaker?,
         queue: queue?,
         filters: filters?,

@@ -1,0 +1,25 @@
+//! Servers that take connections and requests, and say nothing.
+
+use super::{addresses, answers, is_left_alone, is_used, servers, setup, wrk};
+use crate::support::alone;
+
+#[test]
+fn one_of_two_costs_time_but_no_request() {
+    let _alone = alone();
+    let servers = servers::<2>();
+    let addresses = addresses(&servers);
+    let proxy = setup(&addresses)
+        .upstream("response_head_timeout = \"2s\"")
+        .upstream("retry = { on = [\"connect\", \"reset\", \"timeout\"] }")
+        .upstream("health = { kind = \"http\", path = \"/page\", interval = \"100ms\", timeout = \"2s\", fall = 1 }")
+        .start();
+    let wrk = wrk(&proxy, "/page");
+    is_used(&proxy, &addresses[0]);
+    servers[0].pause();
+    is_left_alone(&proxy, &addresses[0]);
+    assert!(proxy.endpoint("response_timeouts_total", &addresses[0]) > 0, "some were there when it stopped");
+    servers[0].resume();
+    is_used(&proxy, &addresses[0]);
+    answers(&proxy, 1000);
+    wrk.assert_all_ok();
+}
