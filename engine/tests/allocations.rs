@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use corelane_balancer::{Group, Policy};
+use corelane_balancer::{BreakerRules, Group, Policy};
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
-use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::limits::{Peers, RequestLimit, SharedLimits, UpstreamBreaker, WaitingLine};
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
 };
@@ -271,6 +271,13 @@ fn snapshot(
     };
     let mut routes = vec![plain.clone()];
     routes.extend(chains.map(|chains| Route { chains, captures: captures.clone(), ..plain.clone() }));
+    let limit =
+        RequestLimit { requests_max: 10, places: Arc::default(), line: Arc::new(WaitingLine::new(peers)) };
+    let breaker = UpstreamBreaker {
+        rules: BreakerRules::default(),
+        statuses: [(500, 599)].into(),
+        shared: Arc::default(),
+    };
     let endpoint = Endpoint::new(Address::Tcp(origin), "origin".into(), PerWorker::new(1));
     Snapshot {
         serial: 1,
@@ -301,6 +308,8 @@ fn snapshot(
             body_idle_timeout: TIMEOUT,
             idle_timeout: TIMEOUT,
             idle_connections_max: 64,
+            limit: Some(limit),
+            breaker: Some(breaker),
             ..Upstream::new("origin".into(), Group::of_weights(Policy::RoundRobin, &[1]), vec![endpoint], 1)
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
