@@ -409,7 +409,7 @@ counter_set! {
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
         reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
         reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
-        response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
+        response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout, retry.per_try_timeout or body_idle_timeout.";
         bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, its status was one of retry.on, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";

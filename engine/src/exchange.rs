@@ -48,11 +48,11 @@ pub(crate) use self::held::{leave as leave_breaker, outcome_of, pass as pass_bre
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
-pub(crate) use self::tries::Lease;
 use self::tries::Tries;
+pub(crate) use self::tries::{Lease, Outcome, Try};
 use crate::action::Timeouts;
 use crate::affinity::Wish;
-use crate::core::{Core, Timer, due, due_ms};
+use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::{Failure, Fault};
 use crate::h1::{H1Upstream, Leftover};
@@ -459,6 +459,9 @@ impl<S: Dial> Exchange<S> {
             upgrades: route.map_or(&[], |route| &route.upgrades),
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
                 && head.fields.has_underscore(),
+            tells_attempt: self
+                .upstream
+                .is_some_and(|upstream| local.snapshot().upstreams[upstream].retry.attempt_header),
             dropped_underscore: Cell::default(),
             trace,
         };
@@ -584,10 +587,12 @@ impl<S: Dial> Exchange<S> {
             };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
-                self.back_off(session, &upstream.retry).await?;
+                self.back_off(session, upstream).await?;
+                self.tell_attempt(self.attempts + 1);
             }
             self.attempts += 1;
             self.endpoint = Some(index);
+            self.start_try(&upstream.retry);
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
@@ -601,8 +606,10 @@ impl<S: Dial> Exchange<S> {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
-                            let endpoint_failed =
-                                matches!(failure, Failure::ConnectFailed | Failure::ConnectTimeout);
+                            let endpoint_failed = matches!(
+                                failure,
+                                Failure::ConnectFailed | Failure::ConnectTimeout | Failure::TryTimeout
+                            );
                             break Err((failure, endpoint_failed));
                         }
                     },
@@ -633,6 +640,7 @@ impl<S: Dial> Exchange<S> {
                         local_upstream.choice().note_failure(index);
                     }
                     self.fail_attempt(failure);
+                    self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
                         return Err(failure);
@@ -671,7 +679,6 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -687,14 +694,13 @@ impl<S: Dial> Exchange<S> {
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
                     }
-                    let (due_ms, failure) = if core.cutting.get() {
-                        (0, Failure::DrainTimeout)
-                    } else if exchange_due_ms < connect_due_ms {
-                        (exchange_due_ms, Failure::RequestTimeout)
-                    } else {
-                        (connect_due_ms, Failure::ConnectTimeout)
-                    };
-                    timer.poll_until(cx, due_ms).map(|()| Err(failure))
+                    loop {
+                        let (due_ms, failure) = self.connect_deadline(core, connect_due_ms);
+                        ready!(timer.poll_until(cx, due_ms));
+                        if failure != Failure::TryTimeout || self.gives_up(true) {
+                            return Poll::Ready(Err(failure));
+                        }
+                    }
                 })
                 .await;
                 opened.map(|()| stream)
@@ -768,8 +774,8 @@ impl<S: Dial> Exchange<S> {
                     Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
                         !up.has_received()
                     }
-                    // It was decided when the response's head was there.
-                    Failure::StatusRetried(_) => return Err((failure, true)),
+                    // It was decided when the time was over, or the response's head there.
+                    Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
                     _ => false,
                 };
                 // What was handed on of a body is gone, be it only its end with the trailers.

@@ -81,6 +81,8 @@ pub(crate) enum Failure {
     UpstreamStalled,
     /// The response head did not arrive in time.
     ResponseHeadTimeout,
+    /// An attempt has brought nothing for so long that another endpoint is asked.
+    TryTimeout,
     /// The response was dropped for its status, and another endpoint is asked.
     StatusRetried(u16),
     /// The response's body made no progress.
@@ -161,6 +163,7 @@ impl Failure {
             Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
+            Self::TryTimeout => (504, Reason::PerTryTimeout, Upstream),
             Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),

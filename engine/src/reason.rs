@@ -116,6 +116,7 @@ words! {
         ConnectFailed = "connect_failed",
         ConnectTimeout = "connect_timeout",
         UpstreamClosed = "upstream_closed",
+        PerTryTimeout = "per_try_timeout",
         StatusRetried = "status_retried",
         UpstreamSendTimeout = "upstream_send_timeout",
         ResponseHeadTimeout = "response_head_timeout",

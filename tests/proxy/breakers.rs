@@ -266,3 +266,30 @@ fn a_mirror_passes_the_breaker_of_its_upstream() {
     });
     assert_eq!(shadow.requests().len(), 3);
 }
+
+#[test]
+fn what_waits_in_the_queue_is_refused_when_it_opens() {
+    let origin = Origin::script(|connection| {
+        while let Ok(Some(_)) = connection.request() {
+            std::thread::sleep(Duration::from_millis(500));
+            connection.send(with_length("503 Service Unavailable", "broken")).unwrap();
+        }
+    });
+    let proxy = Setup::origin(&origin)
+        .workers(4)
+        .upstream("requests_max = 1\nqueue = { requests_max = 100, timeout = \"10s\" }")
+        .upstream("breaker = { consecutive_failures = 1, open_time = \"1h\" }")
+        .start();
+    let mut clients: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send(client::get("/")).unwrap();
+            client
+        })
+        .collect();
+    let answers: Vec<String> = clients.iter_mut().map(|client| client.response().text()).collect();
+    assert_eq!(answers.iter().filter(|text| *text == "broken").count(), 1, "{answers:?}");
+    assert!(answers.iter().filter(|text| text.contains("breaker_open")).count() == 7, "{answers:?}");
+    assert_eq!(origin.requests().len(), 1);
+    settles_at(0, || proxy.metric("corelane_upstream_requests_waiting", &[("upstream", "origin")]));
+}

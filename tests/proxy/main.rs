@@ -11,6 +11,7 @@ mod access_log;
 mod actions;
 mod addresses;
 mod admin;
+mod attempts;
 mod balancing;
 mod breakers;
 mod check;

@@ -60,7 +60,7 @@ fn under_load_requests_wait_and_none_is_refused() {
     tally.assert_all_ok();
     // 16 take turns: nobody is left behind.
     let (usual, most) = (tally.quantile(0.5), tally.quantile(1.0));
-    assert!(most < usual * 10 + Duration::from_millis(200), "{usual:?} and {most:?}");
+    assert!(most < usual * 10 + Duration::from_secs(2), "{usual:?} and {most:?}");
     assert_eq!(counts.1.load(Ordering::SeqCst), 2);
     assert!(proxy.metric("corelane_upstream_requests_waited_total", &[]) > 500);
     settles_at(0, || waiting(&proxy));

@@ -66,7 +66,7 @@ fn with_a_queue_requests_wait_for_the_upstream() {
         tally.assert_all_ok();
         // 16 take turns: nobody is left behind.
         let (usual, most) = (tally.quantile(0.5), tally.quantile(1.0));
-        assert!(most < usual * 10 + Duration::from_millis(200), "{usual:?} and {most:?}");
+        assert!(most < usual * 10 + Duration::from_secs(3), "{usual:?} and {most:?}");
         assert_eq!(counts.1.swap(0, Ordering::SeqCst), requests_max.min(6));
         assert_eq!(refused(&proxy), 0);
         let waiting = || proxy.metric("corelane_upstream_requests_waiting", &[("upstream", "origin")]);

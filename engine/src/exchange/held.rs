@@ -48,9 +48,12 @@ impl<S: Dial> Exchange<S> {
         }
     }
 
-    /// The same for one that has failed.
+    /// The same for one that has failed. Where nothing was asked of the upstream, it says nothing of it.
     #[cold]
     pub(super) fn settle_failed(&mut self, core: &Core<S>, failure: Failure) {
+        if self.attempts == 0 {
+            self.held.passing = Passing::Settled;
+        }
         self.settle(core, Some(failure));
     }
 
@@ -62,6 +65,16 @@ impl<S: Dial> Exchange<S> {
         let (Some(breaker), Some(local)) = (&upstream.breaker, self.local.upstream(index)) else { return };
         let outcome = failure.map_or(Some(breaker.outcome_of(self.status)), outcome_of);
         leave(core, upstream, local, passing, outcome);
+    }
+
+    /// Passes the breaker again, if it has moved while the request waited.
+    pub(super) fn pass_again(&mut self, core: &Core<S>, upstream: &Upstream) -> Result<(), Failure> {
+        if let Some(breaker) = &upstream.breaker
+            && breaker.has_moved_since(&self.held.passing)
+        {
+            self.held.passing = pass(core, upstream, breaker)?;
+        }
+        Ok(())
     }
 
     /// Whether the upstream lets a request be sent again; a place is taken for it where they are limited.

@@ -68,7 +68,7 @@ impl<S: Dial> Exchange<S> {
         let taken = poll_fn(|cx| {
             while std::mem::take(&mut is_turn) || turn.take_call() {
                 match self.take_in_turn(upstream, choice) {
-                    Ok(index) => return Poll::Ready(Ok(index)),
+                    Ok(index) => return Poll::Ready(self.pass_again(core, upstream).map(|()| index)),
                     Err(NoEndpoint::Full) => turn.pass_on(),
                     Err(why) => return Poll::Ready(Err(choice.no_endpoint(upstream, why))),
                 }

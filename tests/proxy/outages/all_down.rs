@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CONNECTIONS, addresses, answers, servers, setup, wrk};
+use super::{CONNECTIONS, addresses, answers, ends_well, servers, setup, wrk};
 use crate::support::{Load, Nginx, Proxy, alone, eventually};
 
 /// Waits until checks have found them all as they are, and each worker knows.
@@ -34,7 +34,7 @@ fn is_503_at_once(end: fn(&mut Nginx), begin: fn(&mut Nginx)) {
     all_answer(&proxy, 200);
     let wrk = wrk(&proxy, "/page");
     answers(&proxy, 1000);
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }
 
 #[test]

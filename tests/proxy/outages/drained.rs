@@ -1,6 +1,6 @@
 //! Servers that are taken out on purpose.
 
-use super::{LARGE, addresses, answers, is_left_alone, is_used, servers, setup, wrk};
+use super::{LARGE, addresses, answers, ends_well, is_left_alone, is_used, servers, setup, wrk};
 use crate::support::{Client, Proxy, alone, client};
 
 /// A connection on which a response of that server has begun, whose body takes two seconds.
@@ -41,5 +41,5 @@ fn weight_0_drains_a_server_so_that_it_can_be_ended() {
     proxy.rewrite(&setup.text());
     proxy.reload_and_wait();
     is_used(&proxy, going);
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }

@@ -1,6 +1,6 @@
 //! Servers that answer with errors, or close connections instead of answering.
 
-use super::{addresses, answers, fails, is_used, servers, setup, wrk};
+use super::{addresses, answers, ends_well, fails, is_used, servers, setup, wrk};
 use crate::support::{alone, eventually};
 
 #[test]
@@ -27,5 +27,5 @@ fn one_of_three_that_flaps_in_every_way_costs_no_request() {
         servers[0].run();
         is_used(&proxy, &addresses[0]);
     }
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }

@@ -1,6 +1,6 @@
 //! Servers that take connections and requests, and say nothing.
 
-use super::{addresses, answers, is_left_alone, is_used, servers, setup, wrk};
+use super::{addresses, answers, ends_well, is_left_alone, is_used, servers, setup, wrk};
 use crate::support::alone;
 
 #[test]
@@ -21,5 +21,5 @@ fn one_of_two_costs_time_but_no_request() {
     servers[0].resume();
     is_used(&proxy, &addresses[0]);
     answers(&proxy, 1000);
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }

@@ -1,6 +1,6 @@
 //! Servers that end at once, with every connection that they have.
 
-use super::{addresses, answers, is_left_alone, is_used, servers, setup, wrk};
+use super::{addresses, answers, ends_well, is_left_alone, is_used, servers, setup, wrk};
 use crate::support::{Load, Setup, alone, eventually};
 
 /// One of two is killed and comes back, several times.
@@ -22,7 +22,7 @@ fn costs_no_request(upstream: &str) {
         // By the other workers, too.
         answers(&proxy, 1000);
     }
-    wrk.assert_all_ok();
+    ends_well(&proxy, wrk);
 }
 
 #[test]
@@ -33,6 +33,31 @@ fn one_of_two_costs_no_request_where_nobody_checks() {
 #[test]
 fn one_of_two_costs_no_request_and_is_left_alone_where_checks_tell() {
     costs_no_request("health = { kind = \"tcp\", interval = \"100ms\", fall = 1, rise = 1 }");
+}
+
+#[test]
+fn one_of_three_costs_no_request_under_any_policy() {
+    let _alone = alone();
+    let mut servers = servers::<3>();
+    let addresses = addresses(&servers);
+    let policies = ["weighted", "random", "least_connections", "p2c", "ewma", "least_bandwidth", "hash"];
+    for policy in policies {
+        let mut upstream = format!("policy = \"{policy}\"");
+        if policy == "hash" {
+            // All of them have the same key: whose home it is is killed, once.
+            upstream.push_str("\nhash = { on = [\"host\"] }");
+        }
+        let proxy = setup(&addresses).upstream(&upstream).start();
+        let wrk = wrk(&proxy, "/page");
+        for server in &mut servers {
+            answers(&proxy, 500);
+            server.kill();
+            answers(&proxy, 1000);
+            server.run();
+        }
+        answers(&proxy, 500);
+        ends_well(&proxy, wrk);
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ mod drained;
 mod failing;
 mod hanging;
 mod killed;
+mod reloaded;
 mod slow;
 
-use crate::support::{Nginx, Proxy, Setup, Wrk, eventually};
+use crate::support::{Nginx, Proxy, Setup, Wrk, eventually, settles_at};
 
 const WORKERS: usize = 4;
 const CONNECTIONS: usize = 16;
@@ -58,6 +59,15 @@ fn fails(server: &Nginx, way: &str, whether: bool) {
 
 fn wrk(proxy: &Proxy, target: &str) -> Wrk {
     Wrk::start(CONNECTIONS, &format!("http://{}{target}", proxy.address("web")))
+}
+
+/// Ends the load: every request was answered, and nothing is left of any attempt.
+#[track_caller]
+fn ends_well(proxy: &Proxy, wrk: Wrk) {
+    wrk.assert_all_ok();
+    settles_at(0, || proxy.endpoints("requests_active"));
+    settles_at(0, || proxy.listener("connections_active"));
+    assert!(!proxy.has_panicked());
 }
 
 /// Waits until clients have got so many more answers.

@@ -1,6 +1,6 @@
 //! Servers that become slow and fast again.
 
-use super::{addresses, answers, fails, is_used, servers, setup, wrk};
+use super::{addresses, answers, ends_well, fails, is_used, servers, setup, wrk};
 use crate::support::{Proxy, alone, eventually};
 
 /// The share of an endpoint in the next requests, in percent.
@@ -27,6 +27,6 @@ fn one_of_three_gets_little_under_policies_that_look_and_its_share_when_it_is_fa
             fails(&servers[0], "slow", false);
             eventually(&format!("{policy}: it gets its share"), || share(&proxy, &addresses[0]) > 20);
         }
-        wrk.assert_all_ok();
+        ends_well(&proxy, wrk);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::tree::{Spanned, Value};
 use corelane_balancer::Policy;
 use corelane_engine::limits::QueueRules;
+use corelane_engine::retry::ATTEMPTS_MAX;
 use corelane_engine::snapshot::Quarantine;
 
 use super::affinity;
@@ -79,7 +80,7 @@ fn upstream(
     let request_timeout = timeout("request_timeout");
     let idle_connections_max =
         section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
-    let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
+    let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=ATTEMPTS_MAX));
     let retry = retry::decode(section);
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
