@@ -6,6 +6,7 @@
 
 mod breakers;
 mod health;
+mod limits;
 pub(crate) mod process;
 mod text;
 
@@ -44,6 +45,7 @@ enum Section {
     Filters(Place<Arc<str>>),
     Upstreams(Place<Arc<str>>),
     Endpoints(Place<(Arc<str>, Address)>),
+    Limits(Place<(Arc<str>, Address)>),
     Health(Place<(Arc<str>, Address)>),
     Breakers(Place<Arc<str>>),
     End,
@@ -126,8 +128,9 @@ impl Slice<'_> {
                     Labels::of("upstream", upstream).and("endpoint", address)
                 };
                 self.sets("corelane_endpoint", &registry.endpoints, place, labels)
-                    .then(|| Section::Health(Place::default()))
+                    .then(|| Section::Limits(Place::default()))
             }
+            Section::Limits(place) => self.limits(registry, place).then(|| Section::Health(Place::default())),
             Section::Health(place) => {
                 self.health(&status.healths, place).then(|| Section::Breakers(Place::default()))
             }

@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, Places, SharedBreaker, SharedLimits, WaitingLine};
+use corelane_engine::limits::{OpenConnections, Peers, Places, SharedBreaker, SharedLimits, WaitingLine};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -41,6 +41,8 @@ pub(crate) struct Registry {
     pub(crate) retry_places: Shared<Arc<str>, Places>,
     /// The breakers of upstreams, by name.
     pub(crate) breakers: Shared<Arc<str>, SharedBreaker>,
+    /// Connections to endpoints where they are limited.
+    pub(crate) connections_open: Shared<(Arc<str>, Address), OpenConnections>,
     /// Who waits for a place, by the upstream's name.
     lines: Shared<Arc<str>, WaitingLine>,
 }
@@ -62,6 +64,7 @@ impl Registry {
             upstream_places: Shared::default(),
             retry_places: Shared::default(),
             breakers: Shared::default(),
+            connections_open: Shared::default(),
             lines: Shared::default(),
         }
     }
@@ -85,6 +88,7 @@ impl Registry {
         self.upstream_places.drop_unused_since(serial);
         self.retry_places.drop_unused_since(serial);
         self.breakers.drop_unused_since(serial);
+        self.connections_open.drop_unused_since(serial);
         self.lines.drop_unused_since(serial);
     }
 
@@ -180,10 +184,10 @@ impl<K: Ord, T> Shared<K, T> {
         shared.clone()
     }
 
-    /// Each key behind `key`, or each one, ordered.
-    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &Arc<T>)> {
+    /// Each key behind `key`, or each one, with its own, ordered.
+    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &T)> {
         let start = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.sets.range((start, Bound::Unbounded)).map(|(key, (shared, _))| (key, shared))
+        self.sets.range((start, Bound::Unbounded)).map(|(key, (shared, _))| (key, &**shared))
     }
 
     fn drop_unused_since(&mut self, serial: u64) {

@@ -18,6 +18,7 @@ mod held;
 mod hygiene;
 mod logging;
 mod mirroring;
+mod telling;
 mod times;
 mod tracing;
 mod trailers;
@@ -45,11 +46,13 @@ use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
 use self::held::Held;
 pub(crate) use self::held::{leave as leave_breaker, outcome_of, pass as pass_breaker};
+use self::telling::FailedTries;
+pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
+pub(crate) use self::tries::Lease;
 use self::tries::Tries;
-pub(crate) use self::tries::{Lease, Outcome, Try};
 use crate::action::Timeouts;
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
@@ -61,7 +64,6 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
-use crate::limits::Place;
 use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
@@ -70,6 +72,7 @@ use crate::message::{
 use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
+use crate::reserved::Reserved;
 use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
@@ -141,8 +144,9 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     tries: Tries,
-    /// Held at an endpoint whose requests are limited, until the attempt has failed or the exchange is over.
-    place: Option<Place>,
+    failed_tries: FailedTries,
+    /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
+    reserved: Option<Box<Reserved<S>>>,
     /// Of the upstream as a whole, until the exchange is over.
     held: Held,
     interims: u32,
@@ -284,7 +288,8 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             tries: Tries::default(),
-            place: None,
+            failed_tries: FailedTries::default(),
+            reserved: None,
             held: Held::default(),
             interims: 0,
             interims_sent: 0,
@@ -578,9 +583,9 @@ impl<S: Dial> Exchange<S> {
         }
         loop {
             // Pick. A retry has its endpoint already.
-            let index = match self.take_endpoint(upstream, local_upstream.choice()) {
+            let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
-                Err(why) => self.without_endpoint(session, upstream, local_upstream.choice(), why).await?,
+                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
@@ -596,7 +601,10 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
+            let mut pooled = match &mut self.reserved {
+                None => pool.check_out(clock::coarse_ms(), upstream, &mut None),
+                Some(reserved) => reserved.check_out(pool, upstream),
+            };
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -635,7 +643,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
-                    self.place = None;
+                    self.reserved = None;
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }

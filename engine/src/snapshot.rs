@@ -20,7 +20,9 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine};
+use crate::limits::{
+    EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
+};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -434,14 +436,22 @@ pub struct Endpoint {
     pub is_up: bool,
     /// How many requests may be in progress there, over all workers. Absent: any number.
     pub limit: Option<RequestLimit>,
+    /// How many connections to it may be open, over all workers. Absent: any number.
+    pub connections: Option<EndpointConnections>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
 
 impl Endpoint {
+    /// Whether it takes whatever comes.
+    #[inline]
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.limit.is_none() && self.connections.is_none()
+    }
+
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, counters }
+        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, connections: None, counters }
     }
 }

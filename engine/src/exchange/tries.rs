@@ -2,29 +2,26 @@
 //! counts as outstanding.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
 use corelane_balancer::{NoEndpoint, mix};
-use corelane_http1::write_decimal;
-use corelane_semantics::Span;
 
 use super::{Exchange, poll_client};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
-use crate::local::Choice;
+use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
-use crate::reason::Reason;
+use crate::reserved::Reserved;
 use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{ClientHalfClose, Upstream};
 
 /// See the module.
 pub(super) struct Tries {
-    /// Absent, so that nothing is allocated, until an attempt has failed.
-    failed: Option<Box<FailedTries>>,
+    /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
+    excluded: Vec<usize>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
     /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
@@ -37,61 +34,12 @@ pub(super) struct Tries {
 
 impl Default for Tries {
     fn default() -> Self {
-        Self { failed: None, next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
-    }
-}
-
-/// The attempts that have failed.
-#[derive(Default)]
-struct FailedTries {
-    /// The endpoints that are not to be chosen any more.
-    excluded: Vec<usize>,
-    /// What the log tells of them.
-    log: Vec<FailedTry>,
-}
-
-/// See [`FailedTries`].
-struct FailedTry {
-    endpoint: Arc<str>,
-    failure: Failure,
-    took_ns: u64,
-}
-
-/// What an attempt has met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Try<'a> {
-    /// The endpoint's label.
-    pub(crate) endpoint: &'a str,
-    pub(crate) outcome: Outcome,
-    /// From its beginning, connecting included, to the response's head or its failure.
-    pub(crate) took_ns: u64,
-}
-
-/// See [`Try`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// A response with this status.
-    Status(u16),
-    /// No response, or none that was whole.
-    Failed(Reason),
-}
-
-impl Tries {
-    fn failed(&mut self) -> &mut FailedTries {
-        self.failed.get_or_insert_default()
-    }
-
-    fn excluded(&self) -> &[usize] {
-        self.failed.as_ref().map_or(&[], |failed| &failed.excluded)
-    }
-
-    fn log(&self) -> &[FailedTry] {
-        self.failed.as_ref().map_or(&[], |failed| &failed.log)
+        Self { excluded: Vec::new(), next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
     }
 }
 
 impl<S: Dial> Exchange<S> {
-    /// Chooses where this attempt goes, and takes a place there, and of the upstream, where they are limited.
+    /// Chooses where this attempt goes, and takes what is limited there, and of the upstream.
     ///
     /// # Errors
     ///
@@ -100,58 +48,76 @@ impl<S: Dial> Exchange<S> {
     pub(super) fn take_endpoint(
         &mut self,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
     ) -> Result<usize, NoEndpoint> {
         let picked = match self.tries.next.take() {
             Some(next) => next,
-            None => choice.pick(upstream, &self.wish, &[])?,
+            None if self.attempts == 0 => local.choice().pick(upstream, &self.wish, &[])?,
+            // A retry that found none: it waits.
+            None => return Err(NoEndpoint::Full),
         };
-        if upstream.endpoints[picked].limit.is_none() && upstream.limit.is_none() {
+        if upstream.endpoints[picked].is_unlimited() && upstream.limit.is_none() {
             return Ok(picked);
         }
-        self.take_places(upstream, choice, picked)
+        self.reserve_behind(upstream, local, picked)
     }
 
     /// The same for who has waited and whose turn it is.
-    pub(super) fn take_in_turn(&mut self, upstream: &Upstream, choice: &Choice) -> Result<usize, NoEndpoint> {
-        let picked = choice.pick(upstream, &self.wish, self.tries.excluded())?;
-        self.take_place(upstream, choice, picked)
-    }
-
-    #[inline(never)]
-    fn take_places(
+    pub(super) fn take_in_turn(
         &mut self,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
+    ) -> Result<usize, NoEndpoint> {
+        let picked = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
+        self.reserve(upstream, local, picked)
+    }
+
+    /// Those that wait were here before, unless there is an idle connection for each of them and one more, and no place to
+    /// take.
+    #[inline(never)]
+    fn reserve_behind(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
-        let is_limited = upstream.endpoints[picked].limit.is_some() || self.held.place.is_none();
-        // Those that wait were here before.
-        if is_limited && upstream.queue.as_ref().is_some_and(|queue| queue.line.is_awaited()) {
+        let endpoint = &upstream.endpoints[picked];
+        let needs_place = upstream.limit.is_some() && self.held.place.is_none();
+        if endpoint.is_unlimited() && !needs_place {
+            return Ok(picked);
+        }
+        let idle = match endpoint.limit.is_none() && !needs_place {
+            true => endpoint.counters.of(self.worker()).idle.value(),
+            false => 0,
+        };
+        if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
             return Err(NoEndpoint::Full);
         }
-        self.take_place(upstream, choice, picked)
+        self.reserve(upstream, local, picked)
     }
 
-    fn take_place(
+    fn reserve(
         &mut self,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
         if let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) {
             self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
         }
         let mut index = picked;
-        while let Some(limit) = &upstream.endpoints[index].limit {
-            self.place = limit.try_take();
-            if self.place.is_some() {
-                break;
+        loop {
+            if upstream.endpoints[index].is_unlimited() {
+                return Ok(index);
+            }
+            let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
+            if let Some(reserved) = Reserved::take(&upstream.endpoints[index], pool, upstream) {
+                self.reserved = Some(Box::new(reserved));
+                return Ok(index);
             }
             // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
-            index = choice.pick(upstream, &self.wish, self.tries.excluded())?;
+            index = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
         }
-        Ok(index)
     }
 
     /// An attempt begins.
@@ -161,55 +127,6 @@ impl<S: Dial> Exchange<S> {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
         }
         self.times.start_try();
-    }
-
-    /// An attempt has failed: notes that for the log.
-    #[cold]
-    pub(super) fn note_try(&mut self, failure: Failure) {
-        let local = self.local.clone();
-        let snapshot = local.snapshot();
-        if let (Some(upstream), Some(endpoint), true) =
-            (self.upstream, self.endpoint, snapshot.access_log.is_some())
-        {
-            let endpoint = snapshot.upstreams[upstream].endpoints[endpoint].label.clone();
-            let took_ns = self.times.try_ns();
-            self.tries.failed().log.push(FailedTry { endpoint, failure, took_ns });
-        }
-    }
-
-    /// All attempts in their order, for a record.
-    pub(crate) fn tries(&self) -> impl Iterator<Item = Try<'_>> {
-        let failed = self.tries.log().iter().map(|it| Try {
-            endpoint: &it.endpoint,
-            outcome: match it.failure {
-                Failure::StatusRetried(status) => Outcome::Status(status),
-                failure => Outcome::Failed(failure.reason()),
-            },
-            took_ns: it.took_ns,
-        });
-        // All others but the last have failed.
-        let has_answer = self.tries.log().len() < self.attempts as usize;
-        let endpoint = self.upstream.zip(self.endpoint).filter(|_| has_answer);
-        let answered = endpoint.map(|(upstream, endpoint)| Try {
-            endpoint: &self.snapshot().upstreams[upstream].endpoints[endpoint].label,
-            outcome: Outcome::Status(self.status),
-            took_ns: self.times.try_ns(),
-        });
-        failed.chain(answered)
-    }
-
-    /// Tells the next endpoint which attempt it gets, where that is wanted.
-    #[cold]
-    pub(super) fn tell_attempt(&mut self, number: u32) {
-        let word = self.words.attempt;
-        if word.is_empty() {
-            return;
-        }
-        let mut digits = Vec::with_capacity(2);
-        write_decimal(&mut digits, u64::from(number));
-        // No other word stands behind it, so that it may get longer.
-        self.words.attempt = Span::new(word.start as usize, word.start as usize + digits.len());
-        self.head.splice(word.start as usize..word.end as usize, digits);
     }
 
     /// Whether an attempt that has taken its time gives way to another one, which is planned then. It goes on where there
@@ -233,10 +150,19 @@ impl<S: Dial> Exchange<S> {
         if self.attempts >= upstream.attempts_max || !upstream.retry.is_after(failure) {
             return false;
         }
-        self.tries.failed().excluded.extend(self.endpoint);
-        let excluded = &self.tries.failed().excluded;
-        let picked = local_upstream.choice().pick(upstream, &self.wish, excluded);
-        let Ok(next) = picked else { return false };
+        self.tries.excluded.extend(self.endpoint);
+        let excluded = &self.tries.excluded;
+        let next = match local_upstream.choice().pick(upstream, &self.wish, excluded) {
+            Ok(next) => Some(next),
+            // It can wait, but what is at hand is better than that: a response, or an attempt that goes on.
+            Err(NoEndpoint::Full)
+                if upstream.queue.is_some()
+                    && !matches!(failure, Failure::StatusRetried(_) | Failure::TryTimeout) =>
+            {
+                None
+            }
+            Err(_) => return false,
+        };
         if !self.may_retry(upstream) {
             return false;
         }
@@ -246,7 +172,7 @@ impl<S: Dial> Exchange<S> {
             counters.retries_refused.increment();
             return false;
         }
-        self.tries.next = Some(next);
+        self.tries.next = next;
         true
     }
 

@@ -47,12 +47,12 @@ impl Places {
     }
 
     /// Takes one, if fewer are taken.
-    fn try_take(&self, max: u32) -> bool {
+    pub(super) fn try_take(&self, max: u32) -> bool {
         let is_free = |taken: u32| (taken < max).then_some(taken + 1);
         self.taken.0.fetch_update(SeqCst, SeqCst, is_free).is_ok()
     }
 
-    fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         self.taken.0.fetch_sub(1, SeqCst);
     }
 }
