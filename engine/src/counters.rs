@@ -381,6 +381,8 @@ counter_set! {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
         retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
+        hedges: Counter, "hedges_total", "Requests that went to a second endpoint while the first had not answered.";
+        hedges_won: Counter, "hedges_won_total", "Those of them that got the second endpoint's response.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
         waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
         waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
