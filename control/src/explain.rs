@@ -187,6 +187,8 @@ struct Candidate {
     priority: u32,
     /// Requests at once; 0: no limit.
     requests_max: u32,
+    /// Connections at once; 0: no limit.
+    connections_max: u32,
     live: Option<Live>,
 }
 

@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, Places, SharedLimits, WaitingLine};
+use corelane_engine::limits::{OpenConnections, Peers, Places, SharedLimits, WaitingLine};
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -35,6 +35,8 @@ pub(crate) struct Registry {
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
+    /// Connections to endpoints where they are limited.
+    pub(crate) connections_open: Shared<(Arc<str>, Address), OpenConnections>,
     /// Who waits for a place, by the upstream's name.
     lines: Shared<Arc<str>, WaitingLine>,
 }
@@ -53,6 +55,7 @@ impl Registry {
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
             places: Shared::default(),
+            connections_open: Shared::default(),
             lines: Shared::default(),
         }
     }
@@ -73,6 +76,7 @@ impl Registry {
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
         self.places.drop_unused_since(serial);
+        self.connections_open.drop_unused_since(serial);
         self.lines.drop_unused_since(serial);
     }
 
@@ -166,6 +170,12 @@ impl<K: Ord, T> Shared<K, T> {
         let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::new(make()), serial));
         *used_by = serial.max(*used_by);
         shared.clone()
+    }
+
+    /// Each key behind `key`, or each one, with its own, ordered.
+    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &T)> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sets.range((start, Bound::Unbounded)).map(|(key, (shared, _))| (key, &**shared))
     }
 
     fn drop_unused_since(&mut self, serial: u64) {

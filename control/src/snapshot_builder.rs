@@ -8,7 +8,7 @@ use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart,
 use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
-use corelane_engine::limits::RequestLimit;
+use corelane_engine::limits::{EndpointConnections, OpenConnections, RequestLimit};
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
@@ -181,6 +181,12 @@ fn upstream(
             places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
             line: line.clone(),
         }),
+        connections: (endpoint.connections_max > 0).then(|| EndpointConnections {
+            connections_max: endpoint.connections_max,
+            open: registry.connections_open.of((it.name.clone(), endpoint.address.clone()), serial, || {
+                OpenConnections::new(line.clone())
+            }),
+        }),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,
     });
@@ -239,6 +245,12 @@ pub(crate) struct Located {
     pub(crate) priority: u32,
     /// 0: no limit.
     pub(crate) requests_max: u32,
+    pub(crate) connections_max: u32,
+}
+
+/// The lower of two limits; 0 is none.
+fn lower(one: u32, other: u32) -> u32 {
+    if one.min(other) > 0 { one.min(other) } else { one.max(other) }
 }
 
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
@@ -261,8 +273,8 @@ pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Ve
                     let known = &mut found[at];
                     known.weight = (known.weight + endpoint.weight).min(WEIGHT_MAX);
                     known.priority = known.priority.min(endpoint.priority);
-                    let limits = [known.requests_max, endpoint.requests_max];
-                    known.requests_max = limits.into_iter().filter(|&max| max > 0).min().unwrap_or(0);
+                    known.requests_max = lower(known.requests_max, endpoint.requests_max);
+                    known.connections_max = lower(known.connections_max, endpoint.connections_max);
                 }
                 None => {
                     index.insert(address.clone(), found.len());
@@ -272,6 +284,7 @@ pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Ve
                         weight: endpoint.weight,
                         priority: endpoint.priority,
                         requests_max: endpoint.requests_max,
+                        connections_max: endpoint.connections_max,
                     });
                 }
             }

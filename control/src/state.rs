@@ -418,6 +418,10 @@ pub struct Endpoint {
     pub stale: Rate,
     /// Idle connections now.
     pub connections_idle: u64,
+    /// Connections open now, where they are limited.
+    pub connections: Option<u32>,
+    /// How many there may be; 0: no limit.
+    pub connections_max: u32,
     /// Attempts that failed by its fault, by reason.
     pub failures: Reasons,
     /// The share of attempts that failed by its fault; absent without any.

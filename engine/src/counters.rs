@@ -405,6 +405,7 @@ counter_set! {
         reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
+        yielded: Counter, "connections_yielded_total", "Idle connections closed for requests that waited at another worker.";
         reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
         reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
         response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout, retry.per_try_timeout or body_idle_timeout.";

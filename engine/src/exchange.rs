@@ -66,7 +66,6 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, Interest, clock};
-use crate::limits::Place;
 use crate::listener::{ListenerSlot, is_exhausted};
 use crate::local::Local;
 use crate::message::{
@@ -75,6 +74,7 @@ use crate::message::{
 use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
+use crate::reserved::Reserved;
 use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
@@ -147,8 +147,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) attempts: u32,
     tries: Tries,
     failed_tries: FailedTries,
-    /// Held at an endpoint whose requests are limited, until the attempt has failed or the exchange is over.
-    place: Option<Place>,
+    /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
+    reserved: Option<Box<Reserved<S>>>,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -289,7 +289,7 @@ impl<S: Dial> Exchange<S> {
             attempts: 0,
             tries: Tries::default(),
             failed_tries: FailedTries::default(),
-            place: None,
+            reserved: None,
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -581,9 +581,9 @@ impl<S: Dial> Exchange<S> {
         }
         loop {
             // Pick. A retry has its endpoint already.
-            let index = match self.take_endpoint(upstream, local_upstream.choice()) {
+            let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
-                Err(why) => self.without_endpoint(session, upstream, local_upstream.choice(), why).await?,
+                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
             };
             let Some(pool) = local_upstream.pool(index) else { return Err(Failure::NoEndpoint) };
             if self.attempts > 0 {
@@ -597,7 +597,10 @@ impl<S: Dial> Exchange<S> {
             let mut visit = Visit::new(upstream, local_upstream, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
+            let mut pooled = match &mut self.reserved {
+                None => pool.check_out(clock::coarse_ms(), upstream, &mut None),
+                Some(reserved) => reserved.check_out(pool, upstream),
+            };
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -640,7 +643,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
-                    self.place = None;
+                    self.reserved = None;
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }

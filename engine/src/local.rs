@@ -15,13 +15,14 @@ use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
 use self::budget::Budget;
-pub(crate) use self::choice::Choice;
+use self::choice::Choice;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
 use crate::health::HealthUpdate;
 use crate::io::Dial;
+use crate::limits::OpenConnections;
 use crate::pool::{Place, Pool};
 use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
@@ -255,12 +256,25 @@ impl<S: Dial> Local<S> {
         }
     }
 
+    /// Closes an idle connection of these for a request that waits at another worker.
+    pub(crate) fn make_room(&self, connections: &Arc<OpenConnections>) {
+        for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&local.pools) {
+                if let Some(limit) = &endpoint.connections
+                    && Arc::ptr_eq(&limit.open, connections)
+                {
+                    pool.make_room(limit);
+                }
+            }
+        }
+    }
+
     /// Closes idle connections that have expired or died. Returns whether nothing is left to look after.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
         for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
-            for pool in &local.pools {
-                empty &= pool.sweep(now_ms, upstream);
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&local.pools) {
+                empty &= pool.sweep(now_ms, upstream, endpoint.connections.as_ref());
             }
         }
         empty

@@ -24,11 +24,13 @@ use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
+use crate::limits::Permit;
 use crate::listener::is_exhausted;
 use crate::local::Local;
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::reputation::Offence;
+use crate::reserved::Reserved;
 use crate::snapshot::{Endpoint, Upstream as UpstreamConfig};
 use crate::task;
 
@@ -220,13 +222,10 @@ impl<S: Dial> Mirrored<S> {
         };
         let counters = endpoint.counters.of(core.index);
         let _lease = Lease::new(counters);
-        let _place = match &endpoint.limit {
-            Some(limit) => Some(limit.try_take().ok_or(Failure::EndpointsFull)?),
-            None => None,
-        };
+        let mut reserved = Reserved::take(endpoint, pool, upstream).ok_or(Failure::EndpointsFull)?;
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
-        let pooled = pool.check_out(clock::coarse_ms(), upstream);
+        let pooled = reserved.check_out(pool, upstream);
         let is_reused = pooled.is_some();
         let stream = match pooled {
             Some(stream) => stream,
@@ -247,7 +246,7 @@ impl<S: Dial> Mirrored<S> {
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
         match relayed {
-            Ok(()) => self.retire(pool, upstream, up, &state),
+            Ok(()) => self.retire(pool, (upstream, endpoint), up, &state, reserved.permit.take()),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
@@ -401,10 +400,18 @@ impl<S: Dial> Mirrored<S> {
     }
 
     /// After a complete response: the connection goes to the pool, or it closes.
-    fn retire(&self, pool: &Pool<S>, upstream: &UpstreamConfig, up: H1Upstream<S>, state: &State) {
+    fn retire(
+        &self,
+        pool: &Pool<S>,
+        (upstream, endpoint): (&UpstreamConfig, &Endpoint),
+        up: H1Upstream<S>,
+        state: &State,
+        permit: Option<Permit>,
+    ) {
         match up.into_leftover() {
             Leftover::Idle(stream) if state.keeps => {
-                pool.check_in(stream, clock::coarse_ms(), upstream);
+                let connection = Pooled { stream, permit };
+                pool.check_in(connection, clock::coarse_ms(), upstream, endpoint.connections.as_ref());
                 self.place.core.keep_ticking();
             }
             Leftover::Surplus => self.strike(pool, upstream, Offence::Surplus),

@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{QueueRules, RequestLimit, SharedLimits, WaitingLine};
+use crate::limits::{EndpointConnections, QueueRules, RequestLimit, SharedLimits, WaitingLine};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -397,6 +397,8 @@ pub struct Endpoint {
     pub is_up: bool,
     /// How many requests may be in progress there, over all workers. Absent: any number.
     pub limit: Option<RequestLimit>,
+    /// How many connections to it may be open, over all workers. Absent: any number.
+    pub connections: Option<EndpointConnections>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
@@ -405,6 +407,6 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, counters }
+        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, connections: None, counters }
     }
 }

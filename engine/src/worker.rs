@@ -252,9 +252,9 @@ impl Main {
             }
             // Or it was another worker, about a limit that they share.
             self.slots.values().for_each(|slot| slot.attend(&self.core));
-            for key in self.peers.take_called(self.core.index) {
-                self.core.deadlines.wake(key);
-            }
+            let calls = self.peers.take_calls(self.core.index);
+            calls.tasks.into_iter().for_each(|key| self.core.deadlines.wake(key));
+            calls.rooms.iter().for_each(|connections| self.core.local.borrow().make_room(connections));
         }
         if self.core.cutting.get() {
             return self.poll_end(cx);

@@ -73,6 +73,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         line("of all requests", share(it.reuse_ratio)),
         rate("pooled connections stale", it.stale),
         line("idle connections", count(it.connections_idle)),
+        line("connections", open(it)),
         rate("bytes received", it.received_bytes),
         rate("bytes sent", it.sent_bytes),
     ];
@@ -81,6 +82,11 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
     }
     lines.extend(reasons("failures", &it.failures));
     lines
+}
+
+/// They are counted where they are limited.
+fn open(it: &Endpoint) -> String {
+    it.connections.map_or_else(|| "-".to_owned(), |open| limited(open.into(), it.connections_max))
 }
 
 /// `3`, or `3 of 100`.

@@ -21,6 +21,7 @@ mod descriptors;
 mod drain;
 mod driver;
 mod early_response;
+mod endpoint_connections;
 mod error_pages;
 mod explain;
 mod failures;

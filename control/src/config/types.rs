@@ -383,6 +383,16 @@ pub struct Endpoint {
     pub priority: u32,
     /// `requests_max`; 0: no limit.
     pub requests_max: u32,
+    /// `connections_max`; 0: no limit.
+    pub connections_max: u32,
+}
+
+impl Endpoint {
+    /// With the defaults of everything else.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
+    }
 }
 
 /// The priority of a `backup`: behind all that can be configured.

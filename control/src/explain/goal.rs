@@ -198,6 +198,7 @@ impl OnRoute<'_> {
                     weight: it.weight,
                     priority: it.priority,
                     requests_max: it.limit.as_ref().map_or(0, |limit| limit.requests_max),
+                    connections_max: it.connections.as_ref().map_or(0, |limit| limit.connections_max),
                     live: Some(Live {
                         is_up: healths.is_up(&upstream.name, &it.address),
                         ..live(&it.counters)
@@ -257,6 +258,7 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
         weight: endpoint.weight,
         priority: endpoint.priority,
         requests_max: endpoint.requests_max,
+        connections_max: endpoint.connections_max,
         live: None,
     }
 }

@@ -123,6 +123,7 @@ fn endpoint(endpoint: &Candidate) -> String {
         ("weight", endpoint.weight.to_string()),
         ("requests_active", optional(live.map(|live| live.requests).as_ref())),
         ("requests_max", optional(Some(&endpoint.requests_max).filter(|most| **most > 0))),
+        ("connections_max", optional(Some(&endpoint.connections_max).filter(|most| **most > 0))),
         ("healthy", optional(live.and_then(|live| live.is_up).as_ref())),
         ("connections_idle", optional(live.map(|live| live.idle).as_ref())),
     ])

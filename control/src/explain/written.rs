@@ -147,12 +147,14 @@ fn weight(it: &Candidate) -> String {
         BACKUP_PRIORITY => ", backup".to_owned(),
         priority => format!(", priority {priority}"),
     };
-    let limit = match it.requests_max {
+    let limit = |most: u32, what: &str| match most {
         0 => String::new(),
-        1 => ", at most 1 request".to_owned(),
-        most => format!(", at most {most} requests"),
+        1 => format!(", at most 1 {what}"),
+        most => format!(", at most {most} {what}s"),
     };
-    format!("weight {}{priority}{limit}", it.weight)
+    let (requests, connections) =
+        (limit(it.requests_max, "request"), limit(it.connections_max, "connection"));
+    format!("weight {}{priority}{requests}{connections}", it.weight)
 }
 
 impl Explanation {

@@ -203,6 +203,8 @@ fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &He
         reused: count(counters, |it| &it.reused),
         stale: count(counters, |it| &it.stale),
         connections_idle: sum(counters, |it| &it.idle),
+        connections: it.connections.as_ref().map(|limit| limit.open.count()),
+        connections_max: it.connections.as_ref().map_or(0, |limit| limit.connections_max),
         failures,
         received_bytes: count(counters, |it| &it.received_bytes),
         sent_bytes: count(counters, |it| &it.sent_bytes),

@@ -23,9 +23,9 @@ use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Downstream, H1Upstream};
 use crate::io::{Dial, Interest, clock};
-use crate::limits::Place;
 use crate::listener::is_exhausted;
 use crate::message::{BodyBatch, Upstream};
+use crate::reserved::Reserved;
 use crate::retry::Retry;
 
 /// The wait for the first of two responses.
@@ -46,8 +46,9 @@ pub(super) struct Race<'r, 'a, S: Dial> {
 /// The second attempt.
 pub(super) struct Second<'a, S: Dial> {
     visit: Visit<'a, S>,
-    place: Option<Place>,
     stage: Stage<S>,
+    /// Behind the connection, so that it is given back when that is closed.
+    reserved: Option<Box<Reserved<S>>>,
     mark: Mark,
 }
 
@@ -164,9 +165,12 @@ impl<S: Dial> Exchange<S> {
         }
         let index = self.tries.next.take()?;
         let Visit { upstream, local, .. } = *race.visit;
-        let place = match &upstream.endpoints[index].limit {
-            Some(limit) => Some(limit.try_take()?),
+        let (endpoint, pool) = (&upstream.endpoints[index], local.pool(index)?);
+        let is_limited = endpoint.limit.is_some() || endpoint.connections.is_some();
+        let mut reserved = match is_limited.then(|| Reserved::take(endpoint, pool, upstream)) {
             None => None,
+            // Another worker may have been faster.
+            Some(reserved) => Some(Box::new(reserved?)),
         };
         let now_ms = clock::coarse_ms();
         if !upstream.retry.per_try_timeout.is_zero() {
@@ -175,12 +179,15 @@ impl<S: Dial> Exchange<S> {
         }
         upstream.counters.of(self.worker()).hedges.increment();
         let visit = Visit::new(upstream, local, index, self.worker());
-        let pooled = local.pool(index)?.check_out(now_ms, upstream);
+        let pooled = match &mut reserved {
+            None => pool.check_out(now_ms, upstream, &mut None),
+            Some(reserved) => reserved.check_out(pool, upstream),
+        };
         let mark = Mark { reused: pooled.is_some(), started_ns: clock::monotonic_ns(), ..Mark::default() };
-        let mut second = Second { visit, place, stage: Stage::Failed, mark };
+        let mut second = Second { visit, stage: Stage::Failed, reserved, mark };
         match pooled {
             Some(stream) => self.send_second(race.core, &mut second, stream, race.limits),
-            None => match S::dial(&second.visit.endpoint().address) {
+            None => match S::dial(&endpoint.address) {
                 Ok(stream) => {
                     let due_ms = due(now_ms, upstream.connect_timeout);
                     second.stage = Stage::Connecting(Connecting { stream, due_ms });
@@ -250,11 +257,13 @@ impl<S: Dial> Exchange<S> {
     /// Goes on with the second: its response begins, or the first has failed.
     fn take_second(&mut self, race: &mut Race<'_, '_, S>, failure: Option<Failure>) {
         let Some(second) = race.second.take() else { return };
-        let Second { visit, place, stage, mark } = *second;
+        let Second { visit, stage, reserved, mark } = *second;
         let Stage::Sent(up) = stage else { return };
         let mut first = std::mem::replace(race.up, up);
         let first_visit = std::mem::replace(race.visit, visit);
         count_moved(first_visit.counters(), &mut first);
+        // Before what it has reserved is given back.
+        drop(first);
         if failure.is_none() {
             // It would have taken longer still.
             first_visit.local.choice().note_answer(first_visit.index, self.times.try_ns());
@@ -265,7 +274,7 @@ impl<S: Dial> Exchange<S> {
         self.fail_attempt(met);
         self.open_span(race.core, &mark.span(race.visit.index, self.attempts));
         self.endpoint = Some(race.visit.index);
-        self.place = place;
+        self.reserved = reserved;
         self.reused = mark.reused;
         self.times.take_over(mark.started_ns, mark.sent_ns, mark.connect_ns);
         self.request_progress = Progress::starting_at(clock::coarse_ms());

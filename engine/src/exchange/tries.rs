@@ -11,8 +11,9 @@ use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
-use crate::local::Choice;
+use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
+use crate::reserved::Reserved;
 use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{ClientHalfClose, Upstream};
@@ -54,7 +55,7 @@ impl Tries {
 }
 
 impl<S: Dial> Exchange<S> {
-    /// Chooses where this attempt goes, and takes a place there where they are limited.
+    /// Chooses where this attempt goes, and takes what is limited there.
     ///
     /// # Errors
     ///
@@ -63,43 +64,64 @@ impl<S: Dial> Exchange<S> {
     pub(super) fn take_endpoint(
         &mut self,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
     ) -> Result<usize, NoEndpoint> {
         let picked = match self.tries.next.take() {
             Some(next) => next,
-            None => choice.pick(upstream, &self.wish, &[])?,
+            None if self.attempts == 0 => local.choice().pick(upstream, &self.wish, &[])?,
+            // A retry that found none: it waits.
+            None => return Err(NoEndpoint::Full),
         };
-        match &upstream.endpoints[picked].limit {
-            None => Ok(picked),
-            // Those that wait were here before.
-            Some(limit) if upstream.queue.is_some() && limit.line.is_awaited() => Err(NoEndpoint::Full),
-            Some(_) => self.take_place(upstream, choice, picked),
+        let endpoint = &upstream.endpoints[picked];
+        if endpoint.limit.is_none() && endpoint.connections.is_none() {
+            return Ok(picked);
         }
+        self.reserve_behind(upstream, local, picked)
     }
 
     /// The same for who has waited and whose turn it is.
-    pub(super) fn take_in_turn(&mut self, upstream: &Upstream, choice: &Choice) -> Result<usize, NoEndpoint> {
-        let picked = choice.pick(upstream, &self.wish, &self.tries.excluded)?;
-        self.take_place(upstream, choice, picked)
-    }
-
-    #[inline(never)]
-    fn take_place(
+    pub(super) fn take_in_turn(
         &mut self,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
+    ) -> Result<usize, NoEndpoint> {
+        let picked = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
+        self.reserve(upstream, local, picked)
+    }
+
+    /// Those that wait were here before, unless there is an idle connection for each of them and one more.
+    #[inline(never)]
+    fn reserve_behind(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+        picked: usize,
+    ) -> Result<usize, NoEndpoint> {
+        let endpoint = &upstream.endpoints[picked];
+        let idle =
+            if endpoint.limit.is_none() { endpoint.counters.of(self.worker()).idle.value() } else { 0 };
+        if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
+            return Err(NoEndpoint::Full);
+        }
+        self.reserve(upstream, local, picked)
+    }
+
+    fn reserve(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
         let mut index = picked;
-        while let Some(limit) = &upstream.endpoints[index].limit {
-            self.place = limit.try_take();
-            if self.place.is_some() {
-                break;
+        loop {
+            let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
+            if let Some(reserved) = Reserved::take(&upstream.endpoints[index], pool, upstream) {
+                self.reserved = Some(Box::new(reserved));
+                return Ok(index);
             }
             // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
-            index = choice.pick(upstream, &self.wish, &self.tries.excluded)?;
+            index = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
         }
-        Ok(index)
     }
 
     /// An attempt begins.
@@ -136,15 +158,25 @@ impl<S: Dial> Exchange<S> {
             return false;
         }
         self.tries.excluded.extend(self.endpoint);
-        let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
-        let Ok(next) = picked else { return false };
+        let excluded = &self.tries.excluded;
+        let next = match local_upstream.choice().pick(upstream, &self.wish, excluded) {
+            Ok(next) => Some(next),
+            // It can wait, but what is at hand is better than that: a response, or an attempt that goes on.
+            Err(NoEndpoint::Full)
+                if upstream.queue.is_some()
+                    && !matches!(failure, Failure::StatusRetried(_) | Failure::TryTimeout) =>
+            {
+                None
+            }
+            Err(_) => return false,
+        };
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
             counters.retries_refused.increment();
             return false;
         }
-        self.tries.next = Some(next);
+        self.tries.next = next;
         true
     }
 

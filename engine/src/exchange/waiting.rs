@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use corelane_balancer::NoEndpoint;
 
@@ -11,7 +12,8 @@ use crate::core::{due, due_ms};
 use crate::counters::UpstreamCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
-use crate::local::Choice;
+use crate::limits::QueueRules;
+use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
 use crate::session::Session;
 use crate::snapshot::{ClientHalfClose, Upstream};
@@ -25,13 +27,13 @@ impl<S: Dial> Exchange<S> {
         &'a mut self,
         session: &'a mut Session<S>,
         upstream: &'a Upstream,
-        choice: &'a Choice,
+        local: &'a LocalUpstream<S>,
         why: NoEndpoint,
     ) -> Pin<Box<dyn Future<Output = Result<usize, Failure>> + 'a>> {
         Box::pin(async move {
             let waited = match why {
-                NoEndpoint::Full => self.wait_for_place(session, upstream, choice).await,
-                _ => Err(choice.no_endpoint(upstream, why)),
+                NoEndpoint::Full => self.wait_for_place(session, upstream, local).await,
+                _ => Err(local.choice().no_endpoint(upstream, why)),
             };
             if waited.is_err_and(|failure| failure.status() == 503) {
                 upstream.counters.of(self.worker()).no_endpoint.increment();
@@ -40,32 +42,45 @@ impl<S: Dial> Exchange<S> {
         })
     }
 
-    /// Waits in the upstream's line, where it has one, until there is a place, which is taken.
+    /// Waits until there is a place, which is taken: in the upstream's line, where it has one, and for idle connections of
+    /// other workers.
     async fn wait_for_place(
         &mut self,
         session: &mut Session<S>,
         upstream: &Upstream,
-        choice: &Choice,
+        local: &LocalUpstream<S>,
     ) -> Result<usize, Failure> {
-        let Some(queue) = &upstream.queue else { return Err(Failure::EndpointsFull) };
+        let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
+        let (line, rules) = match (&upstream.queue, limit) {
+            (Some(queue), _) => (&queue.line, queue.rules),
+            (None, Some(limit)) => (limit.line(), FOR_IDLE),
+            (None, None) => return Err(Failure::EndpointsFull),
+        };
+        let has_queue = upstream.queue.is_some();
+        let why = |failure| if has_queue { failure } else { Failure::EndpointsFull };
         let Session { core, down, timer, .. } = session;
-        let turn = queue.line.join(core.index, timer.key(), queue.rules.requests_max);
-        let turn = turn.ok_or(Failure::QueueFull)?;
+        let turn = line.join(core.index, timer.key(), rules.requests_max);
+        let turn = turn.ok_or(why(Failure::QueueFull))?;
         let counters = upstream.counters.of(core.index);
         counters.waited.increment();
         let _waiting = Waiting::new(counters);
         down.settle(core.lent());
-        let over_ms = due(clock::coarse_ms(), queue.rules.timeout);
+        let over_ms = due(clock::coarse_ms(), rules.timeout);
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
-        let mut is_turn = turn.is_first();
+        let choice = local.choice();
+        let (mut is_turn, mut has_asked) = (turn.is_first(), false);
         let taken = poll_fn(|cx| {
             while std::mem::take(&mut is_turn) || turn.take_call() {
-                match self.take_in_turn(upstream, choice) {
+                match self.take_in_turn(upstream, local) {
                     Ok(index) => return Poll::Ready(Ok(index)),
                     Err(NoEndpoint::Full) => turn.pass_on(),
                     Err(why) => return Poll::Ready(Err(choice.no_endpoint(upstream, why))),
                 }
+                has_asked = false;
+            }
+            if !std::mem::replace(&mut has_asked, true) && !choice.ask_for_room(upstream) && !has_queue {
+                return Poll::Ready(Err(Failure::EndpointsFull));
             }
             if down.is_request_complete()
                 && let Poll::Ready(signal) = poll_client(cx, core, down)
@@ -79,7 +94,7 @@ impl<S: Dial> Exchange<S> {
                 } else if exchange_due_ms <= over_ms {
                     Failure::RequestTimeout
                 } else {
-                    Failure::QueueTimeout
+                    why(Failure::QueueTimeout)
                 })
             })
         })
@@ -87,11 +102,14 @@ impl<S: Dial> Exchange<S> {
         drop(turn);
         if choice.has_room(upstream) {
             // There may have been more places than calls, as when an endpoint has come up.
-            queue.line.call();
+            line.call();
         }
         taken
     }
 }
+
+/// Without a queue: another worker closes an idle connection within a turn of its loop, which is some milliseconds at most.
+const FOR_IDLE: QueueRules = QueueRules { requests_max: 1_000_000, timeout: Duration::from_secs(1) };
 
 /// Counts a request as waiting for as long as it is held.
 struct Waiting<'a>(&'a UpstreamCounters);

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Peers;
+use super::{OpenConnections, Peers};
 use crate::counters::Padded;
 use crate::deadlines::DeadlineKey;
 
@@ -29,10 +29,12 @@ pub struct WaitingLine {
     peers: Peers,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     next: u64,
     waiters: BTreeMap<u64, Waiter>,
+    /// How many of them are called and have not tried yet, by worker.
+    called: Box<[u32]>,
 }
 
 #[derive(Debug)]
@@ -47,12 +49,35 @@ impl WaitingLine {
     /// Nobody waits; workers wake each other through `peers`.
     #[must_use]
     pub fn new(peers: &Peers) -> Self {
-        Self { waiting: Padded::default(), line: Mutex::default(), peers: peers.clone() }
+        let called = vec![0; peers.workers()].into();
+        let line = Line { next: 0, waiters: BTreeMap::new(), called };
+        Self { waiting: Padded::default(), line: Mutex::new(line), peers: peers.clone() }
     }
 
     /// Whether anybody waits.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.waiting.0.load(SeqCst) > 0
+        self.waiting() > 0
+    }
+
+    /// How many do.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.0.load(SeqCst)
+    }
+
+    /// The worker of the first who waits and was not called yet.
+    pub(crate) fn next_worker(&self) -> Option<usize> {
+        let line = self.lock();
+        line.waiters.values().find(|waiter| !waiter.is_called).map(|waiter| waiter.worker)
+    }
+
+    /// Whether somebody at this worker was called and has not tried yet.
+    pub(crate) fn is_called(&self, worker: usize) -> bool {
+        self.lock().called[worker] > 0
+    }
+
+    /// Has a worker close an idle connection of these for somebody who waits.
+    pub(crate) fn ask_for_room(&self, worker: usize, connections: &Arc<OpenConnections>) {
+        self.peers.ask_for_room(worker, connections);
     }
 
     /// Waits behind all others, unless so many wait already.
@@ -80,6 +105,7 @@ impl WaitingLine {
         let mut behind = line.waiters.range_mut((from, Bound::Unbounded));
         if let Some((_, waiter)) = behind.find(|(_, waiter)| !waiter.is_called) {
             waiter.is_called = true;
+            line.called[waiter.worker] += 1;
             self.peers.call(waiter.worker, waiter.key);
         }
     }
@@ -105,8 +131,10 @@ impl Turn {
 
     /// Whether it was called since it last asked.
     pub(crate) fn take_call(&self) -> bool {
-        let mut line = self.line.lock();
-        line.waiters.get_mut(&self.number).is_some_and(|waiter| std::mem::take(&mut waiter.is_called))
+        let line = &mut *self.line.lock();
+        let Some(waiter) = line.waiters.get_mut(&self.number) else { return false };
+        line.called[waiter.worker] -= u32::from(waiter.is_called);
+        std::mem::take(&mut waiter.is_called)
     }
 
     /// It got nothing; one behind it may.
@@ -120,7 +148,8 @@ impl Drop for Turn {
         let mut line = self.line.lock();
         let left = line.waiters.remove(&self.number);
         self.line.waiting.0.fetch_sub(1, SeqCst);
-        if left.is_some_and(|waiter| waiter.is_called) {
+        if let Some(left) = left.filter(|waiter| waiter.is_called) {
+            line.called[left.worker] -= 1;
             self.line.call_from(&mut line, Bound::Unbounded);
         }
     }
@@ -148,7 +177,7 @@ mod tests {
         assert!(first.is_first() && !second.is_first());
         line.call();
         assert!(!second.take_call() && first.take_call() && !first.take_call());
-        assert_eq!((peers.take_called(0).len(), peers.take_called(1).len()), (1, 0));
+        assert_eq!((peers.take_calls(0).tasks.len(), peers.take_calls(1).tasks.len()), (1, 0));
         first.pass_on();
         assert!(second.take_call() && !third.take_call());
         line.call();

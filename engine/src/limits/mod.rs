@@ -11,6 +11,7 @@ mod connections;
 mod idle;
 mod line;
 mod peers;
+mod permits;
 mod places;
 
 pub(crate) use self::clients::{ClientKey, ClientLimit};
@@ -20,6 +21,8 @@ pub(crate) use self::idle::ENTRY_BYTES as IDLE_ENTRY_BYTES;
 pub(crate) use self::idle::{IdleEntries, IdleKey, IdleList};
 pub use self::line::WaitingLine;
 pub use self::peers::Peers;
+pub(crate) use self::permits::Permit;
+pub use self::permits::{EndpointConnections, OpenConnections};
 pub(crate) use self::places::Place;
 pub use self::places::{Places, RequestLimit};
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::OpenConnections;
 use crate::deadlines::DeadlineKey;
 use crate::io::Wake;
 
@@ -14,8 +15,17 @@ pub struct Peers(Arc<[Peer]>);
 #[derive(Debug)]
 struct Peer {
     wake: Wake,
-    /// Whose tasks it is to wake; locked while all endpoints of an upstream are full, and when the worker is woken.
-    called: Mutex<Vec<DeadlineKey>>,
+    /// Locked while all endpoints of an upstream are full, and when the worker is woken.
+    calls: Mutex<Calls>,
+}
+
+/// What others want of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    /// Tasks that it is to wake.
+    pub(crate) tasks: Vec<DeadlineKey>,
+    /// Endpoints, by their connections, that it is to close an idle connection to.
+    pub(crate) rooms: Vec<Arc<OpenConnections>>,
 }
 
 impl Peers {
@@ -46,23 +56,29 @@ impl Peers {
 
     /// Has a worker wake one of its tasks.
     pub(crate) fn call(&self, worker: usize, key: DeadlineKey) {
-        self.0[worker].called().push(key);
+        self.0[worker].calls().tasks.push(key);
         self.of(worker).wake();
     }
 
-    /// The tasks that a worker was called for since it last asked.
-    pub(crate) fn take_called(&self, worker: usize) -> Vec<DeadlineKey> {
-        std::mem::take(&mut *self.0[worker].called())
+    /// Has a worker close an idle connection.
+    pub(super) fn ask_for_room(&self, worker: usize, connections: &Arc<OpenConnections>) {
+        self.0[worker].calls().rooms.push(connections.clone());
+        self.of(worker).wake();
+    }
+
+    /// What a worker was called for since it last asked.
+    pub(crate) fn take_calls(&self, worker: usize) -> Calls {
+        std::mem::take(&mut *self.0[worker].calls())
     }
 }
 
 impl Peer {
     fn new() -> io::Result<Self> {
-        Ok(Self { wake: Wake::new()?, called: Mutex::default() })
+        Ok(Self { wake: Wake::new()?, calls: Mutex::default() })
     }
 
     /// A list is whole after each operation.
-    fn called(&self) -> MutexGuard<'_, Vec<DeadlineKey>> {
-        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,9 +35,7 @@ impl RequestLimit {
 
     /// Takes a place, if there is one.
     pub(crate) fn try_take(&self) -> Option<Place> {
-        let is_free = |taken: u32| (taken < self.requests_max).then_some(taken + 1);
-        let taken = self.places.taken.0.fetch_update(SeqCst, SeqCst, is_free);
-        taken.is_ok().then(|| Place(self.clone()))
+        self.places.try_take(self.requests_max).then(|| Place(self.clone()))
     }
 }
 
@@ -47,6 +45,16 @@ impl Places {
     pub fn taken(&self) -> u32 {
         self.taken.0.load(SeqCst)
     }
+
+    /// Takes one, if fewer are taken.
+    pub(super) fn try_take(&self, max: u32) -> bool {
+        let is_free = |taken: u32| (taken < max).then_some(taken + 1);
+        self.taken.0.fetch_update(SeqCst, SeqCst, is_free).is_ok()
+    }
+
+    pub(super) fn give_back(&self) {
+        self.taken.0.fetch_sub(1, SeqCst);
+    }
 }
 
 /// A place that is taken; dropping it gives it back.
@@ -55,7 +63,7 @@ pub(crate) struct Place(RequestLimit);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.places.taken.0.fetch_sub(1, SeqCst);
+        self.0.places.give_back();
         self.0.line.call();
     }
 }

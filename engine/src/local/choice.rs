@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::fence;
 
 use corelane_balancer::health::Standing;
 use corelane_balancer::{Ask, NoEndpoint, Picker, Policy, View};
@@ -16,6 +18,7 @@ use crate::snapshot::{Address, Endpoint, Upstream};
 
 /// See the module. One for each upstream of a snapshot.
 pub(crate) struct Choice {
+    worker: usize,
     picker: RefCell<Picker>,
     outstanding: RefCell<Outstanding>,
     measured: RefCell<Measured>,
@@ -68,6 +71,7 @@ impl Choice {
         };
         let standings = upstream.endpoints.iter().map(standing).collect();
         let choice = Self {
+            worker,
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
             measured: RefCell::new(measured),
@@ -114,7 +118,7 @@ impl Choice {
         let mut picker = self.picker.borrow_mut();
         if let Some(seat) = wish.seat
             && picker.keeps_sessions(seat)
-            && !is_full(upstream, seat)
+            && !is_full(upstream, seat, self.worker)
             && !excluded.contains(&seat)
         {
             return Ok(seat);
@@ -128,7 +132,8 @@ impl Choice {
         let random = self.random.get().wrapping_add(GOLDEN);
         self.random.set(random);
         let ask = Ask { excluded, key: wish.key, random };
-        picker.pick(&ask, &Known { upstream, outstanding: &outstanding, measured: &measured, now_ms })
+        let (outstanding, measured) = (&*outstanding, &*measured);
+        picker.pick(&ask, &Known { upstream, outstanding, measured, now_ms, worker: self.worker })
     }
 
     /// An endpoint has answered an attempt, after so long.
@@ -173,9 +178,38 @@ impl Choice {
     #[cold]
     pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
         let standings = self.standings.borrow();
-        let is_open =
-            |endpoint: usize| standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint);
-        (0..upstream.endpoints.len()).any(is_open)
+        let is_open = |&endpoint: &usize| {
+            standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint, self.worker)
+        };
+        (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
+    }
+
+    /// Has a worker close an idle connection, for a request that waits here, to an endpoint that has no room but for them.
+    /// False: there is none.
+    #[cold]
+    pub(crate) fn ask_for_room(&self, upstream: &Upstream) -> bool {
+        // What the workers have is read after the request has joined the line: see `limits/permits.rs`.
+        fence(SeqCst);
+        let standings = self.standings.borrow();
+        let mut most = (0, None);
+        for (endpoint, standing) in upstream.endpoints.iter().zip(&**standings) {
+            let Some(limit) = &endpoint.connections else { continue };
+            let has_place = endpoint.limit.as_ref().is_none_or(|limit| !limit.is_full());
+            if *standing == Standing::Unavailable || !has_place {
+                continue;
+            }
+            for (counters, worker) in endpoint.counters.iter().zip(0..) {
+                let idle = counters.idle.value();
+                // Those at a worker that was called for one are meant for it.
+                if idle > most.0 && !limit.line().is_called(worker) {
+                    most = (idle, Some((worker, limit)));
+                }
+            }
+        }
+        if let (_, Some((worker, limit))) = most {
+            limit.line().ask_for_room(worker, &limit.open);
+        }
+        most.1.is_some()
     }
 
     /// Tells the picker what is available.
@@ -185,7 +219,10 @@ impl Choice {
         let admission = self.picker.borrow_mut().admit(share);
         self.admit_again_ms.set(if admission.is_ramping { now_ms + RAMP_STEP_MS } else { u64::MAX });
         let is_in_turn = matches!(upstream.group.policy(), Policy::RoundRobin | Policy::Weighted);
-        let is_limited = upstream.endpoints.iter().any(|endpoint| endpoint.limit.is_some());
+        let is_limited = upstream
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.limit.is_some() || endpoint.connections.is_some());
         let is_plain = is_in_turn && !is_limited && upstream.affinity.is_none() && !admission.is_ramping;
         self.is_plain.set(is_plain);
     }
@@ -197,6 +234,7 @@ struct Known<'a> {
     outstanding: &'a Outstanding,
     measured: &'a Measured,
     now_ms: u64,
+    worker: usize,
 }
 
 impl View for Known<'_> {
@@ -220,14 +258,16 @@ impl View for Known<'_> {
     }
 
     fn is_full(&self, endpoint: usize) -> bool {
-        is_full(self.upstream, endpoint)
+        is_full(self.upstream, endpoint, self.worker)
     }
 }
 
-/// Whether an endpoint has as many requests as it may have.
-fn is_full(upstream: &Upstream, endpoint: usize) -> bool {
-    let limit = upstream.endpoints.get(endpoint).and_then(|endpoint| endpoint.limit.as_ref());
-    limit.is_some_and(RequestLimit::is_full)
+/// Whether an endpoint has as many requests as it may have, or as many connections and none that this worker could use.
+fn is_full(upstream: &Upstream, endpoint: usize, worker: usize) -> bool {
+    let Some(endpoint) = upstream.endpoints.get(endpoint) else { return true };
+    let is_needed = || endpoint.counters.of(worker).idle.value() == 0;
+    endpoint.limit.as_ref().is_some_and(RequestLimit::is_full)
+        || endpoint.connections.as_ref().is_some_and(|limit| is_needed() && limit.is_full())
 }
 
 fn needs_counts(policy: Policy) -> bool {

@@ -5,6 +5,7 @@ mod drained;
 mod failing;
 mod hanging;
 mod killed;
+mod limited;
 mod reloaded;
 mod slow;
 

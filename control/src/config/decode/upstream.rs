@@ -124,8 +124,9 @@ fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<
     let requests_max = table.required("requests_max", |value| value::integer(value, 1..=1_000_000));
     let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(100)));
     let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
-    if endpoints.is_some_and(|endpoints| endpoints.iter().all(|it| it.requests_max == 0)) {
-        let message = "queue is for endpoints with requests_max; none has it".to_owned();
+    let is_unlimited = |it: &Endpoint| it.requests_max == 0 && it.connections_max == 0;
+    if endpoints.is_some_and(|endpoints| endpoints.iter().all(is_unlimited)) {
+        let message = "queue is for endpoints with requests_max or connections_max; none has one".to_owned();
         return Err(section.report().wrong(section.at("queue"), message));
     }
     Ok(Some(rules))
@@ -146,15 +147,22 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0, requests_max: 0 });
+        return Ok(Endpoint::new(target(item.get_ref())?));
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
     let priority = priority(&table);
-    let requests_max = table.or_default("requests_max", |value| value::integer(value, 0..=1_000_000));
+    let limit = |key| table.or_default(key, |value| value::integer(value, 0..=1_000_000));
+    let (requests_max, connections_max) = (limit("requests_max"), limit("connections_max"));
     let endpoint = || {
-        Ok(Endpoint { target: target?, weight: weight?, priority: priority?, requests_max: requests_max? })
+        Ok(Endpoint {
+            target: target?,
+            weight: weight?,
+            priority: priority?,
+            requests_max: requests_max?,
+            connections_max: connections_max?,
+        })
     };
     endpoint().map_err(ItemFault::Reported)
 }

@@ -46,7 +46,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "endpoints",
         kind: "list of strings and tables",
         default: Required,
-        allowed: "one or more addresses, or { address = \"...\", weight = N, priority = N, backup = true, requests_max = N }",
+        allowed: "one or more addresses, or { address = \"...\", weight = N, priority = N, backup = true, requests_max = N, connections_max = N }",
         description: "The servers.",
         example: "[\"127.0.0.1:8001\", { address = \"app.internal:8080\", weight = 3 }]",
     },
@@ -182,7 +182,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: "table",
         default: Absent("nothing waits"),
         allowed: "{ requests_max = N, timeout = \"...\" }",
-        description: "Requests wait here while every endpoint is at its requests_max.",
+        description: "Requests wait here while every endpoint is at its requests_max or connections_max.",
         example: "{ requests_max = 1000, timeout = \"2s\" }",
     },
     Key {
@@ -237,6 +237,15 @@ pub(super) static KEYS: &[Key] = &[
         default: Value("0"),
         allowed: "0 to 1000000; 0 is no limit",
         description: "How many requests may be in progress there, over all workers.",
+        example: "100",
+    },
+    Key {
+        section: Section::Endpoint,
+        name: "connections_max",
+        kind: "integer",
+        default: Value("0"),
+        allowed: "0 to 1000000; 0 is no limit",
+        description: "How many connections to it may be open, idle ones included, over all workers.",
         example: "100",
     },
     Key {

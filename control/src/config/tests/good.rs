@@ -75,7 +75,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
 }
 
 fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0, requests_max: 0 }
+    Endpoint { weight, ..Endpoint::new(Target::Address(tcp(address))) }
 }
 
 /// Without further keys.
@@ -170,11 +170,7 @@ request_timeout = "0s"        # whole exchange; 0 = none
 #[test]
 fn reads_the_core_example() {
     let name = Target::Name { host: "app.internal".into(), port: 8080 };
-    let endpoints = vec![
-        endpoint("127.0.0.1:8001", 1),
-        endpoint("127.0.0.1:8002", 3),
-        Endpoint { target: name, weight: 1, priority: 0, requests_max: 0 },
-    ];
+    let endpoints = vec![endpoint("127.0.0.1:8001", 1), endpoint("127.0.0.1:8002", 3), Endpoint::new(name)];
     let defaults = parsed(&completed(""));
     let expected = Config {
         process: defaults.process,
