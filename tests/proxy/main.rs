@@ -33,6 +33,7 @@ mod forwarded;
 mod framing;
 mod harness;
 mod health;
+mod hedging;
 mod hostile;
 mod interim;
 mod keepalive;

@@ -430,6 +430,15 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         section: Section::Retry,
+        name: "hedge_after",
+        kind: "duration",
+        default: Value("\"0s\""),
+        allowed: "\"0s\" to \"8760h\"; \"0s\" is never",
+        description: "After how long without a response a read goes to a second endpoint as well, and the response that begins first is taken.",
+        example: "\"200ms\"",
+    },
+    Key {
+        section: Section::Retry,
         name: "attempt_header",
         kind: "boolean",
         default: Value("false"),
