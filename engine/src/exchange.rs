@@ -48,7 +48,7 @@ use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
 use self::hedging::Race;
 use self::held::Held;
-pub(crate) use self::held::{leave as leave_breaker, outcome_of, pass as pass_breaker};
+pub(crate) use self::held::{leave as leave_breaker, pass as pass_breaker};
 use self::telling::FailedTries;
 pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;

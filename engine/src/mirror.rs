@@ -20,14 +20,14 @@ use crate::action::{Mirror as Settings, MirrorSkip};
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
 use crate::exchange::{
-    INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, leave_breaker, outcome_of,
-    pass_breaker, response_limits,
+    INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, leave_breaker, pass_breaker,
+    response_limits,
 };
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
-use crate::limits::{Passing, Permit};
+use crate::limits::Permit;
 use crate::listener::is_exhausted;
 use crate::local::{Local, LocalUpstream};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
@@ -217,15 +217,9 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
-        let passing = match &upstream.breaker {
-            Some(breaker) => pass_breaker(core, upstream, breaker)?,
-            None => Passing::default(),
-        };
+        let passing = pass_breaker(core, upstream)?;
         let sent = self.exchange(upstream, local_upstream).await;
-        if let Some(breaker) = &upstream.breaker {
-            let outcome = sent.map_or_else(outcome_of, |status| Some(breaker.outcome_of(status)));
-            leave_breaker(core, upstream, local_upstream, passing, outcome);
-        }
+        leave_breaker(core, upstream, local_upstream, passing, sent);
         sent.map(drop)
     }
 

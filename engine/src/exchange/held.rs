@@ -25,8 +25,8 @@ impl<S: Dial> Exchange<S> {
     /// Passes the upstream's breaker, where it has one.
     #[inline(always)]
     pub(super) fn pass_breaker(&mut self, core: &Core<S>, upstream: &Upstream) -> Result<(), Failure> {
-        if let Some(breaker) = &upstream.breaker {
-            self.held.passing = pass(core, upstream, breaker)?;
+        if upstream.breaker.is_some() {
+            self.held.passing = pass(core, upstream)?;
         }
         Ok(())
     }
@@ -62,9 +62,9 @@ impl<S: Dial> Exchange<S> {
         let passing = std::mem::take(&mut self.held.passing);
         let Some(index) = self.upstream else { return };
         let upstream = &self.local.snapshot().upstreams[index];
-        let (Some(breaker), Some(local)) = (&upstream.breaker, self.local.upstream(index)) else { return };
-        let outcome = failure.map_or(Some(breaker.outcome_of(self.status)), outcome_of);
-        leave(core, upstream, local, passing, outcome);
+        if let Some(local) = self.local.upstream(index) {
+            leave(core, upstream, local, passing, failure.map_or(Ok(self.status), Err));
+        }
     }
 
     /// Passes the breaker again, if it has moved while the request waited.
@@ -72,7 +72,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(breaker) = &upstream.breaker
             && breaker.has_moved_since(&self.held.passing)
         {
-            self.held.passing = pass(core, upstream, breaker)?;
+            self.held.passing = pass(core, upstream)?;
         }
         Ok(())
     }
@@ -94,13 +94,10 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
-/// Passes a breaker, or is refused.
+/// Passes the upstream's breaker, where it has one, or is refused.
 #[inline(never)]
-pub(crate) fn pass<S: Dial>(
-    core: &Core<S>,
-    upstream: &Upstream,
-    breaker: &UpstreamBreaker,
-) -> Result<Passing, Failure> {
+pub(crate) fn pass<S: Dial>(core: &Core<S>, upstream: &Upstream) -> Result<Passing, Failure> {
+    let Some(breaker) = &upstream.breaker else { return Ok(Passing::default()) };
     match breaker.enter(clock::coarse_ms()) {
         Ok((passing, moved)) => {
             tell(core, upstream, moved);
@@ -114,22 +111,22 @@ pub(crate) fn pass<S: Dial>(
     }
 }
 
-/// The upstream's breaker learns what came of a request; `None`: nothing that says something about the upstream.
+/// The upstream's breaker learns what came of a request: the status of its response, or its failure.
 pub(crate) fn leave<S: Dial>(
     core: &Core<S>,
     upstream: &Upstream,
     local: &LocalUpstream<S>,
     passing: Passing,
-    outcome: Option<Outcome>,
+    answered: Result<u16, Failure>,
 ) {
-    if let (Some(breaker), Some(tripper), Some(outcome)) = (&upstream.breaker, local.tripper(), outcome) {
-        tell(core, upstream, breaker.leave(passing, tripper, outcome, clock::coarse_ms()));
-    }
-}
-
-/// What a failure says about the upstream, if it says something.
-pub(crate) fn outcome_of(failure: Failure) -> Option<Outcome> {
-    (failure.fault() == Fault::Upstream).then_some(Outcome::Failure)
+    let (Some(breaker), Some(tripper)) = (&upstream.breaker, local.tripper()) else { return };
+    let outcome = match answered {
+        Ok(status) => breaker.outcome_of(status),
+        Err(failure) if failure.fault() == Fault::Upstream => Outcome::Failure,
+        // It says nothing about the upstream.
+        Err(_) => return,
+    };
+    tell(core, upstream, breaker.leave(passing, tripper, outcome, clock::coarse_ms()));
 }
 
 fn tell<S: Dial>(core: &Core<S>, upstream: &Upstream, moved: Option<BreakerMove>) {
