@@ -16,7 +16,7 @@ use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
     AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route,
-    SecretFields, Target, Tracing, TracingProtocol, Upstream,
+    SecretFields, Target, Tracing, TracingProtocol, Upstream, UpstreamLimits,
 };
 use crate::registry::Registry;
 
@@ -133,6 +133,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        limits: UpstreamLimits::default(),
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }

@@ -14,6 +14,7 @@ mod deadline;
 mod destination;
 mod failing;
 mod filtering;
+mod held;
 mod hygiene;
 mod logging;
 mod mirroring;
@@ -43,6 +44,8 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::held::Held;
+pub(crate) use self::held::{leave as leave_breaker, pass as pass_breaker};
 use self::telling::FailedTries;
 pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
@@ -144,6 +147,8 @@ pub(crate) struct Exchange<S: Dial> {
     failed_tries: FailedTries,
     /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
     reserved: Option<Box<Reserved<S>>>,
+    /// Of the upstream as a whole, until the exchange is over.
+    held: Held,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -285,6 +290,7 @@ impl<S: Dial> Exchange<S> {
             tries: Tries::default(),
             failed_tries: FailedTries::default(),
             reserved: None,
+            held: Held::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -568,6 +574,7 @@ impl<S: Dial> Exchange<S> {
         let upstream = &snapshot.upstreams[upstream_index];
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
+        self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
         let limits = response_limits(upstream);
         self.make_resendable(session, upstream);
@@ -585,7 +592,7 @@ impl<S: Dial> Exchange<S> {
             };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
-                self.back_off(session, &upstream.retry).await?;
+                self.back_off(session, upstream).await?;
                 self.tell_attempt(self.attempts + 1);
             }
             self.attempts += 1;
@@ -1048,6 +1055,7 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::StatusRetried(head.status));
         }
         self.status = head.status;
+        self.settle_probe(core);
         if head.status == 401 {
             self.authenticates_connection |= head.fields.lines().iter().any(|field| {
                 field.name.bytes(bytes).eq_ignore_ascii_case(b"www-authenticate")
@@ -1152,6 +1160,7 @@ impl<S: Dial> Exchange<S> {
             self.end_mirror();
         }
         self.note_trailers();
+        self.settle_answered(&session.core);
         if !self.tripwires.is_empty() {
             self.count_tripwires();
         }

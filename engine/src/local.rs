@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use corelane_balancer::Tripper;
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
@@ -53,6 +54,8 @@ pub(crate) struct Local<S> {
 pub(crate) struct LocalUpstream<S> {
     choice: Choice,
     budget: Budget,
+    /// Where there is a breaker.
+    tripper: Option<Rc<RefCell<Tripper>>>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -308,13 +311,20 @@ impl<S: Dial> LocalUpstream<S> {
             })
             .collect();
         let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
+        let counted = previous.and_then(|(_, local)| local.tripper.clone());
+        let tripper = upstream.breaker.is_some().then(|| counted.unwrap_or_default());
         let previous = previous.map(|(known, local)| (known, &local.choice));
-        Self { choice: Choice::new(upstream, previous, worker), budget, pools }
+        Self { choice: Choice::new(upstream, previous, worker), budget, tripper, pools }
     }
 
     /// How many attempts may be made again.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// What this worker has counted for the breaker, where there is one.
+    pub(crate) fn tripper(&self) -> Option<&RefCell<Tripper>> {
+        self.tripper.as_deref()
     }
 
     /// Which endpoint is next.

@@ -19,14 +19,17 @@ use corelane_semantics::{BodyFraming, Method, Version, response_framing};
 use crate::action::{Mirror as Settings, MirrorSkip};
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
-use crate::exchange::{INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, response_limits};
+use crate::exchange::{
+    INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, leave_breaker, pass_breaker,
+    response_limits,
+};
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
 use crate::limits::Permit;
 use crate::listener::is_exhausted;
-use crate::local::Local;
+use crate::local::{Local, LocalUpstream};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
 use crate::pool::{Pool, Pooled};
 use crate::reputation::Offence;
@@ -181,6 +184,8 @@ struct State {
     upload_over: bool,
     phase: Phase,
     interims: u32,
+    /// Of the response, once its head is there.
+    status: u16,
     /// The response allows that the connection is used again.
     keeps: bool,
     progress_ms: u64,
@@ -212,6 +217,27 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
+        let passing = pass_breaker(core, upstream)?;
+        let sent = self.exchange(upstream, local_upstream).await;
+        leave_breaker(core, upstream, local_upstream, passing, sent);
+        sent.map(drop)
+    }
+
+    /// Sends the request and receives its response, whose status it returns.
+    async fn exchange(
+        &self,
+        upstream: &UpstreamConfig,
+        local_upstream: &LocalUpstream<S>,
+    ) -> Result<u16, Failure> {
+        let core = &self.place.core;
+        let upstream_counters = upstream.counters.of(core.index);
+        let _place = match &upstream.limit {
+            Some(limit) => Some(limit.try_take().ok_or_else(|| {
+                upstream_counters.refused_full.increment();
+                Failure::UpstreamFull
+            })?),
+            None => None,
+        };
         let choice = local_upstream.choice();
         let index = choice.pick(upstream, &Wish::default(), &[]).map_err(|why| {
             upstream_counters.no_endpoint.increment();
@@ -254,7 +280,7 @@ impl<S: Dial> Mirrored<S> {
                 }
             }
         }
-        relayed
+        relayed.map(|()| state.status)
     }
 
     fn poll_relay(
@@ -386,6 +412,7 @@ impl<S: Dial> Mirrored<S> {
                 Ok(None)
             }
             status => {
+                state.status = status;
                 state.keeps = is_sent
                     && head.version == Version::Http11
                     && !options.close
@@ -433,6 +460,7 @@ impl State {
             upload_over: false,
             phase: Phase::Head,
             interims: 0,
+            status: 0,
             keeps: false,
             progress_ms: clock::coarse_ms(),
         }

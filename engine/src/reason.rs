@@ -143,6 +143,8 @@ words! {
         NoEndpoint = "no_endpoint",
         NoHealthyEndpoint = "no_healthy_endpoint",
         EndpointsFull = "endpoints_full",
+        UpstreamFull = "upstream_full",
+        BreakerOpen = "breaker_open",
         QueueFull = "queue_full",
         QueueTimeout = "queue_timeout",
         DescriptorsExhausted = "descriptors_exhausted",

@@ -87,6 +87,8 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `breaker = { ... }` of an upstream
+    Breaker,
     /// `queue = { ... }` of an upstream
     Queue,
     /// `{ ... }` in an upstream's endpoints
@@ -122,6 +124,7 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Breaker => "breaker",
             Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",

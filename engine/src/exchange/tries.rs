@@ -39,7 +39,7 @@ impl Default for Tries {
 }
 
 impl<S: Dial> Exchange<S> {
-    /// Chooses where this attempt goes, and takes what is limited there.
+    /// Chooses where this attempt goes, and takes what is limited there, and of the upstream.
     ///
     /// # Errors
     ///
@@ -56,8 +56,7 @@ impl<S: Dial> Exchange<S> {
             // A retry that found none: it waits.
             None => return Err(NoEndpoint::Full),
         };
-        let endpoint = &upstream.endpoints[picked];
-        if endpoint.limit.is_none() && endpoint.connections.is_none() {
+        if upstream.endpoints[picked].is_unlimited() && upstream.limit.is_none() {
             return Ok(picked);
         }
         self.reserve_behind(upstream, local, picked)
@@ -73,7 +72,8 @@ impl<S: Dial> Exchange<S> {
         self.reserve(upstream, local, picked)
     }
 
-    /// Those that wait were here before, unless there is an idle connection for each of them and one more.
+    /// Those that wait were here before, unless there is an idle connection for each of them and one more, and no place to
+    /// take.
     #[inline(never)]
     fn reserve_behind(
         &mut self,
@@ -82,8 +82,14 @@ impl<S: Dial> Exchange<S> {
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
         let endpoint = &upstream.endpoints[picked];
-        let idle =
-            if endpoint.limit.is_none() { endpoint.counters.of(self.worker()).idle.value() } else { 0 };
+        let needs_place = upstream.limit.is_some() && self.held.place.is_none();
+        if endpoint.is_unlimited() && !needs_place {
+            return Ok(picked);
+        }
+        let idle = match endpoint.limit.is_none() && !needs_place {
+            true => endpoint.counters.of(self.worker()).idle.value(),
+            false => 0,
+        };
         if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
             return Err(NoEndpoint::Full);
         }
@@ -96,8 +102,14 @@ impl<S: Dial> Exchange<S> {
         local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
+        if let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) {
+            self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
+        }
         let mut index = picked;
         loop {
+            if upstream.endpoints[index].is_unlimited() {
+                return Ok(index);
+            }
             let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
             if let Some(reserved) = Reserved::take(&upstream.endpoints[index], pool, upstream) {
                 self.reserved = Some(Box::new(reserved));
@@ -151,6 +163,9 @@ impl<S: Dial> Exchange<S> {
             }
             Err(_) => return false,
         };
+        if !self.may_retry(upstream) {
+            return false;
+        }
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
@@ -171,7 +186,12 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Waits before another attempt.
-    pub(super) async fn back_off(&self, session: &mut Session<S>, retry: &Retry) -> Result<(), Failure> {
+    pub(super) async fn back_off(
+        &mut self,
+        session: &mut Session<S>,
+        upstream: &Upstream,
+    ) -> Result<(), Failure> {
+        let retry = &upstream.retry;
         if retry.backoff.first.is_zero() {
             return Ok(());
         }
@@ -202,7 +222,8 @@ impl<S: Dial> Exchange<S> {
                 }
             })
         })
-        .await
+        .await?;
+        self.pass_again(core, upstream)
     }
 }
 

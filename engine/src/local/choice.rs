@@ -174,14 +174,15 @@ impl Choice {
         }
     }
 
-    /// Whether any endpoint that is available may have another request.
+    /// Whether the upstream, and any endpoint that is available, may have another request.
     #[cold]
     pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
         let standings = self.standings.borrow();
         let is_open = |&endpoint: &usize| {
             standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint, self.worker)
         };
-        (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
+        let has_place = upstream.limit.as_ref().is_none_or(|limit| !limit.is_full());
+        has_place && (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
     }
 
     /// Has a worker close an idle connection, for a request that waits here, to an endpoint that has no room but for them.

@@ -335,17 +335,28 @@ fn headers(value: &Value) -> Parsed<Vec<(Box<str>, Box<str>)>> {
 
 fn statuses(table: &Reader<'_>) -> Result<Vec<(u16, u16)>, Reported> {
     if !table.has("statuses") {
+        return any_statuses(table);
+    }
+    let items = table.items("statuses", "status", shown_range, listed_status)?;
+    items.ok_or_else(|| table.lacks("statuses"))
+}
+
+/// Ranges of statuses, or none.
+pub(super) fn any_statuses(table: &Reader<'_>) -> Result<Vec<(u16, u16)>, Reported> {
+    if !table.has("statuses") {
         return table.or_default("statuses", |value| {
             value.as_array().into_iter().flatten().map(|item| status(item.get_ref())).collect()
         });
     }
-    let shown = |(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let items =
-        table.items("statuses", "status", shown, |item| status(item.get_ref()).map_err(ItemFault::Wrong))?;
-    items.ok_or_else(|| table.lacks("statuses"))
+    table.any_items("statuses", "status", shown_range, listed_status)
+}
+
+fn shown_range((first, last): &(u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn listed_status(item: &Spanned<Value>) -> Result<(u16, u16), ItemFault> {
+    status(item.get_ref()).map_err(ItemFault::Wrong)
 }
 
 /// 204, "2xx" or "200-399".
