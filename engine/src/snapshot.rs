@@ -404,6 +404,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether an attempt needs a place or a permit there.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some() | self.connections.is_some()
+    }
+
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {

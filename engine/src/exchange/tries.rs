@@ -109,11 +109,10 @@ impl<S: Dial> Exchange<S> {
             // A retry that found none: it waits.
             None => return Err(NoEndpoint::Full),
         };
-        let endpoint = &upstream.endpoints[picked];
-        if endpoint.limit.is_none() && endpoint.connections.is_none() {
-            return Ok(picked);
+        if upstream.endpoints[picked].is_limited() {
+            return self.reserve_behind(upstream, local, picked);
         }
-        self.reserve_behind(upstream, local, picked)
+        Ok(picked)
     }
 
     /// The same for who has waited and whose turn it is.
