@@ -17,6 +17,7 @@ mod filtering;
 mod hygiene;
 mod logging;
 mod mirroring;
+mod telling;
 mod times;
 mod tracing;
 mod trailers;
@@ -42,11 +43,13 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::telling::FailedTries;
+pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
+pub(crate) use self::tries::Lease;
 use self::tries::Tries;
-pub(crate) use self::tries::{Lease, Outcome, Try};
 use crate::action::Timeouts;
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
@@ -138,6 +141,7 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     tries: Tries,
+    failed_tries: FailedTries,
     /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
     reserved: Option<Box<Reserved<S>>>,
     interims: u32,
@@ -279,6 +283,7 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             tries: Tries::default(),
+            failed_tries: FailedTries::default(),
             reserved: None,
             interims: 0,
             interims_sent: 0,

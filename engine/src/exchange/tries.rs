@@ -2,12 +2,9 @@
 //! counts as outstanding.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
 use corelane_balancer::{NoEndpoint, mix};
-use corelane_http1::write_decimal;
-use corelane_semantics::Span;
 
 use super::{Exchange, poll_client};
 use crate::core::{due, due_ms};
@@ -16,7 +13,6 @@ use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
-use crate::reason::Reason;
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 use crate::session::Session;
@@ -24,8 +20,8 @@ use crate::snapshot::{ClientHalfClose, Upstream};
 
 /// See the module.
 pub(super) struct Tries {
-    /// Absent, so that nothing is allocated, until an attempt has failed.
-    failed: Option<Box<FailedTries>>,
+    /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
+    excluded: Vec<usize>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
     /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
@@ -38,56 +34,7 @@ pub(super) struct Tries {
 
 impl Default for Tries {
     fn default() -> Self {
-        Self { failed: None, next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
-    }
-}
-
-/// The attempts that have failed.
-#[derive(Default)]
-struct FailedTries {
-    /// The endpoints that are not to be chosen any more.
-    excluded: Vec<usize>,
-    /// What the log tells of them.
-    log: Vec<FailedTry>,
-}
-
-/// See [`FailedTries`].
-struct FailedTry {
-    endpoint: Arc<str>,
-    failure: Failure,
-    took_ns: u64,
-}
-
-/// What an attempt has met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Try<'a> {
-    /// The endpoint's label.
-    pub(crate) endpoint: &'a str,
-    pub(crate) outcome: Outcome,
-    /// From its beginning, connecting included, to the response's head or its failure.
-    pub(crate) took_ns: u64,
-}
-
-/// See [`Try`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// A response with this status.
-    Status(u16),
-    /// No response, or none that was whole.
-    Failed(Reason),
-}
-
-impl Tries {
-    fn failed(&mut self) -> &mut FailedTries {
-        self.failed.get_or_insert_default()
-    }
-
-    fn excluded(&self) -> &[usize] {
-        self.failed.as_ref().map_or(&[], |failed| &failed.excluded)
-    }
-
-    fn log(&self) -> &[FailedTry] {
-        self.failed.as_ref().map_or(&[], |failed| &failed.log)
+        Self { excluded: Vec::new(), next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
     }
 }
 
@@ -121,7 +68,7 @@ impl<S: Dial> Exchange<S> {
         upstream: &Upstream,
         local: &LocalUpstream<S>,
     ) -> Result<usize, NoEndpoint> {
-        let picked = local.choice().pick(upstream, &self.wish, self.tries.excluded())?;
+        let picked = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
         self.reserve(upstream, local, picked)
     }
 
@@ -156,7 +103,7 @@ impl<S: Dial> Exchange<S> {
                 return Ok(index);
             }
             // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
-            index = local.choice().pick(upstream, &self.wish, self.tries.excluded())?;
+            index = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
         }
     }
 
@@ -167,55 +114,6 @@ impl<S: Dial> Exchange<S> {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
         }
         self.times.start_try();
-    }
-
-    /// An attempt has failed: notes that for the log.
-    #[cold]
-    pub(super) fn note_try(&mut self, failure: Failure) {
-        let local = self.local.clone();
-        let snapshot = local.snapshot();
-        if let (Some(upstream), Some(endpoint), true) =
-            (self.upstream, self.endpoint, snapshot.access_log.is_some())
-        {
-            let endpoint = snapshot.upstreams[upstream].endpoints[endpoint].label.clone();
-            let took_ns = self.times.try_ns();
-            self.tries.failed().log.push(FailedTry { endpoint, failure, took_ns });
-        }
-    }
-
-    /// All attempts in their order, for a record.
-    pub(crate) fn tries(&self) -> impl Iterator<Item = Try<'_>> {
-        let failed = self.tries.log().iter().map(|it| Try {
-            endpoint: &it.endpoint,
-            outcome: match it.failure {
-                Failure::StatusRetried(status) => Outcome::Status(status),
-                failure => Outcome::Failed(failure.reason()),
-            },
-            took_ns: it.took_ns,
-        });
-        // All others but the last have failed.
-        let has_answer = self.tries.log().len() < self.attempts as usize;
-        let endpoint = self.upstream.zip(self.endpoint).filter(|_| has_answer);
-        let answered = endpoint.map(|(upstream, endpoint)| Try {
-            endpoint: &self.snapshot().upstreams[upstream].endpoints[endpoint].label,
-            outcome: Outcome::Status(self.status),
-            took_ns: self.times.try_ns(),
-        });
-        failed.chain(answered)
-    }
-
-    /// Tells the next endpoint which attempt it gets, where that is wanted.
-    #[cold]
-    pub(super) fn tell_attempt(&mut self, number: u32) {
-        let word = self.words.attempt;
-        if word.is_empty() {
-            return;
-        }
-        let mut digits = Vec::with_capacity(2);
-        write_decimal(&mut digits, u64::from(number));
-        // No other word stands behind it, so that it may get longer.
-        self.words.attempt = Span::new(word.start as usize, word.start as usize + digits.len());
-        self.head.splice(word.start as usize..word.end as usize, digits);
     }
 
     /// Whether an attempt that has taken its time gives way to another one, which is planned then. It goes on where there
@@ -239,8 +137,8 @@ impl<S: Dial> Exchange<S> {
         if self.attempts >= upstream.attempts_max || !upstream.retry.is_after(failure) {
             return false;
         }
-        self.tries.failed().excluded.extend(self.endpoint);
-        let excluded = &self.tries.failed().excluded;
+        self.tries.excluded.extend(self.endpoint);
+        let excluded = &self.tries.excluded;
         let next = match local_upstream.choice().pick(upstream, &self.wish, excluded) {
             Ok(next) => Some(next),
             // It can wait, but what is at hand is better than that: a response, or an attempt that goes on.

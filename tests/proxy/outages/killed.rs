@@ -49,13 +49,15 @@ fn one_of_three_costs_no_request_under_any_policy() {
         }
         let proxy = setup(&addresses).upstream(&upstream).start();
         let wrk = wrk(&proxy, "/page");
-        for server in &mut servers {
-            answers(&proxy, 500);
+        answers(&proxy, 500);
+        for (server, address) in servers.iter_mut().zip(&addresses) {
             server.kill();
             answers(&proxy, 1000);
             server.run();
+            if policy != "hash" {
+                is_used(&proxy, address);
+            }
         }
-        answers(&proxy, 500);
         ends_well(&proxy, wrk);
     }
 }
