@@ -98,7 +98,9 @@ fn an_idle_connection_of_one_worker_makes_room_for_another() {
     assert_eq!((most.load(Ordering::SeqCst), open(&proxy)), (1, 1));
     let yielded = proxy.endpoints("connections_yielded_total");
     assert!(yielded > 5 && yielded < 60, "{yielded}");
-    assert_eq!(proxy.endpoints("connects_total"), yielded + 1);
+    // The origin closes what it waits for too long.
+    let stale = proxy.endpoints("connections_stale_total");
+    assert_eq!(proxy.endpoints("connects_total"), yielded + stale + 1, "{}", proxy.metrics());
 }
 
 #[test]
