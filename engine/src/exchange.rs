@@ -650,7 +650,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
                 Err((failure, may_try_again)) => {
-                    self.reserved = None;
+                    self.release();
                     if failure.fault() == Fault::Upstream {
                         local_upstream.choice().note_failure(index);
                     }

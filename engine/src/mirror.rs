@@ -27,11 +27,10 @@ use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
-use crate::limits::Permit;
 use crate::listener::is_exhausted;
 use crate::local::{Local, LocalUpstream};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
-use crate::pool::{Pool, Pooled};
+use crate::pool::Pool;
 use crate::reputation::Offence;
 use crate::reserved::Reserved;
 use crate::snapshot::{Endpoint, Upstream as UpstreamConfig};
@@ -272,7 +271,7 @@ impl<S: Dial> Mirrored<S> {
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
         match relayed {
-            Ok(()) => self.retire(pool, (upstream, endpoint), up, &state, reserved.permit.take()),
+            Ok(()) => self.retire(pool, (upstream, endpoint), up, &state, reserved),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
@@ -433,12 +432,12 @@ impl<S: Dial> Mirrored<S> {
         (upstream, endpoint): (&UpstreamConfig, &Endpoint),
         up: H1Upstream<S>,
         state: &State,
-        permit: Option<Permit>,
+        reserved: Reserved<S>,
     ) {
         match up.into_leftover() {
             Leftover::Idle(stream) if state.keeps => {
-                let connection = Pooled { stream, permit };
-                pool.check_in(connection, clock::coarse_ms(), upstream, endpoint.connections.as_ref());
+                let limit = endpoint.connections.as_ref();
+                pool.check_in(reserved.with(stream), clock::coarse_ms(), upstream, limit);
                 self.place.core.keep_ticking();
             }
             Leftover::Surplus => self.strike(pool, upstream, Offence::Surplus),

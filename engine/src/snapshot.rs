@@ -443,10 +443,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it takes whatever comes.
+    /// Whether an attempt needs a place or a permit there.
     #[inline]
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.limit.is_none() && self.connections.is_none()
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some() | self.connections.is_some()
     }
 
     /// Of weight 1 and the first priority, and up.

@@ -72,10 +72,10 @@ impl<S: Dial> Exchange<S> {
             // A retry that found none: it waits.
             None => return Err(NoEndpoint::Full),
         };
-        if upstream.endpoints[picked].is_unlimited() && upstream.limit.is_none() {
-            return Ok(picked);
+        if upstream.endpoints[picked].is_limited() || upstream.limit.is_some() {
+            return self.reserve_behind(upstream, local, picked);
         }
-        self.reserve_behind(upstream, local, picked)
+        Ok(picked)
     }
 
     /// The same for who has waited and whose turn it is.
@@ -99,7 +99,7 @@ impl<S: Dial> Exchange<S> {
     ) -> Result<usize, NoEndpoint> {
         let endpoint = &upstream.endpoints[picked];
         let needs_place = upstream.limit.is_some() && self.held.place.is_none();
-        if endpoint.is_unlimited() && !needs_place {
+        if !endpoint.is_limited() && !needs_place {
             return Ok(picked);
         }
         let idle = match endpoint.limit.is_none() && !needs_place {
@@ -123,7 +123,7 @@ impl<S: Dial> Exchange<S> {
         }
         let mut index = picked;
         loop {
-            if upstream.endpoints[index].is_unlimited() {
+            if !upstream.endpoints[index].is_limited() {
                 return Ok(index);
             }
             let pool = local.pool(index).ok_or(NoEndpoint::Down)?;

@@ -220,10 +220,7 @@ impl Choice {
         let admission = self.picker.borrow_mut().admit(share);
         self.admit_again_ms.set(if admission.is_ramping { now_ms + RAMP_STEP_MS } else { u64::MAX });
         let is_in_turn = matches!(upstream.group.policy(), Policy::RoundRobin | Policy::Weighted);
-        let is_limited = upstream
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.limit.is_some() || endpoint.connections.is_some());
+        let is_limited = upstream.endpoints.iter().any(Endpoint::is_limited);
         let is_plain = is_in_turn && !is_limited && upstream.affinity.is_none() && !admission.is_ramping;
         self.is_plain.set(is_plain);
     }
