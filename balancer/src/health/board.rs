@@ -5,6 +5,7 @@ use super::ejection::{Ejection, EjectionRules};
 use super::outlier::Trip;
 use super::standing::{Reason, Standing, State};
 use crate::group::Member;
+use crate::picker::Admission;
 
 /// What is set for an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub struct Board {
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
     name: u64,
+    priority: u32,
     /// It has a weight.
     takes_work: bool,
     checks: Option<Checks>,
@@ -70,7 +72,15 @@ impl Board {
         Self { rules, endpoints: members.iter().map(endpoint).collect() }
     }
 
-    /// A check of an endpoint has passed or failed.
+    /// An endpoint is checked in another way from now on: it stays what it is until the next result, which decides alone.
+    pub fn check_anew(&mut self, endpoint: usize) {
+        if let Some(checks) = self.endpoints.get_mut(endpoint).and_then(|it| it.checks.as_mut()) {
+            checks.begin_anew();
+        }
+    }
+
+    /// A check of an endpoint has passed or failed. If that made it unavailable, [`Self::advance`] tells whether others
+    /// are needed now.
     pub fn check(&mut self, endpoint: usize, passed: bool, now_ms: u64) -> Option<Change> {
         let rules = self.rules.checks.as_ref()?;
         self.endpoints.get_mut(endpoint)?.checks.as_mut()?.record(rules, passed);
@@ -88,11 +98,15 @@ impl Board {
         self.settle(endpoint, now_ms).map_or(Reported::Unavailable, Reported::Ejected)
     }
 
-    /// Ends the ejections whose time is over; one change for a call, until there is none. To be called at
-    /// [`Self::next_end_ms`].
+    /// Ends the ejections whose time is over, and all of them if nobody else is left: one that fails often is better than
+    /// none. One change for a call, until there is none. To be called at [`Self::next_end_ms`], and when an endpoint has
+    /// become unavailable.
     pub fn advance(&mut self, now_ms: u64) -> Option<Change> {
         for endpoint in &mut self.endpoints {
             endpoint.ejection.advance(now_ms);
+        }
+        if !self.endpoints.iter().any(|it| it.takes_work && it.state_now() == State::Available) {
+            self.endpoints.iter_mut().for_each(|it| it.ejection.end(now_ms));
         }
         (0..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
     }
@@ -101,6 +115,26 @@ impl Board {
     #[must_use]
     pub fn next_end_ms(&self) -> Option<u64> {
         self.endpoints.iter().filter_map(|endpoint| Some(endpoint.ejection.current()?.1)).min()
+    }
+
+    /// Why an endpoint is ejected, and until when; it may be down by its checks as well.
+    #[must_use]
+    pub fn ejection(&self, endpoint: usize) -> Option<(Trip, u64)> {
+        self.endpoints.get(endpoint)?.ejection.current()
+    }
+
+    /// What pickers make of it: which priority is asked first, if any is.
+    #[must_use]
+    pub fn admission(&self, panic_percent: u8) -> Admission {
+        let each = |it: &Endpoint| (it.priority, it.takes_work, it.state == State::Available);
+        Admission::of(self.endpoints.iter().map(each), panic_percent)
+    }
+
+    /// How many of those that take work are available, and how many there are.
+    #[must_use]
+    pub fn available(&self) -> (usize, usize) {
+        let working = || self.endpoints.iter().filter(|it| it.takes_work);
+        (working().filter(|it| it.state == State::Available).count(), working().count())
     }
 
     /// What an endpoint is.
@@ -147,6 +181,7 @@ impl Endpoint {
         let checks = rules.checks.as_ref().map(|checks| Checks::new(checks.initial));
         let mut endpoint = Self {
             name: member.name,
+            priority: member.priority,
             takes_work: member.weight > 0,
             checks,
             ejection: Ejection::default(),
@@ -160,7 +195,7 @@ impl Endpoint {
     /// The same endpoint under new rules. That checks begin is no reason to take it out: it has served without.
     fn with(&self, rules: &BoardRules, member: &Member) -> Self {
         let checks = rules.checks.as_ref().map(|_| self.checks.unwrap_or(Checks::new(Initial::Up)));
-        Self { takes_work: member.weight > 0, checks, ..*self }
+        Self { priority: member.priority, takes_work: member.weight > 0, checks, ..*self }
     }
 
     fn state_now(&self) -> State {
@@ -283,6 +318,7 @@ mod tests {
     fn a_reload_changes_nothing_for_those_that_stay() {
         let mut before = board(4);
         before.report(1, TRIP, 1_000);
+        before.check(3, true, 1_000);
         before.check(3, false, 1_000);
         let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before), 5_000);
         assert_eq!(
@@ -296,6 +332,47 @@ mod tests {
     }
 
     #[test]
+    fn checks_of_another_kind_begin_with_what_is_known() {
+        let mut board = board(2);
+        board.check(0, false, 0);
+        board.check_anew(0);
+        board.check_anew(7);
+        assert_eq!(board.state(0), Some(FAILED));
+        assert_eq!(board.check(0, true, 9), change(0, FAILED, Available));
+    }
+
+    #[test]
+    fn ejected_ones_are_better_than_none() {
+        let mut board = board(2);
+        assert_eq!(board.report(0, TRIP, 0), ejected(0));
+        assert_eq!(board.check(1, false, 5), change(1, Available, FAILED));
+        assert_eq!(board.advance(5), change(0, EJECTED, Available));
+        assert_eq!((board.advance(5), board.next_end_ms()), (None, None));
+        assert_eq!(board.report(0, TRIP, 6), Reported::Spared);
+        // Who has failed its checks, too, is not worth a try, and is not ejected any more when it has passed them.
+        let mut board = self::board(2);
+        board.report(0, TRIP, 0);
+        board.check(0, false, 1);
+        board.check(1, false, 1);
+        assert_eq!((board.advance(1), board.ejection(0)), (None, None));
+        assert_eq!(board.check(0, true, 2), change(0, FAILED, Available));
+    }
+
+    #[test]
+    fn pickers_and_the_board_agree_about_panic() {
+        let member = |name, priority, weight| Member { name, weight, priority };
+        let members = [member(0, 0, 1), member(1, 0, 1), member(2, 1, 1), member(3, 1, 0)];
+        let mut board = Board::new(RULES, &members, None, 0);
+        assert_eq!((board.admission(60).priority, board.available()), (Some(0), (3, 3)));
+        board.check(0, false, 0);
+        assert_eq!((board.admission(60).priority, board.admission(50).priority), (Some(1), Some(0)));
+        board.check(2, false, 0);
+        assert!(board.admission(60).is_panicking && !board.admission(50).is_panicking);
+        board.check(1, false, 0);
+        assert_eq!((board.admission(0).priority, board.available()), (None, (0, 3)));
+    }
+
+    #[test]
     fn checks_that_begin_take_nobody_out() {
         let unchecked = BoardRules { checks: None, ..RULES };
         let strict = CheckRules { rise: 2, fall: 2, initial: Initial::Down };
@@ -305,10 +382,7 @@ mod tests {
         assert_eq!(board.state(0), Some(Available));
         assert_eq!(board.state(1), Some(Unavailable(Reason::NotChecked)));
         assert_eq!(board.check(1, true, 7), change(1, Unavailable(Reason::NotChecked), Available));
-        assert_eq!(
-            (board.check(0, false, 7), board.check(0, false, 8)),
-            (None, change(0, Available, FAILED))
-        );
+        assert_eq!(board.check(0, false, 7), change(0, Available, FAILED));
         // And checks that end bring everybody back.
         let mut board = Board::new(unchecked, &members(&[0, 1]), Some(&board), 8);
         assert_eq!((board.advance(8), board.advance(8)), (change(0, FAILED, Available), None));

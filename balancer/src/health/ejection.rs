@@ -54,6 +54,13 @@ impl Ejection {
         self.now = self.now.filter(|&(_, until_ms)| now_ms < until_ms);
     }
 
+    /// Ends it now. It still counts.
+    pub(super) fn end(&mut self, now_ms: u64) {
+        if self.now.take().is_some() {
+            self.counted_ms = now_ms;
+        }
+    }
+
     /// Why it is ejected, and until when.
     pub(super) fn current(&self) -> Option<(Trip, u64)> {
         self.now
