@@ -39,10 +39,15 @@ impl Admission {
             *available += usize::from(is_available);
             *all += 1;
         }
-        let mut enough = tiers.iter().filter(|(_, (available, all))| is_enough(*available, *all, panic_percent));
+        let mut enough =
+            tiers.iter().filter(|(_, (available, all))| is_enough(*available, *all, panic_percent));
         let enough = enough.next().map(|(priority, _)| *priority);
         let first = tiers.keys().next().copied().filter(|_| panic_percent > 0);
-        Self { priority: enough.or(first), is_panicking: enough.is_none() && first.is_some(), is_ramping: false }
+        Self {
+            priority: enough.or(first),
+            is_panicking: enough.is_none() && first.is_some(),
+            is_ramping: false,
+        }
     }
 }
 

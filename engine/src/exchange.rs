@@ -15,6 +15,7 @@ mod destination;
 mod failing;
 mod filtering;
 mod hygiene;
+mod judging;
 mod logging;
 mod mirroring;
 mod times;
@@ -50,7 +51,7 @@ use crate::action::Timeouts;
 use crate::affinity::Wish;
 use crate::core::{Core, Timer, due, due_ms};
 use crate::counters::EndpointCounters;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
@@ -58,7 +59,7 @@ use crate::heads::{
 };
 use crate::io::{Check, Dial, Interest, clock};
 use crate::listener::{ListenerSlot, is_exhausted};
-use crate::local::Local;
+use crate::local::{Attempt, Local};
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
@@ -583,7 +584,8 @@ impl<S: Dial> Exchange<S> {
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = pool.check_out(clock::coarse_ms(), upstream);
+            let tried = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
+            let mut pooled = pool.check_out(tried.began_ms, upstream);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -612,17 +614,16 @@ impl<S: Dial> Exchange<S> {
             };
             match attempt {
                 Ok(Done::Answered(leftover)) => {
-                    if let Some(latency_ns) = self.times.attempt_latency_ns() {
-                        local_upstream.choice().note_answer(index, latency_ns);
-                    }
+                    self.note_answer(upstream, local_upstream, tried);
                     self.retire(&core, pool, upstream, leftover);
                     return Ok(None);
                 }
-                Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
+                Ok(Done::Switched(switched)) => {
+                    self.note_answer(upstream, local_upstream, tried);
+                    return Ok(Some(switched));
+                }
                 Err((failure, may_try_again)) => {
-                    if failure.fault() == Fault::Upstream {
-                        local_upstream.choice().note_failure(index);
-                    }
+                    self.note_failure(upstream, local_upstream, tried, failure);
                     self.fail_attempt(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {

@@ -30,6 +30,7 @@ use crate::io::{ByteStream, Interest};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
+use crate::outlier::OutlierDetection;
 use crate::record::LogPolicy;
 use crate::retry::Retry;
 use crate::session::Session;
@@ -104,6 +105,7 @@ pub(crate) fn snapshot() -> Snapshot {
             tunnel_idle_timeout: Duration::from_secs(600),
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            outlier: OutlierDetection::default(),
             counters: PerWorker::new(1),
         }],
         filters: vec![],

@@ -33,6 +33,7 @@ mod local;
 pub mod memory_bound;
 mod message;
 mod mirror;
+pub mod outlier;
 mod outstanding;
 mod own_answer;
 mod pool;

@@ -3,6 +3,7 @@
 mod budget;
 mod choice;
 mod measured;
+mod outliers;
 mod route;
 
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use corelane_semantics::Span;
 
 use self::budget::Budget;
 pub(crate) use self::choice::Choice;
+pub(crate) use self::outliers::{Attempt, Outliers};
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
@@ -51,6 +53,7 @@ pub(crate) struct Local<S> {
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
     choice: Choice,
+    outliers: Outliers,
     budget: Budget,
     pools: Vec<Rc<Pool<S>>>,
 }
@@ -88,7 +91,7 @@ impl<S: Dial> Local<S> {
                     worker,
                     events: events.clone(),
                 };
-                LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), worker, place)
+                LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), (worker, &events), place)
             })
             .collect();
         let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
@@ -277,7 +280,7 @@ impl<S: Dial> LocalUpstream<S> {
     fn new(
         upstream: &Upstream,
         previous: Option<(&Upstream, &Self)>,
-        worker: usize,
+        (worker, events): (usize, &EventSender),
         place: impl Fn(&Endpoint) -> Place,
     ) -> Self {
         let known = previous.into_iter().flat_map(|(known, local)| known.endpoints.iter().zip(&local.pools));
@@ -291,8 +294,10 @@ impl<S: Dial> LocalUpstream<S> {
             })
             .collect();
         let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
+        let outliers = previous.map(|(known, local)| (known, &local.outliers));
+        let outliers = Outliers::new(upstream, outliers, worker, events.clone());
         let previous = previous.map(|(known, local)| (known, &local.choice));
-        Self { choice: Choice::new(upstream, previous, worker), budget, pools }
+        Self { choice: Choice::new(upstream, previous, worker), outliers, budget, pools }
     }
 
     /// How many attempts may be made again.
@@ -303,6 +308,11 @@ impl<S: Dial> LocalUpstream<S> {
     /// Which endpoint is next.
     pub(crate) fn choice(&self) -> &Choice {
         &self.choice
+    }
+
+    /// Which endpoints fail too often.
+    pub(crate) fn outliers(&self) -> &Outliers {
+        &self.outliers
     }
 
     /// The pool of an endpoint.

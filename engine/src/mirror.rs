@@ -25,7 +25,7 @@ use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
 use crate::listener::is_exhausted;
-use crate::local::Local;
+use crate::local::{Attempt, Local};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
 use crate::pool::Pool;
 use crate::reputation::Offence;
@@ -179,6 +179,8 @@ struct State {
     upload_over: bool,
     phase: Phase,
     interims: u32,
+    /// Of the response, once its head is there.
+    status: u16,
     /// The response allows that the connection is used again.
     keeps: bool,
     progress_ms: u64,
@@ -221,13 +223,22 @@ impl<S: Dial> Mirrored<S> {
         let _lease = Lease::new(counters);
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
-        let pooled = pool.check_out(clock::coarse_ms(), upstream);
+        let attempt = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
+        let pooled = pool.check_out(attempt.began_ms, upstream);
         let is_reused = pooled.is_some();
         let stream = match pooled {
             Some(stream) => stream,
             None => {
                 let connected = connect(&self.place.core, &mut timer, upstream, endpoint, end_ms).await;
                 count_connect(counters, &connected);
+                if let Err(failure) = connected {
+                    local_upstream.outliers().note_failure(
+                        upstream,
+                        local_upstream.choice(),
+                        attempt,
+                        failure,
+                    );
+                }
                 connected?
             }
         };
@@ -241,9 +252,16 @@ impl<S: Dial> Mirrored<S> {
         let moved = up.take_moved();
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
+        let (outliers, choice) = (local_upstream.outliers(), local_upstream.choice());
         match relayed {
-            Ok(()) => self.retire(pool, upstream, up, &state),
+            Ok(()) => {
+                outliers.note_answer(upstream, choice, attempt, state.status);
+                self.retire(pool, upstream, up, &state);
+            }
             Err(failure) => {
+                if !(is_reused && failure == Failure::UpstreamClosed) {
+                    outliers.note_failure(upstream, choice, attempt, failure);
+                }
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
                     self.strike(pool, upstream, offence);
@@ -382,6 +400,7 @@ impl<S: Dial> Mirrored<S> {
                 Ok(None)
             }
             status => {
+                state.status = status;
                 state.keeps = is_sent
                     && head.version == Version::Http11
                     && !options.close
@@ -421,6 +440,7 @@ impl State {
             upload_over: false,
             phase: Phase::Head,
             interims: 0,
+            status: 0,
             keeps: false,
             progress_ms: clock::coarse_ms(),
         }

@@ -21,6 +21,7 @@ use crate::counters::{
 };
 use crate::error_page::ErrorPages;
 use crate::limits::SharedLimits;
+use crate::outlier::{FailureRow, OutlierDetection};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -366,6 +367,8 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
+    /// When an endpoint is ejected because attempts at it fail.
+    pub outlier: OutlierDetection,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }
@@ -384,6 +387,8 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// How many attempts there have failed in a row.
+    pub failures: Arc<FailureRow>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
@@ -392,6 +397,6 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, counters }
+        Self { address, label, weight: 1, priority: 0, is_up: true, failures: Arc::default(), counters }
     }
 }

@@ -312,6 +312,7 @@ fn snapshot(
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            outlier: OutlierDetection::default(),
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),

@@ -152,6 +152,14 @@ impl Choice {
         self.admit(upstream, now_ms);
     }
 
+    /// Whether an endpoint takes requests, and has done since then.
+    pub(super) fn is_available_since(&self, endpoint: usize, then_ms: u64) -> bool {
+        match self.standings.borrow().get(endpoint) {
+            Some(Standing::Available { since_ms }) => *since_ms <= then_ms,
+            Some(Standing::Unavailable) | None => false,
+        }
+    }
+
     /// Why none could be chosen for a first attempt.
     #[cold]
     pub(crate) fn no_endpoint(&self, upstream: &Upstream) -> Failure {
