@@ -12,6 +12,7 @@ use corelane_engine::counters::{
     UpstreamCounters, WorkerCounters,
 };
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::outlier::FailureRow;
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -33,6 +34,8 @@ pub(crate) struct Registry {
     pub(crate) upstreams: Family<Arc<str>, UpstreamCounters>,
     /// By the upstream's name and the endpoint's address.
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
+    /// Attempts at endpoints that have failed in a row.
+    pub(crate) failures: Shared<(Arc<str>, Address), FailureRow>,
 }
 
 impl Registry {
@@ -48,6 +51,7 @@ impl Registry {
             filters: Family::new(workers),
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
+            failures: Shared::default(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Registry {
         self.filters.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
+        self.failures.drop_unused_since(serial);
     }
 
     /// Client connections that are open now, on all listeners.
@@ -130,6 +135,32 @@ impl Limits {
             self.sets.entry(name).or_insert_with(|| (Arc::new(SharedLimits::new(peers)), serial));
         *used_by = serial.max(*used_by);
         limits.clone()
+    }
+}
+
+/// What all workers share of one kind of thing. It lives as long as the thing's counters.
+#[derive(Debug)]
+pub(crate) struct Shared<K, T> {
+    /// With the serial of the newest snapshot that has it.
+    sets: BTreeMap<K, (Arc<T>, u64)>,
+}
+
+impl<K, T> Default for Shared<K, T> {
+    fn default() -> Self {
+        Self { sets: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord, T> Shared<K, T> {
+    /// That of `key` for the snapshot `serial`: the one that it has, or a new one.
+    pub(crate) fn of(&mut self, key: K, serial: u64, make: impl FnOnce() -> T) -> Arc<T> {
+        let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::new(make()), serial));
+        *used_by = serial.max(*used_by);
+        shared.clone()
+    }
+
+    fn drop_unused_since(&mut self, serial: u64) {
+        self.sets.retain(|_, (_, used_by)| *used_by >= serial);
     }
 }
 

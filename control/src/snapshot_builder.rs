@@ -16,6 +16,7 @@ use corelane_routing::{Router, Rule};
 use crate::config::{self, Config, Target};
 use crate::error_pages;
 use crate::filters::{Compiled, RouteFilters};
+use crate::health::Plan;
 use crate::registry::Registry;
 use crate::tracing;
 
@@ -52,15 +53,12 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
-/// Whether an endpoint takes requests.
-pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
-
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    (answers, is_up): (&Answers, IsUp<'_>),
+    (answers, plan): (&Answers, &Plan),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
@@ -82,7 +80,7 @@ pub(crate) fn build(
             })
             .collect(),
         router,
-        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, plan, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
         tracing: config.tracing.as_ref().map(tracing::of_workers),
@@ -165,7 +163,7 @@ fn route(
 fn upstream(
     it: &config::Upstream,
     endpoints: Vec<Located>,
-    is_up: IsUp<'_>,
+    plan: &Plan,
     registry: &mut Registry,
     serial: u64,
 ) -> Upstream {
@@ -173,7 +171,8 @@ fn upstream(
         label: endpoint.address.to_string().into(),
         weight: endpoint.weight,
         priority: endpoint.priority,
-        is_up: is_up(it, &endpoint),
+        is_up: plan.is_up(it, &endpoint),
+        failures: registry.failures.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,
     });
@@ -200,6 +199,7 @@ fn upstream(
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
+        outlier: it.outlier.detection.clone(),
         counters,
     }
 }
@@ -287,7 +287,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             version,
         );
@@ -300,7 +300,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );

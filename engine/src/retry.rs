@@ -39,7 +39,7 @@ impl Default for Retry {
             statuses: Box::default(),
             methods: None,
             backoff: Backoff { first: std::time::Duration::ZERO, ..Backoff::default() },
-            budget: BudgetRules { percent: 100, ..BudgetRules::default() },
+            budget: BudgetRules::default(),
         }
     }
 }

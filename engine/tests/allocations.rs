@@ -23,6 +23,7 @@ use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
 use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::outlier::OutlierDetection;
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
 };

@@ -38,6 +38,7 @@ mod log_targets;
 mod malformed;
 mod metrics;
 mod names;
+mod outlier;
 mod policies;
 mod pool;
 mod reload;

@@ -6,6 +6,7 @@ mod error_page;
 mod filter;
 mod health;
 mod listener;
+mod outlier;
 mod process;
 mod route;
 mod tracing;
@@ -87,6 +88,8 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `outlier = { ... }` of an upstream
+    Outlier,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
     /// `health = { ... }` of an upstream
@@ -120,6 +123,7 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Outlier => "outlier",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",
@@ -153,13 +157,14 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 8] = [
+static KEYS: [&[Key]; 9] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     route::KEYS,
     upstream::KEYS,
     health::KEYS,
+    outlier::KEYS,
     error_page::KEYS,
     filter::KEYS,
 ];

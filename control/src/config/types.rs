@@ -346,6 +346,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `outlier`
+    pub outlier: Outlier,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
 }

@@ -123,6 +123,10 @@ fn endpoint(endpoint: &Candidate) -> String {
         ("weight", endpoint.weight.to_string()),
         ("requests_active", optional(live.map(|live| live.requests).as_ref())),
         ("healthy", optional(live.and_then(|live| live.is_up).as_ref())),
+        (
+            "ejected_seconds",
+            optional(live.and_then(|live| live.ejected).map(|left| left.as_secs() + 1).as_ref()),
+        ),
         ("connections_idle", optional(live.map(|live| live.idle).as_ref())),
     ])
 }

@@ -11,6 +11,7 @@ mod filter;
 mod health;
 mod limits;
 mod listener;
+mod outlier;
 mod process;
 mod resolver;
 mod retry;

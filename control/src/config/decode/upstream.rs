@@ -10,6 +10,7 @@ use super::affinity;
 use super::filter::Filters;
 use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
+use super::outlier;
 use super::retry;
 use super::root::Root;
 use crate::config::names::{self, Names};
@@ -83,7 +84,8 @@ fn upstream(
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
     let health = health::decode(section, endpoints.as_deref().ok());
-    let panic_percent = section.or_default("panic_threshold", health::percent);
+    let panic_percent = section.or_default("panic_threshold", |value| value::share(value, 0));
+    let outlier = outlier::decode(section, &retry);
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -105,6 +107,7 @@ fn upstream(
         quarantine: quarantine?,
         health: health?,
         panic_percent: panic_percent?,
+        outlier: outlier?,
         filters: filters?,
     })
 }

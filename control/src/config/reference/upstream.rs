@@ -120,7 +120,7 @@ pub(super) static KEYS: &[Key] = &[
         default: Absent("as with an empty table"),
         allowed: "{ on = [...], methods = [...], budget = \"N%\", backoff = \"...\" }",
         description: "When a request goes to another endpoint after a failure.",
-        example: "{ on = [\"connect\", \"reset\", \"503\"], budget = \"20%\" }",
+        example: "{ on = [\"connect\", \"reset\", \"503\"], budget = \"50%\" }",
     },
     Key {
         section: Section::Upstream,
@@ -175,6 +175,15 @@ pub(super) static KEYS: &[Key] = &[
         allowed: "\"0%\" to \"100%\"; \"0%\" is never",
         description: "The share of the endpoints that must be up; with fewer, all of them are used.",
         example: "\"50%\"",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "outlier",
+        kind: "table",
+        default: Absent("as with an empty table"),
+        allowed: "{ consecutive_failures = N, failure_share = \"N%\", statuses = [...], ejection_time = \"...\" }",
+        description: "When an endpoint is left out for a while because requests fail there.",
+        example: "{ consecutive_failures = 3, statuses = [\"5xx\"] }",
     },
     Key {
         section: Section::Upstream,
@@ -252,10 +261,10 @@ pub(super) static KEYS: &[Key] = &[
         section: Section::Retry,
         name: "budget",
         kind: "string",
-        default: Value("\"100%\""),
+        default: Value("\"20%\""),
         allowed: "\"1%\" to \"1000%\"",
         description: "How many requests of the last ten seconds may be sent again.",
-        example: "\"20%\"",
+        example: "\"50%\"",
     },
     Key {
         section: Section::Retry,

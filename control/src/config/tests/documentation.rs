@@ -110,6 +110,13 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             UPSTREAM.replacen('\n', &more, 1)
         }
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
+        Section::Outlier => {
+            let needed = match name {
+                "requests_min" | "window" => ", failure_share = \"50%\"",
+                _ => "",
+            };
+            UPSTREAM.replacen('\n', &format!("\noutlier = {{ {name} = {value}{needed} }}\n"), 1)
+        }
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
             let others = others.iter().filter(|(other, _)| *other != name);
@@ -182,6 +189,7 @@ fn heading(section: Section) -> &'static str {
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
+        Section::Outlier => "outlier of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
         other => other.title(),
@@ -214,9 +222,11 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Seating
                 | Section::Mirror
                 | Section::Health
+                | Section::Outlier
                 | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
-                    text.replacen(&format!(", {} = {value}", key.name), "", 1)
+                    let text = text.replacen(&format!(", {} = {value}", key.name), "", 1);
+                    text.replacen(&format!("{{ {} = {value} }}", key.name), "{}", 1)
                 }
                 Section::PathPolicies | Section::Retry => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)

@@ -69,6 +69,7 @@ fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        outlier: Outlier::default(),
         filters: Vec::new(),
     }
 }
