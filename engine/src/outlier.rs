@@ -47,7 +47,7 @@ impl OutlierDetection {
 
 /// Failed attempts in a row at one endpoint, over all workers. It belongs to the endpoint, over reloads.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(align(128))]
 pub struct FailureRow {
     length: AtomicU32,
     /// When the control thread was told last.
@@ -60,7 +60,8 @@ const TELL_AGAIN_MS: u64 = 500;
 impl FailureRow {
     /// Whether the last attempt did not fail.
     #[inline(always)]
-    pub(crate) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.length.load(Relaxed) == 0
     }
 

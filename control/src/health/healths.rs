@@ -262,3 +262,135 @@ async fn until(end: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Health, Initial};
+    use crate::fixtures;
+
+    const ADDRESSES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+
+    fn address(index: usize) -> Address {
+        Address::Tcp(ADDRESSES[index].parse().expect("an address"))
+    }
+
+    fn located(index: usize) -> Located {
+        Located { address: address(index), name: None, weight: 1, priority: 0 }
+    }
+
+    fn put_in_force(healths: &Healths, upstream: &config::Upstream, endpoints: &[usize]) {
+        let endpoints: Vec<_> = endpoints.iter().map(|index| located(*index)).collect();
+        let mut plan = Plan::default();
+        healths.plan(&mut plan, upstream, &endpoints, |_| true);
+        healths.put_in_force(plan);
+    }
+
+    fn failing(index: usize) -> Failing {
+        Failing {
+            worker: 0,
+            key: ("app".into(), address(index)),
+            trip: Trip::ConsecutiveFailures,
+            reason: "connect_failed".to_owned(),
+            failures: Arc::default(),
+        }
+    }
+
+    /// Who has come up (true) or gone down since the last time.
+    fn told(healths: &Healths) -> Vec<(String, bool)> {
+        healths.take_changes().iter().map(|it| (it.address.to_string(), it.is_up)).collect()
+    }
+
+    fn checked(upstream: &config::Upstream) -> config::Upstream {
+        let health = Health {
+            check: config::Check::Tcp,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 1,
+            fall: 1,
+            initial: Initial::Down,
+            port: None,
+            address: None,
+        };
+        config::Upstream { health: Some(health), ..upstream.clone() }
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_a_snapshot_tells_the_rest() {
+        let (healths, upstream) = (Healths::default(), fixtures::upstream("app", Vec::new()));
+        put_in_force(&healths, &upstream, &[0, 1, 2]);
+        for _ in 0..2 {
+            healths.report(failing(1));
+        }
+        assert_eq!(told(&healths), [(ADDRESSES[1].to_owned(), false)]);
+        assert_eq!(told(&healths), []);
+        healths.report(failing(2));
+        let state = |index| healths.state("app", &address(index)).expect("is looked after");
+        assert!(state(1).is_ejected() && state(2).is_up(), "one of three at most");
+        let spared = [1, 2].map(|index| state(index).ejections.map(|it| (it.by_row, it.spared)));
+        assert_eq!(spared, [Some((1, 0)), Some((0, 1))]);
+        let left = state(1).ejected.map(|it| it.left.as_secs());
+        assert!(matches!(left, Some(29 | 30)), "{left:?}");
+        // Checks begin, and take nobody out who serves.
+        put_in_force(&healths, &checked(&upstream), &[1, 0]);
+        assert!(state(1).is_ejected() && state(0).is_up() && told(&healths).is_empty());
+        assert!(healths.state("app", &address(2)).is_none());
+        healths.check(&("app".into(), address(0)), Err("refused".to_owned()));
+        let changes = [(ADDRESSES[0].to_owned(), false), (ADDRESSES[1].to_owned(), true)];
+        assert_eq!(told(&healths), changes, "better than none");
+        assert_eq!((state(0).reason(), state(0).changes_total), ("refused".to_owned(), 1));
+        // What comes too late is about nobody.
+        healths.report(failing(2));
+        healths.report(Failing { key: ("gone".into(), address(0)), ..failing(0) });
+        assert_eq!(told(&healths), []);
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_up() {
+        let healths = Healths::default();
+        let mut upstream = fixtures::upstream("app", Vec::new());
+        upstream.outlier.detection.rules.consecutive_failures = None;
+        let mut plan = Plan::default();
+        healths.plan(&mut plan, &upstream, &[located(0)], |_| true);
+        assert!(plan.is_up(&upstream, &located(0)));
+        healths.put_in_force(plan);
+        assert!(healths.next(None).is_none() && healths.upstreams().is_empty());
+        // One that begins down is so until its first check has passed.
+        let upstream = checked(&upstream);
+        let mut plan = Plan::default();
+        healths.plan(&mut plan, &upstream, &[located(0)], |_| true);
+        assert!(!plan.is_up(&upstream, &located(0)));
+    }
+
+    #[test]
+    fn all_endpoints_come_one_after_the_other() {
+        let healths = Healths::default();
+        let mut plan = Plan::default();
+        for (name, endpoints) in [("a", &[2, 0][..]), ("b", &[]), ("c", &[1])] {
+            let endpoints: Vec<_> = endpoints.iter().map(|index| located(*index)).collect();
+            healths.plan(&mut plan, &fixtures::upstream(name, Vec::new()), &endpoints, |_| true);
+        }
+        healths.put_in_force(plan);
+        let (mut found, mut after) = (Vec::new(), None);
+        while let Some((key, _)) = healths.next(after.as_ref()) {
+            found.push(format!("{} {}", key.0, key.1));
+            after = Some(key);
+        }
+        assert_eq!(found, ["a 10.0.0.1:80", "a 10.0.0.3:80", "c 10.0.0.2:80"]);
+    }
+
+    #[tokio::test]
+    async fn an_ejection_ends_when_its_time_is_over() {
+        let (healths, mut upstream) = (Healths::default(), fixtures::upstream("app", Vec::new()));
+        upstream.outlier.ejection.time = Duration::from_millis(20);
+        put_in_force(&healths, &upstream, &[0, 1]);
+        let report = failing(0);
+        let failures = report.failures.clone();
+        healths.report(report);
+        healths.changed().await;
+        assert_eq!(told(&healths), [(ADDRESSES[0].to_owned(), false)]);
+        healths.changed().await;
+        assert_eq!(told(&healths), [(ADDRESSES[0].to_owned(), true)]);
+        assert!(!failures.is_over(), "it is on parole");
+    }
+}
