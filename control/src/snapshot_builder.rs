@@ -172,6 +172,7 @@ fn upstream(
         weight: endpoint.weight,
         priority: endpoint.priority,
         is_up: plan.is_up(it, &endpoint),
+        is_ejected: plan.is_ejected(it, &endpoint),
         failures: registry.failures.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,

@@ -15,4 +15,6 @@ pub struct HealthUpdate {
     pub address: Address,
     /// Whether it takes requests from now on.
     pub is_up: bool,
+    /// Whether it takes none because it is ejected: better than none at all.
+    pub is_ejected: bool,
 }

@@ -250,7 +250,7 @@ impl<S: Dial> Local<S> {
         for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
             let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
             if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
-                local.choice.set_health(upstream, endpoint, update.is_up);
+                local.choice.set_health(upstream, endpoint, update);
             }
         }
     }

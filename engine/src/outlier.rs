@@ -8,7 +8,7 @@
 //! failures on every core before the last one knows. What succeeds only reads the count, which nobody writes while nothing
 //! fails; so it costs a load.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use corelane_balancer::health::{Outcome, OutlierRules};
 
@@ -50,6 +50,8 @@ impl OutlierDetection {
 #[repr(align(128))]
 pub struct FailureRow {
     length: AtomicU32,
+    /// The control thread was told, and has not decided yet.
+    is_suspected: AtomicBool,
     /// When the control thread was told last.
     told_ms: AtomicU64,
 }
@@ -83,6 +85,22 @@ impl FailureRow {
         is_due && self.told_ms.compare_exchange(told_ms, now_ms, Relaxed, Relaxed).is_ok()
     }
 
+    /// Whether the control thread was told, and has not decided yet: workers choose others meanwhile. So it does not
+    /// matter how long that takes.
+    #[inline(always)]
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.is_suspected.load(Relaxed)
+    }
+
+    pub(crate) fn suspect(&self) {
+        self.is_suspected.store(true, Relaxed);
+    }
+
+    /// The control thread has decided.
+    pub fn note_decided(&self) {
+        self.is_suspected.store(false, Relaxed);
+    }
+
     /// The endpoint comes back and has to show that it works: the first failure is enough.
     pub fn put_on_parole(&self, rules: &OutlierRules) {
         self.length.store(rules.consecutive_failures.unwrap_or(0).saturating_sub(1), Relaxed);
@@ -103,7 +121,11 @@ mod tests {
         });
         assert_eq!(row.add(), 4001);
         row.end();
-        assert!(row.is_over());
+        assert!(row.is_over() && !row.is_suspected());
+        row.suspect();
+        assert!(row.is_suspected());
+        row.note_decided();
+        assert!(!row.is_suspected());
         row.put_on_parole(&OutlierRules::default());
         assert_eq!((row.is_over(), row.add()), (false, 5));
         row.put_on_parole(&OutlierRules { consecutive_failures: None, failure_share: None });

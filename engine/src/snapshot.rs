@@ -387,6 +387,8 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// Whether it was not because it was ejected.
+    pub is_ejected: bool,
     /// How many attempts there have failed in a row.
     pub failures: Arc<FailureRow>,
     /// Its counters.
@@ -397,6 +399,15 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, failures: Arc::default(), counters }
+        Self {
+            address,
+            label,
+            weight: 1,
+            priority: 0,
+            is_up: true,
+            is_ejected: false,
+            failures: Arc::default(),
+            counters,
+        }
     }
 }

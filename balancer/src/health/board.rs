@@ -21,7 +21,14 @@ pub struct BoardRules {
 pub struct Board {
     rules: BoardRules,
     endpoints: Vec<Endpoint>,
+    /// When the last one failed that was left, and the others came back.
+    all_failed_ms: Option<u64>,
+    /// Nobody is ejected before this time.
+    quiet_until_ms: u64,
 }
+
+/// If the last one that is left fails twice in such a time, all of them do, and nobody is ejected for as long.
+const ALL_FAILED_MS: u64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
@@ -55,6 +62,11 @@ pub enum Reported {
     Unavailable,
     /// Too few would be left: to be counted.
     Spared,
+    /// It was the last one: those that were ejected come back, as that may be over, and it is ejected instead.
+    /// [`Board::advance`] tells all of that.
+    Exchanged,
+    /// The same again: it is not the endpoints, or all of them. They come back, and nobody is ejected for a while.
+    AllFail,
 }
 
 impl Board {
@@ -69,7 +81,10 @@ impl Board {
                 None => Endpoint::new(&rules, member, previous.map_or(0, |_| now_ms)),
             }
         };
-        Self { rules, endpoints: members.iter().map(endpoint).collect() }
+        let endpoints = members.iter().map(endpoint).collect();
+        let (all_failed_ms, quiet_until_ms) =
+            previous.map_or((None, 0), |it| (it.all_failed_ms, it.quiet_until_ms));
+        Self { rules, endpoints, all_failed_ms, quiet_until_ms }
     }
 
     /// An endpoint is checked in another way from now on: it stays what it is until the next result, which decides alone.
@@ -89,7 +104,18 @@ impl Board {
 
     /// A worker wants an endpoint ejected.
     pub fn report(&mut self, endpoint: usize, trip: Trip, now_ms: u64) -> Reported {
-        if !self.may_lose(endpoint) {
+        let is_last = |it: &Self| it.is_up(endpoint) && it.left_without(endpoint) == 0;
+        if is_last(self) && self.end_ejections() {
+            let until_ms = now_ms.saturating_add(ALL_FAILED_MS);
+            if self.all_failed_ms.replace(now_ms).is_some_and(|ms| now_ms < ms.saturating_add(ALL_FAILED_MS))
+            {
+                self.quiet_until_ms = until_ms;
+                return Reported::AllFail;
+            }
+            self.endpoints[endpoint].ejection.eject(&self.rules.ejection, trip, now_ms);
+            return Reported::Exchanged;
+        }
+        if now_ms < self.quiet_until_ms || !self.may_lose(endpoint) {
             return Reported::Spared;
         }
         if let Some(it) = self.endpoints.get_mut(endpoint) {
@@ -106,9 +132,12 @@ impl Board {
             endpoint.ejection.advance(now_ms);
         }
         if !self.endpoints.iter().any(|it| it.takes_work && it.state_now() == State::Available) {
-            self.endpoints.iter_mut().for_each(|it| it.ejection.end(now_ms));
+            self.end_ejections();
         }
-        (0..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
+        // Those that come first, so that no moment is without any.
+        let comes = |it: &Endpoint| it.state != State::Available && it.state_now() == State::Available;
+        let first = self.endpoints.iter().position(comes).unwrap_or(0);
+        (first..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
     }
 
     /// When the next ejection ends.
@@ -153,11 +182,27 @@ impl Board {
         })
     }
 
+    /// Returns whether there were any.
+    fn end_ejections(&mut self) -> bool {
+        let is_any = self.next_end_ms().is_some();
+        self.endpoints.iter_mut().for_each(|it| it.ejection.forget());
+        is_any
+    }
+
+    fn is_up(&self, endpoint: usize) -> bool {
+        self.state(endpoint) == Some(State::Available)
+    }
+
+    /// How many of those that take work are available beside this one.
+    fn left_without(&self, endpoint: usize) -> usize {
+        let others = self.endpoints.iter().enumerate().filter(|(index, _)| *index != endpoint);
+        others.filter(|(_, it)| it.takes_work && it.state == State::Available).count()
+    }
+
     /// Whether so few are unavailable that this one may become it, too.
     fn may_lose(&self, endpoint: usize) -> bool {
-        let working = || self.endpoints.iter().enumerate().filter(|(_, it)| it.takes_work);
-        let all = working().count();
-        let left = working().filter(|(index, it)| *index != endpoint && it.state == State::Available).count();
+        let all = self.endpoints.iter().filter(|it| it.takes_work).count();
+        let left = self.left_without(endpoint);
         let lost_max = all * usize::from(self.rules.ejection.ejected_percent_max) / 100;
         left > 0 && all - left <= lost_max.max(1)
     }
@@ -356,6 +401,30 @@ mod tests {
         board.check(1, false, 1);
         assert_eq!((board.advance(1), board.ejection(0)), (None, None));
         assert_eq!(board.check(0, true, 2), change(0, FAILED, Available));
+    }
+
+    #[test]
+    fn the_last_one_changes_places_with_the_others_and_when_all_fail_all_come_back() {
+        let ejection = EjectionRules { ejected_percent_max: 100, ..RULES.ejection };
+        let all = members(&[0, 1, 2]);
+        let mut board = Board::new(BoardRules { ejection, ..RULES }, &all, None, 0);
+        assert_eq!((board.report(1, TRIP, 0), board.report(2, TRIP, 0)), (ejected(1), ejected(2)));
+        assert_eq!(board.report(1, TRIP, 1), Reported::Unavailable);
+        assert_eq!(board.report(0, TRIP, 2), Reported::Exchanged);
+        let changes =
+            [change(1, EJECTED, Available), change(2, EJECTED, Available), change(0, Available, EJECTED)];
+        assert_eq!([2; 3].map(|now_ms| board.advance(now_ms)), changes, "those that come first");
+        assert_eq!((board.advance(2), board.ejection(0)), (None, Some((TRIP, 10_002))));
+        assert_eq!((board.report(1, TRIP, 3), board.report(2, TRIP, 5_001)), (ejected(1), Reported::AllFail));
+        assert_eq!(
+            [3; 2].map(|now_ms| board.advance(now_ms)),
+            [0, 1].map(|it| change(it, EJECTED, Available))
+        );
+        // For a while that is how it stays; then it begins with the first ejection.
+        let others = [Reported::Spared, Reported::Spared, ejected(1)];
+        assert_eq!([5_002, 10_000, 10_001].map(|now_ms| board.report(1, TRIP, now_ms)), others);
+        let mut alone = self::board(1);
+        assert_eq!(alone.report(0, TRIP, 0), Reported::Spared, "nobody comes back");
     }
 
     #[test]

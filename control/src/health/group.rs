@@ -27,6 +27,8 @@ pub(super) struct Group {
     /// By index.
     pub(super) watched: Vec<Watched>,
     pub(super) standing: Standing,
+    /// What its settings have changed, until that is in force.
+    pub(super) planned: Vec<Change>,
 }
 
 /// One endpoint, beside what the board knows.
@@ -135,6 +137,7 @@ impl Group {
             }
             watched.push(it);
         }
+        let planned = std::iter::from_fn(|| board.advance(now_ms)).collect();
         let places = endpoints.iter().map(|it| it.address.clone()).zip(0..).collect();
         Some(Self {
             panic_percent: upstream.panic_percent,
@@ -144,6 +147,7 @@ impl Group {
             places,
             watched,
             standing: before.map_or(Standing::Enough, |it| it.standing),
+            planned,
         })
     }
 
@@ -293,7 +297,7 @@ impl Watched {
         let seconds = now.duration_since(before).unwrap_or_default().as_secs();
         let checks = self.checks.as_ref();
         match (change.from, change.to) {
-            (Stands::Unavailable(from), Stands::Available) if is_ejection(from) => log::info!(
+            (from, Stands::Available) if is_ejected(from) => log::info!(
                 "endpoint is no longer ejected",
                 upstream = upstream,
                 endpoint = self.address,
@@ -313,7 +317,7 @@ impl Watched {
                 reason = checks.map_or("", |it| &it.reason),
                 failed = checks.map_or(0, |it| it.failed)
             ),
-            (Stands::Unavailable(_), Stands::Unavailable(to)) if is_ejection(to) => log::info!(
+            (Stands::Unavailable(_), to) if is_ejected(to) => log::info!(
                 "endpoint is up, and still ejected",
                 upstream = upstream,
                 endpoint = self.address,
@@ -333,7 +337,7 @@ impl State {
 
     /// Whether it takes none because it is ejected, and not because of its checks.
     pub(crate) fn is_ejected(&self) -> bool {
-        matches!(self.stands, Stands::Unavailable(reason) if is_ejection(reason))
+        is_ejected(self.stands)
     }
 
     /// What is wrong while it takes none, in words.
@@ -351,8 +355,9 @@ impl State {
     }
 }
 
-fn is_ejection(reason: Reason) -> bool {
-    matches!(reason, Reason::ConsecutiveFailures | Reason::FailureRate)
+/// Whether it takes no requests because it is ejected.
+pub(super) fn is_ejected(stands: Stands) -> bool {
+    matches!(stands, Stands::Unavailable(Reason::ConsecutiveFailures | Reason::FailureRate))
 }
 
 fn member(it: &Located) -> Member {

@@ -16,7 +16,7 @@ use corelane_engine::snapshot::Address;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::group::{Group, Standing, State};
+use super::group::{Group, Standing, State, is_ejected};
 use crate::config;
 use crate::log;
 use crate::snapshot_builder::Located;
@@ -54,8 +54,16 @@ pub(crate) struct Plan(BTreeMap<Arc<str>, Group>);
 impl Plan {
     /// Whether an endpoint takes requests in the snapshot that goes with it.
     pub(crate) fn is_up(&self, upstream: &config::Upstream, endpoint: &Located) -> bool {
-        let group = self.0.get(&upstream.name);
-        group.and_then(|group| group.stands(&endpoint.address)).is_none_or(|it| it == Stands::Available)
+        self.stands(upstream, endpoint).is_none_or(|it| it == Stands::Available)
+    }
+
+    /// Whether it takes none because it is ejected.
+    pub(crate) fn is_ejected(&self, upstream: &config::Upstream, endpoint: &Located) -> bool {
+        self.stands(upstream, endpoint).is_some_and(is_ejected)
+    }
+
+    fn stands(&self, upstream: &config::Upstream, endpoint: &Located) -> Option<Stands> {
+        self.0.get(&upstream.name)?.stands(&endpoint.address)
     }
 }
 
@@ -93,6 +101,9 @@ impl Healths {
         let mut upstreams = self.upstreams.borrow_mut();
         *upstreams = plan.0;
         for (name, group) in &mut *upstreams {
+            for change in std::mem::take(&mut group.planned) {
+                self.apply(name, group, change);
+            }
             // Those that nobody has checked yet are down if they begin so; that is not worth a line.
             if group.is_known() {
                 group.settle(name);
@@ -136,8 +147,9 @@ impl Healths {
     /// A worker finds that attempts at an endpoint fail.
     pub(crate) fn report(&self, failing: Failing) {
         let Failing { worker, key, trip, reason, failures } = failing;
+        failures.note_decided();
         self.with(&key, |group, place, now_ms| match group.board.report(place, trip, now_ms) {
-            Reported::Ejected(change) => {
+            reported @ (Reported::Ejected(_) | Reported::Exchanged) => {
                 let until_ms = group.board.ejection(place).map_or(now_ms, |(_, until_ms)| until_ms);
                 let time = Duration::from_millis(until_ms - now_ms);
                 log::warning!(
@@ -150,9 +162,22 @@ impl Healths {
                     worker = worker
                 );
                 group.watched[place].note_ejection(trip, reason, failures);
-                Some(change)
+                match reported {
+                    Reported::Ejected(change) => Some(change),
+                    _ => group.board.advance(now_ms),
+                }
             }
             Reported::Unavailable => None,
+            Reported::AllFail => {
+                log::warning!(
+                    "all endpoints fail, and none is ejected for a while",
+                    upstream = key.0,
+                    endpoint = key.1,
+                    last = reason,
+                    worker = worker
+                );
+                group.board.advance(now_ms)
+            }
             Reported::Spared => {
                 group.spare(&key, place, &reason, now_ms);
                 None
@@ -196,13 +221,15 @@ impl Healths {
         let watched = &mut group.watched[change.endpoint];
         watched.note(upstream, change, SystemTime::now());
         let is_up = change.to == Stands::Available;
-        if is_up == (change.from == Stands::Available) {
-            return;
-        }
         if is_up && let Some(failures) = watched.failures.take() {
             failures.put_on_parole(&group.outlier.rules);
         }
-        let update = HealthUpdate { upstream: upstream.clone(), address: watched.address.clone(), is_up };
+        let update = HealthUpdate {
+            upstream: upstream.clone(),
+            address: watched.address.clone(),
+            is_up,
+            is_ejected: is_ejected(change.to),
+        };
         self.waiting.borrow_mut().push(Arc::new(update));
         self.notify.notify_one();
     }
@@ -317,7 +344,8 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once_and_a_snapshot_tells_the_rest() {
-        let (healths, upstream) = (Healths::default(), fixtures::upstream("app", Vec::new()));
+        let (healths, mut upstream) = (Healths::default(), fixtures::upstream("app", Vec::new()));
+        upstream.outlier.ejection.ejected_percent_max = 50;
         put_in_force(&healths, &upstream, &[0, 1, 2]);
         for _ in 0..2 {
             healths.report(failing(1));
@@ -329,6 +357,7 @@ mod tests {
         assert!(state(1).is_ejected() && state(2).is_up(), "one of three at most");
         let spared = [1, 2].map(|index| state(index).ejections.map(|it| (it.by_row, it.spared)));
         assert_eq!(spared, [Some((1, 0)), Some((0, 1))]);
+        assert_eq!(told(&healths), []);
         let left = state(1).ejected.map(|it| it.left.as_secs());
         assert!(matches!(left, Some(29 | 30)), "{left:?}");
         // Checks begin, and take nobody out who serves.

@@ -9,6 +9,7 @@ use corelane_balancer::{Ask, NoEndpoint, Picker, Policy, View};
 use super::measured::Measured;
 use crate::affinity::Wish;
 use crate::failure::Failure;
+use crate::health::HealthUpdate;
 use crate::io::clock;
 use crate::outstanding::Outstanding;
 use crate::snapshot::{Address, Endpoint, Upstream};
@@ -20,6 +21,8 @@ pub(crate) struct Choice {
     measured: RefCell<Measured>,
     /// By endpoint.
     standings: RefCell<Box<[Standing]>>,
+    /// Those that are only ejected.
+    ejected: RefCell<Vec<usize>>,
     /// The picker needs to know nothing of the endpoints.
     is_plain: Cell<bool>,
     /// When the picker is to be told of standings again, as some ramp; `u64::MAX`: never.
@@ -66,11 +69,14 @@ impl Choice {
             (before, true) => before,
         };
         let standings = upstream.endpoints.iter().map(standing).collect();
+        let ejected = upstream.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_ejected);
+        let ejected = ejected.map(|(index, _)| index);
         let choice = Self {
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
             measured: RefCell::new(measured),
             standings: RefCell::new(standings),
+            ejected: RefCell::new(ejected.collect()),
             is_plain: Cell::default(),
             admit_again_ms: Cell::default(),
             // Apart from other workers' and from those of the last start.
@@ -92,11 +98,54 @@ impl Choice {
         wish: &Wish,
         excluded: &[usize],
     ) -> Result<usize, NoEndpoint> {
+        let picked = self.pick_by_policy(upstream, wish, excluded);
+        match picked {
+            Ok(endpoint) if !upstream.endpoints[endpoint].failures.is_suspected() => picked,
+            _ => self.pick_again(upstream, wish, excluded, picked),
+        }
+    }
+
+    #[inline(always)]
+    fn pick_by_policy(
+        &self,
+        upstream: &Upstream,
+        wish: &Wish,
+        excluded: &[usize],
+    ) -> Result<usize, NoEndpoint> {
         if self.is_plain.get() {
             let ask = Ask { excluded, ..Ask::default() };
             return self.picker.borrow_mut().pick(&ask, &());
         }
         self.pick_knowing(upstream, wish, excluded)
+    }
+
+    /// Another one than one that is about to be ejected, if there is any. And one that is ejected before none at all.
+    #[cold]
+    #[inline(never)]
+    fn pick_again(
+        &self,
+        upstream: &Upstream,
+        wish: &Wish,
+        excluded: &[usize],
+        picked: Result<usize, NoEndpoint>,
+    ) -> Result<usize, NoEndpoint> {
+        let mut not = excluded.to_vec();
+        let mut again = picked;
+        while let Ok(endpoint) = again {
+            if !upstream.endpoints[endpoint].failures.is_suspected() {
+                return again;
+            }
+            not.push(endpoint);
+            again = self.pick_by_policy(upstream, wish, &not);
+        }
+        if picked.is_ok() || picked == Err(NoEndpoint::Full) {
+            return picked;
+        }
+        let may_be =
+            |endpoint: &&usize| !excluded.contains(endpoint) && upstream.endpoints[**endpoint].weight > 0;
+        let ejected = self.ejected.borrow();
+        let last_resort = ejected.iter().filter(may_be).min_by_key(|it| upstream.endpoints[**it].priority);
+        last_resort.copied().map_or(picked, Ok)
     }
 
     #[inline(never)]
@@ -140,10 +189,14 @@ impl Choice {
     }
 
     /// An endpoint has come up or gone down.
-    pub(super) fn set_health(&self, upstream: &Upstream, endpoint: usize, is_up: bool) {
+    pub(super) fn set_health(&self, upstream: &Upstream, endpoint: usize, update: &HealthUpdate) {
         let now_ms = clock::coarse_ms();
+        let mut ejected = self.ejected.borrow_mut();
+        ejected.retain(|known| *known != endpoint);
+        ejected.extend(update.is_ejected.then_some(endpoint));
+        drop(ejected);
         if let Some(standing) = self.standings.borrow_mut().get_mut(endpoint) {
-            *standing = match (*standing, is_up) {
+            *standing = match (*standing, update.is_up) {
                 (_, false) => Standing::Unavailable,
                 (Standing::Unavailable, true) => Standing::Available { since_ms: now_ms },
                 (available, true) => available,

@@ -112,6 +112,7 @@ impl Outliers {
     #[cold]
     fn tell(&self, upstream: &Upstream, endpoint: usize, trip: Trip, wrong: Wrong) {
         let endpoint = &upstream.endpoints[endpoint];
+        endpoint.failures.suspect();
         self.events.send(Event::EndpointFailing {
             worker: self.worker,
             upstream: upstream.name.clone(),

@@ -104,7 +104,7 @@ fn a_share_of_failures_is_enough_where_that_is_set() {
     let turns = std::sync::atomic::AtomicUsize::new(0);
     let flaky = Origin::http(move |_| {
         let turn = turns.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        if turn % 2 == 0 { ok("x") } else { with_length("500 No", "no") }
+        if turn.is_multiple_of(2) { ok("x") } else { with_length("500 No", "no") }
     });
     let fine = fine();
     let keys = "statuses = [\"5xx\"], failure_share = \"40%\", requests_min = 10, consecutive_failures = 3";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{attempts, line, nobody, setup, until_ejected};
 use crate::support::process::stdout;
 use crate::support::proxy::binary;
-use crate::support::{Nginx, Origin, eventually, ok, with_length};
+use crate::support::{Nginx, Origin, eventually, ok, settles_at, with_length};
 
 #[test]
 fn one_failure_ejects_again_and_for_longer() {
@@ -52,7 +52,8 @@ fn who_has_come_back_and_works_may_fail_again_now_and_then() {
 #[test]
 fn not_more_than_a_share_is_ejected_and_never_the_last_one() {
     let (fine, dead) = (Origin::answering(ok("x")), [nobody(), nobody(), nobody()]);
-    let proxy = setup(&[fine.address(), &dead[0], &dead[1], &dead[2]], "").start();
+    let endpoints = [fine.address(), &dead[0], &dead[1], &dead[2]];
+    let proxy = setup(&endpoints, "ejected_max = \"50%\"").start();
     let spared = || proxy.endpoints("ejections_spared_total");
     eventually("one is spared", || {
         proxy.get("/");
@@ -61,12 +62,41 @@ fn not_more_than_a_share_is_ejected_and_never_the_last_one() {
     assert_eq!((proxy.endpoints("ejected"), proxy.endpoints("healthy")), (2, 2), "half of four");
     line(&proxy, &["WARN  endpoint fails, and is not ejected", "last=connect_failed up=2 endpoints=4"]);
 
+    let proxy = setup(&endpoints, "").start();
+    eventually("all that are dead are", || {
+        assert_eq!(proxy.get("/").status(), 200, "within a fifth of the requests, and thirty");
+        proxy.endpoints("ejected") == 3
+    });
+    for _ in 0..100 {
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+
     let proxy = setup(&[&dead[0]], "").start();
     for _ in 0..20 {
         assert_eq!(proxy.get("/").status(), 502, "not 503: it is tried each time");
     }
     eventually("it is spared", || proxy.endpoints("ejections_spared_total") > 0);
     assert_eq!((proxy.endpoints("ejected"), proxy.endpoints("ejections_total")), (0, 0));
+}
+
+#[test]
+fn when_all_fail_none_is_ejected_for_a_while() {
+    let mut origins = [(); 3].map(|()| Nginx::start("location / { return 200; }"));
+    let addresses: [String; 3] = std::array::from_fn(|index| origins[index].address().to_owned());
+    let proxy = setup(&addresses.each_ref().map(String::as_str), "ejection_time = \"1h\"").start();
+    origins.iter_mut().for_each(Nginx::kill);
+    let start = Instant::now();
+    eventually("the last one fails as well", || {
+        proxy.get("/");
+        proxy.stderr().contains("WARN  all endpoints fail, and none is ejected for a while")
+    });
+    assert!(start.elapsed() < Duration::from_secs(10));
+    settles_at(3, || proxy.endpoints("healthy"));
+    origins.iter_mut().for_each(Nginx::run);
+    for address in &addresses {
+        eventually("it is used again, long before an hour is over", || attempts(&proxy, address, 4) > 0);
+    }
+    assert_eq!(proxy.endpoints("healthy"), 3, "{}", proxy.stderr());
 }
 
 #[test]

@@ -71,9 +71,9 @@ pub(super) static KEYS: &[Key] = &[
         section: Section::Outlier,
         name: "ejected_max",
         kind: "string",
-        default: Value("\"50%\""),
+        default: Value("\"100%\""),
         allowed: "\"1%\" to \"100%\"; always one, never the last one",
         description: "How many of the endpoints may be unavailable after an ejection.",
-        example: "\"20%\"",
+        example: "\"50%\"",
     },
 ];
