@@ -49,6 +49,7 @@ impl OutlierDetection {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct FailureRow {
+    /// With [`ON_PAROLE`].
     length: AtomicU32,
     /// The control thread was told, and has not decided yet.
     is_suspected: AtomicBool,
@@ -59,8 +60,11 @@ pub struct FailureRow {
 /// How often the control thread is told of one endpoint at most: one that is not ejected goes on failing.
 const TELL_AGAIN_MS: u64 = 500;
 
+/// The endpoint was ejected, and no attempt has succeeded since.
+const ON_PAROLE: u32 = 1 << 31;
+
 impl FailureRow {
-    /// Whether the last attempt did not fail.
+    /// Whether the last attempt did not fail, and a success says nothing new.
     #[inline(always)]
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -74,8 +78,14 @@ impl FailureRow {
 
     /// One more has failed. Returns how many it are now.
     pub(crate) fn add(&self) -> u32 {
-        let length = self.length.fetch_update(Relaxed, Relaxed, |length| Some(length.saturating_add(1)));
-        length.map_or(u32::MAX, |before| before.saturating_add(1))
+        // Nobody waits for so many that it would reach the mark.
+        (self.length.fetch_add(1, Relaxed) & !ON_PAROLE) + 1
+    }
+
+    /// Whether an attempt has succeeded since the endpoint was ejected last.
+    #[must_use]
+    pub fn has_worked(&self) -> bool {
+        self.length.load(Relaxed) & ON_PAROLE == 0
     }
 
     /// Whether the control thread is to be told now; nobody else tells it for a while then.
@@ -103,7 +113,10 @@ impl FailureRow {
 
     /// The endpoint comes back and has to show that it works: the first failure is enough.
     pub fn put_on_parole(&self, rules: &OutlierRules) {
-        self.length.store(rules.consecutive_failures.unwrap_or(0).saturating_sub(1), Relaxed);
+        let length = rules.consecutive_failures.unwrap_or(0).saturating_sub(1);
+        self.length.store(length | ON_PAROLE, Relaxed);
+        // It may be told of again at once.
+        self.told_ms.store(0, Relaxed);
     }
 }
 
@@ -126,10 +139,13 @@ mod tests {
         assert!(row.is_suspected());
         row.note_decided();
         assert!(!row.is_suspected());
+        assert!(row.has_worked());
         row.put_on_parole(&OutlierRules::default());
-        assert_eq!((row.is_over(), row.add()), (false, 5));
+        assert_eq!((row.is_over(), row.add(), row.has_worked()), (false, 5, false));
         row.put_on_parole(&OutlierRules { consecutive_failures: None, failure_share: None });
-        assert!(row.is_over());
+        assert_eq!((row.is_over(), row.add(), row.has_worked()), (false, 1, false));
+        row.end();
+        assert!(row.is_over() && row.has_worked());
     }
 
     #[test]
@@ -137,6 +153,8 @@ mod tests {
         let row = FailureRow::default();
         let told = |now_ms| row.may_tell(now_ms);
         assert_eq!([7, 8, 506, 507, 508, 2_000].map(told), [true, false, false, true, false, true]);
+        row.put_on_parole(&OutlierRules::default());
+        assert!(row.may_tell(2_001));
     }
 
     #[test]

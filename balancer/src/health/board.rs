@@ -21,14 +21,12 @@ pub struct BoardRules {
 pub struct Board {
     rules: BoardRules,
     endpoints: Vec<Endpoint>,
-    /// When the last one failed that was left, and the others came back.
-    all_failed_ms: Option<u64>,
-    /// Nobody is ejected before this time.
+    /// All failed: nobody is ejected before this time.
     quiet_until_ms: u64,
 }
 
-/// If the last one that is left fails twice in such a time, all of them do, and nobody is ejected for as long.
-const ALL_FAILED_MS: u64 = 5_000;
+/// How long nobody is ejected after all have failed.
+const QUIET_MS: u64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
@@ -65,7 +63,8 @@ pub enum Reported {
     /// It was the last one: those that were ejected come back, as that may be over, and it is ejected instead.
     /// [`Board::advance`] tells all of that.
     Exchanged,
-    /// The same again: it is not the endpoints, or all of them. They come back, and nobody is ejected for a while.
+    /// The same, and it has not worked since it came back itself: it is not the endpoints, or all of them. They come back,
+    /// and nobody is ejected for a while.
     AllFail,
 }
 
@@ -82,9 +81,7 @@ impl Board {
             }
         };
         let endpoints = members.iter().map(endpoint).collect();
-        let (all_failed_ms, quiet_until_ms) =
-            previous.map_or((None, 0), |it| (it.all_failed_ms, it.quiet_until_ms));
-        Self { rules, endpoints, all_failed_ms, quiet_until_ms }
+        Self { rules, endpoints, quiet_until_ms: previous.map_or(0, |it| it.quiet_until_ms) }
     }
 
     /// An endpoint is checked in another way from now on: it stays what it is until the next result, which decides alone.
@@ -102,14 +99,12 @@ impl Board {
         self.settle(endpoint, now_ms)
     }
 
-    /// A worker wants an endpoint ejected.
-    pub fn report(&mut self, endpoint: usize, trip: Trip, now_ms: u64) -> Reported {
+    /// A worker wants an endpoint ejected, that has worked since it was ejected last or not.
+    pub fn report(&mut self, endpoint: usize, trip: Trip, has_worked: bool, now_ms: u64) -> Reported {
         let is_last = |it: &Self| it.is_up(endpoint) && it.left_without(endpoint) == 0;
         if is_last(self) && self.end_ejections() {
-            let until_ms = now_ms.saturating_add(ALL_FAILED_MS);
-            if self.all_failed_ms.replace(now_ms).is_some_and(|ms| now_ms < ms.saturating_add(ALL_FAILED_MS))
-            {
-                self.quiet_until_ms = until_ms;
+            if !has_worked {
+                self.quiet_until_ms = now_ms.saturating_add(QUIET_MS);
                 return Reported::AllFail;
             }
             self.endpoints[endpoint].ejection.eject(&self.rules.ejection, trip, now_ms);
@@ -292,8 +287,8 @@ mod tests {
     #[test]
     fn neither_source_overrules_the_other() {
         let mut board = board(4);
-        assert_eq!(board.report(1, TRIP, 1_000), ejected(1));
-        assert_eq!(board.report(1, TRIP, 1_001), Reported::Unavailable);
+        assert_eq!(board.report(1, TRIP, true, 1_000), ejected(1));
+        assert_eq!(board.report(1, TRIP, true, 1_001), Reported::Unavailable);
         assert_eq!(board.check(1, true, 2_000), None, "its health page still answers");
         assert_eq!(board.check(1, false, 3_000), None);
         assert_eq!(board.check(1, false, 4_000), change(1, EJECTED, FAILED));
@@ -304,14 +299,14 @@ mod tests {
         assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 12_000 }));
         assert_eq!(board.standing(0), Some(Standing::ALWAYS));
         assert_eq!((board.standing(4), board.check(4, false, 0)), (None, None), "there is none");
-        assert_eq!(board.report(4, TRIP, 0), Reported::Unavailable);
+        assert_eq!(board.report(4, TRIP, true, 0), Reported::Unavailable);
     }
 
     #[test]
     fn ejections_end_one_after_the_other() {
         let mut board = board(4);
-        board.report(2, TRIP, 0);
-        board.report(0, Trip::FailureRate, 500);
+        board.report(2, TRIP, true, 0);
+        board.report(0, Trip::FailureRate, true, 500);
         assert_eq!(board.next_end_ms(), Some(10_000));
         assert_eq!(board.advance(9_999), None);
         assert_eq!(board.advance(10_500), change(0, Unavailable(Reason::FailureRate), Available));
@@ -323,15 +318,15 @@ mod tests {
     fn not_too_many_are_ejected() {
         for (endpoints, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (10, 5)] {
             let mut board = board(endpoints);
-            let reports = (0..10).map(|endpoint| board.report(endpoint, TRIP, 0));
+            let reports = (0..10).map(|endpoint| board.report(endpoint, TRIP, true, 0));
             let ejected = reports.filter(|report| matches!(report, Reported::Ejected(_))).count();
             assert_eq!(ejected, most, "of {endpoints}");
         }
         let ejection = EjectionRules { ejected_percent_max: 10, ..RULES.ejection };
         let members = members(&(0..9).collect::<Vec<_>>());
         let mut strict = Board::new(BoardRules { ejection, ..RULES }, &members, None, 0);
-        assert_eq!(strict.report(5, TRIP, 0), ejected(5), "one may be, though a tenth of nine is none");
-        assert_eq!(strict.report(6, TRIP, 0), Reported::Spared);
+        assert_eq!(strict.report(5, TRIP, true, 0), ejected(5), "one may be, though a tenth of nine is none");
+        assert_eq!(strict.report(6, TRIP, true, 0), Reported::Spared);
         let mut board = board(4);
         for endpoint in [0, 0, 1, 1, 2, 2, 3, 3] {
             board.check(endpoint, false, 0);
@@ -345,9 +340,9 @@ mod tests {
         for endpoint in [0, 0, 1, 1] {
             board.check(endpoint, false, 0);
         }
-        assert_eq!(board.report(2, TRIP, 0), Reported::Spared);
+        assert_eq!(board.report(2, TRIP, true, 0), Reported::Spared);
         board.check(1, true, 0);
-        assert_eq!(board.report(2, TRIP, 0), ejected(2));
+        assert_eq!(board.report(2, TRIP, true, 0), ejected(2));
     }
 
     #[test]
@@ -355,14 +350,14 @@ mod tests {
         let mut members = members(&[0, 1]);
         members[0].weight = 0;
         let mut board = Board::new(RULES, &members, None, 0);
-        assert_eq!(board.report(1, TRIP, 0), Reported::Spared, "it is the only one that works");
-        assert_eq!(board.report(0, TRIP, 0), ejected(0));
+        assert_eq!(board.report(1, TRIP, true, 0), Reported::Spared, "it is the only one that works");
+        assert_eq!(board.report(0, TRIP, true, 0), ejected(0));
     }
 
     #[test]
     fn a_reload_changes_nothing_for_those_that_stay() {
         let mut before = board(4);
-        before.report(1, TRIP, 1_000);
+        before.report(1, TRIP, true, 1_000);
         before.check(3, true, 1_000);
         before.check(3, false, 1_000);
         let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before), 5_000);
@@ -389,14 +384,14 @@ mod tests {
     #[test]
     fn ejected_ones_are_better_than_none() {
         let mut board = board(2);
-        assert_eq!(board.report(0, TRIP, 0), ejected(0));
+        assert_eq!(board.report(0, TRIP, true, 0), ejected(0));
         assert_eq!(board.check(1, false, 5), change(1, Available, FAILED));
         assert_eq!(board.advance(5), change(0, EJECTED, Available));
         assert_eq!((board.advance(5), board.next_end_ms()), (None, None));
-        assert_eq!(board.report(0, TRIP, 6), Reported::Spared);
+        assert_eq!(board.report(0, TRIP, true, 6), Reported::Spared);
         // Who has failed its checks, too, is not worth a try, and is not ejected any more when it has passed them.
         let mut board = self::board(2);
-        board.report(0, TRIP, 0);
+        board.report(0, TRIP, true, 0);
         board.check(0, false, 1);
         board.check(1, false, 1);
         assert_eq!((board.advance(1), board.ejection(0)), (None, None));
@@ -408,23 +403,29 @@ mod tests {
         let ejection = EjectionRules { ejected_percent_max: 100, ..RULES.ejection };
         let all = members(&[0, 1, 2]);
         let mut board = Board::new(BoardRules { ejection, ..RULES }, &all, None, 0);
-        assert_eq!((board.report(1, TRIP, 0), board.report(2, TRIP, 0)), (ejected(1), ejected(2)));
-        assert_eq!(board.report(1, TRIP, 1), Reported::Unavailable);
-        assert_eq!(board.report(0, TRIP, 2), Reported::Exchanged);
+        assert_eq!(
+            (board.report(1, TRIP, true, 0), board.report(2, TRIP, true, 0)),
+            (ejected(1), ejected(2))
+        );
+        assert_eq!(board.report(1, TRIP, true, 1), Reported::Unavailable);
+        assert_eq!(board.report(0, TRIP, true, 2), Reported::Exchanged);
         let changes =
             [change(1, EJECTED, Available), change(2, EJECTED, Available), change(0, Available, EJECTED)];
         assert_eq!([2; 3].map(|now_ms| board.advance(now_ms)), changes, "those that come first");
         assert_eq!((board.advance(2), board.ejection(0)), (None, Some((TRIP, 10_002))));
-        assert_eq!((board.report(1, TRIP, 3), board.report(2, TRIP, 5_001)), (ejected(1), Reported::AllFail));
+        assert_eq!(
+            (board.report(1, TRIP, true, 3), board.report(2, TRIP, false, 5_001)),
+            (ejected(1), Reported::AllFail)
+        );
         assert_eq!(
             [3; 2].map(|now_ms| board.advance(now_ms)),
             [0, 1].map(|it| change(it, EJECTED, Available))
         );
         // For a while that is how it stays; then it begins with the first ejection.
         let others = [Reported::Spared, Reported::Spared, ejected(1)];
-        assert_eq!([5_002, 10_000, 10_001].map(|now_ms| board.report(1, TRIP, now_ms)), others);
+        assert_eq!([5_002, 10_000, 10_001].map(|now_ms| board.report(1, TRIP, true, now_ms)), others);
         let mut alone = self::board(1);
-        assert_eq!(alone.report(0, TRIP, 0), Reported::Spared, "nobody comes back");
+        assert_eq!(alone.report(0, TRIP, true, 0), Reported::Spared, "nobody comes back");
     }
 
     #[test]

@@ -148,39 +148,41 @@ impl Healths {
     pub(crate) fn report(&self, failing: Failing) {
         let Failing { worker, key, trip, reason, failures } = failing;
         failures.note_decided();
-        self.with(&key, |group, place, now_ms| match group.board.report(place, trip, now_ms) {
-            reported @ (Reported::Ejected(_) | Reported::Exchanged) => {
-                let until_ms = group.board.ejection(place).map_or(now_ms, |(_, until_ms)| until_ms);
-                let time = Duration::from_millis(until_ms - now_ms);
-                log::warning!(
-                    "endpoint is ejected",
-                    upstream = key.0,
-                    endpoint = key.1,
-                    reason = Reason::from(trip).word(),
-                    last = reason,
-                    time = config::shown::duration(time),
-                    worker = worker
-                );
-                group.watched[place].note_ejection(trip, reason, failures);
-                match reported {
-                    Reported::Ejected(change) => Some(change),
-                    _ => group.board.advance(now_ms),
+        self.with(&key, |group, place, now_ms| {
+            match group.board.report(place, trip, failures.has_worked(), now_ms) {
+                reported @ (Reported::Ejected(_) | Reported::Exchanged) => {
+                    let until_ms = group.board.ejection(place).map_or(now_ms, |(_, until_ms)| until_ms);
+                    let time = Duration::from_millis(until_ms - now_ms);
+                    log::warning!(
+                        "endpoint is ejected",
+                        upstream = key.0,
+                        endpoint = key.1,
+                        reason = Reason::from(trip).word(),
+                        last = reason,
+                        time = config::shown::duration(time),
+                        worker = worker
+                    );
+                    group.watched[place].note_ejection(trip, reason, failures);
+                    match reported {
+                        Reported::Ejected(change) => Some(change),
+                        _ => group.board.advance(now_ms),
+                    }
                 }
-            }
-            Reported::Unavailable => None,
-            Reported::AllFail => {
-                log::warning!(
-                    "all endpoints fail, and none is ejected for a while",
-                    upstream = key.0,
-                    endpoint = key.1,
-                    last = reason,
-                    worker = worker
-                );
-                group.board.advance(now_ms)
-            }
-            Reported::Spared => {
-                group.spare(&key, place, &reason, now_ms);
-                None
+                Reported::Unavailable => None,
+                Reported::AllFail => {
+                    log::warning!(
+                        "all endpoints fail, and none is ejected for a while",
+                        upstream = key.0,
+                        endpoint = key.1,
+                        last = reason,
+                        worker = worker
+                    );
+                    group.board.advance(now_ms)
+                }
+                Reported::Spared => {
+                    group.spare(&key, place, &reason, now_ms);
+                    None
+                }
             }
         });
     }

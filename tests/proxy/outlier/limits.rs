@@ -64,7 +64,8 @@ fn not_more_than_a_share_is_ejected_and_never_the_last_one() {
 
     let proxy = setup(&endpoints, "").start();
     eventually("all that are dead are", || {
-        assert_eq!(proxy.get("/").status(), 200, "within a fifth of the requests, and thirty");
+        // Three attempts may meet three dead ones.
+        assert!([200, 502].contains(&proxy.get("/").status()));
         proxy.endpoints("ejected") == 3
     });
     for _ in 0..100 {
