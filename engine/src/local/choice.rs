@@ -119,7 +119,8 @@ impl Choice {
         self.pick_knowing(upstream, wish, excluded)
     }
 
-    /// Another one than one that is about to be ejected, if there is any. And one that is ejected before none at all.
+    /// Another one than one that is about to be ejected. If there is none, one that is ejected: what it had is longer ago. So
+    /// is that one before none at all.
     #[cold]
     #[inline(never)]
     fn pick_again(
@@ -138,7 +139,7 @@ impl Choice {
             not.push(endpoint);
             again = self.pick_by_policy(upstream, wish, &not);
         }
-        if picked.is_ok() || picked == Err(NoEndpoint::Full) {
+        if picked == Err(NoEndpoint::Full) {
             return picked;
         }
         let may_be =
