@@ -4,38 +4,50 @@
 ///
 /// One slow answer counts at once, since whoever is sent there meanwhile waits as long; fast ones make up for it with
 /// the time constant. Without any the average falls too, so that an endpoint that nobody is sent to is tried again.
+///
+/// Failures count beside it: as slow answers, but forgotten sooner, and those of one moment (all that was in progress when
+/// a server ended) as little more than one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeakEwma {
-    average_us: f64,
-    at_ms: u64,
+    average: Decayed,
+    failure: Decayed,
 }
 
 impl PeakEwma {
     /// An answer that took so long. `now_ms` is monotonic, in milliseconds, here and below.
     pub fn observe(&mut self, latency_us: u64, time_constant_ms: u64, now_ms: u64) {
-        let kept = kept(now_ms.saturating_sub(self.at_ms), time_constant_ms);
-        let latency_us = latency_us.max(1) as f64;
-        let mean = self.average_us * kept + latency_us * (1.0 - kept);
-        self.average_us = if latency_us > self.average_us { latency_us } else { mean };
-        self.at_ms = now_ms;
+        let kept = kept(now_ms.saturating_sub(self.average.at_ms), time_constant_ms);
+        let (latency_us, average_us) = (latency_us.max(1) as f64, self.average.sum);
+        let mean = average_us * kept + latency_us * (1.0 - kept);
+        let sum = if latency_us > average_us { latency_us } else { mean };
+        self.average = Decayed { sum, at_ms: now_ms };
     }
 
     /// An attempt that failed: a quick refusal must not look like a quick answer. It counts as twice as slow as the
-    /// endpoint was, and as [`FAILURE_US`] at least.
+    /// endpoint was, as [`FAILURE_US`] at least, and as ten times that at most.
     pub fn observe_failure(&mut self, time_constant_ms: u64, now_ms: u64) {
-        let latency_us = self.latency_us(time_constant_ms, now_ms).saturating_mul(2).max(FAILURE_US);
-        self.observe(latency_us, time_constant_ms, now_ms);
+        let doubled_us = self.latency_us(time_constant_ms, now_ms).saturating_mul(2);
+        let sum = doubled_us.clamp(FAILURE_US, FAILURE_US * 10) as f64;
+        self.failure = Decayed { sum, at_ms: now_ms };
     }
 
     /// In microseconds; 0: there was no answer yet, or none for many time constants.
     #[must_use]
     pub fn latency_us(&self, time_constant_ms: u64, now_ms: u64) -> u64 {
-        whole(self.average_us * kept(now_ms.saturating_sub(self.at_ms), time_constant_ms))
+        let average_us = self.average.value(time_constant_ms, now_ms);
+        if self.failure.sum == 0.0 {
+            return whole(average_us);
+        }
+        whole(average_us.max(self.failure.value(time_constant_ms / FAILURE_FADES, now_ms)))
     }
 }
 
 /// What a failure counts as at least: a guess, longer than answers that users like to wait for.
 pub const FAILURE_US: u64 = 1_000_000;
+
+/// So many times as fast as the average. A second is some ten time constants above answers of 100 us: an endpoint that has
+/// failed once would be out for a minute and a half.
+const FAILURE_FADES: u64 = 8;
 
 /// A good time constant of [`PeakEwma`], as in Finagle's: 10 s.
 pub const LATENCY_TIME_CONSTANT_MS: u64 = 10_000;
@@ -161,6 +173,17 @@ mod tests {
         meter.observe_failure(SECOND, 1);
         meter.observe_failure(SECOND, 1);
         assert_eq!(meter.latency_us(SECOND, 1), 4 * FAILURE_US);
+    }
+
+    #[test]
+    fn what_fails_at_once_is_soon_forgotten() {
+        let mut meter = PeakEwma::default();
+        meter.observe(300, SECOND, 1);
+        (0..1_000).for_each(|_| meter.observe_failure(SECOND, 1));
+        meter.observe(300, SECOND, 2);
+        assert!(meter.latency_us(SECOND, 2) > 9 * FAILURE_US, "an answer that was on its way says little");
+        assert!(meter.latency_us(SECOND, 1_000) > 1_000);
+        assert_eq!(meter.latency_us(SECOND, 2_000), 40, "what the answers say");
     }
 
     #[test]

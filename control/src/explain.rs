@@ -185,6 +185,10 @@ struct Candidate {
     address: String,
     weight: u32,
     priority: u32,
+    /// Requests at once; 0: no limit.
+    requests_max: u32,
+    /// Connections at once; 0: no limit.
+    connections_max: u32,
     live: Option<Live>,
 }
 

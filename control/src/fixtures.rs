@@ -134,6 +134,7 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         health: None,
         panic_percent: 0,
         outlier: Outlier::default(),
+        queue: None,
         filters: Vec::new(),
     }
 }
@@ -145,12 +146,12 @@ pub(crate) fn mirror(upstream: usize) -> MirrorRule {
 
 /// An endpoint with an address.
 pub(crate) fn endpoint(address: &str, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Address(tcp(address)), weight, priority: 0 }
+    Endpoint { weight, ..Endpoint::new(Target::Address(tcp(address))) }
 }
 
 /// An endpoint with a host name.
 pub(crate) fn name_endpoint(host: &str, port: u16, weight: u32) -> Endpoint {
-    Endpoint { target: Target::Name { host: host.into(), port }, weight, priority: 0 }
+    Endpoint { weight, ..Endpoint::new(Target::Name { host: host.into(), port }) }
 }
 
 fn tcp(text: &str) -> Address {

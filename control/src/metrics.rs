@@ -5,6 +5,7 @@
 //! between two slices only the name is kept that was written last.
 
 mod health;
+mod limits;
 pub(crate) mod process;
 mod text;
 
@@ -43,6 +44,7 @@ enum Section {
     Filters(Place<Arc<str>>),
     Upstreams(Place<Arc<str>>),
     Endpoints(Place<(Arc<str>, Address)>),
+    Limits(Place<(Arc<str>, Address)>),
     Health(Place<(Arc<str>, Address)>),
     End,
 }
@@ -124,8 +126,9 @@ impl Slice<'_> {
                     Labels::of("upstream", upstream).and("endpoint", address)
                 };
                 self.sets("corelane_endpoint", &registry.endpoints, place, labels)
-                    .then(|| Section::Health(Place::default()))
+                    .then(|| Section::Limits(Place::default()))
             }
+            Section::Limits(place) => self.limits(registry, place).then(|| Section::Health(Place::default())),
             Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
             Section::End => None,
         }

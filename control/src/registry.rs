@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::limits::{OpenConnections, Peers, Places, SharedLimits, WaitingLine};
 use corelane_engine::outlier::FailureRow;
 use corelane_engine::snapshot::Address;
 
@@ -36,6 +36,12 @@ pub(crate) struct Registry {
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
     /// Attempts at endpoints that have failed in a row.
     pub(crate) failures: Shared<(Arc<str>, Address), FailureRow>,
+    /// Requests in progress at endpoints where they are limited.
+    pub(crate) places: Shared<(Arc<str>, Address), Places>,
+    /// Connections to endpoints where they are limited.
+    pub(crate) connections_open: Shared<(Arc<str>, Address), OpenConnections>,
+    /// Who waits for a place, by the upstream's name.
+    lines: Shared<Arc<str>, WaitingLine>,
 }
 
 impl Registry {
@@ -52,7 +58,16 @@ impl Registry {
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
             failures: Shared::default(),
+            places: Shared::default(),
+            connections_open: Shared::default(),
+            lines: Shared::default(),
         }
+    }
+
+    /// Who waits at the upstream for the snapshot `serial`.
+    pub(crate) fn line(&mut self, upstream: Arc<str>, serial: u64) -> Arc<WaitingLine> {
+        let peers = &self.shared_limits.peers;
+        self.lines.of(upstream, serial, || WaitingLine::new(peers))
     }
 
     /// Drops the sets that only snapshots older than `serial` used.
@@ -65,6 +80,9 @@ impl Registry {
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
         self.failures.drop_unused_since(serial);
+        self.places.drop_unused_since(serial);
+        self.connections_open.drop_unused_since(serial);
+        self.lines.drop_unused_since(serial);
     }
 
     /// Client connections that are open now, on all listeners.
@@ -157,6 +175,12 @@ impl<K: Ord, T> Shared<K, T> {
         let (shared, used_by) = self.sets.entry(key).or_insert_with(|| (Arc::new(make()), serial));
         *used_by = serial.max(*used_by);
         shared.clone()
+    }
+
+    /// Each key behind `key`, or each one, with its own, ordered.
+    pub(crate) fn after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &T)> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sets.range((start, Bound::Unbounded)).map(|(key, (shared, _))| (key, &**shared))
     }
 
     fn drop_unused_since(&mut self, serial: u64) {

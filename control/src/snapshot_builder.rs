@@ -8,9 +8,10 @@ use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart,
 use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
+use corelane_engine::limits::{EndpointConnections, OpenConnections, RequestLimit};
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
-use corelane_engine::snapshot::{Address, Endpoint, Listener, Route, Snapshot, Upstream};
+use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
 use corelane_routing::{Router, Rule};
 
 use crate::config::{self, Config, Target};
@@ -167,6 +168,7 @@ fn upstream(
     registry: &mut Registry,
     serial: u64,
 ) -> Upstream {
+    let line = registry.line(it.name.clone(), serial);
     let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
         label: endpoint.address.to_string().into(),
         weight: endpoint.weight,
@@ -174,6 +176,17 @@ fn upstream(
         is_up: plan.is_up(it, &endpoint),
         is_ejected: plan.is_ejected(it, &endpoint),
         failures: registry.failures.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
+        limit: (endpoint.requests_max > 0).then(|| RequestLimit {
+            requests_max: endpoint.requests_max,
+            places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
+            line: line.clone(),
+        }),
+        connections: (endpoint.connections_max > 0).then(|| EndpointConnections {
+            connections_max: endpoint.connections_max,
+            open: registry.connections_open.of((it.name.clone(), endpoint.address.clone()), serial, || {
+                OpenConnections::new(line.clone())
+            }),
+        }),
         counters: registry.endpoints.of((it.name.clone(), endpoint.address.clone()), serial),
         address: endpoint.address,
     });
@@ -201,6 +214,7 @@ fn upstream(
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
         outlier: it.outlier.detection.clone(),
+        queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
         counters,
     }
 }
@@ -230,10 +244,18 @@ pub(crate) struct Located {
     /// 0 to 65 535.
     pub(crate) weight: u32,
     pub(crate) priority: u32,
+    /// 0: no limit.
+    pub(crate) requests_max: u32,
+    pub(crate) connections_max: u32,
+}
+
+/// The lower of two limits; 0 is none.
+fn lower(one: u32, other: u32) -> u32 {
+    if one.min(other) > 0 { one.min(other) } else { one.max(other) }
 }
 
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
-/// weights, and the lowest of their priorities.
+/// weights, the lowest of their priorities, and the lowest of their limits.
 pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<Located> {
     let mut found: Vec<Located> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
@@ -252,11 +274,19 @@ pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Ve
                     let known = &mut found[at];
                     known.weight = (known.weight + endpoint.weight).min(WEIGHT_MAX);
                     known.priority = known.priority.min(endpoint.priority);
+                    known.requests_max = lower(known.requests_max, endpoint.requests_max);
+                    known.connections_max = lower(known.connections_max, endpoint.connections_max);
                 }
                 None => {
                     index.insert(address.clone(), found.len());
-                    let (weight, priority) = (endpoint.weight, endpoint.priority);
-                    found.push(Located { address, name: name.cloned(), weight, priority });
+                    found.push(Located {
+                        address,
+                        name: name.cloned(),
+                        weight: endpoint.weight,
+                        priority: endpoint.priority,
+                        requests_max: endpoint.requests_max,
+                        connections_max: endpoint.connections_max,
+                    });
                 }
             }
         }

@@ -364,6 +364,10 @@ pub struct Upstream {
     pub retries: Rate,
     /// Requests answered 503 because no endpoint could be chosen.
     pub no_endpoint: Rate,
+    /// Requests that wait for a place now.
+    pub requests_waiting: u64,
+    /// Requests that waited for a place.
+    pub waited: Rate,
     /// Attempts that failed by an endpoint's fault.
     pub failures: Rate,
     /// Their share of all attempts; absent without any.
@@ -402,6 +406,8 @@ pub struct Endpoint {
     pub requests: Rate,
     /// Requests in progress now.
     pub requests_active: u64,
+    /// How many there may be; 0: no limit.
+    pub requests_max: u32,
     /// Connections opened.
     pub connects: Rate,
     /// Connections that could not be opened.
@@ -416,6 +422,10 @@ pub struct Endpoint {
     pub stale: Rate,
     /// Idle connections now.
     pub connections_idle: u64,
+    /// Connections open now, where they are limited.
+    pub connections: Option<u32>,
+    /// How many there may be; 0: no limit.
+    pub connections_max: u32,
     /// Attempts that failed by its fault, by reason.
     pub failures: Reasons,
     /// The share of attempts that failed by its fault; absent without any.

@@ -161,14 +161,20 @@ impl<T: CounterSet> PerWorker<T> {
     /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
     #[must_use]
     pub fn distribution(&self, index: usize) -> Option<Distribution> {
-        let mut histograms = self.iter().filter_map(|set| set.histogram(index)).peekable();
-        let mut sum = Distribution::empty(histograms.peek()?.unit());
-        histograms.for_each(|histogram| histogram.add_to(&mut sum));
-        Some(sum)
+        self.distribution_of(|set| set.histogram(index))
     }
 }
 
 impl<T> PerWorker<T> {
+    /// A histogram that `of` finds, summed over the workers; `None` if it finds none.
+    #[must_use]
+    pub fn distribution_of(&self, of: impl Fn(&T) -> Option<&dyn Histogram>) -> Option<Distribution> {
+        let mut histograms = self.iter().filter_map(of).peekable();
+        let mut sum = Distribution::empty(histograms.peek()?.unit());
+        histograms.for_each(|histogram| histogram.add_to(&mut sum));
+        Some(sum)
+    }
+
     /// The cells of one worker.
     ///
     /// # Panics
@@ -376,6 +382,8 @@ counter_set! {
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
         retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
+        waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
+        waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";
@@ -395,9 +403,10 @@ counter_set! {
         reused: Counter, "connection_reuses_total", "Requests sent on a pooled connection.";
         stale: Counter, "connections_stale_total", "Pooled connections found closed or with surplus bytes.";
         idle: Gauge, "connections_idle", "Idle connections in the pools now.";
+        yielded: Counter, "connections_yielded_total", "Idle connections closed for requests that waited at another worker.";
         reuse_suspended: Gauge, "reuse_suspended", "Workers that do not reuse connections to the endpoint now.";
         reuse_suspensions: Counter, "reuse_suspensions_total", "Times a worker stopped reusing connections to the endpoint for quarantine_time.";
-        response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout or body_idle_timeout.";
+        response_timeouts: Counter, "response_timeouts_total", "Responses that did not arrive within response_head_timeout, retry.per_try_timeout or body_idle_timeout.";
         bad_responses: Counter, "bad_responses_total", "Exchanges that failed by the endpoint's fault in another way: its response broke a rule, it did not take the request, its status was one of retry.on, or request_timeout passed.";
         resets: Counter, "resets_total", "Connections that failed or ended in the middle of an exchange.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from the endpoint.";

@@ -18,11 +18,13 @@ mod hygiene;
 mod judging;
 mod logging;
 mod mirroring;
+mod telling;
 mod times;
 mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
+mod waiting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -42,6 +44,8 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::telling::FailedTries;
+pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
 use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
@@ -49,7 +53,7 @@ pub(crate) use self::tries::Lease;
 use self::tries::Tries;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
-use crate::core::{Core, Timer, due, due_ms};
+use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
@@ -66,6 +70,7 @@ use crate::message::{
 use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
+use crate::reserved::Reserved;
 use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
@@ -137,6 +142,9 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     tries: Tries,
+    failed_tries: FailedTries,
+    /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
+    reserved: Option<Box<Reserved<S>>>,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -276,6 +284,8 @@ impl<S: Dial> Exchange<S> {
             reused: false,
             attempts: 0,
             tries: Tries::default(),
+            failed_tries: FailedTries::default(),
+            reserved: None,
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -449,6 +459,9 @@ impl<S: Dial> Exchange<S> {
             upgrades: route.map_or(&[], |route| &route.upgrades),
             drops_underscores: listener.rules.underscore_fields == UnderscoreFields::Drop
                 && head.fields.has_underscore(),
+            tells_attempt: self
+                .upstream
+                .is_some_and(|upstream| local.snapshot().upstreams[upstream].retry.attempt_header),
             dropped_underscore: Cell::default(),
             trace,
         };
@@ -564,13 +577,9 @@ impl<S: Dial> Exchange<S> {
         }
         loop {
             // Pick. A retry has its endpoint already.
-            let picked = match self.tries.next.take() {
-                Some(next) => Ok(next),
-                None => local_upstream.choice().pick(upstream, &self.wish, &[]),
-            };
-            let Ok(index) = picked else {
-                upstream_counters.no_endpoint.increment();
-                return Err(local_upstream.choice().no_endpoint(upstream));
+            let index = match self.take_endpoint(upstream, local_upstream) {
+                Ok(index) => index,
+                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
             };
             let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
                 return Err(Failure::NoEndpoint);
@@ -578,14 +587,19 @@ impl<S: Dial> Exchange<S> {
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
                 self.back_off(session, &upstream.retry).await?;
+                self.tell_attempt(self.attempts + 1);
             }
             self.attempts += 1;
             self.endpoint = Some(index);
+            self.start_try(&upstream.retry);
             let _lease = Lease::new(endpoint.counters.of(core.index));
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
             let tried = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
-            let mut pooled = pool.check_out(tried.began_ms, upstream);
+            let mut pooled = match &mut self.reserved {
+                None => pool.check_out(tried.began_ms, upstream, &mut None),
+                Some(reserved) => reserved.check_out(pool, upstream),
+            };
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -595,8 +609,10 @@ impl<S: Dial> Exchange<S> {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
-                            let endpoint_failed =
-                                matches!(failure, Failure::ConnectFailed | Failure::ConnectTimeout);
+                            let endpoint_failed = matches!(
+                                failure,
+                                Failure::ConnectFailed | Failure::ConnectTimeout | Failure::TryTimeout
+                            );
                             break Err((failure, endpoint_failed));
                         }
                     },
@@ -623,8 +639,10 @@ impl<S: Dial> Exchange<S> {
                     return Ok(Some(switched));
                 }
                 Err((failure, may_try_again)) => {
+                    self.reserved = None;
                     self.note_failure(upstream, local_upstream, tried, failure);
                     self.fail_attempt(failure);
+                    self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
                     if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
                         return Err(failure);
@@ -663,7 +681,6 @@ impl<S: Dial> Exchange<S> {
         session.down.settle(session.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let Session { core, down, timer, .. } = session;
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let connected = match S::dial(&endpoint.address) {
@@ -679,14 +696,13 @@ impl<S: Dial> Exchange<S> {
                     {
                         return Poll::Ready(Err(Failure::ClientGone));
                     }
-                    let (due_ms, failure) = if core.cutting.get() {
-                        (0, Failure::DrainTimeout)
-                    } else if exchange_due_ms < connect_due_ms {
-                        (exchange_due_ms, Failure::RequestTimeout)
-                    } else {
-                        (connect_due_ms, Failure::ConnectTimeout)
-                    };
-                    timer.poll_until(cx, due_ms).map(|()| Err(failure))
+                    loop {
+                        let (due_ms, failure) = self.connect_deadline(core, connect_due_ms);
+                        ready!(timer.poll_until(cx, due_ms));
+                        if failure != Failure::TryTimeout || self.gives_up(true) {
+                            return Poll::Ready(Err(failure));
+                        }
+                    }
                 })
                 .await;
                 opened.map(|()| stream)
@@ -760,8 +776,8 @@ impl<S: Dial> Exchange<S> {
                     Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
                         !up.has_received()
                     }
-                    // It was decided when the response's head was there.
-                    Failure::StatusRetried(_) => return Err((failure, true)),
+                    // It was decided when the time was over, or the response's head there.
+                    Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
                     _ => false,
                 };
                 // What was handed on of a body is gone, be it only its end with the trailers.

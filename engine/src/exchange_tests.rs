@@ -106,6 +106,7 @@ pub(crate) fn snapshot() -> Snapshot {
             quarantine: Quarantine::default(),
             panic_percent: 0,
             outlier: OutlierDetection::default(),
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: vec![],

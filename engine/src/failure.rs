@@ -59,6 +59,12 @@ pub(crate) enum Failure {
     NoEndpoint,
     /// Every endpoint that could be chosen is down.
     NoHealthyEndpoint,
+    /// Every endpoint that could be chosen has as many requests as it may have.
+    EndpointsFull,
+    /// They have, and as many requests wait as may.
+    QueueFull,
+    /// They have, and had for as long as a request may wait.
+    QueueTimeout,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
     /// A connection could not be opened.
@@ -71,6 +77,8 @@ pub(crate) enum Failure {
     UpstreamStalled,
     /// The response head did not arrive in time.
     ResponseHeadTimeout,
+    /// An attempt has brought nothing for so long that another endpoint is asked.
+    TryTimeout,
     /// The response was dropped for its status, and another endpoint is asked.
     StatusRetried(u16),
     /// The response's body made no progress.
@@ -140,12 +148,16 @@ impl Failure {
             Self::Filter(status, reason) => (status, filter_reason(reason), Local),
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
+            Self::EndpointsFull => (503, Reason::EndpointsFull, Local),
+            Self::QueueFull => (503, Reason::QueueFull, Local),
+            Self::QueueTimeout => (503, Reason::QueueTimeout, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
             Self::ConnectFailed => (502, Reason::ConnectFailed, Upstream),
             Self::ConnectTimeout => (504, Reason::ConnectTimeout, Upstream),
             Self::UpstreamClosed => (502, Reason::UpstreamClosed, Upstream),
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
+            Self::TryTimeout => (504, Reason::PerTryTimeout, Upstream),
             Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),

@@ -32,6 +32,9 @@ use crate::tracing::TraceFields;
 /// Written in `Via` (RFC 9110 §7.6.3).
 const PSEUDONYM: &[u8] = b"corelane";
 
+/// The field that says which attempt an upstream gets.
+const ATTEMPT: &[u8] = b"X-Corelane-Attempt";
+
 /// What a request head towards an upstream is made from.
 pub(crate) struct UpstreamHead<'a> {
     /// The received head.
@@ -64,6 +67,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) drops_underscores: bool,
     /// Set when one did.
     pub(crate) dropped_underscore: Cell<bool>,
+    /// Whether the upstream is told which attempt it gets.
+    pub(crate) tells_attempt: bool,
     /// What is said of the trace, instead of what the client says; absent: that passes.
     pub(crate) trace: Option<TraceFields>,
 }
@@ -78,6 +83,8 @@ pub(crate) struct HeadWords {
     pub(crate) upgrade: Span,
     /// The value of `traceparent`, if it is ours.
     pub(crate) trace_parent: Span,
+    /// The number of the attempt, if the upstream is told: the head's last field.
+    pub(crate) attempt: Span,
 }
 
 impl UpstreamHead<'_> {
@@ -124,6 +131,10 @@ impl UpstreamHead<'_> {
         if let Some(trace) = self.trace.filter(|_| !self.sets(b"traceparent")) {
             write_field(out, b"traceparent", &trace.parent);
             words.trace_parent = Span::new(out.len() - 2 - trace.parent.len(), out.len() - 2);
+        }
+        if self.tells_attempt && !self.sets(ATTEMPT) {
+            write_field(out, ATTEMPT, b"1");
+            words.attempt = Span::new(out.len() - 3, out.len() - 2);
         }
         out.extend_from_slice(b"\r\n");
         words
@@ -241,9 +252,11 @@ impl UpstreamHead<'_> {
                     self.dropped_underscore.set(true);
                     return false;
                 }
+                let is_replaced = self.trace.is_some_and(|trace| trace.replaces(name))
+                    || self.tells_attempt && name.eq_ignore_ascii_case(ATTEMPT);
                 !self.options.nominate(field, self.bytes)
                     && !is_unbelieved(name, self.trusted)
-                    && !self.trace.is_some_and(|trace| trace.replaces(name))
+                    && !is_replaced
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)

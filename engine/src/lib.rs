@@ -41,6 +41,7 @@ pub mod reason;
 pub mod record;
 mod reputation;
 mod request_id;
+mod reserved;
 pub mod retry;
 mod session;
 pub mod snapshot;

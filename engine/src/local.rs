@@ -17,13 +17,16 @@ use corelane_semantics::Span;
 
 use self::budget::Budget;
 pub(crate) use self::choice::Choice;
-pub(crate) use self::outliers::{Attempt, Outliers};
+pub(crate) use self::outliers::Attempt;
+use self::outliers::Outliers;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
+use crate::failure::Failure;
 use crate::health::HealthUpdate;
 use crate::io::Dial;
+use crate::limits::OpenConnections;
 use crate::pool::{Place, Pool};
 use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
@@ -251,6 +254,22 @@ impl<S: Dial> Local<S> {
             let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
             if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
                 local.choice.set_health(upstream, endpoint, update);
+                if let Some(queue) = upstream.queue.as_ref().filter(|_| update.is_up) {
+                    queue.line.call();
+                }
+            }
+        }
+    }
+
+    /// Closes an idle connection of these for a request that waits at another worker.
+    pub(crate) fn make_room(&self, connections: &Arc<OpenConnections>) {
+        for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&local.pools) {
+                if let Some(limit) = &endpoint.connections
+                    && Arc::ptr_eq(&limit.open, connections)
+                {
+                    pool.make_room(limit);
+                }
             }
         }
     }
@@ -259,8 +278,8 @@ impl<S: Dial> Local<S> {
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut empty = true;
         for (upstream, local) in self.snapshot.upstreams.iter().zip(&self.upstreams) {
-            for pool in &local.pools {
-                empty &= pool.sweep(now_ms, upstream);
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&local.pools) {
+                empty &= pool.sweep(now_ms, upstream, endpoint.connections.as_ref());
             }
         }
         empty
@@ -310,9 +329,17 @@ impl<S: Dial> LocalUpstream<S> {
         &self.choice
     }
 
-    /// Which endpoints fail too often.
-    pub(crate) fn outliers(&self) -> &Outliers {
-        &self.outliers
+    /// An attempt got a response with this status.
+    #[inline(always)]
+    pub(crate) fn note_answered(&self, upstream: &Upstream, attempt: Attempt, status: u16) {
+        self.outliers.note_answer(upstream, &self.choice, attempt, status);
+    }
+
+    /// An attempt has failed, if it has.
+    pub(crate) fn note_failed(&self, upstream: &Upstream, attempt: Attempt, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.outliers.note_failure(upstream, &self.choice, attempt, failure);
+        }
     }
 
     /// The pool of an endpoint.

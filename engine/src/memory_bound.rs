@@ -24,6 +24,7 @@ use crate::exchange::RESEND_BODY_BYTES_MAX;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
 use crate::record::LogFormat;
+use crate::retry::ATTEMPTS_MAX;
 use crate::tracing::protobuf::ATTRIBUTE_BYTES_MAX;
 
 /// The limits that decide how much a connection from a client can take.
@@ -124,7 +125,7 @@ pub fn spans_bytes(batches_max: usize, workers: usize) -> u64 {
 #[must_use]
 pub fn trace_bytes() -> u64 {
     // A vector that grows has up to twice what is in it.
-    allocated(2 * (REQUEST_SPAN_BYTES + ATTEMPTS_MAX * ATTEMPT_SPAN_BYTES))
+    allocated(2 * (REQUEST_SPAN_BYTES + TRACED_MAX * ATTEMPT_SPAN_BYTES))
 }
 
 /// A text of a client in an attribute: cut, and each byte a character of two. With its key.
@@ -137,7 +138,7 @@ const REQUEST_SPAN_BYTES: usize = 5 * CLIENT_TEXT_BYTES + 512 + 12 * 128;
 const ATTEMPT_SPAN_BYTES: usize = CLIENT_TEXT_BYTES + 10 * 128;
 
 /// Endpoints that are tried, and a stale connection for each.
-const ATTEMPTS_MAX: usize = 2 * 16;
+const TRACED_MAX: usize = 2 * ATTEMPTS_MAX as usize;
 
 /// With what an allocator adds when it rounds sizes up: an eighth (mimalloc's size classes).
 fn allocated(bytes: usize) -> u64 {

@@ -24,11 +24,13 @@ use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
+use crate::limits::Permit;
 use crate::listener::is_exhausted;
 use crate::local::{Attempt, Local};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::reputation::Offence;
+use crate::reserved::Reserved;
 use crate::snapshot::{Endpoint, Upstream as UpstreamConfig};
 use crate::task;
 
@@ -212,33 +214,28 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
-        let Ok(index) = local_upstream.choice().pick(upstream, &Wish::default(), &[]) else {
+        let choice = local_upstream.choice();
+        let index = choice.pick(upstream, &Wish::default(), &[]).map_err(|why| {
             upstream_counters.no_endpoint.increment();
-            return Err(local_upstream.choice().no_endpoint(upstream));
-        };
+            choice.no_endpoint(upstream, why)
+        })?;
         let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
             return Err(Failure::NoEndpoint);
         };
         let counters = endpoint.counters.of(core.index);
         let _lease = Lease::new(counters);
+        let mut reserved = Reserved::take(endpoint, pool, upstream).ok_or(Failure::EndpointsFull)?;
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
         let attempt = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
-        let pooled = pool.check_out(attempt.began_ms, upstream);
+        let pooled = reserved.check_out(pool, upstream);
         let is_reused = pooled.is_some();
         let stream = match pooled {
             Some(stream) => stream,
             None => {
                 let connected = connect(&self.place.core, &mut timer, upstream, endpoint, end_ms).await;
                 count_connect(counters, &connected);
-                if let Err(failure) = connected {
-                    local_upstream.outliers().note_failure(
-                        upstream,
-                        local_upstream.choice(),
-                        attempt,
-                        failure,
-                    );
-                }
+                local_upstream.note_failed(upstream, attempt, connected.as_ref().err().copied());
                 connected?
             }
         };
@@ -252,16 +249,14 @@ impl<S: Dial> Mirrored<S> {
         let moved = up.take_moved();
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
-        let (outliers, choice) = (local_upstream.outliers(), local_upstream.choice());
         match relayed {
             Ok(()) => {
-                outliers.note_answer(upstream, choice, attempt, state.status);
-                self.retire(pool, upstream, up, &state);
+                local_upstream.note_answered(upstream, attempt, state.status);
+                self.retire(pool, (upstream, endpoint), up, &state, reserved.permit.take());
             }
             Err(failure) => {
-                if !(is_reused && failure == Failure::UpstreamClosed) {
-                    outliers.note_failure(upstream, choice, attempt, failure);
-                }
+                let is_stale = is_reused && failure == Failure::UpstreamClosed;
+                local_upstream.note_failed(upstream, attempt, (!is_stale).then_some(failure));
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
                     self.strike(pool, upstream, offence);
@@ -415,10 +410,18 @@ impl<S: Dial> Mirrored<S> {
     }
 
     /// After a complete response: the connection goes to the pool, or it closes.
-    fn retire(&self, pool: &Pool<S>, upstream: &UpstreamConfig, up: H1Upstream<S>, state: &State) {
+    fn retire(
+        &self,
+        pool: &Pool<S>,
+        (upstream, endpoint): (&UpstreamConfig, &Endpoint),
+        up: H1Upstream<S>,
+        state: &State,
+        permit: Option<Permit>,
+    ) {
         match up.into_leftover() {
             Leftover::Idle(stream) if state.keeps => {
-                pool.check_in(stream, clock::coarse_ms(), upstream);
+                let connection = Pooled { stream, permit };
+                pool.check_in(connection, clock::coarse_ms(), upstream, endpoint.connections.as_ref());
                 self.place.core.keep_ticking();
             }
             Leftover::Surplus => self.strike(pool, upstream, Offence::Surplus),

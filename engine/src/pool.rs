@@ -9,6 +9,7 @@ use crate::command::Event;
 use crate::counters::{EndpointCounters, PerWorker};
 use crate::event::EventSender;
 use crate::io::{ByteStream, Check, IdleState, clock};
+use crate::limits::{EndpointConnections, Permit};
 use crate::reputation::{Offence, Reputation};
 use crate::snapshot::Upstream;
 use crate::tripwire::Tripwire;
@@ -25,10 +26,25 @@ pub(crate) struct Pool<S> {
 }
 
 struct Idle<S> {
-    stream: S,
+    connection: Pooled<S>,
     since_ms: u64,
     /// The turn that it came in ([`clock::turn`]).
     since_turn: u32,
+}
+
+/// A connection that is kept, or was.
+pub(crate) struct Pooled<S> {
+    pub(crate) stream: S,
+    /// Where connections are limited. Behind the stream: it is given back when that has closed.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl<S> Pooled<S> {
+    /// Whether it is one of more than there may be, or older than the limit, so that nothing counts it.
+    fn is_surplus(&self, limit: Option<&EndpointConnections>) -> bool {
+        let is_counted = |limit| self.permit.as_ref().is_some_and(|permit| permit.is_of(limit));
+        limit.is_some_and(|limit| limit.is_over() || !is_counted(limit))
+    }
 }
 
 /// Whose connections they are.
@@ -47,19 +63,29 @@ impl<S: ByteStream> Pool<S> {
         Self { idle: RefCell::default(), reputation: RefCell::default(), place }
     }
 
-    /// An idle connection that is open and silent; others are closed on the way.
-    pub(crate) fn check_out(&self, now_ms: u64, upstream: &Upstream) -> Option<S> {
+    /// An idle connection that is open and silent, with its permit if it has one; others are closed on the way, and the
+    /// last one's permit is left.
+    pub(crate) fn check_out(
+        &self,
+        now_ms: u64,
+        upstream: &Upstream,
+        permit: &mut Option<Permit>,
+    ) -> Option<S> {
         loop {
-            let mut idle = self.take_hottest()?;
+            let idle = self.take_hottest()?;
             self.counters().idle.decrement();
+            let Pooled { mut stream, permit: its } = idle.connection;
+            if its.is_some() {
+                *permit = its;
+            }
             if is_expired(idle.since_ms, now_ms, upstream.idle_timeout) {
                 continue;
             }
             // Events have been taken since it came in, or else the socket is asked: what followed the response would answer
             // somebody else's request.
             let check = if idle.since_turn == clock::turn() { Check::Socket } else { Check::Events };
-            match idle.stream.look(check) {
-                IdleState::Silent => return Some(idle.stream),
+            match stream.look(check) {
+                IdleState::Silent => return Some(stream),
                 unfit => self.dismiss(unfit, now_ms, upstream),
             }
         }
@@ -80,8 +106,14 @@ impl<S: ByteStream> Pool<S> {
     }
 
     /// Keeps a connection for the next exchange; the coldest makes room.
-    pub(crate) fn check_in(&self, stream: S, now_ms: u64, upstream: &Upstream) {
-        if self.is_suspended(now_ms, upstream) {
+    pub(crate) fn check_in(
+        &self,
+        connection: Pooled<S>,
+        now_ms: u64,
+        upstream: &Upstream,
+        limit: Option<&EndpointConnections>,
+    ) {
+        if self.is_suspended(now_ms, upstream) || connection.is_surplus(limit) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -91,20 +123,62 @@ impl<S: ByteStream> Pool<S> {
             }
             self.counters().idle.decrement();
         }
-        idle.push_back(Idle { stream, since_ms: now_ms, since_turn: clock::turn() });
+        idle.push_back(Idle { connection, since_ms: now_ms, since_turn: clock::turn() });
         self.counters().idle.increment();
+        drop(idle);
+        if let Some(limit) = limit.filter(|limit| limit.is_awaited()) {
+            self.offer(limit);
+        }
     }
 
-    /// Closes what has expired or died at the cold end, and ends a suspension in time. Returns whether nothing is left
-    /// to look after.
-    pub(crate) fn sweep(&self, now_ms: u64, upstream: &Upstream) -> bool {
+    /// Somebody waits: at this worker for an idle connection, at another one for its permit.
+    #[cold]
+    fn offer(&self, limit: &EndpointConnections) {
+        match limit.line().next_worker() {
+            Some(worker) if worker == self.place.worker => limit.line().call(),
+            Some(_) => self.close_coldest(),
+            // All of them were called, and ask again if they get nothing.
+            None => {}
+        }
+    }
+
+    /// Closes an idle connection for a request that waits at another worker.
+    pub(crate) fn make_room(&self, limit: &EndpointConnections) {
+        if limit.line().next_worker().is_none() || limit.line().is_called(self.place.worker) {
+            return;
+        }
+        if self.idle.borrow().is_empty() {
+            // It was used meanwhile: who waits is to ask again.
+            limit.line().call();
+        }
+        self.close_coldest();
+    }
+
+    fn close_coldest(&self) {
+        let coldest = self.idle.borrow_mut().pop_front();
+        if coldest.is_some() {
+            self.counters().idle.decrement();
+            self.counters().yielded.increment();
+        }
+    }
+
+    /// Closes what has expired, died or is too much at the cold end, and ends a suspension in time. Returns whether nothing is
+    /// left to look after.
+    pub(crate) fn sweep(
+        &self,
+        now_ms: u64,
+        upstream: &Upstream,
+        limit: Option<&EndpointConnections>,
+    ) -> bool {
         for _ in 0..SWEEP_MAX {
             let Some(mut coldest) = self.idle.borrow_mut().pop_front() else { break };
-            if is_expired(coldest.since_ms, now_ms, upstream.idle_timeout) {
+            if is_expired(coldest.since_ms, now_ms, upstream.idle_timeout)
+                || coldest.connection.is_surplus(limit)
+            {
                 self.counters().idle.decrement();
                 continue;
             }
-            match coldest.stream.look(Check::Events) {
+            match coldest.connection.stream.look(Check::Events) {
                 IdleState::Silent => {
                     self.idle.borrow_mut().push_front(coldest);
                     break;
@@ -214,7 +288,7 @@ mod tests {
     /// Checks a connection in and returns its other end.
     fn keep(pool: &Pool<MemoryStream>, upstream: &Upstream, now_ms: u64) -> MemoryStream {
         let (near, far) = pair(Faults::none());
-        pool.check_in(near, now_ms, upstream);
+        pool.check_in(Pooled { stream: near, permit: None }, now_ms, upstream, None);
         far
     }
 
@@ -231,9 +305,9 @@ mod tests {
             far.try_send(&[IoSlice::new(b"HTTP/1.1 200 OK\r\n")]).unwrap();
             // Found at check-out and by the sweep alike.
             if strike % 2 == 0 {
-                assert!(pool.check_out(0, &upstream).is_none());
+                assert!(pool.check_out(0, &upstream, &mut None).is_none());
             } else {
-                pool.sweep(0, &upstream);
+                pool.sweep(0, &upstream, None);
             }
         }
         assert_eq!(suspicious(&pool), [("surplus_bytes", u64::from(quarantine.strikes_max))]);
@@ -247,12 +321,12 @@ mod tests {
 
         let end_ms = u64::try_from(quarantine.time.as_millis()).unwrap();
         let _far = keep(&pool, &upstream, end_ms - 1);
-        assert!(pool.check_out(end_ms - 1, &upstream).is_none(), "nothing is kept");
-        assert!(!pool.sweep(end_ms - 1, &upstream), "the worker goes on ticking");
-        assert!(pool.sweep(end_ms, &upstream));
+        assert!(pool.check_out(end_ms - 1, &upstream, &mut None).is_none(), "nothing is kept");
+        assert!(!pool.sweep(end_ms - 1, &upstream, None), "the worker goes on ticking");
+        assert!(pool.sweep(end_ms, &upstream, None));
         assert_eq!(pool.counters().reuse_suspended.value(), 0);
         let _far = keep(&pool, &upstream, end_ms);
-        assert!(pool.check_out(end_ms, &upstream).is_some());
+        assert!(pool.check_out(end_ms, &upstream, &mut None).is_some());
         assert_eq!(pool.counters().idle.value(), 0);
     }
 
@@ -265,7 +339,7 @@ mod tests {
             pool.strike(Offence::Surplus, 0, &upstream);
         }
         assert_eq!(pool.counters().idle.value(), 0);
-        assert!(pool.check_out(0, &upstream).is_none());
+        assert!(pool.check_out(0, &upstream, &mut None).is_none());
         let counters = pool.place.counters.clone();
         drop(pool);
         assert_eq!(counters.of(0).reuse_suspended.value(), 0, "the gauge goes with the pool");
@@ -282,7 +356,7 @@ mod tests {
                 // A notice before the close, as some servers send.
                 _ => drop(far.try_send(&[IoSlice::new(b"HTTP/1.1 408 Request Timeout\r\n\r\n")])),
             }
-            assert!(pool.check_out(0, &upstream).is_none());
+            assert!(pool.check_out(0, &upstream, &mut None).is_none());
         }
         assert_eq!(suspicious(&pool), [("unsolicited_timeout", 6)]);
         assert_eq!(pool.counters().stale.value(), 20);

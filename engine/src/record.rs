@@ -113,7 +113,7 @@ impl<S: Dial> Record<'_, S> {
         match &self.log.format.shape {
             Shape::Json(further) => {
                 self.write_json(batch, opening);
-                if !further.is_empty() {
+                if !further.is_empty() || self.exchange.attempts > 1 {
                     self.write_shaped(batch);
                 }
             }

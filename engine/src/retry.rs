@@ -1,5 +1,7 @@
 //! When an attempt that failed is made again at another endpoint.
 
+use std::time::Duration;
+
 use corelane_balancer::{Backoff, BudgetRules};
 use corelane_semantics::{Method, MethodSet};
 
@@ -15,11 +17,19 @@ pub struct Retry {
     pub statuses: Box<[u16]>,
     /// Which requests may be done twice. Absent: those with an idempotent method (RFC 9110 §9.2.2).
     pub methods: Option<MethodSet>,
+    /// For how long an attempt may bring nothing of a response, connecting included, where another one can be made. Zero: no
+    /// limit.
+    pub per_try_timeout: Duration,
     /// How long to wait before. Default: not at all, as it is another endpoint that is asked.
     pub backoff: Backoff,
     /// How many there may be.
     pub budget: BudgetRules,
+    /// Whether the upstream is told which attempt it gets, in `X-Corelane-Attempt`.
+    pub attempt_header: bool,
 }
+
+/// Endpoints that a request is sent to at most, whatever is configured.
+pub const ATTEMPTS_MAX: u32 = 16;
 
 /// Kinds of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +48,10 @@ impl Default for Retry {
             causes: Causes { connect: true, reset: true, timeout: false },
             statuses: Box::default(),
             methods: None,
-            backoff: Backoff { first: std::time::Duration::ZERO, ..Backoff::default() },
+            per_try_timeout: Duration::ZERO,
+            backoff: Backoff { first: Duration::ZERO, ..Backoff::default() },
             budget: BudgetRules::default(),
+            attempt_header: false,
         }
     }
 }
@@ -60,6 +72,8 @@ impl Retry {
             Failure::ConnectFailed | Failure::ConnectTimeout => self.causes.connect,
             Failure::UpstreamClosed => self.causes.reset,
             Failure::ResponseHeadTimeout | Failure::UpstreamStalled => self.causes.timeout,
+            // It is there for nothing else.
+            Failure::TryTimeout => true,
             Failure::StatusRetried(status) => self.statuses.contains(&status),
             _ => false,
         }

@@ -20,7 +20,7 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::SharedLimits;
+use crate::limits::{EndpointConnections, QueueRules, RequestLimit, SharedLimits, WaitingLine};
 use crate::outlier::{FailureRow, OutlierDetection};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
@@ -369,8 +369,19 @@ pub struct Upstream {
     pub panic_percent: u8,
     /// When an endpoint is ejected because attempts at it fail.
     pub outlier: OutlierDetection,
+    /// Who may wait while all endpoints are full. Absent: nobody.
+    pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
+}
+
+/// Where requests wait for a place.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// How many, and for how long.
+    pub rules: QueueRules,
+    /// Those that do.
+    pub line: Arc<WaitingLine>,
 }
 
 /// One address of an upstream.
@@ -391,6 +402,10 @@ pub struct Endpoint {
     pub is_ejected: bool,
     /// How many attempts there have failed in a row.
     pub failures: Arc<FailureRow>,
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
+    /// How many connections to it may be open, over all workers. Absent: any number.
+    pub connections: Option<EndpointConnections>,
     /// Its counters.
     pub counters: PerWorker<EndpointCounters>,
 }
@@ -407,6 +422,8 @@ impl Endpoint {
             is_up: true,
             is_ejected: false,
             failures: Arc::default(),
+            limit: None,
+            connections: None,
             counters,
         }
     }

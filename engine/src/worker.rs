@@ -194,6 +194,7 @@ fn run(
         }));
         let mut main = Main {
             core,
+            peers: config.peers,
             ticker,
             woken: WakeListener::new(wake)?,
             commands,
@@ -212,6 +213,7 @@ fn run(
 /// The worker's main task: commands and ticks.
 struct Main {
     core: Rc<Core<Socket>>,
+    peers: Peers,
     ticker: Ticker,
     woken: WakeListener,
     commands: Receiver<Order>,
@@ -244,6 +246,9 @@ impl Main {
             }
             // Or it was another worker, about a limit that they share.
             self.slots.values().for_each(|slot| slot.attend(&self.core));
+            let calls = self.peers.take_calls(self.core.index);
+            calls.tasks.into_iter().for_each(|key| self.core.deadlines.wake(key));
+            calls.rooms.iter().for_each(|connections| self.core.local.borrow().make_room(connections));
         }
         if self.core.cutting.get() {
             return self.poll_end(cx);

@@ -21,9 +21,7 @@ use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
-use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, SharedLimits};
-use corelane_engine::outlier::OutlierDetection;
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
 };
@@ -313,7 +311,8 @@ fn snapshot(
             tunnel_idle_timeout: TIMEOUT,
             quarantine: Quarantine::default(),
             panic_percent: 0,
-            outlier: OutlierDetection::default(),
+            outlier: Default::default(),
+            queue: None,
             counters: PerWorker::new(1),
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
@@ -324,8 +323,7 @@ fn snapshot(
     }
 }
 
-/// As the log writer and the exporter do: takes batches and gives them back. How many are on their way at once is up to the scheduler, so
-/// that there are enough from the start, as if the writer had been behind once.
+/// As the log writer and the exporter do: takes batches and gives them back. There are enough of them from the start.
 fn take_batches(source: &LogSource, records: &AtomicU64) {
     for _ in 0..32 {
         source.recycle(LogBatch::of(vec![0; 128 * 1024], 0));
@@ -361,12 +359,16 @@ fn json() -> Arc<AccessLog> {
     access_log(format)
 }
 
+fn combined() -> Arc<AccessLog> {
+    access_log(LogFormat::text(COMBINED, &AROUND).unwrap())
+}
+
 fn start_worker(
     request: DriverRequest,
     access_log: Option<Arc<AccessLog>>,
     [records, spans]: [Arc<AtomicU64>; 2],
 ) -> (WorkerHandle, SocketAddr, Arc<Snapshot>) {
-    let (events, receiver) = event_channel().unwrap();
+    let (events, receiver) = corelane_engine::event::event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
     let [log, spans] = [records, spans].map(|count| {
         let (sink, source) = log_channel(64);
@@ -493,6 +495,6 @@ fn a_request_on_warm_connections_allocates_nothing() {
     IS_EXCLUDED.set(true);
     allocates_nothing(DriverRequest::Auto, None);
     allocates_nothing(DriverRequest::Auto, Some(Arc::default()));
-    allocates_nothing(DriverRequest::Auto, Some(access_log(LogFormat::text(COMBINED, &AROUND).unwrap())));
+    allocates_nothing(DriverRequest::Auto, Some(combined()));
     allocates_nothing(DriverRequest::Epoll, Some(json()));
 }

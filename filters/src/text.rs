@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use corelane_semantics::{cookies, form_decoded, parameters};
+use corelane_semantics::{cookies, form_decoded, parameters, percent_encoded};
 
 /// Appends what a value shows, without an allocation of its own.
 pub(crate) fn write_display(out: &mut Vec<u8>, value: impl Display) {
@@ -45,8 +45,7 @@ pub(crate) fn write_encoded(out: &mut Vec<u8>, text: &[u8], keeps: impl Fn(u8) -
         if is_escape || keeps(byte) {
             out.push(byte);
         } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            out.extend(percent_encoded(byte));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! is read once, segment by segment, and written twice: in canonical form, and as [`PathPolicies`] have it forwarded.
 //! This file never decides what a path means to a route.
 
-use crate::{PathError, PathPolicies, PathPolicy};
+use crate::{PathError, PathPolicies, PathPolicy, percent_encoded};
 
 /// Memory for the paths of one request at a time; one for each worker. It grows with paths that are not plain, at worst
 /// (slashes alone) to 52 times the longest of them.
@@ -144,7 +144,7 @@ impl Writer<'_, '_> {
             if parameters.is_none() {
                 match spelling {
                     Spelling::Plain => self.out.canonical.push(byte),
-                    _ => self.out.canonical.extend_from_slice(&escape(byte)),
+                    _ => self.out.canonical.extend_from_slice(&percent_encoded(byte)),
                 }
             }
             at += length;
@@ -314,11 +314,6 @@ fn unescape(path: &[u8], at: usize) -> Result<u8, PathError> {
     Ok(digit(at + 1)? << 4 | digit(at + 2)?)
 }
 
-/// RFC 3986 §6.2.2.1: in upper case.
-fn escape(byte: u8) -> [u8; ESCAPE_BYTES] {
-    [b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]
-}
-
 /// Whether a path is both of its forms already: it has no escape, no backslash, no parameter, no byte beyond ASCII, and
 /// no segment that is empty or starts with a dot. On the hot path: eight bytes a step.
 fn is_plain(path: &[u8]) -> bool {
@@ -360,8 +355,6 @@ const fn repeat(byte: u8) -> u64 {
 
 /// `%` and two digits.
 const ESCAPE_BYTES: usize = 3;
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ pub use field::{Field, Fields, Known};
 pub use framing::{BodyFraming, FramingError, request_framing, response_framing};
 pub use head::{HostError, RequestHead, ResponseHead, TargetForm, Version, host_name, is_authority};
 pub use method::{Method, MethodSet};
-pub use pair::{cookies, form_decoded, parameters, percent_decoded, split_pair};
+pub use pair::{cookies, form_decoded, parameters, percent_decoded, percent_encoded, split_pair};
 pub use path::{PathError, PathPolicies, PathPolicy};
 pub use span::Span;
 pub use trace_context::{TRACE_PARENT_BYTES, TraceParent, is_trace_parent, is_trace_state};

@@ -23,6 +23,14 @@ pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii).map(split_pair)
 }
 
+/// A byte percent-encoded (RFC 3986 §2.1); §6.2.2.1: in upper case.
+#[inline]
+#[must_use]
+pub fn percent_encoded(byte: u8) -> [u8; 3] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]
+}
+
 /// What a percent-encoded text says (RFC 3986 §2.1). A `%` without two hexadecimal digits stands for itself.
 #[inline]
 pub fn percent_decoded(text: &[u8]) -> impl Iterator<Item = u8> {
@@ -83,6 +91,15 @@ mod tests {
         {
             assert!(percent_decoded(text.as_bytes()).eq(percent.bytes()), "{text}");
             assert!(form_decoded(text.as_bytes()).eq(form.bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_encoded_in_upper_case() {
+        for byte in 0..=255 {
+            let encoded = percent_encoded(byte);
+            assert_eq!(encoded.as_slice(), format!("%{byte:02X}").as_bytes());
+            assert!(percent_decoded(&encoded).eq([byte]));
         }
     }
 }

@@ -48,6 +48,8 @@ fn upstream(it: &Upstream) -> Vec<Line> {
         line("of all attempts", share(it.failure_ratio)),
         rate("sent again", it.retries),
         rate("503, no endpoint", it.no_endpoint),
+        rate("waited for a place", it.waited),
+        line("wait for a place now", count(it.requests_waiting)),
         times("opening a connection", &it.connect),
         times("head of the response", &it.response_head),
         times("whole exchange", &it.duration),
@@ -62,7 +64,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         line("health", it.health.name().to_owned()),
         line("weight", it.weight.to_string()),
         rate("requests", it.requests),
-        line("requests active", count(it.requests_active)),
+        line("requests active", limited(it.requests_active, it.requests_max)),
         line("attempts that failed", share(it.failure_ratio)),
         rate("ejections", it.ejections),
         rate("connections opened", it.connects),
@@ -72,6 +74,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         line("of all requests", share(it.reuse_ratio)),
         rate("pooled connections stale", it.stale),
         line("idle connections", count(it.connections_idle)),
+        line("connections", open(it)),
         rate("bytes received", it.received_bytes),
         rate("bytes sent", it.sent_bytes),
     ];
@@ -81,6 +84,16 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
     }
     lines.extend(reasons("failures", &it.failures));
     lines
+}
+
+/// They are counted where they are limited.
+fn open(it: &Endpoint) -> String {
+    it.connections.map_or_else(|| "-".to_owned(), |open| limited(open.into(), it.connections_max))
+}
+
+/// `3`, or `3 of 100`.
+fn limited(number: u64, max: u32) -> String {
+    if max == 0 { count(number) } else { format!("{number} of {max}") }
 }
 
 fn listener(it: &Listener) -> Vec<Line> {

@@ -56,6 +56,7 @@ fn records_what_happened() {
         .collect();
     let mut written: BTreeSet<&str> = records[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert!(written.insert("trace_id"), "only with [tracing]");
+    assert!(written.insert("tries"), "only of several attempts");
     assert_eq!(written, documented);
     let first = &records[0];
     assert_eq!(first["listener"], "web");

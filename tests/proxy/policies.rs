@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::message::Response;
-use crate::support::{Client, Load, Nginx, Origin, Proxy, Setup, alone, eventually, ok};
+use crate::support::{Client, Load, Nginx, Origin, Proxy, Setup, alone, eventually, ok, settles_at};
 
 const WORKERS: usize = 4;
 const REQUESTS: u64 = 10_000;
@@ -99,11 +99,49 @@ fn least_bandwidth_evens_out_what_endpoints_carry() {
     assert!(of_large < 2 * of_small && of_small < 2 * of_large, "{of_large} and {of_small} bytes");
 }
 
+const HASH: &str = "policy = \"hash\"\nhash = { on = [\"header.x-tenant\"] }";
+
+fn keyed(key: u64) -> String {
+    format!("GET / HTTP/1.1\r\nHost: test\r\nX-Tenant: {key}\r\n\r\n")
+}
+
+#[test]
+fn keys_are_shared_out_evenly_and_have_one_endpoint_over_all_workers() {
+    let _alone = alone();
+    let origins = nginx::<3>();
+    let addresses: [&str; 3] = std::array::from_fn(|index| origins[index].address());
+    let proxy = Setup::to(&addresses).workers(WORKERS).upstream(HASH).start();
+    // Each key comes five times, over five of the connections.
+    let (keys, connections) = (REQUESTS / 5, 16);
+    let run = |connection: u64| {
+        let mut client = proxy.client();
+        let each = REQUESTS / connections;
+        let numbers = connection * each..(connection + 1) * each;
+        let answer = |number: u64| (number % keys, client.request(keyed(number % keys)).text());
+        numbers.map(answer).collect::<Vec<_>>()
+    };
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..connections).map(|connection| scope.spawn(move || run(connection))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut homes = BTreeMap::new();
+    for (key, home) in answers {
+        let known = homes.entry(key).or_insert_with(|| home.clone());
+        assert_eq!(*known, home, "{key} has one home");
+    }
+    for address in addresses {
+        let of_it = homes.values().filter(|home| **home == port(address)).count() as u64;
+        // Five standard deviations are 105.
+        assert!(of_it.abs_diff(keys / 3) <= 105, "{of_it} of {keys} keys");
+        settles_at(5 * of_it, || proxy.endpoint("requests_total", address));
+    }
+}
+
 /// Which endpoint answers each of some keys, over connections of their own, which several workers take.
-fn homes(proxy: &Proxy) -> BTreeMap<u32, String> {
-    let get = |key: u32| {
-        let request = format!("GET / HTTP/1.1\r\nHost: test\r\nX-Tenant: {key}\r\n\r\n");
-        let response = proxy.client().request(request);
+fn homes(proxy: &Proxy) -> BTreeMap<u64, String> {
+    let get = |key: u64| {
+        let response = proxy.client().request(keyed(key));
         assert_eq!(response.status(), 200);
         response.text()
     };
@@ -115,10 +153,9 @@ fn a_key_has_one_endpoint_on_every_worker_and_others_keep_theirs_without_it() {
     let mut origins = nginx::<4>();
     let addresses: [String; 4] = std::array::from_fn(|index| origins[index].address().to_owned());
     let addresses = addresses.each_ref().map(String::as_str);
-    let hash = "policy = \"hash\"\nhash = { on = [\"header.x-tenant\"] }";
     // One that has died is back as soon as it lives.
-    let hash = format!("{hash}\noutlier = {{ consecutive_failures = 0 }}\nretry = {{ budget = \"100%\" }}");
-    let setup = Setup::default().workers(WORKERS).upstream(&hash);
+    let nobody_looks = "outlier = { consecutive_failures = 0 }\nretry = { budget = \"100%\" }";
+    let setup = Setup::default().workers(WORKERS).upstream(HASH).upstream(nobody_looks);
     let mut proxy = setup.clone().endpoints(&addresses).start();
     let before = homes(&proxy);
     assert_eq!(homes(&proxy), before);

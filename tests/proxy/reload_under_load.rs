@@ -1,9 +1,6 @@
 //! 100 reloads in a row under 64 busy keep-alive connections: not one failed request.
 
-use std::process::{Command, Stdio};
-
-use crate::support::process::{self, stdout};
-use crate::support::{Load, Nginx, Proxy, Setup, alone, eventually, settles_at, sys};
+use crate::support::{Load, Nginx, Proxy, Setup, Wrk, alone, eventually, process, settles_at};
 
 /// Reloads that alternate between two files: another listener, another route, another timeout.
 fn reload_100_times(proxy: &mut Proxy, setup: &Setup) {
@@ -49,21 +46,9 @@ fn wrk_sees_no_error_over_100_reloads() {
     let nginx = nginx();
     let setup = Setup::nginx(&nginx).workers(2);
     let mut proxy = setup.start();
-    let url = format!("http://{}/1k", proxy.address("web"));
-    let mut command = Command::new("wrk");
-    sys::die_with_parent(&mut command);
-    let mut wrk = command
-        // Until it is told to end; none of its requests may stand still for as long as a test waits.
-        .args(["-t2", "-c64", "-d10m", "--timeout", "15s", &url])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("wrk runs (Debian package wrk)");
+    let wrk = Wrk::start(64, &format!("http://{}/1k", proxy.address("web")));
     reload_100_times(&mut proxy, &setup);
-    assert!(wrk.try_wait().unwrap().is_none(), "the load ended before the reloads");
-    sys::signal(wrk.id(), libc::SIGINT);
-    let told = stdout(&wrk.wait_with_output().unwrap());
-    assert!(told.contains("requests in"), "{told}");
-    assert!(!told.contains("Socket errors") && !told.contains("Non-2xx"), "{told}");
+    wrk.assert_all_ok();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Load, Nginx, Origin, Setup, alone, client, eventually, settles_at, with_length};
+use crate::support::{Nginx, Origin, Setup, client, settles_at, with_length};
 
 fn failing(status: &str) -> Nginx {
     Nginx::start(&format!("location / {{ return {status} broken; }}"))
@@ -111,26 +111,4 @@ fn a_client_that_leaves_ends_the_wait_for_a_retry() {
     drop(client);
     let record = proxy.record();
     assert_eq!((&record["reason"], &record["attempts"]), (&"client_gone".into(), &1.into()));
-}
-
-#[test]
-fn a_status_flap_under_load_fails_nothing_over_four_workers() {
-    let _alone = alone();
-    let mut origins = [failing("502"), working(), working()];
-    let addresses: [String; 3] = std::array::from_fn(|index| origins[index].address().to_owned());
-    let addresses = addresses.each_ref().map(String::as_str);
-    let proxy = Setup::to(&addresses)
-        .workers(4)
-        .upstream("retry = { on = [\"connect\", \"reset\", \"502\"] }")
-        .start();
-    let load = Load::start(&proxy.address("web"), 16, "/");
-    for _ in 0..3 {
-        let answered = load.answered();
-        eventually("the load runs", || load.answered() > answered + 1000);
-        origins[0].kill();
-        let answered = load.answered();
-        eventually("the load runs", || load.answered() > answered + 1000);
-        origins[0].run();
-    }
-    load.finish().assert_all_ok();
 }

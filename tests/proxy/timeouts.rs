@@ -72,6 +72,21 @@ fn tries_the_next_endpoint_when_one_does_not_accept() {
 }
 
 #[test]
+fn per_try_timeout_counts_while_connecting_whatever_the_method() {
+    let (hole, origin) = (Blackhole::new(), Origin::answering(ok("x")));
+    let upstream = "connect_timeout = \"30s\"\nretry = { per_try_timeout = \"200ms\" }";
+    let proxy = Setup::to(&[&hole.address(), origin.address()]).upstream(upstream).start();
+    let mut client = proxy.client();
+    for _ in 0..4 {
+        assert_eq!(client.request(client::post("/", b"once")).status(), 200);
+    }
+    let tried = |count: u64| proxy.records(4).iter().filter(|it| it["attempts"] == count).count() as u64;
+    let given_up = tried(2);
+    assert!(given_up >= 2 && tried(1) + given_up == 4, "{:?}", proxy.records(4));
+    assert_eq!(proxy.endpoint("connect_timeouts_total", &hole.address()), given_up);
+}
+
+#[test]
 fn answers_504_when_the_response_head_does_not_come() {
     let origin = Origin::script(|connection| {
         connection.request().unwrap();

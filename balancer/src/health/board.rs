@@ -101,8 +101,11 @@ impl Board {
 
     /// A worker wants an endpoint ejected, that has worked since it was ejected last or not.
     pub fn report(&mut self, endpoint: usize, trip: Trip, has_worked: bool, now_ms: u64) -> Reported {
-        let is_last = |it: &Self| it.is_up(endpoint) && it.left_without(endpoint) == 0;
-        if is_last(self) && self.end_ejections() {
+        if self.is_up(endpoint)
+            && self.left_without(endpoint) == 0
+            && self.endpoints.iter().any(Endpoint::may_come_back)
+        {
+            self.end_ejections();
             if !has_worked {
                 self.quiet_until_ms = now_ms.saturating_add(QUIET_MS);
                 return Reported::AllFail;
@@ -130,8 +133,7 @@ impl Board {
             self.end_ejections();
         }
         // Those that come first, so that no moment is without any.
-        let comes = |it: &Endpoint| it.state != State::Available && it.state_now() == State::Available;
-        let first = self.endpoints.iter().position(comes).unwrap_or(0);
+        let first = self.endpoints.iter().position(Endpoint::comes_back).unwrap_or(0);
         (first..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
     }
 
@@ -177,11 +179,8 @@ impl Board {
         })
     }
 
-    /// Returns whether there were any.
-    fn end_ejections(&mut self) -> bool {
-        let is_any = self.next_end_ms().is_some();
+    fn end_ejections(&mut self) {
         self.endpoints.iter_mut().for_each(|it| it.ejection.forget());
-        is_any
     }
 
     fn is_up(&self, endpoint: usize) -> bool {
@@ -236,6 +235,17 @@ impl Endpoint {
     fn with(&self, rules: &BoardRules, member: &Member) -> Self {
         let checks = rules.checks.as_ref().map(|_| self.checks.unwrap_or(Checks::new(Initial::Up)));
         Self { priority: member.priority, takes_work: member.weight > 0, checks, ..*self }
+    }
+
+    /// Whether it is available, and was not when that was told last.
+    fn comes_back(&self) -> bool {
+        self.state != State::Available && self.state_now() == State::Available
+    }
+
+    /// Whether it would take work if it were not ejected.
+    fn may_come_back(&self) -> bool {
+        let is_ejected = self.state != State::Available && self.checks.is_none_or(|checks| checks.is_up());
+        is_ejected && self.takes_work
     }
 
     fn state_now(&self) -> State {

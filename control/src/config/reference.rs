@@ -90,6 +90,8 @@ pub enum Section {
     Retry,
     /// `outlier = { ... }` of an upstream
     Outlier,
+    /// `queue = { ... }` of an upstream
+    Queue,
     /// `{ ... }` in an upstream's endpoints
     Endpoint,
     /// `health = { ... }` of an upstream
@@ -124,6 +126,7 @@ impl Section {
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
             Self::Outlier => "outlier",
+            Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
             Self::ErrorPage => "[[error_pages]]",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
+use corelane_engine::limits::QueueRules;
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -348,6 +349,8 @@ pub struct Upstream {
     pub panic_percent: u8,
     /// `outlier`
     pub outlier: Outlier,
+    /// `queue`
+    pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
 }
@@ -380,6 +383,18 @@ pub struct Endpoint {
     pub weight: u32,
     /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
     pub priority: u32,
+    /// `requests_max`; 0: no limit.
+    pub requests_max: u32,
+    /// `connections_max`; 0: no limit.
+    pub connections_max: u32,
+}
+
+impl Endpoint {
+    /// With the defaults of everything else.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
+    }
 }
 
 /// The priority of a `backup`: behind all that can be configured.

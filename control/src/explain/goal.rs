@@ -197,6 +197,8 @@ impl OnRoute<'_> {
                     address: it.label.to_string(),
                     weight: it.weight,
                     priority: it.priority,
+                    requests_max: it.limit.as_ref().map_or(0, |limit| limit.requests_max),
+                    connections_max: it.connections.as_ref().map_or(0, |limit| limit.connections_max),
                     live: Some(live(&it.counters, healths.state(&upstream.name, &it.address))),
                 };
                 endpoints.map(candidate).collect()
@@ -248,7 +250,14 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
         Target::Address(address) => address.to_string(),
         Target::Name { host, port } => format!("{host}:{port}"),
     };
-    Candidate { address, weight: endpoint.weight, priority: endpoint.priority, live: None }
+    Candidate {
+        address,
+        weight: endpoint.weight,
+        priority: endpoint.priority,
+        requests_max: endpoint.requests_max,
+        connections_max: endpoint.connections_max,
+        live: None,
+    }
 }
 
 fn live(counters: &PerWorker<EndpointCounters>, health: Option<State>) -> Live {

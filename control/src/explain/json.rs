@@ -122,6 +122,8 @@ fn endpoint(endpoint: &Candidate) -> String {
         ("endpoint", string(&endpoint.address)),
         ("weight", endpoint.weight.to_string()),
         ("requests_active", optional(live.map(|live| live.requests).as_ref())),
+        ("requests_max", optional(Some(&endpoint.requests_max).filter(|most| **most > 0))),
+        ("connections_max", optional(Some(&endpoint.connections_max).filter(|most| **most > 0))),
         ("healthy", optional(live.and_then(|live| live.is_up).as_ref())),
         (
             "ejected_seconds",

@@ -144,13 +144,21 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
     }
 }
 
-/// `weight 3, priority 1`
+/// `weight 3, priority 1, at most 100 requests`
 fn weight(it: &Candidate) -> String {
-    match it.priority {
-        0 => format!("weight {}", it.weight),
-        BACKUP_PRIORITY => format!("weight {}, backup", it.weight),
-        priority => format!("weight {}, priority {priority}", it.weight),
-    }
+    let priority = match it.priority {
+        0 => String::new(),
+        BACKUP_PRIORITY => ", backup".to_owned(),
+        priority => format!(", priority {priority}"),
+    };
+    let limit = |most: u32, what: &str| match most {
+        0 => String::new(),
+        1 => format!(", at most 1 {what}"),
+        most => format!(", at most {most} {what}s"),
+    };
+    let (requests, connections) =
+        (limit(it.requests_max, "request"), limit(it.connections_max, "connection"));
+    format!("weight {}{priority}{requests}{connections}", it.weight)
 }
 
 impl Explanation {

@@ -305,7 +305,14 @@ mod tests {
     }
 
     fn located(index: usize) -> Located {
-        Located { address: address(index), name: None, weight: 1, priority: 0 }
+        Located {
+            address: address(index),
+            name: None,
+            weight: 1,
+            priority: 0,
+            requests_max: 0,
+            connections_max: 0,
+        }
     }
 
     fn put_in_force(healths: &Healths, upstream: &config::Upstream, endpoints: &[usize]) {

@@ -139,6 +139,14 @@ impl Found<'_> {
         } else if it.endpoints_usable == 0 {
             add(Severity::Warning, "no endpoint takes requests".to_owned());
         }
+        if it.requests_waiting > 0 || it.waited.per_second > 0.0 {
+            let text = format!(
+                "requests wait for a place at an endpoint ({}, {} now)",
+                per_second(it.waited.per_second),
+                it.requests_waiting
+            );
+            add(Severity::Warning, text);
+        }
         if it.panic {
             add(Severity::Critical, "too few endpoints are up: all are used, up or down".to_owned());
         }
@@ -200,7 +208,7 @@ fn cause(it: &Route, errors: f64) -> String {
 }
 
 /// Reasons that end in a 5xx, whoever is at fault.
-const SERVER_REASONS: [Reason; 10] = [
+const SERVER_REASONS: [Reason; 13] = [
     Reason::ConnectFailed,
     Reason::ConnectTimeout,
     Reason::UpstreamClosed,
@@ -209,6 +217,9 @@ const SERVER_REASONS: [Reason; 10] = [
     Reason::ResponseBodyTimeout,
     Reason::RequestTimeout,
     Reason::NoEndpoint,
+    Reason::EndpointsFull,
+    Reason::QueueFull,
+    Reason::QueueTimeout,
     Reason::DescriptorsExhausted,
     Reason::DrainTimeout,
 ];
@@ -326,6 +337,7 @@ mod tests {
             Upstream { name: "app".into(), endpoints_usable: 1, ..Upstream::default() },
             Upstream { name: "b".into(), no_endpoint: rate(3.0), ..Upstream::default() },
             Upstream { name: "c".into(), ..Upstream::default() },
+            Upstream { name: "d".into(), endpoints_usable: 1, requests_waiting: 2, ..Upstream::default() },
         ];
         assert_eq!(
             told(State { endpoints, upstreams, ..State::default() }),
@@ -333,6 +345,7 @@ mod tests {
                 "Critical upstream b: 3.0/s requests get 503: no endpoint to choose",
                 "Critical endpoint app 10.0.0.1:80: 100 % of attempts fail: connect_failed 12/s",
                 "Warning upstream c: no endpoint takes requests",
+                "Warning upstream d: requests wait for a place at an endpoint (0.0/s, 2 now)",
                 "Warning endpoint app 10.0.0.1:80: its name has no address",
                 "Warning endpoint app 10.0.0.1:80: its responses get out of step: connections are not reused for a while",
                 "Warning endpoint app 10.0.0.1:80: it is ejected for 7 s more: failures in a row: connect_failed",

@@ -1,20 +1,15 @@
 //! Quantiles from histograms, as Prometheus' `histogram_quantile` has them: values are taken to lie evenly in their bucket.
 
 use corelane_engine::counters::PerWorker;
-use corelane_engine::histogram::{Distribution, Durations, Histogram as _, Unit};
+use corelane_engine::histogram::{Durations, Histogram, Unit};
 
 use super::Quantiles;
 
 impl Quantiles {
     /// What was measured until now, over all workers.
     pub(super) fn sample<T>(counters: &PerWorker<T>, of: impl Fn(&T) -> Option<&Durations>) -> Self {
-        let mut workers = counters.iter().filter_map(of).peekable();
-        if workers.peek().is_none() {
-            return Self::default();
-        }
-        let mut sum = Distribution::empty(Unit::Duration);
-        workers.for_each(|durations| durations.add_to(&mut sum));
-        Self { buckets: sum.buckets, ..Self::default() }
+        let sum = counters.distribution_of(|set| of(set).map(|durations| durations as &dyn Histogram));
+        Self { buckets: sum.map_or_else(Vec::new, |sum| sum.buckets), ..Self::default() }
     }
 
     /// What was measured since `before`.

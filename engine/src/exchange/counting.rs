@@ -52,11 +52,11 @@ impl<S: Dial> Exchange<S> {
 pub(crate) fn count_connect<S>(counters: &EndpointCounters, connected: &Result<S, Failure>) {
     match connected {
         Ok(_) => counters.connects.increment(),
-        Err(failure @ (Failure::ConnectTimeout | Failure::ConnectFailed)) => {
+        Err(failure @ (Failure::ConnectTimeout | Failure::ConnectFailed | Failure::TryTimeout)) => {
             counters.failures.add(failure.reason());
             match failure {
-                Failure::ConnectTimeout => counters.connect_timeouts.increment(),
-                _ => counters.connect_failures.increment(),
+                Failure::ConnectFailed => counters.connect_failures.increment(),
+                _ => counters.connect_timeouts.increment(),
             }
         }
         Err(_) => {}
@@ -68,7 +68,9 @@ pub(crate) fn count_endpoint_failure(counters: &EndpointCounters, failure: Failu
         counters.failures.add(failure.reason());
     }
     match failure {
-        Failure::ResponseHeadTimeout | Failure::ResponseBodyTimeout => counters.response_timeouts.increment(),
+        Failure::ResponseHeadTimeout | Failure::TryTimeout | Failure::ResponseBodyTimeout => {
+            counters.response_timeouts.increment();
+        }
         Failure::UpstreamClosed | Failure::ResponseTruncated => counters.resets.increment(),
         _ if failure.fault() == Fault::Upstream => counters.bad_responses.increment(),
         _ => {}

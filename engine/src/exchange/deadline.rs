@@ -4,7 +4,7 @@ use super::{Exchange, Phase};
 use crate::core::{Core, due, due_ms};
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
-use crate::message::{Downstream, Upstream};
+use crate::message::{Downstream, Upstream, may_send_again};
 use crate::snapshot::RATE_GRACE;
 
 impl<S: Dial> Exchange<S> {
@@ -74,13 +74,29 @@ impl<S: Dial> Exchange<S> {
                 first = other;
             }
         }
+        if self.tries.due_ms < first.0 && self.phase == Phase::Head {
+            first = (self.tries.due_ms, Failure::TryTimeout);
+        }
         first
     }
-}
 
-impl<S: Dial> Exchange<S> {
-    /// Whether a deadline that has passed is none, because the side that seemed to stand still has taken bytes from the
-    /// kernel: that wakes nobody before a good part of the socket's buffer is free.
+    /// When opening a connection is given up, and why.
+    pub(super) fn connect_deadline(&self, core: &Core<S>, connect_due_ms: u64) -> (u64, Failure) {
+        if core.cutting.get() {
+            return (0, Failure::DrainTimeout);
+        }
+        let mut first = (connect_due_ms, Failure::ConnectTimeout);
+        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
+        for other in [(exchange_due_ms, Failure::RequestTimeout), (self.tries.due_ms, Failure::TryTimeout)] {
+            if other.0 < first.0 {
+                first = other;
+            }
+        }
+        first
+    }
+
+    /// Whether a deadline that has passed is none: because the side that seemed to stand still has taken bytes from the
+    /// kernel, which wakes nobody before a good part of the socket's buffer is free; or because no other attempt can be made.
     pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
         &mut self,
         failure: Failure,
@@ -90,6 +106,12 @@ impl<S: Dial> Exchange<S> {
         match failure {
             Failure::ClientStalled | Failure::ClientTooSlow => self.response_progress.see_taken(down.taken()),
             Failure::UpstreamStalled => self.request_progress.see_taken(up.taken()),
+            Failure::TryTimeout => {
+                let is_safe = self.tries.is_resendable
+                    && !up.has_received()
+                    && may_send_again(self.tries.may_repeat, up.accepted());
+                !self.gives_up(is_safe)
+            }
             _ => false,
         }
     }

@@ -18,6 +18,7 @@ use crate::session::Session;
 impl<S: Dial> Exchange<S> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
     pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
+        self.reserved = None;
         if failure.is_failure() {
             self.failure = Some(failure);
             self.count_failure(failure);

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::h1::Leftover;
 use crate::io::{Dial, clock};
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::reputation::Offence;
 use crate::snapshot::Upstream;
 use crate::tripwire::Tripwire;
@@ -31,7 +31,12 @@ impl<S: Dial> Exchange<S> {
             && !self.authenticates_connection;
         match leftover {
             Leftover::Idle(stream) if reusable => {
-                pool.check_in(stream, clock::coarse_ms(), upstream);
+                let connection = Pooled {
+                    stream,
+                    permit: self.reserved.as_mut().and_then(|reserved| reserved.permit.take()),
+                };
+                let limit = self.endpoint.and_then(|index| upstream.endpoints[index].connections.as_ref());
+                pool.check_in(connection, clock::coarse_ms(), upstream, limit);
                 core.keep_ticking();
             }
             Leftover::Surplus => {

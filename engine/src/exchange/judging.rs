@@ -15,7 +15,7 @@ impl<S: Dial> Exchange<S> {
         {
             local.choice().note_answer(attempt.endpoint, latency_ns);
         }
-        local.outliers().note_answer(upstream, local.choice(), attempt, self.status);
+        local.note_answered(upstream, attempt, self.status);
     }
 
     /// It has failed, by whoever's fault.
@@ -36,9 +36,7 @@ impl<S: Dial> Exchange<S> {
             Failure::RequestTimeout => self.has_waited_since(attempt.began_ms),
             _ => true,
         };
-        if is_its_own {
-            local.outliers().note_failure(upstream, local.choice(), attempt, failure);
-        }
+        local.note_failed(upstream, attempt, is_its_own.then_some(failure));
     }
 
     /// Whether most of the request's time has gone with waiting for an answer since then, and not with an earlier attempt or

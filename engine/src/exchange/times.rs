@@ -14,7 +14,9 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Times {
     /// The request's first byte.
     started_ns: u64,
-    /// The last attempt began to send.
+    /// The last attempt began, be it with connecting.
+    try_ns: u64,
+    /// It began to send.
     attempt_ns: u64,
     /// It last made progress with that, before the response's head.
     sent_ns: u64,
@@ -33,6 +35,13 @@ impl Times {
     pub(super) fn starting(snapshot: &Snapshot) -> Self {
         let started_ns = if snapshot.is_timed() { clock::recent_ns() } else { 0 };
         Self { started_ns, ..Self::default() }
+    }
+
+    #[inline]
+    pub(super) fn start_try(&mut self) {
+        if self.is_kept() {
+            self.try_ns = clock::recent_ns();
+        }
     }
 
     #[inline]
@@ -83,7 +92,13 @@ impl Times {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.started_ns))
     }
 
-    /// From the beginning of the last attempt to the response's head.
+    /// From the beginning of the last attempt, connecting included, to the response's head, or to now.
+    pub(super) fn try_ns(&self) -> u64 {
+        let end_ns = if self.head_ns != 0 { self.head_ns } else { clock::monotonic_ns() };
+        end_ns.saturating_sub(self.try_ns)
+    }
+
+    /// From when the last attempt began to send to the response's head.
     pub(super) fn attempt_latency_ns(&self) -> Option<u64> {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.attempt_ns))
     }

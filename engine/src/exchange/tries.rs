@@ -4,32 +4,127 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use corelane_balancer::mix;
+use corelane_balancer::{NoEndpoint, mix};
 
 use super::{Exchange, poll_client};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
+use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
+use crate::reserved::Reserved;
 use crate::retry::Retry;
 use crate::session::Session;
-use crate::snapshot::ClientHalfClose;
+use crate::snapshot::{ClientHalfClose, Upstream};
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Tries {
     /// The endpoints that have failed. Empty, and so without memory of its own, until one has.
     excluded: Vec<usize>,
     /// Where the next attempt goes.
     pub(super) next: Option<usize>,
+    /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
+    pub(super) due_ms: u64,
     /// The request may be done twice.
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
     pub(super) is_resendable: bool,
 }
 
+impl Default for Tries {
+    fn default() -> Self {
+        Self { excluded: Vec::new(), next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
+    }
+}
+
 impl<S: Dial> Exchange<S> {
+    /// Chooses where this attempt goes, and takes what is limited there.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEndpoint`]: there is none.
+    #[inline(always)]
+    pub(super) fn take_endpoint(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+    ) -> Result<usize, NoEndpoint> {
+        let picked = match self.tries.next.take() {
+            Some(next) => next,
+            None if self.attempts == 0 => local.choice().pick(upstream, &self.wish, &[])?,
+            // A retry that found none: it waits.
+            None => return Err(NoEndpoint::Full),
+        };
+        let endpoint = &upstream.endpoints[picked];
+        if endpoint.limit.is_none() && endpoint.connections.is_none() {
+            return Ok(picked);
+        }
+        self.reserve_behind(upstream, local, picked)
+    }
+
+    /// The same for who has waited and whose turn it is.
+    pub(super) fn take_in_turn(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+    ) -> Result<usize, NoEndpoint> {
+        let picked = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
+        self.reserve(upstream, local, picked)
+    }
+
+    /// Those that wait were here before, unless there is an idle connection for each of them and one more.
+    #[inline(never)]
+    fn reserve_behind(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+        picked: usize,
+    ) -> Result<usize, NoEndpoint> {
+        let endpoint = &upstream.endpoints[picked];
+        let idle =
+            if endpoint.limit.is_none() { endpoint.counters.of(self.worker()).idle.value() } else { 0 };
+        if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
+            return Err(NoEndpoint::Full);
+        }
+        self.reserve(upstream, local, picked)
+    }
+
+    fn reserve(
+        &mut self,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+        picked: usize,
+    ) -> Result<usize, NoEndpoint> {
+        let mut index = picked;
+        loop {
+            let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
+            if let Some(reserved) = Reserved::take(&upstream.endpoints[index], pool, upstream) {
+                self.reserved = Some(Box::new(reserved));
+                return Ok(index);
+            }
+            // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
+            index = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
+        }
+    }
+
+    /// An attempt begins.
+    #[inline]
+    pub(super) fn start_try(&mut self, retry: &Retry) {
+        if !retry.per_try_timeout.is_zero() {
+            self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        }
+        self.times.start_try();
+    }
+
+    /// Whether an attempt that has taken its time gives way to another one, which is planned then. It goes on where there
+    /// is none, or where sending again is not safe.
+    #[cold]
+    pub(super) fn gives_up(&mut self, is_safe: bool) -> bool {
+        self.tries.due_ms = u64::MAX;
+        is_safe && self.plan_retry(Failure::TryTimeout)
+    }
+
     /// Chooses where the next attempt goes, if there may be one after this failure of the last.
     #[cold]
     pub(super) fn plan_retry(&mut self, failure: Failure) -> bool {
@@ -44,15 +139,25 @@ impl<S: Dial> Exchange<S> {
             return false;
         }
         self.tries.excluded.extend(self.endpoint);
-        let picked = local_upstream.choice().pick(upstream, &self.wish, &self.tries.excluded);
-        let Ok(next) = picked else { return false };
+        let excluded = &self.tries.excluded;
+        let next = match local_upstream.choice().pick(upstream, &self.wish, excluded) {
+            Ok(next) => Some(next),
+            // It can wait, but what is at hand is better than that: a response, or an attempt that goes on.
+            Err(NoEndpoint::Full)
+                if upstream.queue.is_some()
+                    && !matches!(failure, Failure::StatusRetried(_) | Failure::TryTimeout) =>
+            {
+                None
+            }
+            Err(_) => return false,
+        };
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
             counters.retries_refused.increment();
             return false;
         }
-        self.tries.next = Some(next);
+        self.tries.next = next;
         true
     }
 

@@ -39,6 +39,7 @@ fn send(received: &str, forwarded: ForwardedFields, trusted: bool, host_policy: 
         upgrades: &["websocket".into()],
         drops_underscores: true,
         dropped_underscore: Cell::default(),
+        tells_attempt: false,
         trace: None,
     }
     .write(&mut out);

@@ -1,20 +1,39 @@
-//! What is limited over all workers: connections of a listener, and of one client.
+//! What is limited over all workers: connections of a listener, and of one client, and requests at an endpoint.
 //!
-//! This is the only state that workers share. A worker touches it when a connection begins and when it ends, never for a
-//! request; the exceptions are two relaxed loads of a line that is written only while the limit is reached: for a response
+//! This is the only state that workers share. A worker touches it when a connection begins and when it ends, and never for
+//! a request but one to an endpoint whose requests are limited; further exceptions are two relaxed loads of a line that is written only while the limit is reached: for a response
 //! (`ConnectionLimit::is_crowded`) and when a connection becomes idle (`ConnectionLimit::has_idle`).
+
+use std::time::Duration;
 
 mod clients;
 mod connections;
 mod idle;
+mod line;
 mod peers;
+mod permits;
+mod places;
 
 pub(crate) use self::clients::{ClientKey, ClientLimit};
 pub(crate) use self::connections::ConnectionLimit;
 #[cfg(test)]
 pub(crate) use self::idle::ENTRY_BYTES as IDLE_ENTRY_BYTES;
 pub(crate) use self::idle::{IdleEntries, IdleKey, IdleList};
+pub use self::line::WaitingLine;
 pub use self::peers::Peers;
+pub(crate) use self::permits::Permit;
+pub use self::permits::{EndpointConnections, OpenConnections};
+pub(crate) use self::places::Place;
+pub use self::places::{Places, RequestLimit};
+
+/// Who may wait at an upstream whose endpoints are all full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueRules {
+    /// How many requests at once, over all workers.
+    pub requests_max: u32,
+    /// For how long. Default 1 s.
+    pub timeout: Duration,
+}
 
 /// What the workers share of one listener. It belongs to the listener's name and survives reloads; the limits
 /// themselves stand in the snapshot.

@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::fence;
 
 use corelane_balancer::health::Standing;
 use corelane_balancer::{Ask, NoEndpoint, Picker, Policy, View};
@@ -11,11 +13,13 @@ use crate::affinity::Wish;
 use crate::failure::Failure;
 use crate::health::HealthUpdate;
 use crate::io::clock;
+use crate::limits::RequestLimit;
 use crate::outstanding::Outstanding;
 use crate::snapshot::{Address, Endpoint, Upstream};
 
 /// See the module. One for each upstream of a snapshot.
 pub(crate) struct Choice {
+    worker: usize,
     picker: RefCell<Picker>,
     outstanding: RefCell<Outstanding>,
     measured: RefCell<Measured>,
@@ -72,6 +76,7 @@ impl Choice {
         let ejected = upstream.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_ejected);
         let ejected = ejected.map(|(index, _)| index);
         let choice = Self {
+            worker,
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
             measured: RefCell::new(measured),
@@ -145,8 +150,11 @@ impl Choice {
         let may_be =
             |endpoint: &&usize| !excluded.contains(endpoint) && upstream.endpoints[**endpoint].weight > 0;
         let ejected = self.ejected.borrow();
-        let last_resort = ejected.iter().filter(may_be).min_by_key(|it| upstream.endpoints[**it].priority);
-        last_resort.copied().map_or(picked, Ok)
+        let mut ejected = ejected.iter().filter(may_be).peekable();
+        let why_none = if ejected.peek().is_some() { Err(NoEndpoint::Full) } else { picked };
+        let free = ejected.filter(|endpoint| !is_full(upstream, **endpoint, self.worker));
+        let last_resort = free.min_by_key(|endpoint| upstream.endpoints[**endpoint].priority);
+        last_resort.copied().map_or(picked.or(why_none), Ok)
     }
 
     #[inline(never)]
@@ -163,6 +171,7 @@ impl Choice {
         let mut picker = self.picker.borrow_mut();
         if let Some(seat) = wish.seat
             && picker.keeps_sessions(seat)
+            && !is_full(upstream, seat, self.worker)
             && !excluded.contains(&seat)
         {
             return Ok(seat);
@@ -176,7 +185,8 @@ impl Choice {
         let random = self.random.get().wrapping_add(GOLDEN);
         self.random.set(random);
         let ask = Ask { excluded, key: wish.key, random };
-        picker.pick(&ask, &Known { upstream, outstanding: &outstanding, measured: &measured, now_ms })
+        let (outstanding, measured) = (&*outstanding, &*measured);
+        picker.pick(&ask, &Known { upstream, outstanding, measured, now_ms, worker: self.worker })
     }
 
     /// An endpoint has answered an attempt, after so long.
@@ -214,9 +224,12 @@ impl Choice {
         }
     }
 
-    /// Why none could be chosen for a first attempt.
+    /// Why none could be chosen.
     #[cold]
-    pub(crate) fn no_endpoint(&self, upstream: &Upstream) -> Failure {
+    pub(crate) fn no_endpoint(&self, upstream: &Upstream, why: NoEndpoint) -> Failure {
+        if why == NoEndpoint::Full {
+            return Failure::EndpointsFull;
+        }
         let standings = self.standings.borrow();
         let mut taking =
             upstream.endpoints.iter().zip(&**standings).filter(|(endpoint, _)| endpoint.weight > 0);
@@ -226,6 +239,44 @@ impl Choice {
         }
     }
 
+    /// Whether any endpoint that is available may have another request.
+    #[cold]
+    pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
+        let standings = self.standings.borrow();
+        let is_open = |&endpoint: &usize| {
+            standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint, self.worker)
+        };
+        (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
+    }
+
+    /// Has a worker close an idle connection, for a request that waits here, to an endpoint that has no room but for them.
+    /// False: there is none.
+    #[cold]
+    pub(crate) fn ask_for_room(&self, upstream: &Upstream) -> bool {
+        // What the workers have is read after the request has joined the line: see `limits/permits.rs`.
+        fence(SeqCst);
+        let standings = self.standings.borrow();
+        let mut most = (0, None);
+        for (endpoint, standing) in upstream.endpoints.iter().zip(&**standings) {
+            let Some(limit) = &endpoint.connections else { continue };
+            let has_place = endpoint.limit.as_ref().is_none_or(|limit| !limit.is_full());
+            if *standing == Standing::Unavailable || !has_place {
+                continue;
+            }
+            for (counters, worker) in endpoint.counters.iter().zip(0..) {
+                let idle = counters.idle.value();
+                // Those at a worker that was called for one are meant for it.
+                if idle > most.0 && !limit.line().is_called(worker) {
+                    most = (idle, Some((worker, limit)));
+                }
+            }
+        }
+        if let (_, Some((worker, limit))) = most {
+            limit.line().ask_for_room(worker, &limit.open);
+        }
+        most.1.is_some()
+    }
+
     /// Tells the picker what is available.
     fn admit(&self, upstream: &Upstream, now_ms: u64) {
         let standings = self.standings.borrow();
@@ -233,7 +284,12 @@ impl Choice {
         let admission = self.picker.borrow_mut().admit(share);
         self.admit_again_ms.set(if admission.is_ramping { now_ms + RAMP_STEP_MS } else { u64::MAX });
         let is_in_turn = matches!(upstream.group.policy(), Policy::RoundRobin | Policy::Weighted);
-        self.is_plain.set(is_in_turn && upstream.affinity.is_none() && !admission.is_ramping);
+        let is_limited = upstream
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.limit.is_some() || endpoint.connections.is_some());
+        let is_plain = is_in_turn && !is_limited && upstream.affinity.is_none() && !admission.is_ramping;
+        self.is_plain.set(is_plain);
     }
 }
 
@@ -243,6 +299,7 @@ struct Known<'a> {
     outstanding: &'a Outstanding,
     measured: &'a Measured,
     now_ms: u64,
+    worker: usize,
 }
 
 impl View for Known<'_> {
@@ -264,6 +321,18 @@ impl View for Known<'_> {
     fn request_bytes_per_second(&self) -> u64 {
         self.measured.request_bytes_per_second()
     }
+
+    fn is_full(&self, endpoint: usize) -> bool {
+        is_full(self.upstream, endpoint, self.worker)
+    }
+}
+
+/// Whether an endpoint has as many requests as it may have, or as many connections and none that this worker could use.
+fn is_full(upstream: &Upstream, endpoint: usize, worker: usize) -> bool {
+    let Some(endpoint) = upstream.endpoints.get(endpoint) else { return true };
+    let is_needed = || endpoint.counters.of(worker).idle.value() == 0;
+    endpoint.limit.as_ref().is_some_and(RequestLimit::is_full)
+        || endpoint.connections.as_ref().is_some_and(|limit| is_needed() && limit.is_full())
 }
 
 fn needs_counts(policy: Policy) -> bool {

@@ -5,6 +5,7 @@ use corelane_filters::{Piece, TemplateError, pieces};
 use super::redaction::Redaction;
 use super::sampling::{LogPolicy, SamplingRule};
 use super::variable::{Named, Surroundings, Variable, Words};
+use crate::retry::ATTEMPTS_MAX;
 
 /// What the access log is to say, and of which requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,8 +67,9 @@ pub const COMMON: &str = r#"{client.ip} - {remote_user} [{time.clf}] "{request}"
 /// The same with Referer and User-Agent: nginx's `combined`.
 pub const COMBINED: &str = r#"{client.ip} - {remote_user} [{time.clf}] "{request}" {status} {body_bytes} "{header.referer}" "{header.user-agent}""#;
 
-/// The fields of every JSON record, in their order; the last is there while requests are traced.
-pub const JSON_FIELDS: [&str; 22] = [
+/// The fields of every JSON record, in their order; the last two are there while requests are traced, and where more than
+/// one endpoint was tried.
+pub const JSON_FIELDS: [&str; 23] = [
     "time",
     "request_id",
     "client",
@@ -90,6 +92,7 @@ pub const JSON_FIELDS: [&str; 22] = [
     "response_head_us",
     "duration_us",
     "trace_id",
+    "tries",
 ];
 
 impl LogFormat {
@@ -207,12 +210,15 @@ impl LogFormat {
     #[must_use]
     pub fn fixed_bytes(&self) -> usize {
         match &self.shape {
-            Shape::Json(fields) => fields.iter().map(|field| field.key.len() + VALUE_BYTES_MAX).sum(),
+            Shape::Json(fields) => {
+                let fields = fields.iter().map(|field| field.key.len() + value_bytes_max(&field.value));
+                TRIES_BYTES_MAX + fields.sum::<usize>()
+            }
             Shape::Text(parts) => parts
                 .iter()
                 .map(|part| match part {
                     Part::Text(text) => text.len(),
-                    Part::Variable(_) => VALUE_BYTES_MAX,
+                    Part::Variable(variable) => variable_bytes_max(variable),
                 })
                 .sum(),
         }
@@ -224,6 +230,20 @@ const FIELD_BYTES_MAX: usize = 64;
 
 /// The longest value that is of no head: a name of 100 characters, escaped; the tripwires; a path of a Unix socket.
 const VALUE_BYTES_MAX: usize = 1024;
+
+/// The longest list of attempts: of each a path of a Unix socket, escaped, a reason, and a time.
+const TRIES_BYTES_MAX: usize = ATTEMPTS_MAX as usize * 768;
+
+fn value_bytes_max(value: &Value) -> usize {
+    match value {
+        Value::Variable(variable) => variable_bytes_max(variable),
+        Value::Text(text) => text.len(),
+    }
+}
+
+fn variable_bytes_max(variable: &Variable) -> usize {
+    if *variable == Variable::Tries { TRIES_BYTES_MAX } else { VALUE_BYTES_MAX }
+}
 
 #[cfg(test)]
 mod tests {

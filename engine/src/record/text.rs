@@ -10,6 +10,7 @@ use super::variable::{TimeForm, Unit, Variable};
 use super::{Record, split_target};
 use crate::access_log::LogBatch;
 use crate::calendar::{write_common_log, write_rfc3339};
+use crate::exchange::{Outcome, Try};
 use crate::io::{Dial, clock};
 use crate::reason::Word as _;
 use crate::snapshot::Address;
@@ -26,6 +27,7 @@ enum Shown<'a> {
     Plain(&'a [u8]),
     Address(&'a Address),
     Tripwires(Tripwires),
+    Tries(Vec<Try<'a>>),
     Time(TimeForm),
     Flag(bool),
     Number(u64),
@@ -63,6 +65,10 @@ impl<S: Dial> Record<'_, S> {
                 out.push(b'\n');
             }),
             Shape::Json(fields) => batch.extend(JSON_END.len(), |out| {
+                if self.exchange.attempts > 1 {
+                    out.extend_from_slice(b",\"tries\":");
+                    self.shown(&Variable::Tries, &kept).write(Place::Json, log, out);
+                }
                 for Field { key, value } in fields {
                     out.extend_from_slice(key);
                     match value {
@@ -136,6 +142,8 @@ impl<S: Dial> Record<'_, S> {
             Variable::BodyBytes => Shown::Number(exchange.response_bytes + exchange.kept.own_body_bytes),
             Variable::SentBytes => Shown::Number(exchange.sent_bytes(self.session)),
             Variable::Attempts => Shown::Number(u64::from(exchange.attempts)),
+            Variable::Tries if exchange.attempts == 0 => Shown::Absent,
+            Variable::Tries => Shown::Tries(exchange.tries().collect()),
             Variable::Reused => Shown::Flag(exchange.reused),
             Variable::Time(form) => Shown::Time(*form),
             Variable::Duration(unit) => duration(Some(exchange.times.duration_ns()), *unit),
@@ -186,6 +194,7 @@ impl Shown<'_> {
                 | Self::Plain(_)
                 | Self::Address(_)
                 | Self::Tripwires(_)
+                | Self::Tries(_)
                 | Self::Time(TimeForm::Iso | TimeForm::Common),
             ) => {
                 out.push(b'"');
@@ -214,6 +223,20 @@ impl Shown<'_> {
                 for (index, tripwire) in tripwires.iter().enumerate() {
                     out.extend_from_slice(if index == 0 { b"" } else { b"," });
                     out.extend_from_slice(tripwire.name().as_bytes());
+                }
+            }
+            Self::Tries(tries) => {
+                for (index, Try { endpoint, outcome, took_ns }) in tries.iter().enumerate() {
+                    out.extend_from_slice(if index == 0 { b"" } else { b", " });
+                    escape(endpoint.as_bytes(), out);
+                    out.push(b' ');
+                    match outcome {
+                        Outcome::Status(status) => write_number(out, u64::from(*status)),
+                        Outcome::Failed(reason) => out.extend_from_slice(reason.name().as_bytes()),
+                    }
+                    out.push(b' ');
+                    write_number(out, took_ns / 1_000_000);
+                    out.extend_from_slice(b"ms");
                 }
             }
             Self::Time(form) => write_time(*form, clock::unix_coarse_ns(), out),
@@ -276,6 +299,7 @@ fn escape_text(out: &mut Vec<u8>, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
     use crate::record::Redaction;
 
     fn written(shown: &Shown<'_>, place: Place) -> String {
@@ -305,6 +329,21 @@ mod tests {
             assert_eq!(written(&shown, Place::Text), text);
             assert_eq!(written(&shown, Place::Json), json);
         }
+    }
+
+    #[test]
+    fn attempts_stand_behind_each_other() {
+        let one = |endpoint, outcome, took_ns| Try { endpoint, outcome, took_ns };
+        let tries = vec![
+            one("unix:/a\"b", Outcome::Failed(Reason::ConnectFailed), 999_999),
+            one("[::1]:80", Outcome::Status(503), 1_000_000),
+            one("127.0.0.1:80", Outcome::Status(200), 12_999_999),
+        ];
+        let shown = Shown::Tries(tries);
+        let text = r"unix:/a\x22b connect_failed 0ms, [::1]:80 503 1ms, 127.0.0.1:80 200 12ms";
+        assert_eq!(written(&shown, Place::Text), text);
+        let json = text.replace(r"\x22", r#"\""#);
+        assert_eq!(written(&shown, Place::Json), format!("\"{json}\""));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the whole-proxy tests are made of: the proxy as a process, scripted origins, raw clients, nginx and load.
+//! What the whole-proxy tests are made of: the proxy as a process, scripted origins, raw clients, nginx, load and wrk.
 //!
 //! Everything is on loopback, everything has a deadline, and every process and thread ends with the test.
 
@@ -15,6 +15,7 @@ pub(crate) mod python;
 pub(crate) mod setup;
 pub(crate) mod sys;
 pub(crate) mod wire;
+pub(crate) mod wrk;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -27,6 +28,7 @@ pub(crate) use nginx::Nginx;
 pub(crate) use origin::{Origin, ok, with_length};
 pub(crate) use proxy::{Launch, Proxy};
 pub(crate) use setup::Setup;
+pub(crate) use wrk::Wrk;
 
 /// Listener keys with which no spelling of a path is refused or changed, where that can be told at all.
 pub(crate) const ANY_PATH: &str = "paths = { encoded_slash = \"pass\", backslash = \"pass\", encoded_control = \"pass\", \

@@ -63,6 +63,20 @@ impl Nginx {
         });
     }
 
+    /// Stops nginx where it is: the kernel goes on taking connections and bytes for it.
+    pub(crate) fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
+        sys::signal(self.child.as_ref().expect("it runs").id(), signal);
+    }
+
     /// Ends nginx at once, with every connection that it has.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

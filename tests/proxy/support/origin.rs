@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::message::Request;
+use super::sys;
 use super::wire::{Neither, Stream, Wire};
 
 /// A listening origin; it and its connections end when it is dropped, which fails the test if a script panicked.
@@ -225,6 +226,12 @@ impl Connection {
         let request = Request { head, body: body.bytes, trailers: body.trailers };
         lock(&self.open.shared.requests).push(request.clone());
         Ok(Some(request))
+    }
+
+    /// How many TCP connections the origin has now that the other side has not closed. Never more than were open at one
+    /// moment: none comes in while they are counted.
+    pub(crate) fn established(&self) -> usize {
+        lock(&self.open.shared.open).values().filter(|stream| sys::is_established(*stream)).count()
     }
 
     /// Waits until the peer closes or resets, dropping what it still sends.

@@ -1,7 +1,7 @@
 //! The few system calls that std does not offer.
 #![allow(
     unsafe_code,
-    reason = "system calls that std does not offer: kill, setsockopt, listen, prctl, setrlimit"
+    reason = "system calls that std does not offer: kill, getsockopt, setsockopt, listen, prctl, setrlimit"
 )]
 
 use std::io;
@@ -35,6 +35,21 @@ fn set_option<T>(socket: &impl AsRawFd, option: i32, value: T) {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), length)
     };
     assert_eq!(result, 0, "setsockopt: {}", io::Error::last_os_error());
+}
+
+/// Whether both sides of a TCP connection still are open.
+pub(crate) fn is_established(socket: &impl AsRawFd) -> bool {
+    const TCP_ESTABLISHED: u8 = 1;
+    let mut state = 0_u8;
+    let mut length = 1;
+    // SAFETY: the pointers and the length describe `state` and `length`, which outlive the call. The state is the first
+    // byte of what the option tells, which is cut to the length.
+    let result = unsafe {
+        let (state, length) = ((&raw mut state).cast(), &raw mut length);
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, state, length)
+    };
+    assert_eq!(result, 0, "getsockopt: {}", io::Error::last_os_error());
+    state == TCP_ESTABLISHED
 }
 
 /// Changes the length of a listener's accept queue.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::config::tree::{Spanned, Value};
 use corelane_balancer::Policy;
+use corelane_engine::limits::QueueRules;
+use corelane_engine::retry::ATTEMPTS_MAX;
 use corelane_engine::snapshot::Quarantine;
 
 use super::affinity;
@@ -78,7 +80,7 @@ fn upstream(
     let request_timeout = timeout("request_timeout");
     let idle_connections_max =
         section.or_default("idle_connections_max", |value| value::integer(value, 0..=65_535));
-    let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=16));
+    let attempts_max = section.or_default("attempts_max", |value| value::integer(value, 1..=ATTEMPTS_MAX));
     let retry = retry::decode(section);
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
@@ -86,6 +88,7 @@ fn upstream(
     let health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", |value| value::share(value, 0));
     let outlier = outlier::decode(section, &retry);
+    let queue = queue(section, endpoints.as_deref().ok());
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -108,6 +111,7 @@ fn upstream(
         health: health?,
         panic_percent: panic_percent?,
         outlier: outlier?,
+        queue: queue?,
         filters: filters?,
     })
 }
@@ -116,6 +120,19 @@ fn quarantine(section: &Reader<'_>) -> Result<Quarantine, Reported> {
     let strikes_max = section.or_default("quarantine_after", |value| value::integer(value, 0..=65_535));
     let time = section.or_default("quarantine_time", |value| value::duration(value, Duration::from_secs(1)));
     Ok(Quarantine { strikes_max: strikes_max?, time: time? })
+}
+
+fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<QueueRules>, Reported> {
+    let Some(table) = section.table("queue", Section::Queue)? else { return Ok(None) };
+    let requests_max = table.required("requests_max", |value| value::integer(value, 1..=1_000_000));
+    let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(100)));
+    let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
+    let is_unlimited = |it: &Endpoint| it.requests_max == 0 && it.connections_max == 0;
+    if endpoints.is_some_and(|endpoints| endpoints.iter().all(is_unlimited)) {
+        let message = "queue is for endpoints with requests_max or connections_max; none has one".to_owned();
+        return Err(section.report().wrong(section.at("queue"), message));
+    }
+    Ok(Some(rules))
 }
 
 fn endpoints(section: &Reader<'_>, listeners: &Listeners<'_>) -> Result<Vec<Endpoint>, Reported> {
@@ -133,13 +150,23 @@ fn endpoint<'a>(
         refuse_loop(section, &target, listeners).map(|()| target)
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint { target: target(item.get_ref())?, weight: 1, priority: 0 });
+        return Ok(Endpoint::new(target(item.get_ref())?));
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
     let weight = table.or_default("weight", |value| value::integer(value, 0..=65_535));
     let priority = priority(&table);
-    let endpoint = || Ok(Endpoint { target: target?, weight: weight?, priority: priority? });
+    let limit = |key| table.or_default(key, |value| value::integer(value, 0..=1_000_000));
+    let (requests_max, connections_max) = (limit("requests_max"), limit("connections_max"));
+    let endpoint = || {
+        Ok(Endpoint {
+            target: target?,
+            weight: weight?,
+            priority: priority?,
+            requests_max: requests_max?,
+            connections_max: connections_max?,
+        })
+    };
     endpoint().map_err(ItemFault::Reported)
 }
 

@@ -109,6 +109,9 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
         }
+        Section::Upstream if name == "queue" => queueing(value),
+        Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
+        Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Outlier => {
             let needed = match name {
@@ -143,6 +146,12 @@ pub(super) fn with(key: &Key, value: &str) -> String {
     } else {
         text
     }
+}
+
+/// An upstream that has something to wait for.
+fn queueing(queue: &str) -> String {
+    let endpoint = "{ address = \"127.0.0.1:8001\", requests_max = 1 }";
+    format!("[upstreams.api]\nqueue = {queue}\nendpoints = [{endpoint}]\n")
 }
 
 /// A table with one key set, of a kind that has it.
@@ -190,6 +199,7 @@ fn heading(section: Section) -> &'static str {
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
         Section::Outlier => "outlier of an upstream",
+        Section::Queue => "queue of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
         other => other.title(),
@@ -223,6 +233,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Mirror
                 | Section::Health
                 | Section::Outlier
+                | Section::Queue
                 | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
                     let text = text.replacen(&format!(", {} = {value}", key.name), "", 1);

@@ -1,0 +1,128 @@
+//! Waiting for a place at an upstream whose endpoints are all full.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use corelane_balancer::NoEndpoint;
+
+use super::{Exchange, poll_client};
+use crate::core::{due, due_ms};
+use crate::counters::UpstreamCounters;
+use crate::failure::Failure;
+use crate::io::{Dial, clock};
+use crate::limits::QueueRules;
+use crate::local::LocalUpstream;
+use crate::message::{ClientSignal, Downstream};
+use crate::session::Session;
+use crate::snapshot::{ClientHalfClose, Upstream};
+
+impl<S: Dial> Exchange<S> {
+    /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
+    /// the future of every exchange would hold it, and its code keep that of others from being inlined.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn without_endpoint<'a>(
+        &'a mut self,
+        session: &'a mut Session<S>,
+        upstream: &'a Upstream,
+        local: &'a LocalUpstream<S>,
+        why: NoEndpoint,
+    ) -> Pin<Box<dyn Future<Output = Result<usize, Failure>> + 'a>> {
+        Box::pin(async move {
+            let waited = match why {
+                NoEndpoint::Full => self.wait_for_place(session, upstream, local).await,
+                _ => Err(local.choice().no_endpoint(upstream, why)),
+            };
+            if waited.is_err_and(|failure| failure.status() == 503) {
+                upstream.counters.of(self.worker()).no_endpoint.increment();
+            }
+            waited
+        })
+    }
+
+    /// Waits until there is a place, which is taken: in the upstream's line, where it has one, and for idle connections of
+    /// other workers.
+    async fn wait_for_place(
+        &mut self,
+        session: &mut Session<S>,
+        upstream: &Upstream,
+        local: &LocalUpstream<S>,
+    ) -> Result<usize, Failure> {
+        let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
+        let (line, rules) = match (&upstream.queue, limit) {
+            (Some(queue), _) => (&queue.line, queue.rules),
+            (None, Some(limit)) => (limit.line(), FOR_IDLE),
+            (None, None) => return Err(Failure::EndpointsFull),
+        };
+        let has_queue = upstream.queue.is_some();
+        let why = |failure| if has_queue { failure } else { Failure::EndpointsFull };
+        let Session { core, down, timer, .. } = session;
+        let turn = line.join(core.index, timer.key(), rules.requests_max);
+        let turn = turn.ok_or(why(Failure::QueueFull))?;
+        let counters = upstream.counters.of(core.index);
+        counters.waited.increment();
+        let _waiting = Waiting::new(counters);
+        down.settle(core.lent());
+        let over_ms = due(clock::coarse_ms(), rules.timeout);
+        let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
+        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
+        let choice = local.choice();
+        let (mut is_turn, mut has_asked) = (turn.is_first(), false);
+        let taken = poll_fn(|cx| {
+            while std::mem::take(&mut is_turn) || turn.take_call() {
+                match self.take_in_turn(upstream, local) {
+                    Ok(index) => return Poll::Ready(Ok(index)),
+                    Err(NoEndpoint::Full) => turn.pass_on(),
+                    Err(why) => return Poll::Ready(Err(choice.no_endpoint(upstream, why))),
+                }
+                has_asked = false;
+            }
+            if !std::mem::replace(&mut has_asked, true) && !choice.ask_for_room(upstream) && !has_queue {
+                return Poll::Ready(Err(Failure::EndpointsFull));
+            }
+            if down.is_request_complete()
+                && let Poll::Ready(signal) = poll_client(cx, core, down)
+                && (signal == ClientSignal::Gone || !finishes)
+            {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            timer.poll_until(cx, over_ms.min(exchange_due_ms)).map(|()| {
+                Err(if core.cutting.get() {
+                    Failure::DrainTimeout
+                } else if exchange_due_ms <= over_ms {
+                    Failure::RequestTimeout
+                } else {
+                    why(Failure::QueueTimeout)
+                })
+            })
+        })
+        .await;
+        drop(turn);
+        if choice.has_room(upstream) {
+            // There may have been more places than calls, as when an endpoint has come up.
+            line.call();
+        }
+        taken
+    }
+}
+
+/// Without a queue: another worker closes an idle connection within a turn of its loop, which is some milliseconds at most.
+const FOR_IDLE: QueueRules = QueueRules { requests_max: 1_000_000, timeout: Duration::from_secs(1) };
+
+/// Counts a request as waiting for as long as it is held.
+struct Waiting<'a>(&'a UpstreamCounters);
+
+impl<'a> Waiting<'a> {
+    fn new(counters: &'a UpstreamCounters) -> Self {
+        counters.waiting.increment();
+        Self(counters)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.decrement();
+    }
+}
