@@ -17,6 +17,7 @@ mod filtering;
 mod hedging;
 mod held;
 mod hygiene;
+mod judging;
 mod logging;
 mod mirroring;
 mod telling;
@@ -62,7 +63,7 @@ use crate::affinity::Wish;
 use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
@@ -605,7 +606,7 @@ impl<S: Dial> Exchange<S> {
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
             let mut pooled = match &mut self.reserved {
-                None => pool.check_out(clock::coarse_ms(), upstream, &mut None),
+                None => pool.check_out(visit.began_ms, upstream, &mut None),
                 Some(reserved) => reserved.check_out(pool, upstream),
             };
             let attempt = loop {
@@ -637,23 +638,22 @@ impl<S: Dial> Exchange<S> {
                 }
             };
             // It may have ended elsewhere than it began.
-            let (index, Some(pool)) = (visit.index, local_upstream.pool(visit.index)) else {
+            let (tried, Some(pool)) = (visit.attempt(), local_upstream.pool(visit.index)) else {
                 return Err(Failure::NoEndpoint);
             };
             match attempt {
                 Ok(Done::Answered(leftover)) => {
-                    if let Some(latency_ns) = self.times.attempt_latency_ns() {
-                        local_upstream.choice().note_answer(index, latency_ns);
-                    }
+                    self.note_answer(upstream, local_upstream, tried);
                     self.retire(&core, pool, upstream, leftover);
                     return Ok(None);
                 }
-                Ok(Done::Switched(upstream)) => return Ok(Some(upstream)),
+                Ok(Done::Switched(switched)) => {
+                    self.note_answer(upstream, local_upstream, tried);
+                    return Ok(Some(switched));
+                }
                 Err((failure, may_try_again)) => {
                     self.release();
-                    if failure.fault() == Fault::Upstream {
-                        local_upstream.choice().note_failure(index);
-                    }
+                    self.note_failure(upstream, local_upstream, tried, failure);
                     self.fail_attempt(failure);
                     self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);

@@ -34,6 +34,7 @@ mod local;
 pub mod memory_bound;
 mod message;
 mod mirror;
+pub mod outlier;
 mod outstanding;
 mod own_answer;
 mod pool;

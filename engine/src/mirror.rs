@@ -28,7 +28,7 @@ use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, Interest, clock};
 use crate::listener::is_exhausted;
-use crate::local::{Local, LocalUpstream};
+use crate::local::{Attempt, Local, LocalUpstream};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
 use crate::pool::Pool;
 use crate::reputation::Offence;
@@ -250,6 +250,7 @@ impl<S: Dial> Mirrored<S> {
         let mut reserved = Reserved::take(endpoint, pool, upstream).ok_or(Failure::EndpointsFull)?;
         let mut timer = Timer::new(core);
         let end_ms = due(clock::coarse_ms(), upstream.request_timeout);
+        let attempt = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
         let pooled = reserved.check_out(pool, upstream);
         let is_reused = pooled.is_some();
         let stream = match pooled {
@@ -257,6 +258,7 @@ impl<S: Dial> Mirrored<S> {
             None => {
                 let connected = connect(&self.place.core, &mut timer, upstream, endpoint, end_ms).await;
                 count_connect(counters, &connected);
+                local_upstream.note_failed(upstream, attempt, connected.as_ref().err().copied());
                 connected?
             }
         };
@@ -271,8 +273,13 @@ impl<S: Dial> Mirrored<S> {
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
         match relayed {
-            Ok(()) => self.retire(pool, (upstream, endpoint), up, &state, reserved),
+            Ok(()) => {
+                local_upstream.note_answered(upstream, attempt, state.status);
+                self.retire(pool, (upstream, endpoint), up, &state, reserved);
+            }
             Err(failure) => {
+                let is_stale = is_reused && failure == Failure::UpstreamClosed;
+                local_upstream.note_failed(upstream, attempt, (!is_stale).then_some(failure));
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
                     self.strike(pool, upstream, offence);

@@ -53,7 +53,7 @@ impl Default for Retry {
             per_try_timeout: Duration::ZERO,
             hedge_after: Duration::ZERO,
             backoff: Backoff { first: Duration::ZERO, ..Backoff::default() },
-            budget: BudgetRules { percent: 100, ..BudgetRules::default() },
+            budget: BudgetRules::default(),
             attempt_header: false,
         }
     }

@@ -43,6 +43,7 @@ mod malformed;
 mod metrics;
 mod names;
 mod outages;
+mod outlier;
 mod policies;
 mod pool;
 mod queue;

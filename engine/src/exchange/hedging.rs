@@ -293,7 +293,7 @@ impl<S: Dial> Exchange<S> {
             (Stage::Connecting(_) | Stage::Failed, Some(failure)) => {
                 self.count_second(core, visit.index, &mut mark);
                 count_connect::<S>(visit.counters(), &Err(failure));
-                visit.local.choice().note_failure(visit.index);
+                note_failure(&visit, failure);
             }
             // It got nothing of the request: it was no attempt.
             (Stage::Connecting(_) | Stage::Failed, None) => return,
@@ -310,7 +310,7 @@ impl<S: Dial> Exchange<S> {
             Some(Failure::UpstreamClosed) if reused => visit.counters().stale.increment(),
             Some(failure) => {
                 count_endpoint_failure(visit.counters(), failure);
-                visit.local.choice().note_failure(visit.index);
+                note_failure(visit, failure);
             }
         }
     }
@@ -338,6 +338,12 @@ impl Mark {
         let Self { span_id: id, reused, started_ns, .. } = *self;
         AttemptSpan { id, endpoint, reused, started_ns, before: attempts as usize - 1 }
     }
+}
+
+/// What the failure of one of two says of its endpoint.
+fn note_failure<S: Dial>(visit: &Visit<'_, S>, failure: Failure) {
+    visit.local.choice().note_failure(visit.index);
+    visit.local.note_failed(visit.upstream, visit.attempt(), Some(failure));
 }
 
 /// Adds what a connection has moved that is not used any more.

@@ -2,8 +2,8 @@
 
 use super::Lease;
 use crate::counters::EndpointCounters;
-use crate::io::Dial;
-use crate::local::LocalUpstream;
+use crate::io::{Dial, clock};
+use crate::local::{Attempt, LocalUpstream};
 use crate::snapshot::{Endpoint, Upstream};
 
 /// An endpoint, at which the request counts as outstanding for as long as this is held.
@@ -11,6 +11,8 @@ pub(super) struct Visit<'a, S> {
     pub(super) upstream: &'a Upstream,
     pub(super) local: &'a LocalUpstream<S>,
     pub(super) index: usize,
+    /// When it began.
+    pub(super) began_ms: u64,
     worker: usize,
     _lease: Lease<'a>,
 }
@@ -23,11 +25,16 @@ impl<'a, S: Dial> Visit<'a, S> {
         worker: usize,
     ) -> Self {
         let lease = Lease::new(upstream.endpoints[index].counters.of(worker));
-        Self { upstream, local, index, worker, _lease: lease }
+        Self { upstream, local, index, began_ms: clock::coarse_ms(), worker, _lease: lease }
     }
 
     pub(super) fn endpoint(&self) -> &'a Endpoint {
         &self.upstream.endpoints[self.index]
+    }
+
+    /// As its end is noted.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt { endpoint: self.index, began_ms: self.began_ms }
     }
 
     pub(super) fn counters(&self) -> &'a EndpointCounters {
