@@ -6,6 +6,7 @@ mod error_page;
 mod filter;
 mod health;
 mod listener;
+mod outlier;
 mod process;
 mod route;
 mod tls;
@@ -96,6 +97,10 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `outlier = { ... }` of an upstream
+    Outlier,
+    /// `breaker = { ... }` of an upstream
+    Breaker,
     /// `queue = { ... }` of an upstream
     Queue,
     /// `{ ... }` in an upstream's endpoints
@@ -135,6 +140,8 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Outlier => "outlier",
+            Self::Breaker => "breaker",
             Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
@@ -169,7 +176,7 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 9] = [
+static KEYS: [&[Key]; 10] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
@@ -177,6 +184,7 @@ static KEYS: [&[Key]; 9] = [
     route::KEYS,
     upstream::KEYS,
     health::KEYS,
+    outlier::KEYS,
     error_page::KEYS,
     filter::KEYS,
 ];
