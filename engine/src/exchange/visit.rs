@@ -11,8 +11,7 @@ pub(super) struct Visit<'a, S> {
     pub(super) upstream: &'a Upstream,
     pub(super) local: &'a LocalUpstream<S>,
     pub(super) index: usize,
-    worker: usize,
-    _lease: Lease<'a>,
+    lease: Lease<'a>,
 }
 
 impl<'a, S: Dial> Visit<'a, S> {
@@ -23,7 +22,7 @@ impl<'a, S: Dial> Visit<'a, S> {
         worker: usize,
     ) -> Self {
         let lease = Lease::new(upstream.endpoints[index].counters.of(worker));
-        Self { upstream, local, index, worker, _lease: lease }
+        Self { upstream, local, index, lease }
     }
 
     pub(super) fn endpoint(&self) -> &'a Endpoint {
@@ -31,6 +30,6 @@ impl<'a, S: Dial> Visit<'a, S> {
     }
 
     pub(super) fn counters(&self) -> &'a EndpointCounters {
-        self.endpoint().counters.of(self.worker)
+        self.lease.counters()
     }
 }
