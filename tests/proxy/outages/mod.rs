@@ -46,7 +46,8 @@ fn addresses<const N: usize>(servers: &[Nginx; N]) -> [String; N] {
 
 fn setup(endpoints: &[String]) -> Setup {
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
-    Setup::to(&endpoints).workers(WORKERS)
+    // Who was ejected is back before a test waits for it.
+    Setup::to(&endpoints).workers(WORKERS).upstream("outlier = { ejection_time = \"1s\" }")
 }
 
 /// Makes a server fail in that way, or no longer.
