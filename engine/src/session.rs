@@ -19,7 +19,7 @@ use crate::limits::IdleKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
 use crate::snapshot::ListenerLimits;
-use crate::stages::Established;
+use crate::stages::{Established, count_failure};
 
 /// How long a connection counts as busy after a response: a client under load has its next request here by then, and
 /// finds its exchange's memory still allocated, unless too many keep theirs (`footprint.rs`).
@@ -330,6 +330,10 @@ impl<S: Dial> Session<S> {
 impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
         self.count_moved();
+        if self.client.secured().is_some() {
+            // What failed in the handshake was counted there.
+            count_failure(self.permit.admission().counters(), self.down.stream());
+        }
         self.become_busy();
         self.core.footprint.remove_connection();
         self.core.counters().connections.decrement();

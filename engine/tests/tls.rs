@@ -287,6 +287,21 @@ fn a_host_that_the_connection_is_not_for_is_misdirected() {
 }
 
 #[test]
+fn what_fails_after_the_handshake_is_counted() {
+    let proxy = Proxy::start(|_| {}, None);
+    let mut client = proxy.client();
+    get(&mut client, "localhost");
+    client.sock.write_all(&[&[0x17, 3, 3, 0, 30][..], &[1; 30]].concat()).unwrap();
+    assert!(client.read_to_end(&mut Vec::new()).is_err(), "an alert says so");
+    let start = Instant::now();
+    while proxy.failures().is_empty() {
+        assert!(start.elapsed() < DEADLINE);
+        std::thread::yield_now();
+    }
+    assert_eq!(proxy.failures(), [("record_undecipherable", 1)]);
+}
+
+#[test]
 fn plain_http_gets_a_clear_answer() {
     let proxy = Proxy::start(|_| {}, None);
     let mut client = proxy.connect();
