@@ -177,6 +177,28 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Files of certificates have changed, or tickets need other keys: a new snapshot of the same generation.
+    pub(crate) fn on_certificates(&mut self) {
+        if self.version.generation > 0 && self.shutdown.is_running() {
+            self.tls.renew(&self.config);
+            self.on_answers();
+        }
+    }
+
+    /// Names have resolved to other addresses: a new snapshot of the same generation.
+    pub(crate) fn on_answers(&mut self) {
+        // Before the first configuration is in force no worker has sockets; a draining one has closed them.
+        if self.version.generation == 0 || !self.shutdown.is_running() {
+            return;
+        }
+        let config = self.config.clone();
+        let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
+        let version = Version { serial: self.version.serial + 1, ..self.version };
+        let ready = (&self.filters, self.tls.in_force());
+        let built = self.build(&config, router, ready, version);
+        self.send(config, built, version, Vec::new());
+    }
+
     fn replace_admin(&mut self, listener: Option<AdminListener>) {
         self.admin = listener.map(|listener| {
             log::info!("admin server", address = listener.bound());

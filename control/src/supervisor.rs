@@ -333,28 +333,6 @@ impl Supervisor {
         }
     }
 
-    /// Files of certificates have changed, or tickets need other keys: a new snapshot of the same generation.
-    fn on_certificates(&mut self) {
-        if self.version.generation > 0 && self.shutdown.is_running() {
-            self.tls.renew(&self.config);
-            self.on_answers();
-        }
-    }
-
-    /// Names have resolved to other addresses: a new snapshot of the same generation.
-    pub(crate) fn on_answers(&mut self) {
-        // Before the first configuration is in force no worker has sockets; a draining one has closed them.
-        if self.version.generation == 0 || !self.shutdown.is_running() {
-            return;
-        }
-        let config = self.config.clone();
-        let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
-        let version = Version { serial: self.version.serial + 1, ..self.version };
-        let ready = (&self.filters, self.tls.in_force());
-        let built = self.build(&config, router, ready, version);
-        self.send(config, built, version, Vec::new());
-    }
-
     /// Endpoints have come up or gone down: workers are told at once, and the next snapshot says so, too.
     fn on_health(&mut self) {
         for update in self.checks.take_changes() {

@@ -12,6 +12,7 @@ mod route;
 mod tls;
 mod tracing;
 mod upstream;
+mod upstream_tls;
 
 /// The keys, section by section, in the order of the documentation.
 pub fn reference() -> impl Iterator<Item = &'static Key> + Clone {
@@ -176,13 +177,14 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 10] = [
+static KEYS: [&[Key]; 11] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     tls::KEYS,
     route::KEYS,
     upstream::KEYS,
+    upstream_tls::KEYS,
     health::KEYS,
     outlier::KEYS,
     error_page::KEYS,

@@ -231,15 +231,6 @@ pub(super) static KEYS: &[Key] = &[
         example: "[\"secure\"]",
     },
     Key {
-        section: Section::Upstream,
-        name: "tls",
-        kind: "table",
-        default: Absent("clear text"),
-        allowed: "{ ca = \"...\", ... }; { } with the system's authorities",
-        description: "How its endpoints are spoken to over TLS.",
-        example: "{ ca = \"internal.pem\" }",
-    },
-    Key {
         section: Section::Endpoint,
         name: "address",
         kind: "string",
