@@ -15,9 +15,9 @@ use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, ListenerTls, LogTarget, Process,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, ListenerTls, LogTarget, Outlier, Process,
     Resolver, Route, SecretFields, Target, TlsVersion, Tracing, TracingProtocol, UnknownNames, Upstream,
-    UpstreamTls, UpstreamTrust,
+    UpstreamLimits, UpstreamTls, UpstreamTrust,
 };
 use crate::registry::Registry;
 
@@ -162,6 +162,9 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         health: None,
         panic_percent: 0,
         tls: None,
+        outlier: Outlier::default(),
+        limits: UpstreamLimits::default(),
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }

@@ -4,6 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
+mod breakers;
 mod certificates;
 mod health;
 mod limits;
@@ -49,6 +50,7 @@ enum Section {
     Health(Place<(Arc<str>, Address)>),
     /// The family, and the certificate in it.
     Certificates((usize, usize)),
+    Breakers(Place<Arc<str>>),
     End,
 }
 
@@ -133,7 +135,10 @@ impl Slice<'_> {
             }
             Section::Limits(place) => self.limits(registry, place).then(|| Section::Health(Place::default())),
             Section::Health(place) => {
-                self.health(&status.healths, place).then_some(Section::Certificates((0, 0)))
+                self.health(&status.healths, place).then(|| Section::Breakers(Place::default()))
+            }
+            Section::Breakers(place) => {
+                self.breakers(&registry.breakers, place).then_some(Section::Certificates((0, 0)))
             }
             Section::Certificates(place) => {
                 self.certificates(&status.certificates, place).then_some(Section::End)
@@ -416,7 +421,8 @@ mod tests {
         ] {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
-        assert_eq!(page.matches("reason=").count(), 3, "only reasons that have occurred");
+        let reasons = page.lines().filter(|it| it.contains("reason=") && !it.contains("refused_total"));
+        assert_eq!(reasons.count(), 3, "only reasons that have occurred");
         assert!(!page.contains("_bucket{route=\"a"), "no histograms of what had no requests");
     }
 

@@ -144,7 +144,7 @@ impl Supervisor {
         self.resolver.first_answers(&new_names, FIRST_ANSWERS_TIMEOUT).await;
 
         let version = Version { generation: self.version.generation + 1, serial: self.version.serial + 1 };
-        let snapshot = self.build(&config, staged.router, (&staged.filters, &staged.tls), version);
+        let built = self.build(&config, staged.router, (&staged.filters, &staged.tls), version);
         let opened: Vec<(Address, Address)> =
             staged.sockets.opened().map(|(configured, bound)| (configured.clone(), bound.clone())).collect();
         let sockets = match self.listeners.commit(staged.sockets, addresses(&config)) {
@@ -161,7 +161,7 @@ impl Supervisor {
             log::info!("listening", listener = name, address = bound);
         }
         let config = Rc::new(config);
-        self.send(config.clone(), snapshot, version, sockets);
+        self.send(config.clone(), built, version, sockets);
         if let Change::Replace(admin) = staged.admin {
             self.replace_admin(admin);
         }
@@ -175,6 +175,28 @@ impl Supervisor {
         self.filters = staged.filters;
         self.tls.commit(staged.tls);
         Ok(())
+    }
+
+    /// Files of certificates have changed, or tickets need other keys: a new snapshot of the same generation.
+    pub(crate) fn on_certificates(&mut self) {
+        if self.version.generation > 0 && self.shutdown.is_running() {
+            self.tls.renew(&self.config);
+            self.on_answers();
+        }
+    }
+
+    /// Names have resolved to other addresses: a new snapshot of the same generation.
+    pub(crate) fn on_answers(&mut self) {
+        // Before the first configuration is in force no worker has sockets; a draining one has closed them.
+        if self.version.generation == 0 || !self.shutdown.is_running() {
+            return;
+        }
+        let config = self.config.clone();
+        let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
+        let version = Version { serial: self.version.serial + 1, ..self.version };
+        let ready = (&self.filters, self.tls.in_force());
+        let built = self.build(&config, router, ready, version);
+        self.send(config, built, version, Vec::new());
     }
 
     fn replace_admin(&mut self, listener: Option<AdminListener>) {

@@ -6,11 +6,13 @@ mod error_page;
 mod filter;
 mod health;
 mod listener;
+mod outlier;
 mod process;
 mod route;
 mod tls;
 mod tracing;
 mod upstream;
+mod upstream_tls;
 
 /// The keys, section by section, in the order of the documentation.
 pub fn reference() -> impl Iterator<Item = &'static Key> + Clone {
@@ -96,6 +98,10 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `outlier = { ... }` of an upstream
+    Outlier,
+    /// `breaker = { ... }` of an upstream
+    Breaker,
     /// `queue = { ... }` of an upstream
     Queue,
     /// `{ ... }` in an upstream's endpoints
@@ -135,6 +141,8 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Outlier => "outlier",
+            Self::Breaker => "breaker",
             Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
@@ -169,14 +177,16 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 9] = [
+static KEYS: [&[Key]; 11] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     tls::KEYS,
     route::KEYS,
     upstream::KEYS,
+    upstream_tls::KEYS,
     health::KEYS,
+    outlier::KEYS,
     error_page::KEYS,
     filter::KEYS,
 ];

@@ -46,3 +46,31 @@ fn all_killed_is_503_at_once_when_checks_have_told() {
 fn all_hanging_is_503_at_once_when_checks_have_told() {
     is_503_at_once(|it| it.pause(), |it| it.resume());
 }
+
+#[test]
+fn all_hanging_is_503_at_once_behind_a_breaker_where_nobody_checks() {
+    let _alone = alone();
+    let servers = servers::<3>();
+    let proxy = setup(&addresses(&servers))
+        .upstream("response_head_timeout = \"1s\"\nbreaker = { open_time = \"500ms\", successes = 3 }")
+        .start();
+    let load = wrk(&proxy, "/page");
+    answers(&proxy, 1000);
+    ends_well(&proxy, load);
+    servers.iter().for_each(Nginx::pause);
+    let load = Load::start(&proxy.address("web"), CONNECTIONS, "/page");
+    answers(&proxy, 5000);
+    let tally = load.finish();
+    assert_eq!((tally.refused, &tally.failures), (0, &Vec::new()));
+    let [refused, late] = [503, 504].map(|status| tally.statuses.get(&status).copied().unwrap_or(0));
+    assert_eq!(refused + late, tally.answered(), "{:?}", tally.statuses);
+    // Those that were there before it opened, on any worker, and a probe now and then.
+    assert!(late <= 2 * CONNECTIONS as u64, "{:?}", tally.statuses);
+    assert!(tally.quantile(0.98) < Duration::from_secs(1), "{:?}", tally.quantile(0.98));
+
+    servers.iter().for_each(Nginx::resume);
+    eventually("it closes", || (0..20).all(|_| proxy.get("/page").status() == 200));
+    let wrk = wrk(&proxy, "/page");
+    answers(&proxy, 1000);
+    ends_well(&proxy, wrk);
+}

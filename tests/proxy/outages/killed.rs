@@ -36,6 +36,23 @@ fn one_of_two_costs_no_request_and_is_left_alone_where_checks_tell() {
 }
 
 #[test]
+fn a_restart_of_one_after_the_other_costs_no_request_by_default() {
+    let _alone = alone();
+    let mut servers = servers::<2>();
+    let addresses = addresses(&servers);
+    let proxy = Setup::to(&addresses.each_ref().map(String::as_str)).workers(4).start();
+    let wrk = wrk(&proxy, "/page");
+    answers(&proxy, 1000);
+    for index in [0, 1, 0] {
+        servers[index].kill();
+        answers(&proxy, 2000);
+        servers[index].run();
+        answers(&proxy, 1000);
+    }
+    ends_well(&proxy, wrk);
+}
+
+#[test]
 fn one_of_three_costs_no_request_under_any_policy() {
     let _alone = alone();
     let mut servers = servers::<3>();
