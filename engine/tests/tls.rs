@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corelane_balancer::{Group, Policy as GroupPolicy, SlowStart};
+use corelane_balancer::{Group, Policy as GroupPolicy};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::{EndpointCounters, ListenerCounters, PerWorker};
@@ -17,7 +17,7 @@ use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::record::LogPolicy;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
-    Quarantine, RequestRules, Route, Snapshot, Upstream,
+    RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::tls::rustls::pki_types::pem::PemObject as _;
 use corelane_engine::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -74,14 +74,10 @@ struct Proxy {
 
 impl Proxy {
     fn start(change: impl FnOnce(&mut ServerTls), upstream_tls: Option<ClientTls>) -> Self {
-        let origin = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin_port = origin.local_addr().unwrap();
-        let is_tls = upstream_tls.is_some();
-        std::thread::spawn(move || {
-            for stream in origin.incoming().flatten() {
-                std::thread::spawn(move || answer_heads(stream, is_tls));
-            }
-        });
+        Self::before(change, upstream(vec![origin(upstream_tls, Duration::ZERO)]))
+    }
+
+    fn before(change: impl FnOnce(&mut ServerTls), upstream: Upstream) -> Self {
         let mut tls = ServerTls {
             config: server_config(),
             handshake_timeout: Duration::from_secs(1),
@@ -108,10 +104,9 @@ impl Proxy {
         socket.set_nonblocking(true).unwrap();
         let port = socket.local_addr().unwrap();
         let address = Address::Tcp(port);
-        let (listener, endpoint) = (PerWorker::new(1), PerWorker::new(1));
-        let mut end = Endpoint::new(Address::Tcp(origin_port), "origin".into(), endpoint.clone());
-        end.tls = upstream_tls.map(Arc::new);
-        let snapshot = snapshot(address.clone(), tls, end, &peers, listener.clone());
+        let listener = PerWorker::new(1);
+        let endpoint = upstream.endpoints[0].counters.clone();
+        let snapshot = snapshot(address.clone(), tls, upstream, &peers, listener.clone());
         let sockets = vec![ListenSocket { address, fd: socket.into() }];
         worker.send(Command::Apply { snapshot: Arc::new(snapshot), sockets }).unwrap();
         let start = Instant::now();
@@ -144,10 +139,32 @@ impl Drop for Proxy {
     }
 }
 
+/// A server that answers each request with its head, after this time.
+fn origin(tls: Option<ClientTls>, delay: Duration) -> Endpoint {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(origin.local_addr().unwrap());
+    let is_tls = tls.is_some();
+    std::thread::spawn(move || {
+        for stream in origin.incoming().flatten() {
+            std::thread::spawn(move || answer_heads(stream, is_tls, delay));
+        }
+    });
+    let mut endpoint = Endpoint::new(address, "origin".into(), PerWorker::new(1));
+    endpoint.tls = tls.map(Arc::new);
+    endpoint
+}
+
+fn upstream(endpoints: Vec<Endpoint>) -> Upstream {
+    let weights = vec![1; endpoints.len()];
+    let attempts_max = u32::try_from(endpoints.len()).unwrap();
+    let group = Group::of_weights(GroupPolicy::RoundRobin, &weights);
+    Upstream { attempts_max, ..Upstream::new("origin".into(), group, endpoints, 1) }
+}
+
 fn snapshot(
     address: Address,
     tls: ServerTls,
-    endpoint: Endpoint,
+    upstream: Upstream,
     peers: &Peers,
     counters: PerWorker<ListenerCounters>,
 ) -> Snapshot {
@@ -187,27 +204,7 @@ fn snapshot(
             counters: PerWorker::new(1),
         }],
         router: Router::build(&[rule], 1).unwrap(),
-        upstreams: vec![Upstream {
-            name: "origin".into(),
-            group: Group::of_weights(GroupPolicy::RoundRobin, &[1]),
-            affinity: None,
-            slow_start: SlowStart::default(),
-            endpoints: vec![endpoint],
-            connect_timeout: DEADLINE,
-            response_head_timeout: DEADLINE,
-            body_idle_timeout: DEADLINE,
-            idle_timeout: DEADLINE,
-            request_timeout: Duration::ZERO,
-            idle_connections_max: 8,
-            attempts_max: 1,
-            retry: corelane_engine::retry::Retry::default(),
-            head_bytes_max: 16 * 1024,
-            tunnel_idle_timeout: DEADLINE,
-            quarantine: Quarantine::default(),
-            panic_percent: 0,
-            queue: None,
-            counters: PerWorker::new(1),
-        }],
+        upstreams: vec![upstream],
         ..Snapshot::default()
     }
 }
@@ -231,9 +228,10 @@ fn read_message(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
 }
 
 /// The origin: the head and the body of the request come back as the body of the answer.
-fn answer_heads(stream: TcpStream, is_tls: bool) {
-    fn answer(mut stream: impl Read + Write) {
+fn answer_heads(stream: TcpStream, is_tls: bool, delay: Duration) {
+    fn answer(mut stream: impl Read + Write, delay: Duration) {
         while let Some((head, body)) = read_message(&mut stream) {
+            std::thread::sleep(delay);
             let length = head.len() + body.len();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
             if stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
@@ -242,9 +240,9 @@ fn answer_heads(stream: TcpStream, is_tls: bool) {
         }
     }
     if is_tls {
-        answer(StreamOwned::new(ServerConnection::new(server_config()).unwrap(), stream));
+        answer(StreamOwned::new(ServerConnection::new(server_config()).unwrap(), stream), delay);
     } else {
-        answer(stream);
+        answer(stream, delay);
     }
 }
 
@@ -389,5 +387,28 @@ fn an_upstream_must_prove_its_name_and_issuer() {
         let counters = proxy.endpoint.of(0);
         assert_eq!(counters.tls_failures.counted().collect::<Vec<_>>(), [(reason, 1)]);
         assert_eq!(counters.failures.counted().collect::<Vec<_>>(), [("upstream_certificate", 1)]);
+    }
+}
+
+#[test]
+fn a_hedged_request_speaks_tls_to_both() {
+    let tls = || ClientTls {
+        config: client_config(true),
+        server_name: "localhost".try_into().unwrap(),
+        identity: "a".into(),
+    };
+    let endpoints = vec![origin(Some(tls()), DEADLINE), origin(Some(tls()), Duration::ZERO)];
+    let counters = endpoints[1].counters.clone();
+    let mut upstream = upstream(endpoints);
+    upstream.retry.hedge_after = Duration::from_millis(20);
+    let proxy = Proxy::before(|_| {}, upstream);
+    let start = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(get(&mut proxy.client(), "localhost").0.split(' ').nth(1), Some("200"));
+    }
+    assert!(start.elapsed() < DEADLINE, "the slow one is not waited for");
+    for counters in [counters, proxy.endpoint.clone()] {
+        assert!(counters.of(0).tls_handshakes.value() >= 1);
+        assert_eq!(counters.of(0).tls_failures.counted().count(), 0);
     }
 }

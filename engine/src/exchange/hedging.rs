@@ -18,14 +18,13 @@ use corelane_semantics::{BodyFraming, Method};
 use super::deadline::Progress;
 use super::tracing::AttemptSpan;
 use super::visit::Visit;
-use super::{Exchange, count_connect, count_endpoint_failure};
+use super::{Connecting, Exchange, count_connect, count_endpoint_failure};
 use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Downstream, H1Upstream};
-use crate::io::{Dial, Interest, clock};
-use crate::listener::is_exhausted;
+use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Upstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
@@ -52,15 +51,10 @@ struct Race<'r, 'a, S: Dial> {
 /// The second attempt.
 struct Second<'a, S: Dial> {
     visit: Visit<'a, S>,
-    stage: Stage<S>,
+    stage: Stage<'a, S>,
     /// Behind the connection, so that it is given back when that is closed.
     reserved: Option<Box<Reserved<S>>>,
     mark: Mark,
-}
-
-struct Connecting<S> {
-    stream: S,
-    due_ms: u64,
 }
 
 /// What is told of it.
@@ -75,8 +69,9 @@ struct Mark {
 }
 
 #[allow(clippy::large_enum_variant, reason = "the attempt as a whole is boxed")]
-enum Stage<S> {
-    Connecting(Connecting<S>),
+enum Stage<'a, S> {
+    /// Until when.
+    Connecting(Connecting<'a, S>, u64),
     Sent(H1Upstream<S>),
     /// There is no connection.
     Failed,
@@ -199,14 +194,13 @@ impl<S: Dial> Exchange<S> {
         let mut second = Second { visit, stage: Stage::Failed, reserved, mark };
         match pooled {
             Some(stream) => self.send_second(race.core, &mut second, stream, race.limits),
-            None => match S::dial(&endpoint.address) {
-                Ok(stream) => {
-                    let due_ms = due(now_ms, upstream.connect_timeout);
-                    second.stage = Stage::Connecting(Connecting { stream, due_ms });
+            None => match Connecting::start(endpoint, endpoint.counters.of(self.worker())) {
+                Ok(connecting) => {
+                    second.stage = Stage::Connecting(connecting, due(now_ms, upstream.connect_timeout));
                 }
-                Err(error) if is_exhausted(&error) => return None,
-                Err(_) => {
-                    self.end_second(race.core, second, Some(Failure::ConnectFailed));
+                Err(Failure::Exhausted) => return None,
+                Err(failure) => {
+                    self.end_second(race.core, second, Some(failure));
                     return None;
                 }
             },
@@ -222,13 +216,11 @@ impl<S: Dial> Exchange<S> {
         second: &mut Second<'_, S>,
         limits: HeadLimits,
     ) -> Poll<Result<(), Failure>> {
-        if let Stage::Connecting(Connecting { stream, .. }) = &mut second.stage {
-            let opened = ready!(stream.poll_ready(cx, Interest::Write)).and_then(|()| stream.take_error());
+        if let Stage::Connecting(connecting, _) = &mut second.stage {
+            let opened = ready!(connecting.poll(cx));
             second.mark.connect_ns = Some(clock::monotonic_ns() - second.mark.started_ns);
-            let stage = std::mem::replace(&mut second.stage, Stage::Failed);
-            let (Stage::Connecting(Connecting { stream, .. }), Ok(())) = (stage, opened) else {
-                return Poll::Ready(Err(Failure::ConnectFailed));
-            };
+            second.stage = Stage::Failed;
+            let stream = opened?;
             second.visit.counters().connects.increment();
             self.send_second(core, second, stream, limits);
         }
@@ -302,13 +294,13 @@ impl<S: Dial> Exchange<S> {
                 count_moved(visit.counters(), &mut up);
                 self.count_end(&visit, failure, mark.reused);
             }
-            (Stage::Connecting(_) | Stage::Failed, Some(failure)) => {
+            (Stage::Connecting(..) | Stage::Failed, Some(failure)) => {
                 self.count_second(core, visit.index, &mut mark);
                 count_connect::<S>(visit.counters(), &Err(failure));
                 note_failure(&visit, failure);
             }
             // It got nothing of the request: it was no attempt.
-            (Stage::Connecting(_) | Stage::Failed, None) => return,
+            (Stage::Connecting(..) | Stage::Failed, None) => return,
         }
         let met = failure.unwrap_or(Failure::HedgeLost);
         self.note_try_at(visit.endpoint(), met, clock::monotonic_ns() - mark.started_ns);
@@ -338,7 +330,7 @@ impl<S: Dial> Second<'_, S> {
     /// When connecting has taken too long.
     fn due_ms(&self) -> u64 {
         match &self.stage {
-            Stage::Connecting(connecting) => connecting.due_ms,
+            Stage::Connecting(_, due_ms) => *due_ms,
             Stage::Sent(_) | Stage::Failed => u64::MAX,
         }
     }
