@@ -200,8 +200,10 @@ struct Candidate {
 struct Live {
     requests: u64,
     idle: u64,
-    /// `None`: it is not checked.
+    /// `None`: nobody looks.
     is_up: Option<bool>,
+    /// For how long it is still ejected.
+    ejected: Option<Duration>,
 }
 
 /// What an explanation is made from.

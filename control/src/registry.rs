@@ -12,6 +12,7 @@ use corelane_engine::counters::{
     UpstreamCounters, WorkerCounters,
 };
 use corelane_engine::limits::{OpenConnections, Peers, Places, SharedBreaker, SharedLimits, WaitingLine};
+use corelane_engine::outlier::FailureRow;
 use corelane_engine::snapshot::Address;
 
 /// All counter sets.
@@ -33,6 +34,8 @@ pub(crate) struct Registry {
     pub(crate) upstreams: Family<Arc<str>, UpstreamCounters>,
     /// By the upstream's name and the endpoint's address.
     pub(crate) endpoints: Family<(Arc<str>, Address), EndpointCounters>,
+    /// Attempts at endpoints that have failed in a row.
+    pub(crate) failures: Shared<(Arc<str>, Address), FailureRow>,
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
     /// The same at upstreams, by name.
@@ -60,6 +63,7 @@ impl Registry {
             filters: Family::new(workers),
             upstreams: Family::new(workers),
             endpoints: Family::new(workers),
+            failures: Shared::default(),
             places: Shared::default(),
             upstream_places: Shared::default(),
             retry_places: Shared::default(),
@@ -84,6 +88,7 @@ impl Registry {
         self.filters.drop_unused_since(serial);
         self.upstreams.drop_unused_since(serial);
         self.endpoints.drop_unused_since(serial);
+        self.failures.drop_unused_since(serial);
         self.places.drop_unused_since(serial);
         self.upstream_places.drop_unused_since(serial);
         self.retry_places.drop_unused_since(serial);

@@ -19,6 +19,7 @@ use corelane_routing::{Router, Rule};
 use crate::config::{self, Config, Target};
 use crate::error_pages;
 use crate::filters::{Compiled, RouteFilters};
+use crate::health::Plan;
 use crate::registry::Registry;
 use crate::tracing;
 
@@ -55,15 +56,12 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
-/// Whether an endpoint takes requests.
-pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
-
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    (answers, is_up): (&Answers, IsUp<'_>),
+    (answers, plan): (&Answers, &Plan),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
@@ -85,7 +83,7 @@ pub(crate) fn build(
             })
             .collect(),
         router,
-        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, plan, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
         tracing: config.tracing.as_ref().map(tracing::of_workers),
@@ -168,7 +166,7 @@ fn route(
 fn upstream(
     it: &config::Upstream,
     endpoints: Vec<Located>,
-    is_up: IsUp<'_>,
+    plan: &Plan,
     registry: &mut Registry,
     serial: u64,
 ) -> Upstream {
@@ -177,7 +175,9 @@ fn upstream(
         label: endpoint.address.to_string().into(),
         weight: endpoint.weight,
         priority: endpoint.priority,
-        is_up: is_up(it, &endpoint),
+        is_up: plan.is_up(it, &endpoint),
+        is_ejected: plan.is_ejected(it, &endpoint),
+        failures: registry.failures.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
         limit: (endpoint.requests_max > 0).then(|| RequestLimit {
             requests_max: endpoint.requests_max,
             places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
@@ -230,6 +230,7 @@ fn upstream(
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
+        outlier: it.outlier.detection.clone(),
         limit,
         retry_limit,
         breaker,
@@ -337,7 +338,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             version,
         );
@@ -350,7 +351,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );

@@ -402,8 +402,12 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes requests.
     pub health: Health,
-    /// What is wrong, while it is down.
+    /// What is wrong, while it is down or ejected.
     pub down_reason: String,
+    /// For how long it is still ejected; 0: it is not.
+    pub ejected_seconds: u64,
+    /// How often it was.
+    pub ejections: Rate,
     /// Requests sent.
     pub requests: Rate,
     /// Requests in progress now.
@@ -458,6 +462,8 @@ pub enum Health {
     Drained,
     /// Its checks have failed.
     Down,
+    /// Requests have failed there, so that it takes none for a while.
+    Ejected,
     /// Its name has no address.
     Unresolved,
     /// A word of another version.
@@ -475,6 +481,7 @@ impl Health {
             Self::Suspended => "suspended",
             Self::Drained => "drained",
             Self::Down => "down",
+            Self::Ejected => "ejected",
             Self::Unresolved => "unresolved",
             Self::Unknown => "unknown",
         }
@@ -493,7 +500,7 @@ mod tests {
 
     #[test]
     fn reads_what_another_version_says() {
-        let text = r#"{"phase":"dreaming","new":1,"endpoints":[{"endpoint":"a","health":"ejected","requests":{"total":3}}],
+        let text = r#"{"phase":"dreaming","new":1,"endpoints":[{"endpoint":"a","health":"asleep","requests":{"total":3}}],
             "problems":[{"severity":"odd","kind":"certificate","name":"x","text":"y"}]}"#;
         let state: State = serde_json::from_str(text).expect("is read");
         assert_eq!(state.phase, Phase::Unknown);

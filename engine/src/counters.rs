@@ -380,6 +380,8 @@ counter_set! {
     UpstreamCounters {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
+        hedges: Counter, "hedges_total", "Requests that went to a second endpoint while the first had not answered.";
+        hedges_won: Counter, "hedges_won_total", "Those of them that got the second endpoint's response.";
         retries_refused: Counter, "retries_refused_total" ["reason" = "budget"], "Requests not sent again because of a limit.";
         retries_refused_full: Counter, "retries_refused_total" ["reason" = "retries_max"], "Requests not sent again because there were retries_max retries.";
         refused_breaker: Counter, "refused_total" ["reason" = "breaker_open"], "Requests answered 503 because the upstream as a whole takes no more.";

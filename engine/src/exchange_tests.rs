@@ -124,6 +124,7 @@ fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) 
         spans,
         // No descriptor: deadlines are far away here.
         ticker: -1,
+        alarm: -1,
         table_workers: 1,
         trim: || {},
         spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),

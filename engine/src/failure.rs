@@ -83,6 +83,8 @@ pub(crate) enum Failure {
     ResponseHeadTimeout,
     /// An attempt has brought nothing for so long that another endpoint is asked.
     TryTimeout,
+    /// Of two attempts at once the other one was answered first.
+    HedgeLost,
     /// The response was dropped for its status, and another endpoint is asked.
     StatusRetried(u16),
     /// The response's body made no progress.
@@ -164,6 +166,7 @@ impl Failure {
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
             Self::TryTimeout => (504, Reason::PerTryTimeout, Upstream),
+            Self::HedgeLost => (504, Reason::HedgeLost, Local),
             Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),

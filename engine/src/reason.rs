@@ -117,6 +117,7 @@ words! {
         ConnectTimeout = "connect_timeout",
         UpstreamClosed = "upstream_closed",
         PerTryTimeout = "per_try_timeout",
+        HedgeLost = "hedge_lost",
         StatusRetried = "status_retried",
         UpstreamSendTimeout = "upstream_send_timeout",
         ResponseHeadTimeout = "response_head_timeout",

@@ -23,6 +23,7 @@ use crate::error_page::ErrorPages;
 use crate::limits::{
     EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
 };
+use crate::outlier::{FailureRow, OutlierDetection};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -368,6 +369,8 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
+    /// When an endpoint is ejected because attempts at it fail.
+    pub outlier: OutlierDetection,
     /// How many requests may be in progress there, over all workers. Absent: any number.
     pub limit: Option<RequestLimit>,
     /// How many of them may be retries. Absent: as many as `retry` allows.
@@ -402,6 +405,7 @@ impl Upstream {
             tunnel_idle_timeout: Duration::from_secs(600),
             quarantine: Quarantine::default(),
             panic_percent: 0,
+            outlier: OutlierDetection::default(),
             limit: None,
             retry_limit: None,
             breaker: None,
@@ -434,6 +438,10 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// Whether it was not because it was ejected.
+    pub is_ejected: bool,
+    /// How many attempts there have failed in a row.
+    pub failures: Arc<FailureRow>,
     /// How many requests may be in progress there, over all workers. Absent: any number.
     pub limit: Option<RequestLimit>,
     /// How many connections to it may be open, over all workers. Absent: any number.
@@ -443,15 +451,26 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it takes whatever comes.
+    /// Whether an attempt needs a place or a permit there.
     #[inline]
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.limit.is_none() && self.connections.is_none()
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some() | self.connections.is_some()
     }
 
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, connections: None, counters }
+        Self {
+            address,
+            label,
+            weight: 1,
+            priority: 0,
+            is_up: true,
+            is_ejected: false,
+            failures: Arc::default(),
+            limit: None,
+            connections: None,
+            counters,
+        }
     }
 }

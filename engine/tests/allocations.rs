@@ -21,7 +21,6 @@ use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
-use corelane_engine::event::event_channel;
 use corelane_engine::limits::{Peers, RequestLimit, SharedLimits, UpstreamBreaker, WaitingLine};
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
@@ -365,7 +364,7 @@ fn start_worker(
     access_log: Option<Arc<AccessLog>>,
     [records, spans]: [Arc<AtomicU64>; 2],
 ) -> (WorkerHandle, SocketAddr, Arc<Snapshot>) {
-    let (events, receiver) = event_channel().unwrap();
+    let (events, receiver) = corelane_engine::event::event_channel().unwrap();
     let peers = Peers::new(1).unwrap();
     let [log, spans] = [records, spans].map(|count| {
         let (sink, source) = log_channel(64);

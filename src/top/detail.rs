@@ -1,7 +1,7 @@
 //! Everything about one row, line by line.
 
 use corelane_control::state::{
-    Endpoint, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Upstream, Worker,
+    Endpoint, Health, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Upstream, Worker,
 };
 
 use super::figures::{count, number, seconds, share};
@@ -69,6 +69,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         rate("requests", it.requests),
         line("requests active", limited(it.requests_active, it.requests_max)),
         line("attempts that failed", share(it.failure_ratio)),
+        rate("ejections", it.ejections),
         rate("connections opened", it.connects),
         rate("connects that failed", it.connect_failures),
         rate("connects that timed out", it.connect_timeouts),
@@ -81,7 +82,8 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         rate("bytes sent", it.sent_bytes),
     ];
     if !it.down_reason.is_empty() {
-        lines.insert(2, line("down because", it.down_reason.clone()));
+        let what = if it.health == Health::Ejected { "ejected because" } else { "down because" };
+        lines.insert(2, line(what, it.down_reason.clone()));
     }
     lines.extend(reasons("failures", &it.failures));
     lines

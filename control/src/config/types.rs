@@ -347,6 +347,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `outlier`
+    pub outlier: Outlier,
     /// `requests_max`, `retries_max`
     pub limits: UpstreamLimits,
     /// `breaker`

@@ -126,6 +126,10 @@ fn endpoint(endpoint: &Candidate) -> String {
         ("requests_max", optional(Some(&endpoint.requests_max).filter(|most| **most > 0))),
         ("connections_max", optional(Some(&endpoint.connections_max).filter(|most| **most > 0))),
         ("healthy", optional(live.and_then(|live| live.is_up).as_ref())),
+        (
+            "ejected_seconds",
+            optional(live.and_then(|live| live.ejected).map(|left| left.as_secs() + 1).as_ref()),
+        ),
         ("connections_idle", optional(live.map(|live| live.idle).as_ref())),
     ])
 }

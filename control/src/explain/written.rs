@@ -118,10 +118,14 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
         let what = if index == 0 { "endpoint" } else { "" };
         match it.live {
             None => writeln!(f, "  {what:<8}  {:<width$}  {}", it.address, weight(it))?,
-            Some(Live { requests, idle, is_up }) => {
+            Some(Live { requests, idle, is_up, ejected }) => {
                 let weights = endpoints.iter().map(|it| weight(it).len()).max().unwrap_or(0);
                 let (address, weight) = (&it.address, weight(it));
-                let down = if is_up == Some(false) { ", down" } else { "" };
+                let down = match (is_up, ejected) {
+                    (_, Some(left)) => format!(", ejected for {} s more", left.as_secs() + 1),
+                    (Some(false), None) => ", down".to_owned(),
+                    _ => String::new(),
+                };
                 let connections = if idle == 1 { "connection" } else { "connections" };
                 writeln!(
                     f,

@@ -175,6 +175,10 @@ impl Found<'_> {
                 add(Severity::Warning, "it was not checked yet".to_owned());
             }
             Health::Down => add(Severity::Warning, format!("its checks fail: {}", it.down_reason)),
+            Health::Ejected => {
+                let text = format!("it is ejected for {} s more: {}", it.ejected_seconds, it.down_reason);
+                add(Severity::Warning, text);
+            }
             Health::Unresolved => add(Severity::Warning, "its name has no address".to_owned()),
             Health::Suspended => {
                 let text = "its responses get out of step: connections are not reused for a while";
@@ -341,6 +345,11 @@ mod tests {
             endpoint(Health::Unresolved, Reasons::new(), None),
             endpoint(Health::Ok, refused, Some(1.0)),
             endpoint(Health::Suspended, Reasons::new(), Some(0.0)),
+            Endpoint {
+                ejected_seconds: 7,
+                down_reason: "failures in a row: connect_failed".into(),
+                ..endpoint(Health::Ejected, Reasons::new(), None)
+            },
         ];
         let at = |name: &str, breaker: &str| Upstream {
             name: name.into(),
@@ -369,6 +378,7 @@ mod tests {
                 "Warning upstream d: requests wait for a place (0.0/s, 2 now)",
                 "Warning endpoint app 10.0.0.1:80: its name has no address",
                 "Warning endpoint app 10.0.0.1:80: its responses get out of step: connections are not reused for a while",
+                "Warning endpoint app 10.0.0.1:80: it is ejected for 7 s more: failures in a row: connect_failed",
             ]
         );
     }

@@ -139,7 +139,7 @@ impl Counted for Endpoint {
     }
 
     fn since(&mut self, before: &Self, seconds: f64) {
-        since!(self, before, seconds; requests connects connect_failures connect_timeouts reused stale);
+        since!(self, before, seconds; requests ejections connects connect_failures connect_timeouts reused stale);
         since!(self, before, seconds; received_bytes sent_bytes);
         reasons_since(&mut self.failures, &before.failures, seconds);
         self.reuse_ratio = ratio(self.reused.per_second, self.requests.per_second);

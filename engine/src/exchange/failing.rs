@@ -18,7 +18,7 @@ use crate::session::Session;
 impl<S: Dial> Exchange<S> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
     pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
-        self.reserved = None;
+        self.release();
         self.settle_failed(&session.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);

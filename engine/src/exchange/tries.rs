@@ -26,6 +26,8 @@ pub(super) struct Tries {
     pub(super) next: Option<usize>,
     /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
     pub(super) due_ms: u64,
+    /// When the request goes to a second endpoint as well, unless a response has begun; `u64::MAX` for never.
+    pub(super) hedge_due_ns: u64,
     /// The request may be done twice.
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
@@ -34,7 +36,21 @@ pub(super) struct Tries {
 
 impl Default for Tries {
     fn default() -> Self {
-        Self { excluded: Vec::new(), next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
+        Self {
+            excluded: Vec::new(),
+            next: None,
+            due_ms: u64::MAX,
+            hedge_due_ns: u64::MAX,
+            may_repeat: false,
+            is_resendable: false,
+        }
+    }
+}
+
+impl Tries {
+    /// No further attempt goes there.
+    pub(super) fn exclude(&mut self, endpoint: usize) {
+        self.excluded.push(endpoint);
     }
 }
 
@@ -56,10 +72,10 @@ impl<S: Dial> Exchange<S> {
             // A retry that found none: it waits.
             None => return Err(NoEndpoint::Full),
         };
-        if upstream.endpoints[picked].is_unlimited() && upstream.limit.is_none() {
-            return Ok(picked);
+        if upstream.endpoints[picked].is_limited() || upstream.limit.is_some() {
+            return self.reserve_behind(upstream, local, picked);
         }
-        self.reserve_behind(upstream, local, picked)
+        Ok(picked)
     }
 
     /// The same for who has waited and whose turn it is.
@@ -83,7 +99,7 @@ impl<S: Dial> Exchange<S> {
     ) -> Result<usize, NoEndpoint> {
         let endpoint = &upstream.endpoints[picked];
         let needs_place = upstream.limit.is_some() && self.held.place.is_none();
-        if endpoint.is_unlimited() && !needs_place {
+        if !endpoint.is_limited() && !needs_place {
             return Ok(picked);
         }
         let idle = match endpoint.limit.is_none() && !needs_place {
@@ -107,7 +123,7 @@ impl<S: Dial> Exchange<S> {
         }
         let mut index = picked;
         loop {
-            if upstream.endpoints[index].is_unlimited() {
+            if !upstream.endpoints[index].is_limited() {
                 return Ok(index);
             }
             let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
@@ -125,6 +141,9 @@ impl<S: Dial> Exchange<S> {
     pub(super) fn start_try(&mut self, retry: &Retry) {
         if !retry.per_try_timeout.is_zero() {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        }
+        if !retry.hedge_after.is_zero() {
+            self.tries.hedge_due_ns = self.hedge_due_ns(retry);
         }
         self.times.start_try();
     }

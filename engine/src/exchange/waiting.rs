@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use corelane_balancer::NoEndpoint;
 
@@ -58,7 +57,10 @@ impl<S: Dial> Exchange<S> {
         let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
         let (line, rules) = match (&upstream.queue, limit) {
             (Some(queue), _) => (&queue.line, queue.rules),
-            (None, Some(limit)) if !is_upstream => (limit.line(), FOR_IDLE),
+            // It is a part of connecting: another worker closes one within some milliseconds, if it is not held up.
+            (None, Some(limit)) if !is_upstream => {
+                (limit.line(), QueueRules { requests_max: WAITERS_MAX, timeout: upstream.connect_timeout })
+            }
             (None, _) => return Err(full),
         };
         let has_queue = upstream.queue.is_some();
@@ -75,6 +77,11 @@ impl<S: Dial> Exchange<S> {
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let choice = local.choice();
         let (mut is_turn, mut has_asked) = (turn.is_first(), false);
+        if !is_turn && choice.has_room(upstream) {
+            // Those before it may wait for endpoints that are full, after they have tried the one that is not: nobody would
+            // give back a place there. They hand the call on.
+            line.call();
+        }
         let taken = poll_fn(|cx| {
             while std::mem::take(&mut is_turn) || turn.take_call() {
                 match self.take_in_turn(upstream, local) {
@@ -118,8 +125,8 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
-/// Without a queue: another worker closes an idle connection within a turn of its loop, which is some milliseconds at most.
-const FOR_IDLE: QueueRules = QueueRules { requests_max: 1_000_000, timeout: Duration::from_secs(1) };
+/// Who waits for an idle connection to close: they are bounded by the connections of clients.
+const WAITERS_MAX: u32 = u32::MAX;
 
 /// Counts a request as waiting for as long as it is held.
 struct Waiting<'a>(&'a UpstreamCounters);

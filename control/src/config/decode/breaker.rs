@@ -15,7 +15,7 @@ use crate::config::value;
 pub(super) fn decode(section: &Reader<'_>) -> Result<Option<Breaker>, Reported> {
     let Some(table) = section.table("breaker", Section::Breaker)? else { return Ok(None) };
     let opens = outlier_rules(&table);
-    let statuses = health::any_statuses(&table);
+    let statuses = health::any_statuses(&table, 400);
     let open_time = table.or_default("open_time", |value| value::duration(value, TIME_MIN));
     let probes_max = table.or_default("probes_max", |value| value::integer(value, 1..=PROBES_MAX));
     let successes = table.or_default("successes", |value| value::integer(value, 1..=PROBES_MAX));
@@ -32,7 +32,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<Breaker>, Reported> 
 /// When so much fails that something follows.
 fn outlier_rules(table: &Reader<'_>) -> Result<OutlierRules, Reported> {
     let consecutive = table.or_default("consecutive_failures", |value| value::integer(value, 0..=1_000_000));
-    let percent = table.or_default("failure_share", health::percent);
+    let percent = table.or_default("failure_share", |value| value::share(value, 0));
     let attempts_min = table.or_default("requests_min", |value| value::integer(value, 1..=1_000_000));
     let window = table.or_default("window", |value| value::duration(value, Duration::from_secs(1)));
     let (consecutive, percent) = (consecutive?, percent?);

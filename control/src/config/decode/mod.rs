@@ -12,6 +12,7 @@ mod filter;
 mod health;
 mod limits;
 mod listener;
+mod outlier;
 mod process;
 mod resolver;
 mod retry;

@@ -13,6 +13,7 @@ use super::breaker;
 use super::filter::Filters;
 use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
+use super::outlier;
 use super::retry;
 use super::root::Root;
 use crate::config::names::{self, Names};
@@ -86,7 +87,8 @@ fn upstream(
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
     let health = health::decode(section, endpoints.as_deref().ok());
-    let panic_percent = section.or_default("panic_threshold", health::percent);
+    let panic_percent = section.or_default("panic_threshold", |value| value::share(value, 0));
+    let outlier = outlier::decode(section, &retry);
     let most = |key| section.or_default(key, |value| value::integer(value, 0..=1_000_000));
     let (requests_max, retries_max) = (most("requests_max"), most("retries_max"));
     let breaker = breaker::decode(section);
@@ -113,6 +115,7 @@ fn upstream(
         quarantine: quarantine?,
         health: health?,
         panic_percent: panic_percent?,
+        outlier: outlier?,
         limits: UpstreamLimits { requests_max: requests_max?, retries_max: retries_max? },
         breaker: breaker?,
         queue: queue?,
