@@ -1,5 +1,7 @@
 //! One worker's state of one upstream's policy.
 
+use std::collections::BTreeMap;
+
 use crate::group::Group;
 use crate::tier::Tier;
 use crate::view::{Ask, NoEndpoint, Share, View};
@@ -24,6 +26,34 @@ pub struct Admission {
     pub is_panicking: bool,
     /// Some have less than their full share: to be called again in a while.
     pub is_ramping: bool,
+}
+
+impl Admission {
+    /// What [`Picker::admit`] makes of endpoints, each of whose priority is known, whether it has a weight, and whether it
+    /// is available: for who only tells about it.
+    #[must_use]
+    pub fn of(endpoints: impl Iterator<Item = (u32, bool, bool)>, panic_percent: u8) -> Self {
+        let mut tiers = BTreeMap::<u32, (usize, usize)>::new();
+        for (priority, _, is_available) in endpoints.filter(|(_, has_weight, _)| *has_weight) {
+            let (available, all) = tiers.entry(priority).or_default();
+            *available += usize::from(is_available);
+            *all += 1;
+        }
+        let mut enough =
+            tiers.iter().filter(|(_, (available, all))| is_enough(*available, *all, panic_percent));
+        let enough = enough.next().map(|(priority, _)| *priority);
+        let first = tiers.keys().next().copied().filter(|_| panic_percent > 0);
+        Self {
+            priority: enough.or(first),
+            is_panicking: enough.is_none() && first.is_some(),
+            is_ramping: false,
+        }
+    }
+}
+
+/// Whether so many of the endpoints of a priority are enough.
+fn is_enough(available: usize, all: usize, panic_percent: u8) -> bool {
+    available > 0 && available * 100 >= all * usize::from(panic_percent)
 }
 
 impl Picker {
@@ -66,8 +96,7 @@ impl Picker {
                 all += usize::from(entry.weight > 0);
                 available += usize::from(entry.weight > 0 && entry.share > Share::NONE);
             }
-            let is_enough = available > 0 && available * 100 >= all * usize::from(self.panic_percent);
-            if is_enough && enough.is_none() {
+            if enough.is_none() && is_enough(available, all, self.panic_percent) {
                 enough = Some(index);
             }
         }
@@ -332,6 +361,20 @@ mod tests {
                     Err(_) => prop_assert!(!(0..weights.len()).any(|endpoint| eligible(&endpoint))),
                 }
             }
+        }
+
+        #[test]
+        fn who_tells_about_it_tells_the_same(
+            endpoints in vec((0..3_u32, 0..2_u32, any::<bool>()), 0..8),
+            panic_percent in prop_oneof![Just(0_u8), Just(50), Just(100)],
+        ) {
+            let member = |(name, &(priority, weight, _)): (u64, &(u32, u32, bool))| Member { name, weight, priority };
+            let members: Vec<_> = (0..).zip(&endpoints).map(member).collect();
+            let rules = GroupRules { panic_percent, ..GroupRules::default() };
+            let mut picker = Picker::new(&Group::new(rules, &members), 0);
+            let admitted = picker.admit(|it| if endpoints[it].2 { Share::FULL } else { Share::NONE });
+            let each = endpoints.iter().map(|&(priority, weight, is_available)| (priority, weight > 0, is_available));
+            prop_assert_eq!(Admission::of(each, panic_percent), admitted);
         }
 
         #[test]

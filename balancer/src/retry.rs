@@ -11,7 +11,8 @@ use crate::window::{Counts, Window};
 pub struct BudgetRules {
     /// So many retries for a hundred requests. Default 20.
     pub percent: u32,
-    /// So many whatever the requests, so that a single one can be retried too. Default 30.
+    /// So many whatever the requests, so that a single one can be retried too, and those that an endpoint had when it died.
+    /// Default 100.
     pub retries_min: u32,
     /// Over so long a time. Default 10 s.
     pub window: Duration,
@@ -27,7 +28,7 @@ impl BudgetRules {
 
 impl Default for BudgetRules {
     fn default() -> Self {
-        Self { percent: 20, retries_min: 30, window: Duration::from_secs(10) }
+        Self { percent: 20, retries_min: 100, window: Duration::from_secs(10) }
     }
 }
 

@@ -32,14 +32,14 @@ fn is_ejected(state: State) -> bool {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Checked { passed: bool },
-    Reported(Trip),
+    Reported { trip: Trip, has_worked: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         any::<bool>().prop_map(|passed| Event::Checked { passed }),
-        Just(Event::Reported(Trip::ConsecutiveFailures)),
-        Just(Event::Reported(Trip::FailureRate)),
+        any::<bool>().prop_map(|has_worked| Event::Reported { trip: Trip::ConsecutiveFailures, has_worked }),
+        any::<bool>().prop_map(|has_worked| Event::Reported { trip: Trip::FailureRate, has_worked }),
     ]
 }
 
@@ -52,6 +52,8 @@ struct Watched {
     states: Vec<State>,
     /// When each endpoint was last taken out; `None`: nobody can tell, since its checks failed before.
     ejected_ms: Vec<Option<u64>>,
+    /// The last one has failed, so that the others come back.
+    come_back: bool,
 }
 
 impl Watched {
@@ -61,7 +63,15 @@ impl Watched {
         let board = Board::new(rules, &members(weights), None, 0);
         let states = vec![State::Available; weights.len()];
         let ejected_ms = vec![None; weights.len()];
-        Self { board, are_checked, percent_max, weights: weights.to_vec(), states, ejected_ms }
+        Self {
+            board,
+            are_checked,
+            percent_max,
+            weights: weights.to_vec(),
+            states,
+            ejected_ms,
+            come_back: false,
+        }
     }
 
     /// How many that have a weight are available, and how many have one.
@@ -77,7 +87,7 @@ impl Watched {
         } else if change.to == State::Available {
             let lasted_ms = self.ejected_ms[change.endpoint].map(|since_ms| now_ms - since_ms);
             // Failing checks of the others may end an ejection early.
-            let is_due = self.are_checked || lasted_ms.is_none_or(|it| it >= TIME_MS);
+            let is_due = self.are_checked || self.come_back || lasted_ms.is_none_or(|it| it >= TIME_MS);
             assert!(is_due, "{change:?} after {lasted_ms:?} ms");
         }
         self.states[change.endpoint] = change.to;
@@ -97,18 +107,27 @@ impl Watched {
                     self.changed(change, now_ms);
                 }
             }
-            Event::Reported(trip) => {
-                if let Reported::Ejected(change) = self.board.report(endpoint, trip, now_ms) {
-                    assert_eq!(change.from, State::Available);
-                    assert!(is_ejected(change.to), "{change:?}");
-                    self.changed(change, now_ms);
-                    let (left, all) = self.left();
-                    let lost_max = (all * usize::from(self.percent_max) / 100).max(1);
-                    assert!(left > 0 && all - left <= lost_max, "{left} of {all} are left");
+            Event::Reported { trip, has_worked } => {
+                match self.board.report(endpoint, trip, has_worked, now_ms) {
+                    Reported::Ejected(change) => {
+                        assert_eq!(change.from, State::Available);
+                        assert!(is_ejected(change.to), "{change:?}");
+                        self.changed(change, now_ms);
+                        let (left, all) = self.left();
+                        let lost_max = (all * usize::from(self.percent_max) / 100).max(1);
+                        assert!(left > 0 && all - left <= lost_max, "{left} of {all} are left");
+                    }
+                    Reported::Exchanged | Reported::AllFail => {
+                        assert!(self.states.iter().any(|&state| is_ejected(state)), "somebody comes back");
+                        assert_eq!(self.states[endpoint], State::Available);
+                        self.come_back = true;
+                    }
+                    Reported::Unavailable | Reported::Spared => {}
                 }
             }
         }
         self.advance(now_ms);
+        self.come_back = false;
         assert!(self.board.next_end_ms().is_none_or(|end_ms| end_ms > now_ms));
         for (endpoint, &state) in self.states.iter().enumerate() {
             assert_eq!(self.board.state(endpoint), Some(state));
@@ -242,7 +261,7 @@ impl Outage {
             let trip = it.outliers[endpoint].record(&rules, outcome, now_ms);
             let again = failed && it.budget.try_retry(&budget, now_ms);
             if let Some(trip) = trip {
-                let reported = self.board.report(endpoint, trip, now_ms);
+                let reported = self.board.report(endpoint, trip, true, now_ms);
                 assert!(matches!(reported, Reported::Ejected(_)), "{reported:?}");
                 self.ejections += 1;
                 self.publish();

@@ -15,8 +15,8 @@ use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Process, Resolver, Route,
-    SecretFields, Target, Tracing, TracingProtocol, Upstream,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Outlier, Process, Resolver,
+    Route, SecretFields, Target, Tracing, TracingProtocol, Upstream, UpstreamLimits,
 };
 use crate::registry::Registry;
 
@@ -133,6 +133,9 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        outlier: Outlier::default(),
+        limits: UpstreamLimits::default(),
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }

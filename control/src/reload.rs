@@ -140,7 +140,7 @@ impl Supervisor {
         self.resolver.first_answers(&new_names, FIRST_ANSWERS_TIMEOUT).await;
 
         let version = Version { generation: self.version.generation + 1, serial: self.version.serial + 1 };
-        let snapshot = self.build(&config, staged.router, &staged.filters, version);
+        let built = self.build(&config, staged.router, &staged.filters, version);
         let opened: Vec<(Address, Address)> =
             staged.sockets.opened().map(|(configured, bound)| (configured.clone(), bound.clone())).collect();
         let sockets = match self.listeners.commit(staged.sockets, addresses(&config)) {
@@ -157,7 +157,7 @@ impl Supervisor {
             log::info!("listening", listener = name, address = bound);
         }
         let config = Rc::new(config);
-        self.send(config.clone(), snapshot, version, sockets);
+        self.send(config.clone(), built, version, sockets);
         if let Change::Replace(admin) = staged.admin {
             self.replace_admin(admin);
         }

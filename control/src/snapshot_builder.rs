@@ -8,7 +8,9 @@ use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart,
 use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
-use corelane_engine::limits::{EndpointConnections, OpenConnections, RequestLimit};
+use corelane_engine::limits::{
+    EndpointConnections, OpenConnections, RequestLimit, RetryLimit, UpstreamBreaker,
+};
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
@@ -17,6 +19,7 @@ use corelane_routing::{Router, Rule};
 use crate::config::{self, Config, Target};
 use crate::error_pages;
 use crate::filters::{Compiled, RouteFilters};
+use crate::health::Plan;
 use crate::registry::Registry;
 use crate::tracing;
 
@@ -53,15 +56,12 @@ pub(crate) fn router(config: &Config) -> Result<Router, Vec<String>> {
     })
 }
 
-/// Whether an endpoint takes requests.
-pub(crate) type IsUp<'a> = &'a dyn Fn(&config::Upstream, &Located) -> bool;
-
 /// Builds a snapshot; counters come from the registry.
 pub(crate) fn build(
     config: &Config,
     router: Router,
     filters: &Compiled,
-    (answers, is_up): (&Answers, IsUp<'_>),
+    (answers, plan): (&Answers, &Plan),
     registry: &mut Registry,
     version: Version,
 ) -> Snapshot {
@@ -83,7 +83,7 @@ pub(crate) fn build(
             })
             .collect(),
         router,
-        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, is_up, registry, serial)).collect(),
+        upstreams: located.map(|(it, endpoints)| upstream(it, endpoints, plan, registry, serial)).collect(),
         filters: filters.names().iter().map(|it| registry.filters.of(it.clone(), serial)).collect(),
         access_log: config.access_log.as_ref().map(|it| Arc::new(access_log(it))),
         tracing: config.tracing.as_ref().map(tracing::of_workers),
@@ -166,7 +166,7 @@ fn route(
 fn upstream(
     it: &config::Upstream,
     endpoints: Vec<Located>,
-    is_up: IsUp<'_>,
+    plan: &Plan,
     registry: &mut Registry,
     serial: u64,
 ) -> Upstream {
@@ -175,7 +175,9 @@ fn upstream(
         label: endpoint.address.to_string().into(),
         weight: endpoint.weight,
         priority: endpoint.priority,
-        is_up: is_up(it, &endpoint),
+        is_up: plan.is_up(it, &endpoint),
+        is_ejected: plan.is_ejected(it, &endpoint),
+        failures: registry.failures.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
         limit: (endpoint.requests_max > 0).then(|| RequestLimit {
             requests_max: endpoint.requests_max,
             places: registry.places.of((it.name.clone(), endpoint.address.clone()), serial, Default::default),
@@ -191,6 +193,21 @@ fn upstream(
         address: endpoint.address,
     });
     let endpoints: Vec<_> = endpoints.collect();
+    let name = &it.name;
+    let limit = (it.limits.requests_max > 0).then(|| RequestLimit {
+        requests_max: it.limits.requests_max,
+        places: registry.upstream_places.of(name.clone(), serial, Default::default),
+        line: line.clone(),
+    });
+    let retry_limit = (it.limits.retries_max > 0).then(|| RetryLimit {
+        retries_max: it.limits.retries_max,
+        places: registry.retry_places.of(name.clone(), serial, Default::default),
+    });
+    let breaker = it.breaker.as_ref().map(|breaker| UpstreamBreaker {
+        rules: breaker.rules,
+        statuses: breaker.statuses.clone().into(),
+        shared: registry.breakers.of(name.clone(), serial, Default::default),
+    });
     let members: Vec<_> = endpoints.iter().map(member).collect();
     let counters = registry.upstreams.of(it.name.clone(), serial);
     let workers = u32::try_from(counters.iter().count()).unwrap_or(u32::MAX);
@@ -213,6 +230,10 @@ fn upstream(
         tunnel_idle_timeout: it.tunnel_idle_timeout,
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
+        outlier: it.outlier.detection.clone(),
+        limit,
+        retry_limit,
+        breaker,
         queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
         counters,
     }
@@ -317,7 +338,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             version,
         );
@@ -330,7 +351,7 @@ mod tests {
             &config,
             router(&config).expect("no conflict"),
             &Compiled::default(),
-            (&answers, &|_, _| true),
+            (&answers, &Plan::default()),
             &mut registry,
             Version { generation: 1, serial: 2 },
         );

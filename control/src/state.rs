@@ -356,8 +356,14 @@ pub struct Upstream {
     pub endpoints_usable: usize,
     /// Whether so few are up that all are used, up or down.
     pub panic: bool,
+    /// Where its breaker is: `closed`, `open` or `half_open`; empty without one.
+    pub breaker: String,
     /// Requests that were to go there.
     pub requests: Rate,
+    /// Those that its breaker refused.
+    pub breaker_refused: Rate,
+    /// Those that were refused because it had `requests_max`.
+    pub full: Rate,
     /// Requests in progress now.
     pub requests_active: u64,
     /// Requests sent again.
@@ -396,8 +402,12 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes requests.
     pub health: Health,
-    /// What is wrong, while it is down.
+    /// What is wrong, while it is down or ejected.
     pub down_reason: String,
+    /// For how long it is still ejected; 0: it is not.
+    pub ejected_seconds: u64,
+    /// How often it was.
+    pub ejections: Rate,
     /// Requests sent.
     pub requests: Rate,
     /// Requests in progress now.
@@ -452,6 +462,8 @@ pub enum Health {
     Drained,
     /// Its checks have failed.
     Down,
+    /// Requests have failed there, so that it takes none for a while.
+    Ejected,
     /// Its name has no address.
     Unresolved,
     /// A word of another version.
@@ -469,6 +481,7 @@ impl Health {
             Self::Suspended => "suspended",
             Self::Drained => "drained",
             Self::Down => "down",
+            Self::Ejected => "ejected",
             Self::Unresolved => "unresolved",
             Self::Unknown => "unknown",
         }
@@ -487,7 +500,7 @@ mod tests {
 
     #[test]
     fn reads_what_another_version_says() {
-        let text = r#"{"phase":"dreaming","new":1,"endpoints":[{"endpoint":"a","health":"ejected","requests":{"total":3}}],
+        let text = r#"{"phase":"dreaming","new":1,"endpoints":[{"endpoint":"a","health":"asleep","requests":{"total":3}}],
             "problems":[{"severity":"odd","kind":"certificate","name":"x","text":"y"}]}"#;
         let state: State = serde_json::from_str(text).expect("is read");
         assert_eq!(state.phase, Phase::Unknown);

@@ -15,11 +15,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use corelane_balancer::health::Reason;
 use corelane_engine::access_log::{LogSink, log_channel};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::driver::{Driver, DriverRequest, probe};
 use corelane_engine::event::{EventSender, event_channel};
-use corelane_engine::limits::Peers;
+use corelane_engine::limits::{BreakerMove, Peers};
 use corelane_engine::snapshot::Snapshot;
 use corelane_engine::tracing::{SpanSink, span_channel};
 use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
@@ -28,7 +29,7 @@ use crate::admin::AdminServer;
 use crate::config::{Config, DriverChoice, LogTarget};
 use crate::events::Events;
 use crate::filters::Compiled;
-use crate::health::Checks;
+use crate::health::{Checks, Failing, Plan};
 use crate::listen::Listeners;
 use crate::log;
 use crate::log_writer::{self, LogWriter, LogWriterCounters};
@@ -259,12 +260,18 @@ impl Supervisor {
                     time = format_args!("{time:?}"),
                     worker = worker
                 ),
+                Event::BreakerMoved { worker, upstream, moved } => log_breaker(worker, &upstream, moved),
+                Event::EndpointFailing { worker, upstream, address, trip, reason, failures } => {
+                    let failing = Failing { worker, key: (upstream, address), trip, reason, failures };
+                    self.status.healths.report(failing);
+                }
                 Event::Drained { worker } => action = action.or(self.shutdown.on_worker_done(worker)),
                 Event::Failed { worker, reason } => {
                     action = action.or(self.on_worker_failed(worker, &reason)?)
                 }
             }
         }
+        self.on_health();
         self.status.sweep();
         self.note_landed();
         self.note_readiness();
@@ -325,8 +332,8 @@ impl Supervisor {
         let config = self.config.clone();
         let router = snapshot_builder::router(&config).expect("the configuration in force has no conflicts");
         let version = Version { serial: self.version.serial + 1, ..self.version };
-        let snapshot = self.build(&config, router, &self.filters, version);
-        self.send(config, snapshot, version, Vec::new());
+        let built = self.build(&config, router, &self.filters, version);
+        self.send(config, built, version, Vec::new());
     }
 
     /// Endpoints have come up or gone down: workers are told at once, and the next snapshot says so, too.
@@ -338,30 +345,31 @@ impl Supervisor {
         }
     }
 
-    /// Builds the snapshot of a configuration from the answers known now.
+    /// Builds the snapshot of a configuration from the answers known now, and what goes with it.
     pub(crate) fn build(
         &self,
         config: &Config,
         router: corelane_routing::Router,
         filters: &Compiled,
         version: Version,
-    ) -> Arc<Snapshot> {
+    ) -> (Arc<Snapshot>, Plan) {
         let registry = &mut self.status.registry.borrow_mut();
-        let is_up = |upstream: &_, endpoint: &_| self.checks.is_up(upstream, endpoint);
-        let known = (self.resolver.answers(), &is_up as snapshot_builder::IsUp<'_>);
-        Arc::new(snapshot_builder::build(config, router, filters, known, registry, version))
+        let answers = self.resolver.answers();
+        let plan = self.checks.plan(config, answers);
+        let snapshot = snapshot_builder::build(config, router, filters, (answers, &plan), registry, version);
+        (Arc::new(snapshot), plan)
     }
 
     /// Sends a snapshot, and to each worker its sockets.
     pub(crate) fn send(
         &mut self,
         config: Rc<Config>,
-        snapshot: Arc<Snapshot>,
+        (snapshot, plan): (Arc<Snapshot>, Plan),
         version: Version,
         sockets: Vec<Vec<ListenSocket>>,
     ) {
         self.version = version;
-        self.checks.configure(&config, self.resolver.answers());
+        self.checks.configure(&config, self.resolver.answers(), plan);
         self.status.watch(config, &snapshot);
         let sockets = sockets.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (worker, sockets) in self.workers.iter().zip(sockets) {
@@ -402,6 +410,18 @@ impl Supervisor {
         self.log.finish(LOG_FLUSH_TIMEOUT);
         self.exporter.finish(SPAN_FLUSH_TIMEOUT).await;
     }
+}
+
+fn log_breaker(worker: usize, upstream: &str, moved: BreakerMove) {
+    let reason = match moved {
+        BreakerMove::Opened(trip) => Reason::from(trip).word(),
+        BreakerMove::OpenedAgain => "probe_failed",
+        BreakerMove::HalfOpened => {
+            return log::info!("breaker half open, probes go through", upstream = upstream, worker = worker);
+        }
+        BreakerMove::Closed => return log::info!("breaker closed", upstream = upstream, worker = worker),
+    };
+    log::warning!("breaker open, nothing is sent", upstream = upstream, reason = reason, worker = worker);
 }
 
 /// Waits for the threads of the workers, but not for ever.

@@ -4,8 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_balancer::health::Trip;
+
 use crate::health::HealthUpdate;
 use crate::io::clock::ThreadClock;
+use crate::limits::BreakerMove;
+use crate::outlier::FailureRow;
 use crate::snapshot::{Address, Snapshot};
 
 /// From the control thread to a worker.
@@ -65,6 +69,21 @@ pub enum Event {
         /// The address.
         address: Address,
     },
+    /// Attempts at an endpoint fail too often: it should be ejected.
+    EndpointFailing {
+        /// Which worker found it.
+        worker: usize,
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// The endpoint's address.
+        address: Address,
+        /// What was too much.
+        trip: Trip,
+        /// What was wrong with the last attempt.
+        reason: String,
+        /// For the control thread to put it on parole when it comes back.
+        failures: Arc<FailureRow>,
+    },
     /// Connections to an endpoint have been out of step too often: the worker uses none of them again for a while.
     ReuseSuspended {
         /// Which worker.
@@ -77,6 +96,15 @@ pub enum Event {
         reason: &'static str,
         /// For how long.
         time: Duration,
+    },
+    /// The breaker of an upstream has moved, for all workers.
+    BreakerMoved {
+        /// The worker that has moved it.
+        worker: usize,
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// Where to, and why.
+        moved: BreakerMove,
     },
     /// After [`Command::Drain`]: no connection is left.
     Drained {

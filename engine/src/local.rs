@@ -3,6 +3,7 @@
 mod budget;
 mod choice;
 mod measured;
+mod outliers;
 mod route;
 
 use std::cell::RefCell;
@@ -10,16 +11,20 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use corelane_balancer::Tripper;
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
 
 use self::budget::Budget;
-use self::choice::Choice;
+pub(crate) use self::choice::Choice;
+pub(crate) use self::outliers::Attempt;
+use self::outliers::Outliers;
 use self::route::LocalRoute;
 use crate::action::{Action, Timeouts};
 use crate::command::Event;
 use crate::event::EventSender;
+use crate::failure::Failure;
 use crate::health::HealthUpdate;
 use crate::io::Dial;
 use crate::limits::OpenConnections;
@@ -52,7 +57,10 @@ pub(crate) struct Local<S> {
 /// A worker's own state for one upstream.
 pub(crate) struct LocalUpstream<S> {
     choice: Choice,
+    outliers: Outliers,
     budget: Budget,
+    /// Where there is a breaker.
+    tripper: Option<Rc<RefCell<Tripper>>>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -89,7 +97,7 @@ impl<S: Dial> Local<S> {
                     worker,
                     events: events.clone(),
                 };
-                LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), worker, place)
+                LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), (worker, &events), place)
             })
             .collect();
         let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
@@ -248,7 +256,7 @@ impl<S: Dial> Local<S> {
         for (upstream, local) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
             let is_meant = |endpoint: &Endpoint| endpoint.address == update.address;
             if let Some(endpoint) = upstream.endpoints.iter().position(is_meant) {
-                local.choice.set_health(upstream, endpoint, update.is_up);
+                local.choice.set_health(upstream, endpoint, update);
                 if let Some(queue) = upstream.queue.as_ref().filter(|_| update.is_up) {
                     queue.line.call();
                 }
@@ -294,7 +302,7 @@ impl<S: Dial> LocalUpstream<S> {
     fn new(
         upstream: &Upstream,
         previous: Option<(&Upstream, &Self)>,
-        worker: usize,
+        (worker, events): (usize, &EventSender),
         place: impl Fn(&Endpoint) -> Place,
     ) -> Self {
         let known = previous.into_iter().flat_map(|(known, local)| known.endpoints.iter().zip(&local.pools));
@@ -308,8 +316,12 @@ impl<S: Dial> LocalUpstream<S> {
             })
             .collect();
         let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
+        let counted = previous.and_then(|(_, local)| local.tripper.clone());
+        let tripper = upstream.breaker.is_some().then(|| counted.unwrap_or_default());
+        let outliers = previous.map(|(known, local)| (known, &local.outliers));
+        let outliers = Outliers::new(upstream, outliers, worker, events.clone());
         let previous = previous.map(|(known, local)| (known, &local.choice));
-        Self { choice: Choice::new(upstream, previous, worker), budget, pools }
+        Self { choice: Choice::new(upstream, previous, worker), outliers, budget, tripper, pools }
     }
 
     /// How many attempts may be made again.
@@ -317,9 +329,27 @@ impl<S: Dial> LocalUpstream<S> {
         &self.budget
     }
 
+    /// What this worker has counted for the breaker, where there is one.
+    pub(crate) fn tripper(&self) -> Option<&RefCell<Tripper>> {
+        self.tripper.as_deref()
+    }
+
     /// Which endpoint is next.
     pub(crate) fn choice(&self) -> &Choice {
         &self.choice
+    }
+
+    /// An attempt got a response with this status.
+    #[inline(always)]
+    pub(crate) fn note_answered(&self, upstream: &Upstream, attempt: Attempt, status: u16) {
+        self.outliers.note_answer(upstream, &self.choice, attempt, status);
+    }
+
+    /// An attempt has failed, if it has.
+    pub(crate) fn note_failed(&self, upstream: &Upstream, attempt: Attempt, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.outliers.note_failure(upstream, &self.choice, attempt, failure);
+        }
     }
 
     /// The pool of an endpoint.

@@ -20,7 +20,10 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{EndpointConnections, QueueRules, RequestLimit, SharedLimits, WaitingLine};
+use crate::limits::{
+    EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
+};
+use crate::outlier::{FailureRow, OutlierDetection};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tracing::Tracing;
@@ -366,10 +369,50 @@ pub struct Upstream {
     pub quarantine: Quarantine,
     /// Where fewer than so many percent of the endpoints are up, all are used. Default 0: never.
     pub panic_percent: u8,
-    /// Who may wait while all endpoints are full. Absent: nobody.
+    /// When an endpoint is ejected because attempts at it fail.
+    pub outlier: OutlierDetection,
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
+    /// How many of them may be retries. Absent: as many as `retry` allows.
+    pub retry_limit: Option<RetryLimit>,
+    /// What lets requests through, or not, when it fails as a whole. Absent: all go through.
+    pub breaker: Option<UpstreamBreaker>,
+    /// Who may wait while it, or all of its endpoints, are full. Absent: nobody.
     pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
+}
+
+impl Upstream {
+    /// With what holds where nothing is set.
+    #[must_use]
+    pub fn new(name: Arc<str>, group: Group, endpoints: Vec<Endpoint>, workers: usize) -> Self {
+        Self {
+            name,
+            group,
+            affinity: None,
+            slow_start: SlowStart::default(),
+            endpoints,
+            connect_timeout: Duration::from_secs(2),
+            response_head_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: Duration::ZERO,
+            idle_connections_max: 256,
+            attempts_max: 3,
+            retry: Retry::default(),
+            head_bytes_max: 16 * 1024,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            quarantine: Quarantine::default(),
+            panic_percent: 0,
+            outlier: OutlierDetection::default(),
+            limit: None,
+            retry_limit: None,
+            breaker: None,
+            queue: None,
+            counters: PerWorker::new(workers),
+        }
+    }
 }
 
 /// Where requests wait for a place.
@@ -395,6 +438,10 @@ pub struct Endpoint {
     /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
     /// of it since. Always, where nothing checks it.
     pub is_up: bool,
+    /// Whether it was not because it was ejected.
+    pub is_ejected: bool,
+    /// How many attempts there have failed in a row.
+    pub failures: Arc<FailureRow>,
     /// How many requests may be in progress there, over all workers. Absent: any number.
     pub limit: Option<RequestLimit>,
     /// How many connections to it may be open, over all workers. Absent: any number.
@@ -405,6 +452,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Whether an attempt needs a place or a permit there.
+    #[inline]
     pub(crate) fn is_limited(&self) -> bool {
         self.limit.is_some() | self.connections.is_some()
     }
@@ -412,6 +460,17 @@ impl Endpoint {
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self { address, label, weight: 1, priority: 0, is_up: true, limit: None, connections: None, counters }
+        Self {
+            address,
+            label,
+            weight: 1,
+            priority: 0,
+            is_up: true,
+            is_ejected: false,
+            failures: Arc::default(),
+            limit: None,
+            connections: None,
+            counters,
+        }
     }
 }

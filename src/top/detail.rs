@@ -1,7 +1,7 @@
 //! Everything about one row, line by line.
 
 use corelane_control::state::{
-    Endpoint, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Upstream, Worker,
+    Endpoint, Health, Listener, Quantiles, Rate, Reasons, Responses, Route, State, Upstream, Worker,
 };
 
 use super::figures::{count, number, seconds, share};
@@ -48,6 +48,9 @@ fn upstream(it: &Upstream) -> Vec<Line> {
         line("of all attempts", share(it.failure_ratio)),
         rate("sent again", it.retries),
         rate("503, no endpoint", it.no_endpoint),
+        line("breaker", if it.breaker.is_empty() { "none".to_owned() } else { it.breaker.clone() }),
+        rate("503, breaker open", it.breaker_refused),
+        rate("503, requests_max", it.full),
         rate("waited for a place", it.waited),
         line("wait for a place now", count(it.requests_waiting)),
         times("opening a connection", &it.connect),
@@ -66,6 +69,7 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         rate("requests", it.requests),
         line("requests active", limited(it.requests_active, it.requests_max)),
         line("attempts that failed", share(it.failure_ratio)),
+        rate("ejections", it.ejections),
         rate("connections opened", it.connects),
         rate("connects that failed", it.connect_failures),
         rate("connects that timed out", it.connect_timeouts),
@@ -78,7 +82,8 @@ fn endpoint(it: &Endpoint) -> Vec<Line> {
         rate("bytes sent", it.sent_bytes),
     ];
     if !it.down_reason.is_empty() {
-        lines.insert(2, line("down because", it.down_reason.clone()));
+        let what = if it.health == Health::Ejected { "ejected because" } else { "down because" };
+        lines.insert(2, line(what, it.down_reason.clone()));
     }
     lines.extend(reasons("failures", &it.failures));
     lines

@@ -312,7 +312,7 @@ fn endpoint(it: &Endpoint) -> Vec<Cell> {
         Health::Ok if it.failure_ratio > Some(0.0) => Tone::Plain,
         Health::Ok => Tone::Good,
         Health::Drained => Tone::Quiet,
-        Health::Down => Tone::Bad,
+        Health::Down | Health::Ejected => Tone::Bad,
         Health::Suspended | Health::Unresolved | Health::Unknown => Tone::Warning,
     };
     vec![

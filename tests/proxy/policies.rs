@@ -153,7 +153,9 @@ fn a_key_has_one_endpoint_on_every_worker_and_others_keep_theirs_without_it() {
     let mut origins = nginx::<4>();
     let addresses: [String; 4] = std::array::from_fn(|index| origins[index].address().to_owned());
     let addresses = addresses.each_ref().map(String::as_str);
-    let setup = Setup::default().workers(WORKERS).upstream(HASH);
+    // One that has died is back as soon as it lives.
+    let nobody_looks = "outlier = { consecutive_failures = 0 }\nretry = { budget = \"100%\" }";
+    let setup = Setup::default().workers(WORKERS).upstream(HASH).upstream(nobody_looks);
     let mut proxy = setup.clone().endpoints(&addresses).start();
     let before = homes(&proxy);
     assert_eq!(homes(&proxy), before);
@@ -252,8 +254,9 @@ fn backups_and_higher_priorities_wait_until_they_are_needed() {
         main.to_owned(),
     ];
     let endpoints = endpoints.each_ref().map(String::as_str);
-    // Nobody checks health: with two of three gone, each request is sent again twice.
-    let proxy = Setup::to(&endpoints).workers(2).upstream("retry = { budget = \"200%\" }").start();
+    // Nobody looks at their health: with two of three gone, each request is sent again twice.
+    let nobody_looks = "retry = { budget = \"200%\" }\noutlier = { consecutive_failures = 0 }";
+    let proxy = Setup::to(&endpoints).workers(2).upstream(nobody_looks).start();
     let goes_to = |address: &str| {
         let mut client = proxy.client();
         for _ in 0..20 {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::rendezvous::unit;
 
-/// How results are counted. Both counts are of results in a row: one of the other kind begins anew.
+/// How results are counted. Both counts are of results in a row: one of the other kind begins anew. The first result of
+/// all decides alone: before it nobody has seen the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckRules {
     /// Checks that must pass until it is up. Default 2.
@@ -21,8 +22,7 @@ pub enum Initial {
     /// It takes requests.
     #[default]
     Up,
-    /// It takes none, so that nothing is sent to what nobody has seen yet; if its first check passes it is up, whatever
-    /// `rise` says.
+    /// It takes none, so that nothing is sent to what nobody has seen yet.
     Down,
 }
 
@@ -52,22 +52,29 @@ pub(super) struct Checks {
     is_up: bool,
     /// Whether there was a result.
     is_checked: bool,
+    /// The next result decides alone.
+    is_new: bool,
     /// Results in a row that speak against what it is.
     against: u32,
 }
 
 impl Checks {
     pub(super) fn new(initial: Initial) -> Self {
-        Self { is_up: initial == Initial::Up, is_checked: false, against: 0 }
+        Self { is_up: initial == Initial::Up, is_checked: false, is_new: true, against: 0 }
+    }
+
+    /// It is checked in another way from now on: the results so far have made it what it is, and count no longer.
+    pub(super) fn begin_anew(&mut self) {
+        (self.is_new, self.against) = (true, 0);
     }
 
     pub(super) fn record(&mut self, rules: &CheckRules, passed: bool) {
-        let needed = match (self.is_checked, self.is_up) {
-            (_, true) => rules.fall,
-            (true, false) => rules.rise,
-            (false, false) => 1,
+        let needed = match (self.is_new, self.is_up) {
+            (true, _) => 1,
+            (false, true) => rules.fall,
+            (false, false) => rules.rise,
         };
-        self.is_checked = true;
+        (self.is_checked, self.is_new) = (true, false);
         self.against = if passed == self.is_up { 0 } else { self.against + 1 };
         if self.against >= needed.max(1) {
             (self.is_up, self.against) = (passed, 0);
@@ -104,18 +111,32 @@ mod tests {
             // gobetween took P F P F for two failures.
             ("PFPFPF", "uuuuuu"),
             ("PFFPPFPPP", "uuddddddu"),
+            ("PPFFPFFPPFPPP", "uuudddddddddu"),
         ] {
             assert_eq!(states(&rules, results), expected, "{results}");
         }
     }
 
     #[test]
-    fn the_first_pass_is_enough_for_a_new_one() {
+    fn the_first_result_decides_alone() {
         let rules = CheckRules { rise: 3, fall: 3, initial: Initial::Down };
         assert_eq!(states(&rules, "PFFF"), "uuud");
         assert_eq!(states(&rules, "FPPP"), "dddu");
         let rules = CheckRules { initial: Initial::Up, ..rules };
-        assert_eq!(states(&rules, "FFPFFFPPP"), "uuuuudddu");
+        assert_eq!(states(&rules, "FPPP"), "dddu");
+        assert_eq!(states(&rules, "PFFPFFFPPP"), "uuuuuudddu");
+    }
+
+    #[test]
+    fn so_does_the_first_of_another_kind() {
+        let rules = CheckRules { rise: 3, fall: 3, initial: Initial::Up };
+        let mut checks = Checks::new(rules.initial);
+        checks.record(&rules, false);
+        checks.record(&rules, true);
+        checks.begin_anew();
+        assert!(!checks.is_up() && checks.is_checked(), "it stays what it is until then");
+        checks.record(&rules, true);
+        assert!(checks.is_up());
     }
 
     #[test]
@@ -129,6 +150,6 @@ mod tests {
     #[test]
     fn zero_counts_are_as_one() {
         let rules = CheckRules { rise: 0, fall: 0, initial: Initial::Up };
-        assert_eq!(states(&rules, "PFP"), "udu");
+        assert_eq!(states(&rules, "PFPFP"), "ududu");
     }
 }

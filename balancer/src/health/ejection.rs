@@ -12,13 +12,13 @@ pub struct EjectionRules {
     /// None lasts longer. Default 5 min.
     pub time_max: Duration,
     /// So many percent of an upstream's endpoints may be unavailable after an ejection, checks included; at least one may,
-    /// if there are two. Default 50.
+    /// if there are two, and one is always left. Default 100.
     pub ejected_percent_max: u8,
 }
 
 impl Default for EjectionRules {
     fn default() -> Self {
-        Self { time: Duration::from_secs(30), time_max: Duration::from_secs(300), ejected_percent_max: 50 }
+        Self { time: Duration::from_secs(30), time_max: Duration::from_secs(300), ejected_percent_max: 100 }
     }
 }
 
@@ -52,6 +52,11 @@ impl Ejection {
     /// Ends it when its time is over.
     pub(super) fn advance(&mut self, now_ms: u64) {
         self.now = self.now.filter(|&(_, until_ms)| now_ms < until_ms);
+    }
+
+    /// Ends it now, and forgets those before: it was not this endpoint alone that failed.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
     }
 
     /// Why it is ejected, and until when.

@@ -13,6 +13,14 @@ pub struct OutlierRules {
     pub failure_share: Option<FailureShare>,
 }
 
+impl OutlierRules {
+    /// Whether so many failures in a row are too many.
+    #[must_use]
+    pub fn is_too_long(&self, row: u32) -> bool {
+        self.consecutive_failures.is_some_and(|max| row >= max)
+    }
+}
+
 /// Too large a share of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureShare {
@@ -72,7 +80,7 @@ impl Outlier {
     }
 
     fn trip(&self, rules: &OutlierRules, counts: Option<Counts>) -> Option<Trip> {
-        if rules.consecutive_failures.is_some_and(|max| self.consecutive >= max) {
+        if rules.is_too_long(self.consecutive) {
             return Some(Trip::ConsecutiveFailures);
         }
         let (share, counts) = (rules.failure_share.as_ref()?, counts?);

@@ -6,6 +6,7 @@ mod error_page;
 mod filter;
 mod health;
 mod listener;
+mod outlier;
 mod process;
 mod route;
 mod tracing;
@@ -87,6 +88,10 @@ pub enum Section {
     Seating,
     /// `retry = { ... }` of an upstream
     Retry,
+    /// `outlier = { ... }` of an upstream
+    Outlier,
+    /// `breaker = { ... }` of an upstream
+    Breaker,
     /// `queue = { ... }` of an upstream
     Queue,
     /// `{ ... }` in an upstream's endpoints
@@ -122,6 +127,8 @@ impl Section {
             Self::Hash => "hash",
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
+            Self::Outlier => "outlier",
+            Self::Breaker => "breaker",
             Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",
@@ -156,13 +163,14 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 8] = [
+static KEYS: [&[Key]; 9] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     route::KEYS,
     upstream::KEYS,
     health::KEYS,
+    outlier::KEYS,
     error_page::KEYS,
     filter::KEYS,
 ];

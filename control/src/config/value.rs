@@ -52,6 +52,25 @@ pub(super) fn integer(value: &Value, bounds: RangeInclusive<u32>) -> Parsed<u32>
     }
 }
 
+/// `"50%"`, whole percents within bounds.
+pub(super) fn percent(value: &Value, bounds: RangeInclusive<u32>) -> Parsed<u32> {
+    if let Value::Integer(number) = value {
+        return Err(format!("{} is an integer; write \"{}%\"", show::value(value), number.digits));
+    }
+    let text = string(value)?;
+    let digits = text.strip_suffix('%').filter(|it| is_digits(it));
+    let percent = digits.and_then(|digits| digits.parse().ok()).filter(|percent| bounds.contains(percent));
+    let (first, last) = (bounds.start(), bounds.end());
+    percent
+        .ok_or_else(|| format!("{} is not a share; allowed: \"{first}%\" to \"{last}%\"", show::quoted(text)))
+}
+
+/// Of a whole, in percent.
+pub(super) fn share(value: &Value, min: u8) -> Parsed<u8> {
+    let percent = percent(value, min.into()..=100)?;
+    u8::try_from(percent).map_err(|error| error.to_string())
+}
+
 /// One of a few names.
 pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Parsed<T> {
     let names = || choices.iter().map(|(name, _)| *name);

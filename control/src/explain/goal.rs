@@ -1,9 +1,8 @@
 //! What becomes of a request that a route takes: its filters, and where it goes.
 
-use corelane_balancer::Policy;
+use corelane_balancer::{Admission, Policy};
 use corelane_engine::action::{Action, SHARE_ALL, Sticky};
 use corelane_engine::counters::{EndpointCounters, PerWorker};
-use corelane_engine::health::is_panic;
 use corelane_engine::snapshot::{Chains, UnderscoreFields};
 use corelane_engine::{hide_from_filters, monotonic_ns};
 use corelane_filters::{
@@ -16,6 +15,7 @@ use super::{
     Answer, Candidate, Chosen, End, Filtered, Goal, Live, Mirrored, Running, Split, View, Way, shown,
 };
 use crate::config::{Route, Target, Upstream};
+use crate::health::State;
 
 /// Stands for the id that a request will get.
 const REQUEST_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -199,10 +199,7 @@ impl OnRoute<'_> {
                     priority: it.priority,
                     requests_max: it.limit.as_ref().map_or(0, |limit| limit.requests_max),
                     connections_max: it.connections.as_ref().map_or(0, |limit| limit.connections_max),
-                    live: Some(Live {
-                        is_up: healths.is_up(&upstream.name, &it.address),
-                        ..live(&it.counters)
-                    }),
+                    live: Some(live(&it.counters, healths.state(&upstream.name, &it.address))),
                 };
                 endpoints.map(candidate).collect()
             }
@@ -213,6 +210,10 @@ impl OnRoute<'_> {
             policy: upstream.policy.name(),
             how: how(upstream, &endpoints),
             has_endpoint: use_of(upstream.panic_percent, &endpoints) != Use::None,
+            breaker: self.view.live.and_then(|live| {
+                let breaker = live.snapshot.upstreams[index].breaker.as_ref();
+                breaker.map(|breaker| breaker.shared.state())
+            }),
             endpoints,
             sends: self.sends(edits),
             timeouts: timeouts(of, limits, upstream),
@@ -263,10 +264,15 @@ fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
     }
 }
 
-fn live(counters: &PerWorker<EndpointCounters>) -> Live {
+fn live(counters: &PerWorker<EndpointCounters>, health: Option<State>) -> Live {
     // A gauge may be counted up on one worker and down on none; only the sum has a meaning.
     let sum = |of: fn(&EndpointCounters) -> u64| counters.iter().map(of).fold(0, u64::wrapping_add);
-    Live { requests: sum(|it| it.outstanding.value()), idle: sum(|it| it.idle.value()), is_up: None }
+    Live {
+        requests: sum(|it| it.outstanding.value()),
+        idle: sum(|it| it.idle.value()),
+        is_up: health.as_ref().map(State::is_up),
+        ejected: health.and_then(|health| health.ejected).map(|ejected| ejected.left),
+    }
 }
 
 /// How one of the endpoints is chosen.
@@ -296,13 +302,12 @@ enum Use {
 }
 
 fn use_of(panic_percent: u8, endpoints: &[Candidate]) -> Use {
-    let is_up = |it: &&Candidate| it.live.and_then(|live| live.is_up) != Some(false);
-    let taking: Vec<_> = endpoints.iter().filter(|it| it.weight > 0).collect();
-    let up = taking.iter().copied().filter(is_up).count();
-    match up {
-        _ if is_panic(up, taking.len(), panic_percent) => Use::All,
-        0 => Use::None,
-        _ => Use::Up,
+    let is_up = |it: &Candidate| it.live.and_then(|live| live.is_up) != Some(false);
+    let each = endpoints.iter().map(|it| (it.priority, it.weight > 0, is_up(it)));
+    match Admission::of(each, panic_percent) {
+        Admission { is_panicking: true, .. } => Use::All,
+        Admission { priority: None, .. } => Use::None,
+        Admission { priority: Some(_), .. } => Use::Up,
     }
 }
 

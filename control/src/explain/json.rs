@@ -110,6 +110,7 @@ fn chosen(upstream: &Chosen) -> String {
         ("policy", string(upstream.policy)),
         ("how", string(&upstream.how)),
         ("endpoints", array(upstream.endpoints.iter().map(endpoint))),
+        ("breaker", upstream.breaker.map_or_else(null, |state| string(state.name()))),
         ("gets", string(&upstream.sends)),
         ("timeouts", object(&timeouts)),
         ("body_bytes_max", optional(Some(&upstream.body_bytes_max).filter(|most| **most > 0))),
@@ -125,6 +126,10 @@ fn endpoint(endpoint: &Candidate) -> String {
         ("requests_max", optional(Some(&endpoint.requests_max).filter(|most| **most > 0))),
         ("connections_max", optional(Some(&endpoint.connections_max).filter(|most| **most > 0))),
         ("healthy", optional(live.and_then(|live| live.is_up).as_ref())),
+        (
+            "ejected_seconds",
+            optional(live.and_then(|live| live.ejected).map(|left| left.as_secs() + 1).as_ref()),
+        ),
         ("connections_idle", optional(live.map(|live| live.idle).as_ref())),
     ])
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use corelane_balancer::BreakerState;
+
 use super::{Answer, Candidate, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict};
 use crate::config::BACKUP_PRIORITY;
 use crate::config::shown::{bytes, duration};
@@ -116,10 +118,14 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
         let what = if index == 0 { "endpoint" } else { "" };
         match it.live {
             None => writeln!(f, "  {what:<8}  {:<width$}  {}", it.address, weight(it))?,
-            Some(Live { requests, idle, is_up }) => {
+            Some(Live { requests, idle, is_up, ejected }) => {
                 let weights = endpoints.iter().map(|it| weight(it).len()).max().unwrap_or(0);
                 let (address, weight) = (&it.address, weight(it));
-                let down = if is_up == Some(false) { ", down" } else { "" };
+                let down = match (is_up, ejected) {
+                    (_, Some(left)) => format!(", ejected for {} s more", left.as_secs() + 1),
+                    (Some(false), None) => ", down".to_owned(),
+                    _ => String::new(),
+                };
                 let connections = if idle == 1 { "connection" } else { "connections" };
                 writeln!(
                     f,
@@ -127,6 +133,13 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
                 )?;
             }
         }
+    }
+    match upstream.breaker {
+        None | Some(BreakerState::Closed) => {}
+        Some(BreakerState::Open) => {
+            writeln!(f, "  breaker   open, nothing is sent: the answer is 503 breaker_open")?;
+        }
+        Some(BreakerState::HalfOpen) => writeln!(f, "  breaker   half open, only probes are sent")?,
     }
     writeln!(f, "  gets      {sends}")?;
     let timeouts = timeouts.iter().map(|(what, timeout)| match timeout.is_zero() {

@@ -1,9 +1,11 @@
-//! Active checks of endpoints, on the control thread.
+//! The health of endpoints, on the control thread: its checks, and what workers report of attempts.
 //!
 //! ```text
-//! configuration, addresses ─▶ Checks ─▶ a task for each endpoint: check, record, sleep
-//!                               ▲                      │
-//!                               └──── came up, went down: log, count, tell every worker
+//! configuration, addresses ─▶ Checks ─▶ a task for each endpoint: check, record, sleep ─┐
+//!                                                                                       ▼
+//! workers: Event::EndpointFailing ───────────────────────────────────────────────▶ Healths: a board for each upstream
+//!                               ▲                                                       │
+//!                               └──── came up, went down: log, count, tell every worker ┘
 //! ```
 //!
 //! A check that is under way never holds up the thread: it waits for its sockets and processes as everything here does.
@@ -20,49 +22,46 @@ mod checker;
 mod dial;
 mod exec;
 mod found;
+mod group;
 mod grpc;
 mod healths;
 mod http;
 mod probe;
-mod rise_fall;
 mod subject;
 mod tls;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use corelane_balancer::health::jittered;
 use corelane_balancer::mix;
 use corelane_engine::health::HealthUpdate;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::checker::Checker;
 use self::dial::Fault;
-use self::healths::{Group, Watched};
 use self::subject::Subject;
 use self::tls::SystemRoots;
-use crate::config::{self, Check, Config, Health, Initial};
+use crate::config::{Check, Config, Health};
 use crate::log;
 use crate::snapshot_builder::{Answers, Located, endpoint_addresses};
 
-pub(crate) use self::healths::{Healths, Key, Standing, State};
+pub(crate) use self::group::{Checked, Ejections, Standing, State};
+pub(crate) use self::healths::{Failing, Healths, Key, Plan};
 
 /// The checks of the configuration in force.
 pub(crate) struct Checks {
     healths: Rc<Healths>,
     running: HashMap<Key, Running>,
-    changes: Rc<Changes>,
     slots: Rc<Slots>,
 }
 
 struct Running {
     subject: Subject,
-    watched: Rc<Watched>,
     task: AbortHandle,
 }
 
@@ -70,14 +69,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// What workers are to be told.
-#[derive(Default)]
-struct Changes {
-    /// One for each endpoint that has come up or gone down since they were told.
-    waiting: RefCell<Vec<Arc<HealthUpdate>>>,
-    notify: Notify,
 }
 
 /// Who may check now.
@@ -90,33 +81,37 @@ impl Checks {
     /// Without any.
     pub(crate) fn new(healths: Rc<Healths>) -> Self {
         let slots = Slots { all: Semaphore::new(CHECKS_AT_ONCE), programs: Semaphore::new(PROGRAMS_AT_ONCE) };
-        Self { healths, running: HashMap::new(), changes: Rc::default(), slots: Rc::new(slots) }
+        Self { healths, running: HashMap::new(), slots: Rc::new(slots) }
     }
 
-    /// Whether an endpoint takes requests in a snapshot that is built now.
-    pub(crate) fn is_up(&self, upstream: &config::Upstream, endpoint: &Located) -> bool {
-        let Some(health) = &upstream.health else { return true };
-        let key = (upstream.name.clone(), endpoint.address.clone());
-        let known = self.running.get(&key).filter(|running| is_same(&running.subject, health, endpoint));
-        known.map_or(health.initial == Initial::Healthy, |running| running.watched.is_up())
+    /// What the endpoints of `config` are at first, for its snapshot.
+    pub(crate) fn plan(&self, config: &Config, answers: &Answers) -> Plan {
+        let mut plan = Plan::default();
+        for upstream in &config.upstreams {
+            let goes_on = |endpoint: &Located| {
+                let running = self.running.get(&(upstream.name.clone(), endpoint.address.clone()));
+                let health = running.zip(upstream.health.as_ref());
+                health.is_some_and(|(running, health)| is_same(&running.subject, health, endpoint))
+            };
+            let endpoints = endpoint_addresses(upstream, answers);
+            self.healths.plan(&mut plan, upstream, &endpoints, goes_on);
+        }
+        plan
     }
 
-    /// Checks the endpoints of `config` and no others. The snapshot of `config` was built a moment ago, and is sent now.
-    pub(crate) fn configure(&mut self, config: &Config, answers: &Answers) {
-        // The snapshot that goes with this says as much, and of endpoints that begin anew it says better.
-        self.changes.waiting.borrow_mut().clear();
+    /// Puts a plan in force: checks the endpoints of `config` and no others.
+    pub(crate) fn configure(&mut self, config: &Config, answers: &Answers, plan: Plan) {
+        self.healths.put_in_force(plan);
         let mut before = std::mem::take(&mut self.running);
         let system = SystemRoots::default();
-        let mut groups = Vec::new();
         for upstream in &config.upstreams {
             let Some(health) = &upstream.health else { continue };
             let (health, mut checker) = (Arc::new(health.clone()), None);
-            let mut members = Vec::new();
             for endpoint in endpoint_addresses(upstream, answers) {
                 let key = (upstream.name.clone(), endpoint.address.clone());
                 let running = match before.remove(&key) {
                     Some(running) if is_same(&running.subject, &health, &endpoint) => running,
-                    other => {
+                    _ => {
                         let checker = checker.get_or_insert_with(|| Checker::new(&health, &system));
                         let subject = Subject {
                             upstream: upstream.name.clone(),
@@ -124,67 +119,36 @@ impl Checks {
                             name: endpoint.name.clone(),
                             health: health.clone(),
                         };
-                        self.start(subject, checker.clone(), other.as_ref().map(|it| &*it.watched))
+                        self.start(subject, checker.clone())
                     }
                 };
-                if endpoint.weight > 0 {
-                    members.push(running.watched.clone());
-                }
                 self.running.insert(key, running);
             }
-            groups.push((upstream.name.clone(), upstream.panic_percent, members));
         }
-        let endpoints = self.running.iter().map(|(key, running)| (key.clone(), running.watched.clone()));
-        *self.healths.endpoints.borrow_mut() = endpoints.collect();
-        self.regroup(groups);
     }
 
     /// Waits until endpoints have come up or gone down. Cancel-safe.
     pub(crate) async fn changed(&self) {
-        while self.changes.waiting.borrow().is_empty() {
-            self.changes.notify.notified().await;
-        }
+        self.healths.changed().await;
     }
 
     /// What workers are to be told since the last call; says what it means for whole upstreams.
     pub(crate) fn take_changes(&self) -> Vec<Arc<HealthUpdate>> {
-        let changes = self.changes.waiting.take();
-        let mut upstreams = self.healths.upstreams.borrow_mut();
-        for change in &changes {
-            if let Some(group) = upstreams.get_mut(&change.upstream) {
-                settle(&change.upstream, group);
-            }
-        }
-        changes
+        self.healths.take_changes()
     }
 
-    fn start(&self, subject: Subject, checker: Checker, before: Option<&Watched>) -> Running {
-        let watched = Rc::new(Watched::new(&subject, before, SystemTime::now()));
+    fn start(&self, subject: Subject, checker: Checker) -> Running {
         let task = Task {
+            key: (subject.upstream.clone(), subject.endpoint.clone()),
+            random: RandomState::new().hash_one(&subject.endpoint),
             subject: subject.clone(),
             checker,
-            watched: watched.clone(),
-            changes: self.changes.clone(),
+            healths: self.healths.clone(),
             slots: self.slots.clone(),
             is_hindered: false,
-            random: RandomState::new().hash_one(&subject.endpoint),
         };
         let task = tokio::task::spawn_local(task.run()).abort_handle();
-        Running { subject, watched, task }
-    }
-
-    fn regroup(&self, groups: Vec<(Arc<str>, u8, Vec<Rc<Watched>>)>) {
-        let mut upstreams = self.healths.upstreams.borrow_mut();
-        let mut before = std::mem::take(&mut *upstreams);
-        for (name, panic_percent, members) in groups {
-            let standing = before.remove(&name).map_or(Standing::Enough, |group| group.standing);
-            let mut group = Group { members, panic_percent, standing };
-            // Those that nobody has checked yet are down if they begin so; that is not worth a line.
-            if group.members.iter().any(|member| member.is_checked()) {
-                settle(&name, &mut group);
-            }
-            upstreams.insert(name, group);
-        }
+        Running { subject, task }
     }
 }
 
@@ -193,36 +157,12 @@ fn is_same(subject: &Subject, health: &Health, endpoint: &Located) -> bool {
     *subject.health == *health && subject.name == endpoint.name
 }
 
-/// Says so if the endpoints of an upstream stand otherwise than before.
-fn settle(upstream: &str, group: &mut Group) {
-    let standing = group.standing_now();
-    if std::mem::replace(&mut group.standing, standing) == standing {
-        return;
-    }
-    let (up, all) = (group.up(), group.members.len());
-    match standing {
-        Standing::Enough => {
-            log::info!("enough endpoints are up", upstream = upstream, up = up, endpoints = all);
-        }
-        Standing::Panic => log::warning!(
-            "too few endpoints are up, all are used",
-            upstream = upstream,
-            up = up,
-            endpoints = all,
-            panic_threshold = format_args!("{}%", group.panic_percent)
-        ),
-        Standing::NoneUp => {
-            log::error!("no endpoint is up, requests are answered 503", upstream = upstream, endpoints = all);
-        }
-    }
-}
-
 /// The task of one endpoint.
 struct Task {
+    key: Key,
     subject: Subject,
     checker: Checker,
-    watched: Rc<Watched>,
-    changes: Rc<Changes>,
+    healths: Rc<Healths>,
     slots: Rc<Slots>,
     /// The last check could not be made, for a reason of ours.
     is_hindered: bool,
@@ -264,43 +204,14 @@ impl Task {
 
     fn record(&mut self, outcome: Result<(), String>) {
         self.is_hindered = false;
-        let Some(seconds) = self.watched.record(outcome, SystemTime::now()) else { return };
-        let (state, Subject { upstream, endpoint, .. }) = (self.watched.state(), &self.subject);
-        if state.is_up() {
-            log::info!(
-                "endpoint is up",
-                upstream = upstream,
-                endpoint = endpoint,
-                passed = state.passed,
-                down_seconds = seconds
-            );
-        } else {
-            log::warning!(
-                "endpoint is down",
-                upstream = upstream,
-                endpoint = endpoint,
-                reason = state.reason,
-                failed = state.failed
-            );
-        }
-        let update =
-            HealthUpdate { upstream: upstream.clone(), address: endpoint.clone(), is_up: state.is_up() };
-        self.changes.waiting.borrow_mut().push(Arc::new(update));
-        self.changes.notify.notify_one();
+        self.healths.check(&self.key, outcome);
     }
 
     /// The interval, give or take a tenth.
-    fn pause(&mut self) -> Duration {
+    fn pause(&mut self) -> std::time::Duration {
         self.random = mix(self.random.wrapping_add(WEYL));
         jittered(self.subject.health.interval, self.random)
     }
-}
-
-/// `chance` decides, from nine to eleven tenths.
-fn jittered(interval: Duration, chance: u64) -> Duration {
-    // 32 bits are exact.
-    let share = f64::from(u32::try_from(chance >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-    interval.mul_f64(0.9 + 0.2 * share)
 }
 
 /// A step through all numbers, whose digits are those of the golden ratio (splitmix64).
@@ -317,17 +228,3 @@ pub(crate) const TASK_BYTES: u64 = 16 * 1024;
 
 /// A process takes far more than a socket. A guess.
 const PROGRAMS_AT_ONCE: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_an_interval_give_or_take_a_tenth() {
-        let second = Duration::from_secs(1);
-        assert_eq!(jittered(second, 0), Duration::from_millis(900));
-        assert_eq!(jittered(second, u64::MAX), Duration::from_millis(1100));
-        let sum: Duration = (0..1000).map(|n| jittered(second, mix(n))).sum();
-        assert!((995..1005).contains(&sum.as_secs()), "{sum:?}");
-    }
-}

@@ -1,16 +1,17 @@
-//! The metrics of endpoints and upstreams with checks.
+//! The metrics of the health of endpoints and upstreams.
 
+use corelane_balancer::health::Reason;
 use corelane_engine::counters::MetricKind;
 
 use super::text::Labels;
 use super::{Place, Slice};
-use crate::health::{Healths, Key, Standing, State};
+use crate::health::{Checked, Ejections, Healths, Key, Standing, State};
 
 /// Of endpoints, in the order of the page.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 6] = [
     Family {
         name: "corelane_endpoint_healthy",
-        help: "1 while the endpoint's checks let it take requests.",
+        help: "1 while the endpoint takes requests, as far as its checks and its failures go.",
         kind: MetricKind::Gauge,
         samples: |state| vec![("", "", u64::from(state.is_up()))],
     },
@@ -19,7 +20,10 @@ const FAMILIES: [Family; 3] = [
         help: "Checks that have ended.",
         kind: MetricKind::Counter,
         samples: |state| {
-            vec![("result", "passed", state.passed_total), ("result", "failed", state.failed_total)]
+            let of = |it: &Checked| {
+                vec![("result", "passed", it.passed_total), ("result", "failed", it.failed_total)]
+            };
+            state.checks.as_ref().map_or_else(Vec::new, of)
         },
     },
     Family {
@@ -28,14 +32,41 @@ const FAMILIES: [Family; 3] = [
         kind: MetricKind::Counter,
         samples: |state| vec![("", "", state.changes_total)],
     },
+    Family {
+        name: "corelane_endpoint_ejected",
+        help: "1 while the endpoint is ejected because requests have failed there.",
+        kind: MetricKind::Gauge,
+        samples: |state| of_ejections(state, |_| vec![("", "", u64::from(state.ejected.is_some()))]),
+    },
+    Family {
+        name: "corelane_endpoint_ejections_total",
+        help: "How often the endpoint was ejected.",
+        kind: MetricKind::Counter,
+        samples: |state| {
+            let (row, rate) = (Reason::ConsecutiveFailures.word(), Reason::FailureRate.word());
+            of_ejections(state, |it| vec![("reason", row, it.by_row), ("reason", rate, it.by_rate)])
+        },
+    },
+    Family {
+        name: "corelane_endpoint_ejections_spared_total",
+        help: "How often the endpoint was to be ejected, and was not, as too few would have been left.",
+        kind: MetricKind::Counter,
+        samples: |state| of_ejections(state, |it| vec![("", "", it.spared)]),
+    },
 ];
+
+type Samples = Vec<(&'static str, &'static str, u64)>;
+
+fn of_ejections(state: &State, samples: impl FnOnce(&Ejections) -> Samples) -> Samples {
+    state.ejections.as_ref().map_or_else(Vec::new, samples)
+}
 
 struct Family {
     name: &'static str,
     help: &'static str,
     kind: MetricKind,
     /// A label of its own, if any, its value, and the number.
-    samples: fn(&State) -> Vec<(&'static str, &'static str, u64)>,
+    samples: fn(&State) -> Samples,
 }
 
 impl Slice<'_> {

@@ -14,7 +14,7 @@ use super::{
     Worker,
 };
 use crate::config::Target;
-use crate::health::Healths;
+use crate::health::{Healths, State as Standing};
 use crate::metrics::{self, process};
 use crate::status::{self, Status};
 use crate::syslog::machine_name;
@@ -165,7 +165,10 @@ fn add_upstream(
         endpoints: endpoints.len(),
         panic: healths.is_panic(&it.name),
         endpoints_usable: endpoints.iter().filter(|it| it.health.is_usable()).count(),
+        breaker: it.breaker.as_ref().map_or("", |breaker| breaker.shared.state().name()).to_owned(),
         requests: count(&it.counters, |it| &it.requests),
+        breaker_refused: count(&it.counters, |it| &it.refused_breaker),
+        full: count(&it.counters, |it| &it.refused_full),
         requests_active: all(|it| it.requests_active),
         retries: count(&it.counters, |it| &it.retries),
         no_endpoint: count(&it.counters, |it| &it.no_endpoint),
@@ -181,7 +184,10 @@ fn add_upstream(
 
 fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &Healths) -> Endpoint {
     let counters = &it.counters;
-    let down = healths.state(&upstream.name, &it.address).filter(|state| !state.is_up());
+    let health = healths.state(&upstream.name, &it.address);
+    let ejections = health.as_ref().and_then(|health| health.ejections).unwrap_or_default();
+    let down = health.filter(|health| !health.is_up());
+    let is_ejected = down.as_ref().is_some_and(Standing::is_ejected);
     let [failures, _] = reasons(counters.tallies());
     Endpoint {
         upstream: upstream.name.clone(),
@@ -189,11 +195,14 @@ fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &He
         weight: it.weight,
         health: match () {
             () if it.weight == 0 => Health::Drained,
+            () if is_ejected => Health::Ejected,
             () if down.is_some() => Health::Down,
             () if sum(counters, |it| &it.reuse_suspended) > 0 => Health::Suspended,
             () => Health::Ok,
         },
-        down_reason: down.map_or_else(String::new, |state| state.reason),
+        down_reason: down.as_ref().map_or_else(String::new, Standing::reason),
+        ejected_seconds: down.and_then(|it| it.ejected).map_or(0, |it| it.left.as_secs() + 1),
+        ejections: Rate::of(ejections.by_row + ejections.by_rate),
         requests: count(counters, |it| &it.requests),
         requests_active: sum(counters, |it| &it.outstanding),
         requests_max: it.limit.as_ref().map_or(0, |limit| limit.requests_max),

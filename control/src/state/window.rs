@@ -126,7 +126,7 @@ impl Counted for Upstream {
     }
 
     fn since(&mut self, before: &Self, seconds: f64) {
-        since!(self, before, seconds; requests retries no_endpoint waited);
+        since!(self, before, seconds; requests retries no_endpoint breaker_refused full waited);
         self.connect.since(&before.connect);
         self.response_head.since(&before.response_head);
         self.duration.since(&before.duration);
@@ -139,7 +139,7 @@ impl Counted for Endpoint {
     }
 
     fn since(&mut self, before: &Self, seconds: f64) {
-        since!(self, before, seconds; requests connects connect_failures connect_timeouts reused stale);
+        since!(self, before, seconds; requests ejections connects connect_failures connect_timeouts reused stale);
         since!(self, before, seconds; received_bytes sent_bytes);
         reasons_since(&mut self.failures, &before.failures, seconds);
         self.reuse_ratio = ratio(self.reused.per_second, self.requests.per_second);

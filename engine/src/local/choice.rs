@@ -11,6 +11,7 @@ use corelane_balancer::{Ask, NoEndpoint, Picker, Policy, View};
 use super::measured::Measured;
 use crate::affinity::Wish;
 use crate::failure::Failure;
+use crate::health::HealthUpdate;
 use crate::io::clock;
 use crate::limits::RequestLimit;
 use crate::outstanding::Outstanding;
@@ -24,6 +25,8 @@ pub(crate) struct Choice {
     measured: RefCell<Measured>,
     /// By endpoint.
     standings: RefCell<Box<[Standing]>>,
+    /// Those that are only ejected.
+    ejected: RefCell<Vec<usize>>,
     /// The picker needs to know nothing of the endpoints.
     is_plain: Cell<bool>,
     /// When the picker is to be told of standings again, as some ramp; `u64::MAX`: never.
@@ -70,12 +73,15 @@ impl Choice {
             (before, true) => before,
         };
         let standings = upstream.endpoints.iter().map(standing).collect();
+        let ejected = upstream.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_ejected);
+        let ejected = ejected.map(|(index, _)| index);
         let choice = Self {
             worker,
             picker: RefCell::new(picker),
             outstanding: RefCell::new(Outstanding::new(worker)),
             measured: RefCell::new(measured),
             standings: RefCell::new(standings),
+            ejected: RefCell::new(ejected.collect()),
             is_plain: Cell::default(),
             admit_again_ms: Cell::default(),
             // Apart from other workers' and from those of the last start.
@@ -97,11 +103,58 @@ impl Choice {
         wish: &Wish,
         excluded: &[usize],
     ) -> Result<usize, NoEndpoint> {
+        let picked = self.pick_by_policy(upstream, wish, excluded);
+        match picked {
+            Ok(endpoint) if !upstream.endpoints[endpoint].failures.is_suspected() => picked,
+            _ => self.pick_again(upstream, wish, excluded, picked),
+        }
+    }
+
+    #[inline(always)]
+    fn pick_by_policy(
+        &self,
+        upstream: &Upstream,
+        wish: &Wish,
+        excluded: &[usize],
+    ) -> Result<usize, NoEndpoint> {
         if self.is_plain.get() {
             let ask = Ask { excluded, ..Ask::default() };
             return self.picker.borrow_mut().pick(&ask, &());
         }
         self.pick_knowing(upstream, wish, excluded)
+    }
+
+    /// Another one than one that is about to be ejected. If there is none, one that is ejected: what it had is longer ago. So
+    /// is that one before none at all.
+    #[cold]
+    #[inline(never)]
+    fn pick_again(
+        &self,
+        upstream: &Upstream,
+        wish: &Wish,
+        excluded: &[usize],
+        picked: Result<usize, NoEndpoint>,
+    ) -> Result<usize, NoEndpoint> {
+        let mut not = excluded.to_vec();
+        let mut again = picked;
+        while let Ok(endpoint) = again {
+            if !upstream.endpoints[endpoint].failures.is_suspected() {
+                return again;
+            }
+            not.push(endpoint);
+            again = self.pick_by_policy(upstream, wish, &not);
+        }
+        if picked == Err(NoEndpoint::Full) {
+            return picked;
+        }
+        let may_be =
+            |endpoint: &&usize| !excluded.contains(endpoint) && upstream.endpoints[**endpoint].weight > 0;
+        let ejected = self.ejected.borrow();
+        let mut ejected = ejected.iter().filter(may_be).peekable();
+        let why_none = if ejected.peek().is_some() { Err(NoEndpoint::Full) } else { picked };
+        let free = ejected.filter(|endpoint| !is_full(upstream, **endpoint, self.worker));
+        let last_resort = free.min_by_key(|endpoint| upstream.endpoints[**endpoint].priority);
+        last_resort.copied().map_or(picked.or(why_none), Ok)
     }
 
     #[inline(never)]
@@ -147,16 +200,28 @@ impl Choice {
     }
 
     /// An endpoint has come up or gone down.
-    pub(super) fn set_health(&self, upstream: &Upstream, endpoint: usize, is_up: bool) {
+    pub(super) fn set_health(&self, upstream: &Upstream, endpoint: usize, update: &HealthUpdate) {
         let now_ms = clock::coarse_ms();
+        let mut ejected = self.ejected.borrow_mut();
+        ejected.retain(|known| *known != endpoint);
+        ejected.extend(update.is_ejected.then_some(endpoint));
+        drop(ejected);
         if let Some(standing) = self.standings.borrow_mut().get_mut(endpoint) {
-            *standing = match (*standing, is_up) {
+            *standing = match (*standing, update.is_up) {
                 (_, false) => Standing::Unavailable,
                 (Standing::Unavailable, true) => Standing::Available { since_ms: now_ms },
                 (available, true) => available,
             };
         }
         self.admit(upstream, now_ms);
+    }
+
+    /// Whether an endpoint takes requests, and has done since then.
+    pub(super) fn is_available_since(&self, endpoint: usize, then_ms: u64) -> bool {
+        match self.standings.borrow().get(endpoint) {
+            Some(Standing::Available { since_ms }) => *since_ms <= then_ms,
+            Some(Standing::Unavailable) | None => false,
+        }
     }
 
     /// Why none could be chosen.
@@ -174,14 +239,15 @@ impl Choice {
         }
     }
 
-    /// Whether any endpoint that is available may have another request.
+    /// Whether the upstream, and any endpoint that is available, may have another request.
     #[cold]
     pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
         let standings = self.standings.borrow();
         let is_open = |&endpoint: &usize| {
             standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint, self.worker)
         };
-        (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
+        let has_place = upstream.limit.as_ref().is_none_or(|limit| !limit.is_full());
+        has_place && (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
     }
 
     /// Has a worker close an idle connection, for a request that waits here, to an endpoint that has no room but for them.

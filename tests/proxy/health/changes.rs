@@ -103,7 +103,8 @@ fn what_is_removed_is_no_longer_checked() {
     // And without checks, everything is up.
     proxy.rewrite(&Setup::origin(&other).text());
     proxy.reload_and_wait();
-    assert!(!proxy.metrics().contains("corelane_endpoint_healthy{"));
+    assert!(!proxy.metrics().contains("corelane_endpoint_health_checks_total{"));
+    assert_eq!(proxy.endpoint("healthy", other.address()), 1);
     assert_eq!(proxy.get("/").status(), 200);
 }
 

@@ -82,6 +82,7 @@ fn one_that_goes_down_among_two_costs_no_request() {
     let proxy = Setup::to(&[stays.address(), goes.address()])
         .workers(2)
         .upstream(&fast("http", "rise = 1, fall = 1"))
+        .upstream("outlier = { consecutive_failures = 0 }\nretry = { budget = \"100%\" }")
         .start();
     for address in [stays.address(), goes.address()] {
         settles(&proxy, address, 1);

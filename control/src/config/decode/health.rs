@@ -80,7 +80,7 @@ pub(super) fn decode(
     let timeout = table.or_default("timeout", |value| value::duration(value, Duration::from_millis(1)));
     let rise = table.or_default("rise", |value| value::integer(value, 1..=1000));
     let fall = table.or_default("fall", |value| value::integer(value, 1..=1000));
-    let initials = [("healthy", Initial::Healthy), ("unhealthy", Initial::Unhealthy)];
+    let initials = [("healthy", Initial::Up), ("unhealthy", Initial::Down)];
     let initial = table.or_default("initial", |value| value::choice(value, &initials));
     let port = table.optional("port", |value| {
         let port = value::integer(value, 1..=65_535)?;
@@ -131,7 +131,12 @@ fn http(table: &Reader<'_>, tls: Result<Option<TlsSettings>, Reported>) -> Resul
         Ok(host.to_string().into())
     });
     let headers = table.optional("headers", headers);
-    let statuses = statuses(table);
+    let statuses = match statuses(table, 100) {
+        Ok(None) => table.or_default("statuses", |value| {
+            value.as_array().into_iter().flatten().map(|item| status(item.get_ref(), 100)).collect()
+        }),
+        given => given.map(Option::unwrap_or_default),
+    };
     let body = one_of(table, "body", "body_regex");
     Ok(HttpCheck {
         tls: tls?,
@@ -333,27 +338,40 @@ fn headers(value: &Value) -> Parsed<Vec<(Box<str>, Box<str>)>> {
     }
 }
 
-fn statuses(table: &Reader<'_>) -> Result<Vec<(u16, u16)>, Reported> {
+/// Ranges of statuses, one at least; `min` is the lowest that is allowed, and has a class of its own.
+pub(super) fn statuses(table: &Reader<'_>, min: u16) -> Result<Option<Vec<(u16, u16)>>, Reported> {
+    table.items("statuses", "status", shown_range, |item| listed_status(item, min))
+}
+
+/// The same, or none at all; those of the reference where there is no list.
+pub(super) fn any_statuses(table: &Reader<'_>, min: u16) -> Result<Vec<(u16, u16)>, Reported> {
     if !table.has("statuses") {
         return table.or_default("statuses", |value| {
-            value.as_array().into_iter().flatten().map(|item| status(item.get_ref())).collect()
+            value.as_array().into_iter().flatten().map(|item| status(item.get_ref(), min)).collect()
         });
     }
-    let shown = |(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let items =
-        table.items("statuses", "status", shown, |item| status(item.get_ref()).map_err(ItemFault::Wrong))?;
-    items.ok_or_else(|| table.lacks("statuses"))
+    table.any_items("statuses", "status", shown_range, |item| listed_status(item, min))
+}
+
+fn shown_range((first, last): &(u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn listed_status(item: &Spanned<Value>, min: u16) -> Result<(u16, u16), ItemFault> {
+    status(item.get_ref(), min).map_err(ItemFault::Wrong)
 }
 
 /// 204, "2xx" or "200-399".
-fn status(value: &Value) -> Parsed<(u16, u16)> {
-    const ALLOWED: &str = "allowed: 100 to 599, \"2xx\" and the like, \"200-399\" and the like";
+fn status(value: &Value, min: u16) -> Parsed<(u16, u16)> {
+    let examples = match min {
+        100 => "\"2xx\" and the like, \"200-399\" and the like",
+        _ => "\"5xx\" and the like, \"500-504\" and the like",
+    };
+    let numbers = format!("allowed: {min} to 599");
+    let allowed = || format!("{numbers}, {examples}");
     let one = |text: &str| {
         let number = text.parse::<u16>().ok().filter(|_| text.len() == 3);
-        number.filter(|number| (100..=599).contains(number))
+        number.filter(|number| (min..=599).contains(number))
     };
     match value {
         Value::String(text) => {
@@ -362,11 +380,11 @@ fn status(value: &Value) -> Parsed<(u16, u16)> {
             let range = text.split_once('-').and_then(|(first, last)| Some((one(first)?, one(last)?)));
             let found = class.map(|first| (first, first + 99)).or(range).or(one(text).map(|it| (it, it)));
             let found = found.filter(|(first, last)| first <= last);
-            found.ok_or_else(|| format!("{} is not a status; {ALLOWED}", show::quoted(text)))
+            found.ok_or_else(|| format!("{} is not a status; {}", show::quoted(text), allowed()))
         }
         other => {
-            let number = value::integer(other, 100..=599);
-            let number = number.map_err(|text| text.replace("allowed: 100 to 599", ALLOWED))?;
+            let number = value::integer(other, min.into()..=599);
+            let number = number.map_err(|text| text.replace(&numbers, &allowed()))?;
             let number = u16::try_from(number).map_err(|error| error.to_string())?;
             Ok((number, number))
         }
@@ -402,17 +420,6 @@ fn command(value: &Value) -> Parsed<Vec<Box<str>>> {
         }
         Ok(_) => Ok(words),
     }
-}
-
-/// `"50%"`, whole percents.
-pub(super) fn percent(value: &Value) -> Parsed<u8> {
-    if let Value::Integer(number) = value {
-        return Err(format!("{} is an integer; write \"{}%\"", show::value(value), number.digits));
-    }
-    let text = value::string(value)?;
-    let digits = text.strip_suffix('%').filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
-    let percent = digits.and_then(|digits| digits.parse::<u8>().ok()).filter(|percent| *percent <= 100);
-    percent.ok_or_else(|| format!("{} is not a share; allowed: \"0%\" to \"100%\"", show::quoted(text)))
 }
 
 fn too_long(text: &str) -> String {

@@ -10,7 +10,6 @@ use super::rules;
 use crate::config::reader::Reader;
 use crate::config::reference::Section;
 use crate::config::report::Reported;
-use crate::config::tree::Value;
 use crate::config::value::Parsed;
 use crate::config::{show, suggest, value};
 
@@ -20,10 +19,11 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Retry, Reported> {
     let on = table.short_list("on", "cause", cause);
     let methods = table
         .items("methods", "method", String::clone, |item| Ok(rules::method(value::string(item.get_ref())?)?));
-    let percent = table.or_default("budget", percent);
+    let percent = table.or_default("budget", |value| value::percent(value, 1..=1000));
     let duration = |key| table.or_default(key, |value| value::duration(value, Duration::ZERO));
     let (first, max) = (duration("backoff"), duration("backoff_max"));
     let per_try_timeout = duration("per_try_timeout");
+    let hedge_after = duration("hedge_after");
     let attempt_header = table.or_default("attempt_header", value::boolean);
     let (on, methods) = (on?, methods?);
     let has = |cause: &str| on.iter().any(|it| it == cause);
@@ -32,6 +32,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Retry, Reported> {
         statuses: on.iter().filter_map(|it| it.parse().ok()).collect(),
         methods: methods.map(|methods| MethodSet::new(methods.iter().map(String::as_bytes))),
         per_try_timeout: per_try_timeout?,
+        hedge_after: hedge_after?,
         backoff: Backoff { first: first?, max: max? },
         budget: BudgetRules { percent: percent?, ..BudgetRules::default() },
         attempt_header: attempt_header?,
@@ -48,12 +49,4 @@ fn cause(text: &str) -> Parsed<String> {
     let meant = suggest::did_you_mean(text, CAUSES);
     let (shown, causes) = (show::quoted(text), CAUSES.join(", "));
     Err(format!("{shown} is not one of the causes{meant} (allowed: {causes}, 400 to 599)"))
-}
-
-/// `"20%"`
-fn percent(value: &Value) -> Parsed<u32> {
-    let text = value::string(value)?;
-    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
-    let fitting = number.filter(|percent| (1..=1000).contains(percent));
-    fitting.ok_or_else(|| format!("{} is not a share; allowed: \"1%\" to \"1000%\"", show::quoted(text)))
 }

@@ -112,7 +112,15 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Upstream if name == "queue" => queueing(value),
         Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
         Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
+        Section::Breaker => UPSTREAM.replacen('\n', &format!("\nbreaker = {{ {name} = {value} }}\n"), 1),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
+        Section::Outlier => {
+            let needed = match name {
+                "requests_min" | "window" => ", failure_share = \"50%\"",
+                _ => "",
+            };
+            UPSTREAM.replacen('\n', &format!("\noutlier = {{ {name} = {value}{needed} }}\n"), 1)
+        }
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
             let others = others.iter().filter(|(other, _)| *other != name);
@@ -191,6 +199,8 @@ fn heading(section: Section) -> &'static str {
         Section::Hash => "hash of an upstream",
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
+        Section::Outlier => "outlier of an upstream",
+        Section::Breaker => "breaker of an upstream",
         Section::Queue => "queue of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
@@ -224,12 +234,14 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Seating
                 | Section::Mirror
                 | Section::Health
+                | Section::Outlier
                 | Section::Queue
                 | Section::Sampling => {
                     let text = text.replacen(&format!("{} = {value}, ", key.name), "", 1);
-                    text.replacen(&format!(", {} = {value}", key.name), "", 1)
+                    let text = text.replacen(&format!(", {} = {value}", key.name), "", 1);
+                    text.replacen(&format!("{{ {} = {value} }}", key.name), "{}", 1)
                 }
-                Section::PathPolicies | Section::Retry => {
+                Section::PathPolicies | Section::Retry | Section::Breaker => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)
                 }
                 _ => text.replacen(&line, "", 1),
@@ -285,7 +297,8 @@ fn every_example_of_the_page_on_checks_is_allowed() {
         let route = format!("[[routes]]\nupstream = \"{name}\"\n");
         let text = completed(&format!("{route}{example}"));
         let config = parsed(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        assert!(config.upstreams.iter().all(|upstream| upstream.health.is_some()), "{text}");
+        let is_about_it = |it: &crate::config::Upstream| it.health.is_some() || example.contains("outlier");
+        assert!(config.upstreams.iter().all(is_about_it), "{text}");
     }
 }
 

@@ -6,7 +6,7 @@ use corelane_routing::{Case, Pattern};
 
 use super::completed;
 use crate::config::{
-    Check, ExecCheck, Expected, GrpcCheck, Health, HttpCheck, Initial, ProbeCheck, ProbeProtocol,
+    Check, ExecCheck, Expected, GrpcCheck, Health, HttpCheck, Initial, Outlier, ProbeCheck, ProbeProtocol,
     TlsSettings, Trust, parse,
 };
 
@@ -46,7 +46,7 @@ fn what_all_kinds_have() {
         timeout: Duration::from_secs(2),
         rise: 2,
         fall: 3,
-        initial: Initial::Healthy,
+        initial: Initial::Up,
         port: None,
         address: None,
     };
@@ -58,7 +58,7 @@ fn what_all_kinds_have() {
         timeout: Duration::from_millis(10),
         rise: 1,
         fall: 4,
-        initial: Initial::Unhealthy,
+        initial: Initial::Down,
         port: Some(90),
         address: Some("::1".parse().expect("an address")),
         ..common
@@ -127,4 +127,25 @@ fn grpc_exec_and_probe() {
     let keys =
         "kind = \"probe\", protocol = \"udp\", send = 'a\\x00', expect_regex = \"b\", expect_bytes_max = 512";
     assert_eq!(check(keys), Check::Probe(udp));
+}
+
+#[test]
+fn outlier_detection_is_on_unless_it_is_turned_off() {
+    let outlier = |lines: &str| {
+        let text = format!("[upstreams.api]\nendpoints = [\"127.0.0.1:1\"]\n{lines}\n");
+        parse("t.toml", &completed(&text)).unwrap().upstreams.remove(0).outlier
+    };
+    let statuses = |lines: &str| outlier(lines).detection.statuses;
+    assert_eq!(outlier(""), Outlier::default());
+    assert_eq!(outlier("outlier = {}"), Outlier::default());
+    assert!(!outlier("").detection.is_off());
+    assert!(outlier("outlier = { consecutive_failures = 0 }").detection.is_off());
+    assert!(!outlier("outlier = { consecutive_failures = 0, failure_share = \"5%\" }").detection.is_off());
+    // What is retried for its status is a failure, unless something else is said.
+    assert_eq!(*statuses("retry = { on = [\"502\", \"503\"] }"), [(502, 502), (503, 503)]);
+    assert_eq!(
+        *statuses("retry = { on = [\"502\"] }\noutlier = { statuses = [\"5xx\", 429] }"),
+        [(500, 599), (429, 429)]
+    );
+    assert_eq!(outlier("outlier = { ejection_time = \"10m\" }").ejection.time_max.as_secs(), 600);
 }

@@ -1,8 +1,11 @@
-//! `[upstreams.NAME.health]` after every check.
+//! `[upstreams.NAME.health]` and `[upstreams.NAME.outlier]` after every check.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use corelane_balancer::health::EjectionRules;
+pub use corelane_balancer::health::Initial;
+use corelane_engine::outlier::OutlierDetection;
 use corelane_routing::Pattern;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
@@ -27,14 +30,13 @@ pub struct Health {
     pub address: Option<IpAddr>,
 }
 
-/// `initial`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Initial {
-    /// It takes requests.
-    #[default]
-    Healthy,
-    /// It takes none.
-    Unhealthy,
+/// When an endpoint of an upstream is ejected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outlier {
+    /// `consecutive_failures`, `failure_share`, `requests_min`, `window`, `statuses`
+    pub detection: OutlierDetection,
+    /// `ejection_time`, `ejection_time_max`, `ejected_max`
+    pub ejection: EjectionRules,
 }
 
 /// What a check does.

@@ -63,7 +63,7 @@ function reason(row) {
   return most && most[1].per_second > 0 ? most[0] + " " + number(most[1].per_second) + "/s" : "";
 }
 // "ok" is green only where requests are: it takes them, and whether it answers is another matter.
-const health = (value, row) => (value === "ok" ? (row.failure_ratio > 0 ? "" : "good") : value === "drained" ? "zero" : value === "down" ? "bad" : "warn");
+const health = (value, row) => (value === "ok" ? (row.failure_ratio > 0 ? "" : "good") : value === "drained" ? "zero" : value === "down" || value === "ejected" ? "bad" : "warn");
 
 const TABLES = {
   Routes: {
