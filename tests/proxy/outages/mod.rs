@@ -46,7 +46,9 @@ fn addresses<const N: usize>(servers: &[Nginx; N]) -> [String; N] {
 
 fn setup(endpoints: &[String]) -> Setup {
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
-    Setup::to(&endpoints).workers(WORKERS)
+    // Ejected by default for longer than a test waits.
+    let outlier = "outlier = { ejection_time = \"1s\", ejection_time_max = \"1s\" }";
+    Setup::to(&endpoints).workers(WORKERS).upstream(outlier)
 }
 
 /// Makes a server fail in that way, or no longer.
@@ -58,8 +60,13 @@ fn fails(server: &Nginx, way: &str, whether: bool) {
     }
 }
 
+/// Starts the load. As many retries are allowed as are a fifth of the requests of the last ten seconds: waits until there
+/// were some.
+#[track_caller]
 fn wrk(proxy: &Proxy, target: &str) -> Wrk {
-    Wrk::start(CONNECTIONS, &format!("http://{}{target}", proxy.address("web")))
+    let wrk = Wrk::start(CONNECTIONS, &format!("http://{}{target}", proxy.address("web")));
+    answers(proxy, 5000);
+    wrk
 }
 
 /// Ends the load: every request was answered, and nothing is left of any attempt.
