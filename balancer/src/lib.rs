@@ -27,7 +27,7 @@
 //! - What a worker measures: [`PeakEwma`], [`Bandwidth`].
 //! - Health ([`health`]): [`Outlier`](health::Outlier) on each worker, a [`Board`](health::Board) on the control thread, a
 //!   [`Standing`](health::Standing) for each endpoint from the one to the others, [`SlowStart`] for those that come back.
-//! - What keeps a failing upstream from being made worse: [`RetryBudget`], [`Backoff`], [`Breaker`], [`Limits`].
+//! - What keeps a failing upstream from being made worse: [`RetryBudget`], [`Backoff`], [`Breaker`].
 //! - Who stays where: [`CookieKey`] signs; [`rendezvous`] is for choices that must be the same each time, without a table.
 //!
 //! # Example

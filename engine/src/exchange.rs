@@ -47,7 +47,7 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
-use self::hedging::Race;
+use self::hedging::Sides;
 use self::held::Held;
 pub(crate) use self::held::{leave as leave_breaker, pass as pass_breaker};
 use self::telling::FailedTries;
@@ -60,7 +60,6 @@ use self::tries::Tries;
 use self::visit::Visit;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
-use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -774,10 +773,7 @@ impl<S: Dial> Exchange<S> {
         let raced = if self.tries.hedge_due_ns == u64::MAX || sent.is_err() {
             Ok(())
         } else {
-            let up = &mut up;
-            let alarm = Alarm::new(&core.alarms, self.tries.hedge_due_ns);
-            let mut race = Race { core, timer, down, up, visit, limits, alarm, second: None };
-            poll_fn(|cx| self.poll_race(cx, &mut race)).await
+            self.race(core, Sides { timer, down, up: &mut up }, visit, limits).await
         };
         let counters = visit.counters();
         let relayed = match sent {
@@ -852,6 +848,8 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Moves the request, and watches the client once it is complete. Returns whether anything moved.
+    // Hedged requests call it, too: for all others it stays a part of the relay.
+    #[inline(always)]
     fn step_request<D: Downstream, U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,

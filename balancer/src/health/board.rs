@@ -92,10 +92,16 @@ impl Board {
     }
 
     /// A check of an endpoint has passed or failed. If that made it unavailable, [`Self::advance`] tells whether others
-    /// are needed now.
+    /// are needed now. One that was down and is up again is no longer ejected, either: what it was ejected for is over.
     pub fn check(&mut self, endpoint: usize, passed: bool, now_ms: u64) -> Option<Change> {
         let rules = self.rules.checks.as_ref()?;
-        self.endpoints.get_mut(endpoint)?.checks.as_mut()?.record(rules, passed);
+        let it = self.endpoints.get_mut(endpoint)?;
+        let checks = it.checks.as_mut()?;
+        let was_down = !checks.is_up();
+        checks.record(rules, passed);
+        if was_down && checks.is_up() {
+            it.ejection.end(now_ms);
+        }
         self.settle(endpoint, now_ms)
     }
 
@@ -379,6 +385,18 @@ mod tests {
         assert_eq!(board.standing(3), Some(Standing::ALWAYS));
         assert_eq!(board.check(0, false, 5_000), change(0, Available, FAILED), "the second failure in a row");
         assert_eq!(board.next_end_ms(), Some(11_000));
+    }
+
+    #[test]
+    fn who_was_down_and_is_up_is_no_longer_ejected() {
+        let mut board = board(4);
+        board.report(1, TRIP, true, 1_000);
+        assert_eq!(board.check(1, false, 2_000), change(1, EJECTED, FAILED));
+        assert_eq!(board.check(1, true, 3_000), change(1, FAILED, Available));
+        assert_eq!((board.ejection(1), board.next_end_ms()), (None, None));
+        // It counts all the same.
+        assert_eq!(board.report(1, TRIP, true, 3_500), ejected(1));
+        assert_eq!(board.ejection(1), Some((TRIP, 23_500)));
     }
 
     #[test]

@@ -54,6 +54,13 @@ impl Ejection {
         self.now = self.now.filter(|&(_, until_ms)| now_ms < until_ms);
     }
 
+    /// Ends it now. It still counts.
+    pub(super) fn end(&mut self, now_ms: u64) {
+        if self.now.take().is_some() {
+            self.counted_ms = now_ms;
+        }
+    }
+
     /// Ends it now, and forgets those before: it was not this endpoint alone that failed.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

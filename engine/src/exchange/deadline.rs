@@ -9,6 +9,8 @@ use crate::snapshot::RATE_GRACE;
 
 impl<S: Dial> Exchange<S> {
     /// When the relay gives up, and why.
+    // As `step_request`.
+    #[inline(always)]
     pub(super) fn deadline<D: Downstream, U: Upstream>(
         &mut self,
         core: &Core<S>,

@@ -8,6 +8,8 @@
 //!
 //! It waits within the attempt of the first, before its relay. When the second wins, that attempt goes on with it.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use corelane_http1::HeadLimits;
@@ -28,23 +30,27 @@ use crate::message::{BodyBatch, Upstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 
-/// The wait for the first of two responses.
-pub(super) struct Race<'r, 'a, S: Dial> {
-    pub(super) core: &'r Core<S>,
+/// What a hedged attempt works with.
+pub(super) struct Sides<'r, S: Dial> {
     pub(super) timer: &'r mut Timer<S>,
     pub(super) down: &'r mut H1Downstream<S>,
     /// The first; the winner afterwards.
     pub(super) up: &'r mut H1Upstream<S>,
-    pub(super) visit: &'r mut Visit<'a, S>,
-    pub(super) limits: HeadLimits,
+}
+
+/// The wait for the first of two responses.
+struct Race<'r, 'a, S: Dial> {
+    core: &'r Core<S>,
+    sides: Sides<'r, S>,
+    visit: &'r mut Visit<'a, S>,
+    limits: HeadLimits,
     /// When the second begins.
-    pub(super) alarm: Alarm<'r>,
-    /// Boxed: it is seldom, and the future of every exchange has room for it.
-    pub(super) second: Option<Box<Second<'a, S>>>,
+    alarm: Alarm<'r>,
+    second: Option<Box<Second<'a, S>>>,
 }
 
 /// The second attempt.
-pub(super) struct Second<'a, S: Dial> {
+struct Second<'a, S: Dial> {
     visit: Visit<'a, S>,
     stage: Stage<S>,
     /// Behind the connection, so that it is given back when that is closed.
@@ -90,30 +96,36 @@ impl<S: Dial> Exchange<S> {
         if may_be_hedged { clock::recent_ns().saturating_add(after_ns) } else { u64::MAX }
     }
 
-    /// Ready when a response begins, or when it is for the relay to find out why none does. A failure is that of both.
+    /// Waits until a response begins, or until it is for the relay to find out why none does. A failure is that of both.
+    ///
+    /// Boxed and behind a table of functions: the future of every exchange would hold it, and its code keep that of others
+    /// from being inlined. So a request that may be hedged pays an allocation.
+    #[cold]
     #[inline(never)]
-    pub(super) fn poll_race(
-        &mut self,
-        cx: &mut Context<'_>,
-        race: &mut Race<'_, '_, S>,
-    ) -> Poll<Result<(), Failure>> {
-        let outcome = ready!(self.poll_first_stir(cx, race));
-        if let Some(second) = race.second.take() {
-            // It had as long as the first, if that had too long.
-            let failure = outcome.err().filter(|failure| *failure == Failure::TryTimeout);
-            self.end_second(race.core, *second, failure);
-        }
-        Poll::Ready(outcome)
+    pub(super) fn race<'r, 'a: 'r>(
+        &'r mut self,
+        core: &'r Core<S>,
+        sides: Sides<'r, S>,
+        visit: &'r mut Visit<'a, S>,
+        limits: HeadLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + 'r>> {
+        let alarm = Alarm::new(&core.alarms, self.tries.hedge_due_ns);
+        let mut race = Race { core, sides, visit, limits, alarm, second: None };
+        Box::pin(async move {
+            let outcome = poll_fn(|cx| self.poll_race(cx, &mut race)).await;
+            if let Some(second) = race.second.take() {
+                // It had as long as the first, if that had too long.
+                let failure = outcome.err().filter(|failure| *failure == Failure::TryTimeout);
+                self.end_second(core, *second, failure);
+            }
+            outcome
+        })
     }
 
-    fn poll_first_stir(
-        &mut self,
-        cx: &mut Context<'_>,
-        race: &mut Race<'_, '_, S>,
-    ) -> Poll<Result<(), Failure>> {
+    fn poll_race(&mut self, cx: &mut Context<'_>, race: &mut Race<'_, '_, S>) -> Poll<Result<(), Failure>> {
         loop {
-            while self.step_request(cx, race.core, race.down, race.up)? {}
-            if let Poll::Ready(has_begun) = race.up.poll_begun(cx) {
+            while self.step_request(cx, race.core, race.sides.down, race.sides.up)? {}
+            if let Poll::Ready(has_begun) = race.sides.up.poll_begun(cx) {
                 if !has_begun && race.is_second_sent() {
                     self.take_second(race, Some(Failure::UpstreamClosed));
                 }
@@ -134,18 +146,18 @@ impl<S: Dial> Exchange<S> {
                 race.second = self.begin_second(race);
                 continue;
             }
-            let (due_ms, failure) = self.deadline(race.core, race.down, race.up);
+            let (due_ms, failure) = self.deadline(race.core, race.sides.down, race.sides.up);
             let second_due_ms = race.second.as_ref().map_or(u64::MAX, |second| second.due_ms());
             if second_due_ms < due_ms {
-                ready!(race.timer.poll_until(cx, second_due_ms));
+                ready!(race.sides.timer.poll_until(cx, second_due_ms));
                 // The end of the worker is a deadline of both.
                 if !race.core.cutting.get() {
                     self.fail_second(race, Failure::ConnectTimeout);
                 }
                 continue;
             }
-            ready!(race.timer.poll_until(cx, due_ms));
-            if self.is_reprieved(failure, race.down, race.up) {
+            ready!(race.sides.timer.poll_until(cx, due_ms));
+            if self.is_reprieved(failure, race.sides.down, race.sides.up) {
                 continue;
             }
             let is_of_first = matches!(failure, Failure::ResponseHeadTimeout | Failure::UpstreamStalled);
@@ -259,7 +271,7 @@ impl<S: Dial> Exchange<S> {
         let Some(second) = race.second.take() else { return };
         let Second { visit, stage, reserved, mark } = *second;
         let Stage::Sent(up) = stage else { return };
-        let mut first = std::mem::replace(race.up, up);
+        let mut first = std::mem::replace(race.sides.up, up);
         let first_visit = std::mem::replace(race.visit, visit);
         count_moved(first_visit.counters(), &mut first);
         // Before what it has reserved is given back.

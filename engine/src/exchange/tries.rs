@@ -254,6 +254,11 @@ impl<'a> Lease<'a> {
         counters.outstanding.increment();
         Self(counters)
     }
+
+    /// Of the endpoint.
+    pub(super) fn counters(&self) -> &'a EndpointCounters {
+        self.0
+    }
 }
 
 impl Drop for Lease<'_> {

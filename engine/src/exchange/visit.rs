@@ -13,8 +13,7 @@ pub(super) struct Visit<'a, S> {
     pub(super) index: usize,
     /// When it began.
     pub(super) began_ms: u64,
-    worker: usize,
-    _lease: Lease<'a>,
+    lease: Lease<'a>,
 }
 
 impl<'a, S: Dial> Visit<'a, S> {
@@ -25,7 +24,7 @@ impl<'a, S: Dial> Visit<'a, S> {
         worker: usize,
     ) -> Self {
         let lease = Lease::new(upstream.endpoints[index].counters.of(worker));
-        Self { upstream, local, index, began_ms: clock::coarse_ms(), worker, _lease: lease }
+        Self { upstream, local, index, began_ms: clock::coarse_ms(), lease }
     }
 
     pub(super) fn endpoint(&self) -> &'a Endpoint {
@@ -38,6 +37,6 @@ impl<'a, S: Dial> Visit<'a, S> {
     }
 
     pub(super) fn counters(&self) -> &'a EndpointCounters {
-        self.endpoint().counters.of(self.worker)
+        self.lease.counters()
     }
 }

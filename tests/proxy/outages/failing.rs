@@ -18,7 +18,7 @@ fn one_of_three_that_flaps_in_every_way_costs_no_request() {
             let retries = || proxy.metric("corelane_upstream_retries_total", &[]);
             let before = retries();
             fails(&servers[0], way, true);
-            eventually("it fails", || retries() >= before + 5);
+            eventually("it fails", || retries() > before);
             fails(&servers[0], way, false);
             is_used(&proxy, &addresses[0]);
         }

@@ -46,9 +46,10 @@ fn addresses<const N: usize>(servers: &[Nginx; N]) -> [String; N] {
 
 fn setup(endpoints: &[String]) -> Setup {
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
-    // Ejected by default for longer than a test waits.
-    let outlier = "outlier = { ejection_time = \"1s\", ejection_time_max = \"1s\" }";
-    Setup::to(&endpoints).workers(WORKERS).upstream(outlier)
+    // What is ejected comes back within the tests' time.
+    Setup::to(&endpoints)
+        .workers(WORKERS)
+        .upstream("outlier = { ejection_time = \"1s\", ejection_time_max = \"1s\" }")
 }
 
 /// Makes a server fail in that way, or no longer.

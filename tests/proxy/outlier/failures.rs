@@ -36,6 +36,28 @@ fn one_that_is_killed_under_load_costs_no_request_without_any_checks() {
 }
 
 #[test]
+fn a_restart_of_one_after_the_other_costs_no_request_with_the_defaults() {
+    let _alone = alone();
+    let mut servers = [fine(), fine()];
+    let addresses: [String; 2] = std::array::from_fn(|index| servers[index].address().to_owned());
+    let proxy = Setup::to(&addresses.each_ref().map(String::as_str)).workers(4).start();
+    let load = Load::start(&proxy.address("web"), 16, "/");
+    let some = || {
+        let answered = load.answered();
+        eventually("some answers", || load.answered() > answered + 1000);
+    };
+    for index in [0, 1, 0] {
+        some();
+        servers[index].kill();
+        some();
+        // It is ejected for half a minute, and needed when the other one goes.
+        servers[index].run();
+    }
+    some();
+    load.finish().assert_all_ok();
+}
+
+#[test]
 fn five_failures_are_enough_for_all_workers() {
     let (fine, dead) = (fine(), nobody());
     let proxy = setup(&[fine.address(), &dead], "").start();
