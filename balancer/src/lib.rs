@@ -58,7 +58,7 @@ mod tier;
 mod view;
 mod window;
 
-pub use breaker::{Breaker, BreakerRules, BreakerState, InUse, Limits, Passage, Resource};
+pub use breaker::{Breaker, BreakerRules, BreakerState, PROBES_MAX, Passage, Refused, Tripper};
 pub use cookie::{BadCookie, CookieKey, CookieText, CookieToken, Seat};
 pub use group::{Group, GroupRules, Member, Policy};
 pub use maglev::{Maglev, TableSize};

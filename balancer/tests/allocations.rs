@@ -9,7 +9,7 @@ use std::hint::black_box;
 use corelane_balancer::health::{Outcome, Outlier, OutlierRules};
 use corelane_balancer::{
     Ask, Breaker, BreakerRules, BudgetRules, CookieKey, Group, GroupRules, Member, PeakEwma, Picker, Policy,
-    RetryBudget, Share, mix,
+    RetryBudget, Share, Tripper, mix,
 };
 
 struct Counting;
@@ -68,14 +68,17 @@ fn judging_what_came_of_it() {
     assert_allocates_nothing(|| {
         let (mut latency, mut outlier) = (PeakEwma::default(), Outlier::default());
         let (mut budget, mut breaker) = (RetryBudget::default(), Breaker::default());
+        let mut tripper = Tripper::default();
         for now_ms in 0..2_000 {
             let outcome = if now_ms % 3 == 0 { Outcome::Failure } else { Outcome::Success };
             latency.observe(now_ms, 10_000, now_ms);
             outlier.record(&OutlierRules::default(), outcome, now_ms);
             budget.request(&BudgetRules::default(), now_ms);
             black_box(budget.try_retry(&BudgetRules::default(), now_ms));
-            if let Some(passage) = breaker.enter(&BreakerRules::default(), now_ms) {
-                breaker.leave(passage, &BreakerRules::default(), Some(outcome), now_ms);
+            let rules = BreakerRules::default();
+            if let Ok((entered, passage)) = breaker.enter(&rules, now_ms) {
+                tripper.record(entered, passage, &rules, outcome, now_ms);
+                breaker = entered.leave(passage, &rules, outcome, now_ms).trip(passage, &rules, now_ms);
             }
             let text = key.sign(key.token(now_ms), now_ms + 1);
             assert!(key.verify(&text, now_ms).is_ok());

@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use corelane_balancer::BreakerState;
 use corelane_engine::snapshot::Snapshot;
 
 use corelane_routing::{Conditions, HostPattern, Mismatch, Outcome, PathPattern, Router, Rule, Test};
@@ -171,6 +172,8 @@ struct Chosen {
     endpoints: Vec<Candidate>,
     /// Whether one of them can be chosen.
     has_endpoint: bool,
+    /// Where the breaker of a running proxy is.
+    breaker: Option<BreakerState>,
     /// The request line and the host that it gets.
     sends: String,
     /// Each with its name; zero: no limit.
@@ -220,12 +223,13 @@ pub(crate) struct Running<'a> {
 }
 
 impl Explanation {
-    /// Whether a route takes the request, neither a filter nor a limit refuses it, and its upstream has endpoints.
+    /// Whether a route takes the request, neither a filter nor a limit refuses it, and its upstream has endpoints and no open
+    /// breaker.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         let is_served = |way: &Way| match &way.end {
             End::Answer(answer) => !answer.is_refusal,
-            End::Upstream(chosen) => chosen.has_endpoint,
+            End::Upstream(chosen) => chosen.has_endpoint && chosen.breaker != Some(BreakerState::Open),
         };
         match &self.goal {
             Goal::NoRoute => false,

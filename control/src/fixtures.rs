@@ -16,7 +16,7 @@ use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
     AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, LogTarget, Outlier, Process, Resolver,
-    Route, SecretFields, Target, Tracing, TracingProtocol, Upstream,
+    Route, SecretFields, Target, Tracing, TracingProtocol, Upstream, UpstreamLimits,
 };
 use crate::registry::Registry;
 
@@ -134,6 +134,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         health: None,
         panic_percent: 0,
         outlier: Outlier::default(),
+        limits: UpstreamLimits::default(),
+        breaker: None,
         queue: None,
         filters: Vec::new(),
     }

@@ -4,6 +4,7 @@
 //! in slices, family by family, and whoever sends it lets others run in between. What is configured may change meanwhile:
 //! between two slices only the name is kept that was written last.
 
+mod breakers;
 mod health;
 mod limits;
 pub(crate) mod process;
@@ -46,6 +47,7 @@ enum Section {
     Endpoints(Place<(Arc<str>, Address)>),
     Limits(Place<(Arc<str>, Address)>),
     Health(Place<(Arc<str>, Address)>),
+    Breakers(Place<Arc<str>>),
     End,
 }
 
@@ -129,7 +131,10 @@ impl Slice<'_> {
                     .then(|| Section::Limits(Place::default()))
             }
             Section::Limits(place) => self.limits(registry, place).then(|| Section::Health(Place::default())),
-            Section::Health(place) => self.health(&status.healths, place).then_some(Section::End),
+            Section::Health(place) => {
+                self.health(&status.healths, place).then(|| Section::Breakers(Place::default()))
+            }
+            Section::Breakers(place) => self.breakers(&registry.breakers, place).then_some(Section::End),
             Section::End => None,
         }
     }
@@ -408,7 +413,8 @@ mod tests {
         ] {
             assert!(page.lines().any(|it| it == line), "{line} is not in\n{page}");
         }
-        assert_eq!(page.matches("reason=").count(), 3, "only reasons that have occurred");
+        let reasons = page.lines().filter(|it| it.contains("reason=") && !it.contains("refused_total"));
+        assert_eq!(reasons.count(), 3, "only reasons that have occurred");
         assert!(!page.contains("_bucket{route=\"a"), "no histograms of what had no requests");
     }
 

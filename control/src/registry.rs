@@ -11,7 +11,7 @@ use corelane_engine::counters::{
     CounterSet, EndpointCounters, FilterCounters, ListenerCounters, MirrorCounters, PerWorker, RouteCounters,
     UpstreamCounters, WorkerCounters,
 };
-use corelane_engine::limits::{OpenConnections, Peers, Places, SharedLimits, WaitingLine};
+use corelane_engine::limits::{OpenConnections, Peers, Places, SharedBreaker, SharedLimits, WaitingLine};
 use corelane_engine::outlier::FailureRow;
 use corelane_engine::snapshot::Address;
 
@@ -38,6 +38,12 @@ pub(crate) struct Registry {
     pub(crate) failures: Shared<(Arc<str>, Address), FailureRow>,
     /// Requests in progress at endpoints where they are limited.
     pub(crate) places: Shared<(Arc<str>, Address), Places>,
+    /// The same at upstreams, by name.
+    pub(crate) upstream_places: Shared<Arc<str>, Places>,
+    /// Retries of upstreams where they are limited, by name.
+    pub(crate) retry_places: Shared<Arc<str>, Places>,
+    /// The breakers of upstreams, by name.
+    pub(crate) breakers: Shared<Arc<str>, SharedBreaker>,
     /// Connections to endpoints where they are limited.
     pub(crate) connections_open: Shared<(Arc<str>, Address), OpenConnections>,
     /// Who waits for a place, by the upstream's name.
@@ -59,6 +65,9 @@ impl Registry {
             endpoints: Family::new(workers),
             failures: Shared::default(),
             places: Shared::default(),
+            upstream_places: Shared::default(),
+            retry_places: Shared::default(),
+            breakers: Shared::default(),
             connections_open: Shared::default(),
             lines: Shared::default(),
         }
@@ -81,6 +90,9 @@ impl Registry {
         self.endpoints.drop_unused_since(serial);
         self.failures.drop_unused_since(serial);
         self.places.drop_unused_since(serial);
+        self.upstream_places.drop_unused_since(serial);
+        self.retry_places.drop_unused_since(serial);
+        self.breakers.drop_unused_since(serial);
         self.connections_open.drop_unused_since(serial);
         self.lines.drop_unused_since(serial);
     }

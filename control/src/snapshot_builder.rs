@@ -8,7 +8,9 @@ use corelane_balancer::{CookieKey, Group, GroupRules, Member, Policy, SlowStart,
 use corelane_engine::action::Mirror;
 use corelane_engine::affinity::{Affinity, Seats};
 use corelane_engine::error_page::ErrorPages;
-use corelane_engine::limits::{EndpointConnections, OpenConnections, RequestLimit};
+use corelane_engine::limits::{
+    EndpointConnections, OpenConnections, RequestLimit, RetryLimit, UpstreamBreaker,
+};
 use corelane_engine::record::{AccessLog, LogPolicy, Redaction};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{Address, Endpoint, Listener, Queue, Route, Snapshot, Upstream};
@@ -191,6 +193,21 @@ fn upstream(
         address: endpoint.address,
     });
     let endpoints: Vec<_> = endpoints.collect();
+    let name = &it.name;
+    let limit = (it.limits.requests_max > 0).then(|| RequestLimit {
+        requests_max: it.limits.requests_max,
+        places: registry.upstream_places.of(name.clone(), serial, Default::default),
+        line: line.clone(),
+    });
+    let retry_limit = (it.limits.retries_max > 0).then(|| RetryLimit {
+        retries_max: it.limits.retries_max,
+        places: registry.retry_places.of(name.clone(), serial, Default::default),
+    });
+    let breaker = it.breaker.as_ref().map(|breaker| UpstreamBreaker {
+        rules: breaker.rules,
+        statuses: breaker.statuses.clone().into(),
+        shared: registry.breakers.of(name.clone(), serial, Default::default),
+    });
     let members: Vec<_> = endpoints.iter().map(member).collect();
     let counters = registry.upstreams.of(it.name.clone(), serial);
     let workers = u32::try_from(counters.iter().count()).unwrap_or(u32::MAX);
@@ -214,6 +231,9 @@ fn upstream(
         quarantine: it.quarantine,
         panic_percent: it.panic_percent,
         outlier: it.outlier.detection.clone(),
+        limit,
+        retry_limit,
+        breaker,
         queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
         counters,
     }

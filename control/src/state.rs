@@ -356,8 +356,14 @@ pub struct Upstream {
     pub endpoints_usable: usize,
     /// Whether so few are up that all are used, up or down.
     pub panic: bool,
+    /// Where its breaker is: `closed`, `open` or `half_open`; empty without one.
+    pub breaker: String,
     /// Requests that were to go there.
     pub requests: Rate,
+    /// Those that its breaker refused.
+    pub breaker_refused: Rate,
+    /// Those that were refused because it had `requests_max`.
+    pub full: Rate,
     /// Requests in progress now.
     pub requests_active: u64,
     /// Requests sent again.

@@ -15,11 +15,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use corelane_balancer::health::Reason;
 use corelane_engine::access_log::{LogSink, log_channel};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::driver::{Driver, DriverRequest, probe};
 use corelane_engine::event::{EventSender, event_channel};
-use corelane_engine::limits::Peers;
+use corelane_engine::limits::{BreakerMove, Peers};
 use corelane_engine::snapshot::Snapshot;
 use corelane_engine::tracing::{SpanSink, span_channel};
 use corelane_engine::worker::{self, WorkerConfig, WorkerHandle};
@@ -259,6 +260,7 @@ impl Supervisor {
                     time = format_args!("{time:?}"),
                     worker = worker
                 ),
+                Event::BreakerMoved { worker, upstream, moved } => log_breaker(worker, &upstream, moved),
                 Event::EndpointFailing { worker, upstream, address, trip, reason, failures } => {
                     let failing = Failing { worker, key: (upstream, address), trip, reason, failures };
                     self.status.healths.report(failing);
@@ -408,6 +410,18 @@ impl Supervisor {
         self.log.finish(LOG_FLUSH_TIMEOUT);
         self.exporter.finish(SPAN_FLUSH_TIMEOUT).await;
     }
+}
+
+fn log_breaker(worker: usize, upstream: &str, moved: BreakerMove) {
+    let reason = match moved {
+        BreakerMove::Opened(trip) => Reason::from(trip).word(),
+        BreakerMove::OpenedAgain => "probe_failed",
+        BreakerMove::HalfOpened => {
+            return log::info!("breaker half open, probes go through", upstream = upstream, worker = worker);
+        }
+        BreakerMove::Closed => return log::info!("breaker closed", upstream = upstream, worker = worker),
+    };
+    log::warning!("breaker open, nothing is sent", upstream = upstream, reason = reason, worker = worker);
 }
 
 /// Waits for the threads of the workers, but not for ever.

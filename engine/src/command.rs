@@ -8,6 +8,7 @@ use corelane_balancer::health::Trip;
 
 use crate::health::HealthUpdate;
 use crate::io::clock::ThreadClock;
+use crate::limits::BreakerMove;
 use crate::outlier::FailureRow;
 use crate::snapshot::{Address, Snapshot};
 
@@ -95,6 +96,15 @@ pub enum Event {
         reason: &'static str,
         /// For how long.
         time: Duration,
+    },
+    /// The breaker of an upstream has moved, for all workers.
+    BreakerMoved {
+        /// The worker that has moved it.
+        worker: usize,
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// Where to, and why.
+        moved: BreakerMove,
     },
     /// After [`Command::Drain`]: no connection is left.
     Drained {

@@ -10,6 +10,7 @@ use corelane_semantics::{PathBuffers, RequestHead, ResponseHead};
 
 use crate::access_log::{LogBatch, LogSink};
 use crate::admission::Admissions;
+use crate::alarms::Alarms;
 use crate::buffers::{Buffers, Scratch};
 use crate::calendar::write_http_date;
 use crate::counters::{PerWorker, WorkerCounters};
@@ -40,6 +41,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) admissions: Admissions,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
+    /// What must not be late.
+    pub(crate) alarms: Alarms,
     /// The snapshot in force, with the worker's own state for it.
     pub(crate) local: RefCell<Rc<Local<S>>>,
     /// The tables that heads are parsed into; used within a step.
@@ -112,6 +115,8 @@ pub(crate) struct CoreParts {
     pub(crate) spans: Option<SpanSink>,
     /// The descriptor of the worker's ticker.
     pub(crate) ticker: RawFd,
+    /// The descriptor of the timer of its alarms.
+    pub(crate) alarm: RawFd,
     /// How many workers its table of descriptors is shared by, itself included.
     pub(crate) table_workers: usize,
     /// Gives memory back to the system that the thread has freed.
@@ -130,6 +135,7 @@ impl<S: Dial> Core<S> {
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
+            alarms: Alarms::new(parts.alarm),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),
             response_head: RefCell::default(),

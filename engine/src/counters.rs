@@ -380,10 +380,16 @@ counter_set! {
     UpstreamCounters {
         requests: Counter, "requests_total", "Requests that were to go to the upstream.";
         retries: Counter, "retries_total", "Requests sent again on another connection or to another endpoint.";
-        retries_refused: Counter, "retries_refused_total", "Requests not sent again because retry.budget was used up.";
+        hedges: Counter, "hedges_total", "Requests that went to a second endpoint while the first had not answered.";
+        hedges_won: Counter, "hedges_won_total", "Those of them that got the second endpoint's response.";
+        retries_refused: Counter, "retries_refused_total" ["reason" = "budget"], "Requests not sent again because of a limit.";
+        retries_refused_full: Counter, "retries_refused_total" ["reason" = "retries_max"], "Requests not sent again because there were retries_max retries.";
+        refused_breaker: Counter, "refused_total" ["reason" = "breaker_open"], "Requests answered 503 because the upstream as a whole takes no more.";
+        refused_full: Counter, "refused_total" ["reason" = "upstream_full"], "Requests answered 503 because there were requests_max requests.";
+        breaker_opens: Counter, "breaker_opens_total", "Times the breaker has opened, after a failed probe too.";
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
-        waited: Counter, "requests_waited_total", "Requests that waited for a place at an endpoint.";
-        waiting: Gauge, "requests_waiting", "Requests that wait for a place at an endpoint now.";
+        waited: Counter, "requests_waited_total", "Requests that waited for a place at the upstream or an endpoint.";
+        waiting: Gauge, "requests_waiting", "Requests that wait for a place at the upstream or an endpoint now.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";

@@ -8,8 +8,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::command::Event;
 use crate::io::Wake;
 
-/// A worker's end. Never blocks: events are few (a handful per snapshot, and one per endpoint and
-/// `quarantine_time`, and two a second for an endpoint that fails), so the channel needs no bound.
+/// A worker's end. Never blocks: events are few (a handful per snapshot, one per endpoint and `quarantine_time`, three per
+/// upstream and its breaker's `open_time`, two a second for an endpoint that fails), so the channel needs no bound.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     events: Sender<Event>,

@@ -14,6 +14,8 @@ mod deadline;
 mod destination;
 mod failing;
 mod filtering;
+mod hedging;
+mod held;
 mod hygiene;
 mod judging;
 mod logging;
@@ -24,6 +26,7 @@ mod tracing;
 mod trailers;
 mod tries;
 mod tunnel;
+mod visit;
 mod waiting;
 
 use std::cell::Cell;
@@ -44,6 +47,9 @@ pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
 use self::filtering::{Filterable, Filtered};
+use self::hedging::Race;
+use self::held::Held;
+pub(crate) use self::held::{leave as leave_breaker, pass as pass_breaker};
 use self::telling::FailedTries;
 pub(crate) use self::telling::{Outcome, Try};
 use self::times::Times;
@@ -51,8 +57,10 @@ use self::tracing::Traceable;
 use self::trailers::TrailerFilter;
 pub(crate) use self::tries::Lease;
 use self::tries::Tries;
+use self::visit::Visit;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
+use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -63,7 +71,7 @@ use crate::heads::{
 };
 use crate::io::{Check, Dial, Interest, clock};
 use crate::listener::{ListenerSlot, is_exhausted};
-use crate::local::{Attempt, Local};
+use crate::local::Local;
 use crate::message::{
     BodyStep, ClientSignal, Downstream, ReceiveError, RelayError, Upstream, may_send_again,
 };
@@ -145,6 +153,8 @@ pub(crate) struct Exchange<S: Dial> {
     failed_tries: FailedTries,
     /// Where the endpoint has limits, until the attempt has failed or the exchange is over.
     reserved: Option<Box<Reserved<S>>>,
+    /// Of the upstream as a whole, until the exchange is over.
+    held: Held,
     interims: u32,
     interims_sent: u32,
     phase: Phase,
@@ -286,6 +296,7 @@ impl<S: Dial> Exchange<S> {
             tries: Tries::default(),
             failed_tries: FailedTries::default(),
             reserved: None,
+            held: Held::default(),
             interims: 0,
             interims_sent: 0,
             phase: Phase::Head,
@@ -569,6 +580,7 @@ impl<S: Dial> Exchange<S> {
         let upstream = &snapshot.upstreams[upstream_index];
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
+        self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
         let limits = response_limits(upstream);
         self.make_resendable(session, upstream);
@@ -581,23 +593,20 @@ impl<S: Dial> Exchange<S> {
                 Ok(index) => index,
                 Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
             };
-            let (endpoint, Some(pool)) = (&upstream.endpoints[index], local_upstream.pool(index)) else {
-                return Err(Failure::NoEndpoint);
-            };
+            let Some(pool) = local_upstream.pool(index) else { return Err(Failure::NoEndpoint) };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
-                self.back_off(session, &upstream.retry).await?;
+                self.back_off(session, upstream).await?;
                 self.tell_attempt(self.attempts + 1);
             }
             self.attempts += 1;
             self.endpoint = Some(index);
             self.start_try(&upstream.retry);
-            let _lease = Lease::new(endpoint.counters.of(core.index));
+            let mut visit = Visit::new(upstream, local_upstream, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let tried = Attempt { endpoint: index, began_ms: clock::coarse_ms() };
             let mut pooled = match &mut self.reserved {
-                None => pool.check_out(tried.began_ms, upstream, &mut None),
+                None => pool.check_out(visit.began_ms, upstream, &mut None),
                 Some(reserved) => reserved.check_out(pool, upstream),
             };
             let attempt = loop {
@@ -605,7 +614,7 @@ impl<S: Dial> Exchange<S> {
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
                     Some(stream) => stream,
-                    None => match self.connect(session, upstream, endpoint).await {
+                    None => match self.connect(session, upstream, visit.endpoint()).await {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
@@ -617,16 +626,20 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, endpoint, limits).await;
+                let attempt = self.attempt(session, stream, &mut visit, limits).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
                         self.fail_attempt(Failure::UpstreamClosed);
-                        endpoint.counters.of(core.index).stale.increment();
+                        visit.counters().stale.increment();
                         upstream_counters.retries.increment();
                     }
                     Err(failed) => break Err(failed),
                 }
+            };
+            // It may have ended elsewhere than it began.
+            let (tried, Some(pool)) = (visit.attempt(), local_upstream.pool(visit.index)) else {
+                return Err(Failure::NoEndpoint);
             };
             match attempt {
                 Ok(Done::Answered(leftover)) => {
@@ -639,7 +652,7 @@ impl<S: Dial> Exchange<S> {
                     return Ok(Some(switched));
                 }
                 Err((failure, may_try_again)) => {
-                    self.reserved = None;
+                    self.release();
                     self.note_failure(upstream, local_upstream, tried, failure);
                     self.fail_attempt(failure);
                     self.note_try(failure);
@@ -725,12 +738,12 @@ impl<S: Dial> Exchange<S> {
         &mut self,
         session: &mut Session<S>,
         stream: S,
-        endpoint: &Endpoint,
+        visit: &mut Visit<'_, S>,
         limits: HeadLimits,
     ) -> Result<Done<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
-        let counters = endpoint.counters.of(core.index);
+        let counters = visit.counters();
         counters.requests.increment();
         if self.reused {
             counters.reused.increment();
@@ -757,8 +770,19 @@ impl<S: Dial> Exchange<S> {
         self.request_pace = Pace::default();
         self.response_pace = Pace::starting_at(down.accepted());
         self.upload_over = false;
+        let is_room_exceeded = room.is_exceeded;
+        let raced = if self.tries.hedge_due_ns == u64::MAX || sent.is_err() {
+            Ok(())
+        } else {
+            let up = &mut up;
+            let alarm = Alarm::new(&core.alarms, self.tries.hedge_due_ns);
+            let mut race = Race { core, timer, down, up, visit, limits, alarm, second: None };
+            poll_fn(|cx| self.poll_race(cx, &mut race)).await
+        };
+        let counters = visit.counters();
         let relayed = match sent {
-            _ if room.is_exceeded => Err(Failure::BodyTooLarge),
+            _ if is_room_exceeded => Err(Failure::BodyTooLarge),
+            _ if let Err(failure) = raced => Err(failure),
             Ok(_) => self.relay(core, timer, down, &mut up, counters).await,
             Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
             // Nothing has gone out, but an answer may be waiting all the same; only a silent connection is stale.
@@ -1049,6 +1073,7 @@ impl<S: Dial> Exchange<S> {
             return Err(Failure::StatusRetried(head.status));
         }
         self.status = head.status;
+        self.settle_probe(core);
         if head.status == 401 {
             self.authenticates_connection |= head.fields.lines().iter().any(|field| {
                 field.name.bytes(bytes).eq_ignore_ascii_case(b"www-authenticate")
@@ -1153,6 +1178,7 @@ impl<S: Dial> Exchange<S> {
             self.end_mirror();
         }
         self.note_trailers();
+        self.settle_answered(&session.core);
         if !self.tripwires.is_empty() {
             self.count_tripwires();
         }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use corelane_balancer::{Group, Policy, SlowStart};
+use corelane_balancer::{Group, Policy};
 use corelane_routing::{PathPattern, Router, Rule};
 
 use crate::access_log::LogSink;
@@ -30,13 +30,11 @@ use crate::io::{ByteStream, Interest};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
-use crate::outlier::OutlierDetection;
 use crate::record::LogPolicy;
-use crate::retry::Retry;
 use crate::session::Session;
 use crate::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
-    Quarantine, RequestRules, Route, Snapshot, Upstream,
+    RequestRules, Route, Snapshot, Upstream,
 };
 use crate::stages::Established;
 use crate::task::BoxedTask;
@@ -52,6 +50,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn snapshot() -> Snapshot {
     let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
     let rule = Rule::new(vec![0], vec![], PathPattern::prefix("/").unwrap());
+    let endpoint = Endpoint::new(address.clone(), "origin".into(), PerWorker::new(1));
     Snapshot {
         serial: 1,
         generation: 1,
@@ -88,26 +87,12 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         router: Router::build(&[rule], 1).unwrap(),
         upstreams: vec![Upstream {
-            name: "origin".into(),
-            group: Group::of_weights(Policy::RoundRobin, &[1]),
-            affinity: None,
-            slow_start: SlowStart::default(),
-            endpoints: vec![Endpoint::new(address, "origin".into(), PerWorker::new(1))],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             idle_timeout: TIMEOUT,
-            request_timeout: Duration::ZERO,
             idle_connections_max: 8,
-            attempts_max: 3,
-            retry: Retry::default(),
-            head_bytes_max: 16 * 1024,
-            tunnel_idle_timeout: Duration::from_secs(600),
-            quarantine: Quarantine::default(),
-            panic_percent: 0,
-            outlier: OutlierDetection::default(),
-            queue: None,
-            counters: PerWorker::new(1),
+            ..Upstream::new("origin".into(), Group::of_weights(Policy::RoundRobin, &[1]), vec![endpoint], 1)
         }],
         filters: vec![],
         access_log: None,
@@ -139,6 +124,7 @@ fn worker_on(snapshot: Snapshot, log: Option<LogSink>, spans: Option<SpanSink>) 
         spans,
         // No descriptor: deadlines are far away here.
         ticker: -1,
+        alarm: -1,
         table_workers: 1,
         trim: || {},
         spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),

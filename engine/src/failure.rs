@@ -61,9 +61,13 @@ pub(crate) enum Failure {
     NoHealthyEndpoint,
     /// Every endpoint that could be chosen has as many requests as it may have.
     EndpointsFull,
-    /// They have, and as many requests wait as may.
+    /// The upstream has as many requests as it may have.
+    UpstreamFull,
+    /// The upstream's breaker lets nothing through, for so many seconds at least.
+    BreakerOpen(u16),
+    /// All is full, and as many requests wait as may.
     QueueFull,
-    /// They have, and had for as long as a request may wait.
+    /// All is full, and was for as long as a request may wait.
     QueueTimeout,
     /// Descriptors or memory for a connection have run out here.
     Exhausted,
@@ -79,6 +83,8 @@ pub(crate) enum Failure {
     ResponseHeadTimeout,
     /// An attempt has brought nothing for so long that another endpoint is asked.
     TryTimeout,
+    /// Of two attempts at once the other one was answered first.
+    HedgeLost,
     /// The response was dropped for its status, and another endpoint is asked.
     StatusRetried(u16),
     /// The response's body made no progress.
@@ -149,6 +155,8 @@ impl Failure {
             Self::NoEndpoint => (503, Reason::NoEndpoint, Local),
             Self::NoHealthyEndpoint => (503, Reason::NoHealthyEndpoint, Local),
             Self::EndpointsFull => (503, Reason::EndpointsFull, Local),
+            Self::UpstreamFull => (503, Reason::UpstreamFull, Local),
+            Self::BreakerOpen(_) => (503, Reason::BreakerOpen, Local),
             Self::QueueFull => (503, Reason::QueueFull, Local),
             Self::QueueTimeout => (503, Reason::QueueTimeout, Local),
             Self::Exhausted => (503, Reason::DescriptorsExhausted, Local),
@@ -158,6 +166,7 @@ impl Failure {
             Self::UpstreamStalled => (504, Reason::UpstreamSendTimeout, Upstream),
             Self::ResponseHeadTimeout => (504, Reason::ResponseHeadTimeout, Upstream),
             Self::TryTimeout => (504, Reason::PerTryTimeout, Upstream),
+            Self::HedgeLost => (504, Reason::HedgeLost, Local),
             Self::StatusRetried(status) => (status, Reason::StatusRetried, Upstream),
             Self::ResponseBodyTimeout => (504, Reason::ResponseBodyTimeout, Upstream),
             Self::ResponseHead(error) => (502, head_reason(error), Upstream),
@@ -177,6 +186,14 @@ impl Failure {
     /// The status of the answer.
     pub(crate) const fn status(self) -> u16 {
         self.entry().0
+    }
+
+    /// When the client may come again.
+    pub(crate) const fn retry_after_s(self) -> u16 {
+        match self {
+            Self::BreakerOpen(seconds) => seconds,
+            _ => 1,
+        }
     }
 
     /// The reason in logs and metrics.

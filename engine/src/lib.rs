@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod action;
 mod admission;
 pub mod affinity;
+mod alarms;
 mod buffers;
 pub mod calendar;
 pub mod command;

@@ -416,6 +416,7 @@ mod tests {
                 log: None,
                 spans: None,
                 ticker: -1,
+                alarm: -1,
                 table_workers: 1,
                 trim: || {},
                 spawn: drop,

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use corelane_balancer::Tripper;
 use corelane_filters::Edits;
 use corelane_routing::{Request, Scratch};
 use corelane_semantics::Span;
@@ -58,6 +59,8 @@ pub(crate) struct LocalUpstream<S> {
     choice: Choice,
     outliers: Outliers,
     budget: Budget,
+    /// Where there is a breaker.
+    tripper: Option<Rc<RefCell<Tripper>>>,
     pools: Vec<Rc<Pool<S>>>,
 }
 
@@ -313,15 +316,22 @@ impl<S: Dial> LocalUpstream<S> {
             })
             .collect();
         let budget = previous.map(|(_, local)| local.budget.clone()).unwrap_or_default();
+        let counted = previous.and_then(|(_, local)| local.tripper.clone());
+        let tripper = upstream.breaker.is_some().then(|| counted.unwrap_or_default());
         let outliers = previous.map(|(known, local)| (known, &local.outliers));
         let outliers = Outliers::new(upstream, outliers, worker, events.clone());
         let previous = previous.map(|(known, local)| (known, &local.choice));
-        Self { choice: Choice::new(upstream, previous, worker), outliers, budget, pools }
+        Self { choice: Choice::new(upstream, previous, worker), outliers, budget, tripper, pools }
     }
 
     /// How many attempts may be made again.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// What this worker has counted for the breaker, where there is one.
+    pub(crate) fn tripper(&self) -> Option<&RefCell<Tripper>> {
+        self.tripper.as_deref()
     }
 
     /// Which endpoint is next.

@@ -16,6 +16,8 @@ pub(crate) struct OwnAnswer<'a> {
     pub(crate) persistence: Persistence,
     /// Which methods a 405 does not name in `Allow`.
     pub(crate) methods_refused: &'a MethodSet,
+    /// When the client may come again, in a 503.
+    pub(crate) retry_after_s: u16,
     /// False for HEAD: the answer says the length of a body that it does not have (RFC 9110 §8.6).
     pub(crate) with_body: bool,
 }
@@ -97,7 +99,7 @@ impl OwnAnswer<'_> {
         self.write_own(out, b"Date", date);
         match status {
             // RFC 9110 §15.6.4.
-            503 if is_page => self.write_own(out, b"Retry-After", b"1"),
+            503 if is_page => self.write_retry_after(out),
             // 200: an OPTIONS request that was to end here.
             405 | 200 if is_page => self.write_allow(out),
             _ => {}
@@ -122,6 +124,16 @@ impl OwnAnswer<'_> {
     fn write_own(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
         if !self.edits.is_some_and(|edits| edits.adds(name)) {
             write_field(out, name, value);
+        }
+    }
+
+    fn write_retry_after(&self, out: &mut Vec<u8>) {
+        const NAME: &[u8] = b"Retry-After";
+        if !self.edits.is_some_and(|edits| edits.adds(NAME)) {
+            out.extend_from_slice(NAME);
+            out.extend_from_slice(b": ");
+            write_decimal(out, self.retry_after_s.into());
+            out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -152,6 +164,7 @@ mod tests {
             edits: None,
             persistence: Persistence::Close,
             methods_refused: &MethodSet::new([&b"TRACE"[..], b"CONNECT", b"PUT"]),
+            retry_after_s: 12,
             with_body,
         };
         let mut out = Vec::new();
@@ -169,7 +182,7 @@ mod tests {
             assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{text}");
             assert!(head.contains("\r\nCache-Control: no-store\r\nDate: today\r\n"), "{text}");
             assert!(head.ends_with("\r\nConnection: close"), "{text}");
-            assert_eq!(head.contains("\r\nRetry-After: 1\r\n"), status == 503);
+            assert_eq!(head.contains("\r\nRetry-After: 12\r\n"), status == 503);
             assert_eq!(
                 head.contains("\r\nAllow: GET, HEAD, POST, PATCH, DELETE, OPTIONS\r\n"),
                 status == 405

@@ -113,9 +113,34 @@ impl<S: ByteStream> Pool<S> {
         upstream: &Upstream,
         limit: Option<&EndpointConnections>,
     ) {
-        if self.is_suspended(now_ms, upstream) || connection.is_surplus(limit) {
+        if self.is_suspended(now_ms, upstream) {
             return;
         }
+        if let Some(limit) = limit {
+            self.check_in_limited(connection, now_ms, upstream, limit);
+        } else {
+            self.push(connection, now_ms, upstream);
+        }
+    }
+
+    #[inline(never)]
+    fn check_in_limited(
+        &self,
+        connection: Pooled<S>,
+        now_ms: u64,
+        upstream: &Upstream,
+        limit: &EndpointConnections,
+    ) {
+        if connection.is_surplus(Some(limit)) {
+            return;
+        }
+        self.push(connection, now_ms, upstream);
+        if limit.is_awaited() {
+            self.offer(limit);
+        }
+    }
+
+    fn push(&self, connection: Pooled<S>, now_ms: u64, upstream: &Upstream) {
         let mut idle = self.idle.borrow_mut();
         while idle.len() >= upstream.idle_connections_max {
             if idle.pop_front().is_none() {
@@ -125,10 +150,6 @@ impl<S: ByteStream> Pool<S> {
         }
         idle.push_back(Idle { connection, since_ms: now_ms, since_turn: clock::turn() });
         self.counters().idle.increment();
-        drop(idle);
-        if let Some(limit) = limit.filter(|limit| limit.is_awaited()) {
-            self.offer(limit);
-        }
     }
 
     /// Somebody waits: at this worker for an idle connection, at another one for its permit.

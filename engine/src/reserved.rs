@@ -3,7 +3,7 @@
 
 use crate::io::{ByteStream, clock};
 use crate::limits::{Permit, Place};
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::snapshot::{Endpoint, Upstream};
 
 /// See the module.
@@ -13,7 +13,7 @@ pub(crate) struct Reserved<S> {
     /// An idle connection.
     stream: Option<S>,
     /// For that, or for one that is to be opened. It outlives the connection.
-    pub(crate) permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 impl<S: ByteStream> Reserved<S> {
@@ -38,6 +38,12 @@ impl<S: ByteStream> Reserved<S> {
         Some(Self { _place: place, stream: None, permit: Some(permit) })
     }
 
+    /// What is left of it after a response: a connection that can be kept. The place is free.
+    #[inline(never)]
+    pub(crate) fn with(self, stream: S) -> Pooled<S> {
+        Pooled { stream, permit: self.permit }
+    }
+
     /// An idle connection: the one that it has, or one that has become idle since.
     #[inline(never)]
     pub(crate) fn check_out(&mut self, pool: &Pool<S>, upstream: &Upstream) -> Option<S> {
@@ -60,7 +66,6 @@ mod tests {
     use crate::io::memory::{Faults, MemoryStream, pair};
     use crate::limits::{EndpointConnections, OpenConnections, Peers, WaitingLine};
     use crate::local::{Local, LocalUpstream};
-    use crate::pool::Pooled;
     use crate::snapshot::Snapshot;
 
     /// One upstream with one endpoint, for so many workers.

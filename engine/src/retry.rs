@@ -20,6 +20,8 @@ pub struct Retry {
     /// For how long an attempt may bring nothing of a response, connecting included, where another one can be made. Zero: no
     /// limit.
     pub per_try_timeout: Duration,
+    /// After how long a read without a response goes to a second endpoint as well. Zero: never.
+    pub hedge_after: Duration,
     /// How long to wait before. Default: not at all, as it is another endpoint that is asked.
     pub backoff: Backoff,
     /// How many there may be.
@@ -49,6 +51,7 @@ impl Default for Retry {
             statuses: Box::default(),
             methods: None,
             per_try_timeout: Duration::ZERO,
+            hedge_after: Duration::ZERO,
             backoff: Backoff { first: Duration::ZERO, ..Backoff::default() },
             budget: BudgetRules::default(),
             attempt_header: false,

@@ -20,7 +20,9 @@ use crate::counters::{
     EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
 };
 use crate::error_page::ErrorPages;
-use crate::limits::{EndpointConnections, QueueRules, RequestLimit, SharedLimits, WaitingLine};
+use crate::limits::{
+    EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
+};
 use crate::outlier::{FailureRow, OutlierDetection};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
@@ -369,10 +371,48 @@ pub struct Upstream {
     pub panic_percent: u8,
     /// When an endpoint is ejected because attempts at it fail.
     pub outlier: OutlierDetection,
-    /// Who may wait while all endpoints are full. Absent: nobody.
+    /// How many requests may be in progress there, over all workers. Absent: any number.
+    pub limit: Option<RequestLimit>,
+    /// How many of them may be retries. Absent: as many as `retry` allows.
+    pub retry_limit: Option<RetryLimit>,
+    /// What lets requests through, or not, when it fails as a whole. Absent: all go through.
+    pub breaker: Option<UpstreamBreaker>,
+    /// Who may wait while it, or all of its endpoints, are full. Absent: nobody.
     pub queue: Option<Queue>,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
+}
+
+impl Upstream {
+    /// With what holds where nothing is set.
+    #[must_use]
+    pub fn new(name: Arc<str>, group: Group, endpoints: Vec<Endpoint>, workers: usize) -> Self {
+        Self {
+            name,
+            group,
+            affinity: None,
+            slow_start: SlowStart::default(),
+            endpoints,
+            connect_timeout: Duration::from_secs(2),
+            response_head_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: Duration::ZERO,
+            idle_connections_max: 256,
+            attempts_max: 3,
+            retry: Retry::default(),
+            head_bytes_max: 16 * 1024,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            quarantine: Quarantine::default(),
+            panic_percent: 0,
+            outlier: OutlierDetection::default(),
+            limit: None,
+            retry_limit: None,
+            breaker: None,
+            queue: None,
+            counters: PerWorker::new(workers),
+        }
+    }
 }
 
 /// Where requests wait for a place.
@@ -411,6 +451,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether an attempt needs a place or a permit there.
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some() | self.connections.is_some()
+    }
+
     /// Of weight 1 and the first priority, and up.
     #[must_use]
     pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {

@@ -180,7 +180,7 @@ fn run(
     let table_workers = if is_separate { 1 } else { config.counters.iter().count() };
     block_on(config.driver, async move {
         let _closing = readiness::install(config.counters.clone(), config.index)?;
-        let ticker = Ticker::new()?;
+        let (ticker, alarm) = (Ticker::new()?, Ticker::new()?);
         let core = Rc::new(Core::new(CoreParts {
             index: config.index,
             counters: config.counters,
@@ -188,6 +188,7 @@ fn run(
             log: config.log,
             spans: config.spans,
             ticker: ticker.descriptor(),
+            alarm: alarm.descriptor(),
             table_workers,
             trim: config.trim,
             spawn: task::run,
@@ -196,6 +197,7 @@ fn run(
             core,
             peers: config.peers,
             ticker,
+            alarm,
             woken: WakeListener::new(wake)?,
             commands,
             sockets,
@@ -215,6 +217,7 @@ struct Main {
     core: Rc<Core<Socket>>,
     peers: Peers,
     ticker: Ticker,
+    alarm: Ticker,
     woken: WakeListener,
     commands: Receiver<Order>,
     sockets: DescriptorReceiver,
@@ -228,6 +231,9 @@ impl Main {
         *self.core.main.borrow_mut() = Some(cx.waker().clone());
         while self.ticker.poll_tick(cx).is_ready() {
             self.core.tick();
+        }
+        while self.alarm.poll_tick(cx).is_ready() {
+            self.core.alarms.ring();
         }
         while self.woken.poll_woken(cx).is_ready() {
             let mut is_commanded = false;
@@ -359,5 +365,6 @@ impl Drop for Main {
             slot.abandon();
         }
         self.core.deadlines.forget_wakers();
+        self.core.alarms.forget_wakers();
     }
 }

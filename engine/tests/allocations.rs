@@ -15,19 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use corelane_balancer::{Group, Policy, SlowStart};
+use corelane_balancer::{BreakerRules, Group, Policy};
 use corelane_engine::access_log::{LogBatch, LogSource, log_channel};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::PerWorker;
 use corelane_engine::driver::{DriverRequest, probe};
-use corelane_engine::limits::{Peers, SharedLimits};
+use corelane_engine::limits::{Peers, RequestLimit, SharedLimits, UpstreamBreaker, WaitingLine};
 use corelane_engine::record::{
     AccessLog, COMBINED, LogFormat, LogPolicy, Redaction, SamplingRule, Surroundings,
 };
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
-    Quarantine, RequestRules, Route, Snapshot, Upstream,
+    RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::tracing::{Parents, Tracing};
 use corelane_engine::worker::{WorkerConfig, WorkerHandle, spawn};
@@ -270,6 +270,14 @@ fn snapshot(
     };
     let mut routes = vec![plain.clone()];
     routes.extend(chains.map(|chains| Route { chains, captures: captures.clone(), ..plain.clone() }));
+    let limit =
+        RequestLimit { requests_max: 10, places: Arc::default(), line: Arc::new(WaitingLine::new(peers)) };
+    let breaker = UpstreamBreaker {
+        rules: BreakerRules::default(),
+        statuses: [(500, 599)].into(),
+        shared: Arc::default(),
+    };
+    let endpoint = Endpoint::new(Address::Tcp(origin), "origin".into(), PerWorker::new(1));
     Snapshot {
         serial: 1,
         generation: 1,
@@ -294,26 +302,14 @@ fn snapshot(
         routes,
         router: Router::build(&rules, 1).unwrap(),
         upstreams: vec![Upstream {
-            name: "origin".into(),
-            group: Group::of_weights(Policy::RoundRobin, &[1]),
-            affinity: None,
-            slow_start: SlowStart::default(),
-            endpoints: vec![Endpoint::new(Address::Tcp(origin), "origin".into(), PerWorker::new(1))],
             connect_timeout: TIMEOUT,
             response_head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             idle_timeout: TIMEOUT,
-            request_timeout: Duration::ZERO,
             idle_connections_max: 64,
-            attempts_max: 3,
-            retry: corelane_engine::retry::Retry::default(),
-            head_bytes_max: 16 * 1024,
-            tunnel_idle_timeout: TIMEOUT,
-            quarantine: Quarantine::default(),
-            panic_percent: 0,
-            outlier: Default::default(),
-            queue: None,
-            counters: PerWorker::new(1),
+            limit: Some(limit),
+            breaker: Some(breaker),
+            ..Upstream::new("origin".into(), Group::of_weights(Policy::RoundRobin, &[1]), vec![endpoint], 1)
         }],
         filters: std::iter::repeat_with(|| PerWorker::new(1)).take(7).collect(),
         histograms: is_observed,

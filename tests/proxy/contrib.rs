@@ -132,7 +132,7 @@ fn every_query_finds_something_at_a_busy_proxy() {
     });
     let more = "[[routes]]\nname = \"down\"\npath = { prefix = \"/down\" }\nupstream = \"down\"\nfilters = [\"id\"]\n\
                 [filters.id]\ntype = \"request_id\"\n[upstreams.down]\nendpoints = [\"127.0.0.1:1\"]\n";
-    let proxy = Setup::origin(&origin).workers(2).more(more).start();
+    let proxy = Setup::origin(&origin).workers(2).upstream("breaker = {}").more(more).start();
     let rules = ["contrib/prometheus/rules.yml", "contrib/prometheus/alerts.yml"].map(file);
     let prometheus = Prometheus::start(&proxy, &[&rules[0], &rules[1]]);
     let stop = AtomicBool::new(false);

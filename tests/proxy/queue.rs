@@ -91,6 +91,36 @@ fn a_free_place_goes_to_who_waits_longest_whatever_its_worker() {
 }
 
 #[test]
+fn who_waits_for_one_endpoint_keeps_nobody_from_the_others() {
+    let (held, cuts) = (
+        holding(),
+        Origin::script(|connection: &mut Connection| {
+            while let Ok(Some(request)) = connection.request() {
+                if request.head.target() == "/cut" {
+                    return;
+                }
+                connection.send(ok("other")).unwrap();
+            }
+        }),
+    );
+    let limited =
+        |origin: &Origin, more| format!("{{ address = \"{}\", requests_max = 1{more} }}", origin.address());
+    // The other one is asked where the first is full.
+    let endpoints = [limited(&held, ""), limited(&cuts, ", backup = true")];
+    let queue = "queue = { requests_max = 100, timeout = \"10s\" }";
+    let proxy = Setup::to(&[&endpoints[0], &endpoints[1]]).workers(4).upstream(queue).start();
+    let holds = hold(&proxy, &held);
+    let mut retried = sent(&proxy, "/cut");
+    eventually("it failed at the other and waits for the first", || waiting(&proxy) == 1);
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").text(), "other");
+    }
+    assert_eq!(waiting(&proxy), 1);
+    drop(holds);
+    assert_eq!(retried.response().text(), "served");
+}
+
+#[test]
 fn a_queue_has_an_end_in_time_and_length() {
     let origin = holding();
     let proxy = queueing(&origin, 1, "requests_max = 1, timeout = \"500ms\"").start();

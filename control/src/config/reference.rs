@@ -90,6 +90,8 @@ pub enum Section {
     Retry,
     /// `outlier = { ... }` of an upstream
     Outlier,
+    /// `breaker = { ... }` of an upstream
+    Breaker,
     /// `queue = { ... }` of an upstream
     Queue,
     /// `{ ... }` in an upstream's endpoints
@@ -126,6 +128,7 @@ impl Section {
             Self::Seating => "sticky of an upstream",
             Self::Retry => "retry",
             Self::Outlier => "outlier",
+            Self::Breaker => "breaker",
             Self::Queue => "queue",
             Self::Endpoint => "an endpoint",
             Self::Health => "health",

@@ -245,6 +245,7 @@ fn inside(key: &Key) -> Option<&'static str> {
         (Section::Upstream, "sticky") => Section::Seating,
         (Section::Upstream, "retry") => Section::Retry,
         (Section::Upstream, "outlier") => Section::Outlier,
+        (Section::Upstream, "breaker") => Section::Breaker,
         (Section::Upstream, "queue") => Section::Queue,
         (Section::Upstream, "endpoints") => Section::Endpoint,
         (Section::Upstream, "health") => Section::Health,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_balancer::Policy;
+use corelane_balancer::{BreakerRules, Policy};
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
 use corelane_engine::limits::QueueRules;
@@ -349,10 +349,32 @@ pub struct Upstream {
     pub panic_percent: u8,
     /// `outlier`
     pub outlier: Outlier,
+    /// `requests_max`, `retries_max`
+    pub limits: UpstreamLimits,
+    /// `breaker`
+    pub breaker: Option<Breaker>,
     /// `queue`
     pub queue: Option<QueueRules>,
     /// `filters`, as indices into [`Config::filters`].
     pub filters: Vec<usize>,
+}
+
+/// How much an upstream takes at once; 0: any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// `requests_max`
+    pub requests_max: u32,
+    /// `retries_max`
+    pub retries_max: u32,
+}
+
+/// `breaker` of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// `consecutive_failures`, `failure_share`, `requests_min`, `window`, `open_time`, `probes_max`, `successes`
+    pub rules: BreakerRules,
+    /// `statuses`: the first and the last of each range.
+    pub statuses: Vec<(u16, u16)>,
 }
 
 /// `sticky` of an upstream.

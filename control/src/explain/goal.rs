@@ -210,6 +210,10 @@ impl OnRoute<'_> {
             policy: upstream.policy.name(),
             how: how(upstream, &endpoints),
             has_endpoint: use_of(upstream.panic_percent, &endpoints) != Use::None,
+            breaker: self.view.live.and_then(|live| {
+                let breaker = live.snapshot.upstreams[index].breaker.as_ref();
+                breaker.map(|breaker| breaker.shared.state())
+            }),
             endpoints,
             sends: self.sends(edits),
             timeouts: timeouts(of, limits, upstream),

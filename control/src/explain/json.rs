@@ -110,6 +110,7 @@ fn chosen(upstream: &Chosen) -> String {
         ("policy", string(upstream.policy)),
         ("how", string(&upstream.how)),
         ("endpoints", array(upstream.endpoints.iter().map(endpoint))),
+        ("breaker", upstream.breaker.map_or_else(null, |state| string(state.name()))),
         ("gets", string(&upstream.sends)),
         ("timeouts", object(&timeouts)),
         ("body_bytes_max", optional(Some(&upstream.body_bytes_max).filter(|most| **most > 0))),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use corelane_balancer::BreakerState;
+
 use super::{Answer, Candidate, Chosen, End, Explanation, Filtered, Goal, Live, Mirrored, Split, Verdict};
 use crate::config::BACKUP_PRIORITY;
 use crate::config::shown::{bytes, duration};
@@ -131,6 +133,13 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Chosen, split: Option<&
                 )?;
             }
         }
+    }
+    match upstream.breaker {
+        None | Some(BreakerState::Closed) => {}
+        Some(BreakerState::Open) => {
+            writeln!(f, "  breaker   open, nothing is sent: the answer is 503 breaker_open")?;
+        }
+        Some(BreakerState::HalfOpen) => writeln!(f, "  breaker   half open, only probes are sent")?,
     }
     writeln!(f, "  gets      {sends}")?;
     let timeouts = timeouts.iter().map(|(what, timeout)| match timeout.is_zero() {

@@ -139,9 +139,24 @@ impl Found<'_> {
         } else if it.endpoints_usable == 0 {
             add(Severity::Warning, "no endpoint takes requests".to_owned());
         }
+        let refused = per_second(it.breaker_refused.per_second);
+        match &*it.breaker {
+            _ if it.breaker_refused.per_second > 0.0 => {
+                add(Severity::Critical, format!("{refused} requests get 503: its breaker is open"));
+            }
+            "open" => add(Severity::Critical, "its breaker is open: nothing is sent".to_owned()),
+            "half_open" => {
+                add(Severity::Warning, "its breaker is half open: only probes are sent".to_owned())
+            }
+            _ => {}
+        }
+        if it.full.per_second > 0.0 {
+            let full = per_second(it.full.per_second);
+            add(Severity::Critical, format!("{full} requests get 503: there are requests_max of them"));
+        }
         if it.requests_waiting > 0 || it.waited.per_second > 0.0 {
             let text = format!(
-                "requests wait for a place at an endpoint ({}, {} now)",
+                "requests wait for a place ({}, {} now)",
                 per_second(it.waited.per_second),
                 it.requests_waiting
             );
@@ -208,7 +223,7 @@ fn cause(it: &Route, errors: f64) -> String {
 }
 
 /// Reasons that end in a 5xx, whoever is at fault.
-const SERVER_REASONS: [Reason; 13] = [
+const SERVER_REASONS: [Reason; 16] = [
     Reason::ConnectFailed,
     Reason::ConnectTimeout,
     Reason::UpstreamClosed,
@@ -217,7 +232,10 @@ const SERVER_REASONS: [Reason; 13] = [
     Reason::ResponseBodyTimeout,
     Reason::RequestTimeout,
     Reason::NoEndpoint,
+    Reason::NoHealthyEndpoint,
     Reason::EndpointsFull,
+    Reason::UpstreamFull,
+    Reason::BreakerOpen,
     Reason::QueueFull,
     Reason::QueueTimeout,
     Reason::DescriptorsExhausted,
@@ -333,19 +351,31 @@ mod tests {
                 ..endpoint(Health::Ejected, Reasons::new(), None)
             },
         ];
+        let at = |name: &str, breaker: &str| Upstream {
+            name: name.into(),
+            breaker: breaker.to_owned(),
+            ..Upstream::default()
+        };
         let upstreams = vec![
             Upstream { name: "app".into(), endpoints_usable: 1, ..Upstream::default() },
             Upstream { name: "b".into(), no_endpoint: rate(3.0), ..Upstream::default() },
             Upstream { name: "c".into(), ..Upstream::default() },
-            Upstream { name: "d".into(), endpoints_usable: 1, requests_waiting: 2, ..Upstream::default() },
+            Upstream { endpoints_usable: 1, requests_waiting: 2, full: rate(2.0), ..at("d", "half_open") },
+            Upstream { endpoints_usable: 1, ..at("e", "open") },
+            Upstream { endpoints_usable: 1, breaker_refused: rate(4.0), ..at("f", "half_open") },
+            Upstream { endpoints_usable: 1, ..at("g", "closed") },
         ];
         assert_eq!(
             told(State { endpoints, upstreams, ..State::default() }),
             [
                 "Critical upstream b: 3.0/s requests get 503: no endpoint to choose",
+                "Critical upstream d: 2.0/s requests get 503: there are requests_max of them",
+                "Critical upstream e: its breaker is open: nothing is sent",
+                "Critical upstream f: 4.0/s requests get 503: its breaker is open",
                 "Critical endpoint app 10.0.0.1:80: 100 % of attempts fail: connect_failed 12/s",
                 "Warning upstream c: no endpoint takes requests",
-                "Warning upstream d: requests wait for a place at an endpoint (0.0/s, 2 now)",
+                "Warning upstream d: its breaker is half open: only probes are sent",
+                "Warning upstream d: requests wait for a place (0.0/s, 2 now)",
                 "Warning endpoint app 10.0.0.1:80: its name has no address",
                 "Warning endpoint app 10.0.0.1:80: its responses get out of step: connections are not reused for a while",
                 "Warning endpoint app 10.0.0.1:80: it is ejected for 7 s more: failures in a row: connect_failed",

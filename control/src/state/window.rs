@@ -126,7 +126,7 @@ impl Counted for Upstream {
     }
 
     fn since(&mut self, before: &Self, seconds: f64) {
-        since!(self, before, seconds; requests retries no_endpoint waited);
+        since!(self, before, seconds; requests retries no_endpoint breaker_refused full waited);
         self.connect.since(&before.connect);
         self.response_head.since(&before.response_head);
         self.duration.since(&before.duration);

@@ -18,7 +18,8 @@ use crate::session::Session;
 impl<S: Dial> Exchange<S> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
     pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
-        self.reserved = None;
+        self.release();
+        self.settle_failed(&session.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);
             self.count_failure(failure);
@@ -70,6 +71,7 @@ impl<S: Dial> Exchange<S> {
             edits: edits.as_deref().map(|edits| &edits.response),
             persistence: self.persistence,
             methods_refused: &listener.rules.methods_refused,
+            retry_after_s: failure.retry_after_s(),
             with_body: self.method != Method::Head,
         };
         core.with_date(|date| answer.write(date, out))

@@ -31,12 +31,15 @@ impl<S: Dial> Exchange<S> {
             && !self.authenticates_connection;
         match leftover {
             Leftover::Idle(stream) if reusable => {
-                let connection = Pooled {
-                    stream,
-                    permit: self.reserved.as_mut().and_then(|reserved| reserved.permit.take()),
-                };
-                let limit = self.endpoint.and_then(|index| upstream.endpoints[index].connections.as_ref());
-                pool.check_in(connection, clock::coarse_ms(), upstream, limit);
+                let now_ms = clock::coarse_ms();
+                match self.reserved.take() {
+                    None => pool.check_in(Pooled { stream, permit: None }, now_ms, upstream, None),
+                    Some(reserved) => {
+                        let limit =
+                            self.endpoint.and_then(|index| upstream.endpoints[index].connections.as_ref());
+                        pool.check_in((*reserved).with(stream), now_ms, upstream, limit);
+                    }
+                }
                 core.keep_ticking();
             }
             Leftover::Surplus => {
@@ -46,6 +49,13 @@ impl<S: Dial> Exchange<S> {
             }
             Leftover::Idle(_) | Leftover::Unfit => {}
         }
+    }
+
+    /// Gives back what the attempt had at its endpoint.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn release(&mut self) {
+        self.reserved = None;
     }
 
     /// After a failed attempt: whether the endpoint's connections can be trusted.

@@ -9,6 +9,7 @@ use super::Exchange;
 use crate::failure::Failure;
 use crate::io::Dial;
 use crate::reason::Reason;
+use crate::snapshot::Endpoint;
 
 /// The attempts that have failed, for the log. Nothing is allocated until one has.
 #[derive(Default)]
@@ -44,12 +45,16 @@ impl<S: Dial> Exchange<S> {
     #[cold]
     pub(super) fn note_try(&mut self, failure: Failure) {
         let local = self.local.clone();
-        let snapshot = local.snapshot();
-        if let (Some(upstream), Some(endpoint), true) =
-            (self.upstream, self.endpoint, snapshot.access_log.is_some())
-        {
-            let endpoint = snapshot.upstreams[upstream].endpoints[endpoint].label.clone();
-            let took_ns = self.times.try_ns();
+        if let Some((upstream, endpoint)) = self.upstream.zip(self.endpoint) {
+            let endpoint = &local.snapshot().upstreams[upstream].endpoints[endpoint];
+            self.note_try_at(endpoint, failure, self.times.try_ns());
+        }
+    }
+
+    /// The same for one that went there.
+    pub(super) fn note_try_at(&mut self, endpoint: &Endpoint, failure: Failure, took_ns: u64) {
+        if self.snapshot().access_log.is_some() {
+            let endpoint = endpoint.label.clone();
             self.failed_tries.0.push(FailedTry { endpoint, failure, took_ns });
         }
     }

@@ -92,6 +92,14 @@ impl Times {
         (self.head_ns != 0).then(|| self.head_ns.saturating_sub(self.started_ns))
     }
 
+    /// The attempt that goes on is another one, which began beside it.
+    pub(super) fn take_over(&mut self, try_ns: u64, sent_ns: u64, connect_ns: Option<u64>) {
+        if self.is_kept() {
+            (self.try_ns, self.attempt_ns, self.sent_ns) = (try_ns, sent_ns, sent_ns);
+        }
+        self.connect_ns = connect_ns.or(self.connect_ns);
+    }
+
     /// From the beginning of the last attempt, connecting included, to the response's head, or to now.
     pub(super) fn try_ns(&self) -> u64 {
         let end_ns = if self.head_ns != 0 { self.head_ns } else { clock::monotonic_ns() };

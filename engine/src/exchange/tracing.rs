@@ -29,6 +29,16 @@ pub(super) struct Traceable<'a> {
     pub(super) sender: Sender,
 }
 
+/// The span of an attempt.
+pub(super) struct AttemptSpan {
+    pub(super) id: u64,
+    pub(super) endpoint: usize,
+    pub(super) reused: bool,
+    pub(super) started_ns: u64,
+    /// How many attempts were made before.
+    pub(super) before: usize,
+}
+
 /// Where an authority has none.
 const PORT_HTTP: u64 = 80;
 
@@ -137,18 +147,34 @@ impl<S: Dial> Exchange<S> {
 
     #[cold]
     fn describe_attempt(&mut self, core: &Core<S>) {
+        let attempts = self.trace.as_ref().map_or(0, |trace| trace.attempts.len());
+        let id = self.name_attempt(core, attempts);
+        let Some(endpoint) = self.endpoint else { return };
+        let (reused, started_ns) = (self.reused, clock::monotonic_ns());
+        self.open_span(core, &AttemptSpan { id, endpoint, reused, started_ns, before: attempts });
+    }
+
+    /// What the span of an attempt is called that is about to be sent, after so many others; 0 if there is none. The head
+    /// says it.
+    pub(super) fn name_attempt(&mut self, core: &Core<S>, before: usize) -> u64 {
+        let Some(trace) = &self.trace else { return 0 };
+        let id = if before == 0 { trace.first_attempt_id } else { core.tracer.span_id() };
+        if before > 0 && !self.words.trace_parent.is_empty() {
+            let at = self.words.trace_parent.start as usize + PARENT_ID_AT;
+            self.head[at..at + 16].copy_from_slice(&crate::request_id::hexadecimal(id));
+        }
+        id
+    }
+
+    /// Begins the span of an attempt.
+    #[cold]
+    pub(super) fn open_span(&mut self, core: &Core<S>, attempt: &AttemptSpan) {
         let Some(mut trace) = self.trace.take() else { return };
         let local = self.local.clone();
         let snapshot = local.snapshot();
         let (Some(upstream), Some(tracing)) = (self.upstream, &snapshot.tracing) else { return };
         let upstream = &snapshot.upstreams[upstream];
-        let Some(endpoint) = self.endpoint.map(|endpoint| &upstream.endpoints[endpoint]) else { return };
-        let is_first = trace.attempts.is_empty();
-        let id = if is_first { trace.first_attempt_id } else { core.tracer.span_id() };
-        if !is_first && !self.words.trace_parent.is_empty() {
-            let at = self.words.trace_parent.start as usize + PARENT_ID_AT;
-            self.head[at..at + 16].copy_from_slice(&crate::request_id::hexadecimal(id));
-        }
+        let endpoint = &upstream.endpoints[attempt.endpoint];
         let method = self.words.method.bytes(&self.head);
         let mut text = core.buffers.take();
         let mut add = Attributes(&mut trace.attempt_attributes);
@@ -181,14 +207,30 @@ impl<S: Dial> Exchange<S> {
         add.text("url.full", &text);
         add.text("network.protocol.version", b"1.1");
         add.text("corelane.upstream", upstream.name.as_bytes());
-        add.flag("corelane.connection_reused", self.reused);
-        if !is_first {
-            add.number("http.request.resend_count", trace.attempts.len() as u64);
+        add.flag("corelane.connection_reused", attempt.reused);
+        if attempt.before > 0 {
+            add.number("http.request.resend_count", attempt.before as u64);
         }
         core.buffers.give(text);
-        let started_ns = clock::monotonic_ns();
+        let AttemptSpan { id, started_ns, .. } = *attempt;
         trace.attempts.push(TracedAttempt { id, started_ns, ..TracedAttempt::default() });
         self.trace = Some(trace);
+    }
+
+    /// The span of an attempt that ends while the one goes on beside which it was made. The attributes of that one stay
+    /// behind all others.
+    #[cold]
+    pub(super) fn add_ended_span(&mut self, core: &Core<S>, attempt: &AttemptSpan, failure: Failure) {
+        let Some(trace) = &mut self.trace else { return };
+        let Some(open) = trace.attempts.pop() else { return };
+        let attributes_start = trace.attempts.last().map_or(0, |attempt| attempt.attributes_end);
+        let of_open = trace.attempt_attributes.split_off(attributes_start);
+        self.open_span(core, attempt);
+        self.fail_attempt(failure);
+        if let Some(trace) = &mut self.trace {
+            trace.attempt_attributes.extend_from_slice(&of_open);
+            trace.attempts.push(open);
+        }
     }
 
     /// An attempt has failed; what becomes of one that has not is what becomes of the exchange.
@@ -300,7 +342,9 @@ fn end_attempt(trace: &mut Trace, failure: Option<Failure>, status: u16) {
         add.number("http.response.status_code", status.into());
     }
     // RFC 9110 §15.5: to who asks, the mistakes of the one who asks are errors too.
-    if failure.is_some() || status >= 400 {
+    if failure == Some(Failure::HedgeLost) {
+        add.text("corelane.reason", Failure::HedgeLost.reason().name().as_bytes());
+    } else if failure.is_some() || status >= 400 {
         add.error(failure, status);
         attempt.is_error = failure.is_none_or(|failure| failure.fault() != Fault::Downstream);
     }

@@ -26,6 +26,8 @@ pub(super) struct Tries {
     pub(super) next: Option<usize>,
     /// When the attempt is to give way to another one, unless a response has begun; `u64::MAX` for never.
     pub(super) due_ms: u64,
+    /// When the request goes to a second endpoint as well, unless a response has begun; `u64::MAX` for never.
+    pub(super) hedge_due_ns: u64,
     /// The request may be done twice.
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
@@ -34,12 +36,26 @@ pub(super) struct Tries {
 
 impl Default for Tries {
     fn default() -> Self {
-        Self { excluded: Vec::new(), next: None, due_ms: u64::MAX, may_repeat: false, is_resendable: false }
+        Self {
+            excluded: Vec::new(),
+            next: None,
+            due_ms: u64::MAX,
+            hedge_due_ns: u64::MAX,
+            may_repeat: false,
+            is_resendable: false,
+        }
+    }
+}
+
+impl Tries {
+    /// No further attempt goes there.
+    pub(super) fn exclude(&mut self, endpoint: usize) {
+        self.excluded.push(endpoint);
     }
 }
 
 impl<S: Dial> Exchange<S> {
-    /// Chooses where this attempt goes, and takes what is limited there.
+    /// Chooses where this attempt goes, and takes what is limited there, and of the upstream.
     ///
     /// # Errors
     ///
@@ -56,11 +72,10 @@ impl<S: Dial> Exchange<S> {
             // A retry that found none: it waits.
             None => return Err(NoEndpoint::Full),
         };
-        let endpoint = &upstream.endpoints[picked];
-        if endpoint.limit.is_none() && endpoint.connections.is_none() {
-            return Ok(picked);
+        if upstream.endpoints[picked].is_limited() || upstream.limit.is_some() {
+            return self.reserve_behind(upstream, local, picked);
         }
-        self.reserve_behind(upstream, local, picked)
+        Ok(picked)
     }
 
     /// The same for who has waited and whose turn it is.
@@ -73,7 +88,8 @@ impl<S: Dial> Exchange<S> {
         self.reserve(upstream, local, picked)
     }
 
-    /// Those that wait were here before, unless there is an idle connection for each of them and one more.
+    /// Those that wait were here before, unless there is an idle connection for each of them and one more, and no place to
+    /// take.
     #[inline(never)]
     fn reserve_behind(
         &mut self,
@@ -82,8 +98,14 @@ impl<S: Dial> Exchange<S> {
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
         let endpoint = &upstream.endpoints[picked];
-        let idle =
-            if endpoint.limit.is_none() { endpoint.counters.of(self.worker()).idle.value() } else { 0 };
+        let needs_place = upstream.limit.is_some() && self.held.place.is_none();
+        if !endpoint.is_limited() && !needs_place {
+            return Ok(picked);
+        }
+        let idle = match endpoint.limit.is_none() && !needs_place {
+            true => endpoint.counters.of(self.worker()).idle.value(),
+            false => 0,
+        };
         if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
             return Err(NoEndpoint::Full);
         }
@@ -96,8 +118,14 @@ impl<S: Dial> Exchange<S> {
         local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
+        if let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) {
+            self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
+        }
         let mut index = picked;
         loop {
+            if !upstream.endpoints[index].is_limited() {
+                return Ok(index);
+            }
             let pool = local.pool(index).ok_or(NoEndpoint::Down)?;
             if let Some(reserved) = Reserved::take(&upstream.endpoints[index], pool, upstream) {
                 self.reserved = Some(Box::new(reserved));
@@ -113,6 +141,9 @@ impl<S: Dial> Exchange<S> {
     pub(super) fn start_try(&mut self, retry: &Retry) {
         if !retry.per_try_timeout.is_zero() {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
+        }
+        if !retry.hedge_after.is_zero() {
+            self.tries.hedge_due_ns = self.hedge_due_ns(retry);
         }
         self.times.start_try();
     }
@@ -151,6 +182,9 @@ impl<S: Dial> Exchange<S> {
             }
             Err(_) => return false,
         };
+        if !self.may_retry(upstream) {
+            return false;
+        }
         let counters = upstream.counters.of(self.worker());
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
@@ -171,7 +205,12 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Waits before another attempt.
-    pub(super) async fn back_off(&self, session: &mut Session<S>, retry: &Retry) -> Result<(), Failure> {
+    pub(super) async fn back_off(
+        &mut self,
+        session: &mut Session<S>,
+        upstream: &Upstream,
+    ) -> Result<(), Failure> {
+        let retry = &upstream.retry;
         if retry.backoff.first.is_zero() {
             return Ok(());
         }
@@ -202,7 +241,8 @@ impl<S: Dial> Exchange<S> {
                 }
             })
         })
-        .await
+        .await?;
+        self.pass_again(core, upstream)
     }
 }
 

@@ -48,6 +48,7 @@ impl<S: Dial> Exchange<S> {
         session: &mut Session<S>,
         mut up: Box<H1Upstream<S>>,
     ) -> Result<(), Failure> {
+        self.settle_answered(&session.core);
         self.leave_snapshot();
         // Nor is the listener's place needed any more: one that is removed keeps its last snapshot.
         session.slot = Rc::new(session.slot.leave(self.local.clone()));

@@ -1,9 +1,8 @@
-//! Waiting for a place at an upstream whose endpoints are all full.
+//! Waiting for a place at an upstream that is full, or whose endpoints all are.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use corelane_balancer::NoEndpoint;
 
@@ -35,8 +34,11 @@ impl<S: Dial> Exchange<S> {
                 NoEndpoint::Full => self.wait_for_place(session, upstream, local).await,
                 _ => Err(local.choice().no_endpoint(upstream, why)),
             };
-            if waited.is_err_and(|failure| failure.status() == 503) {
-                upstream.counters.of(self.worker()).no_endpoint.increment();
+            let counters = upstream.counters.of(self.worker());
+            match waited {
+                Err(Failure::UpstreamFull) => counters.refused_full.increment(),
+                Err(failure) if failure.status() == 503 => counters.no_endpoint.increment(),
+                _ => {}
             }
             waited
         })
@@ -50,11 +52,16 @@ impl<S: Dial> Exchange<S> {
         upstream: &Upstream,
         local: &LocalUpstream<S>,
     ) -> Result<usize, Failure> {
+        let is_upstream = upstream.limit.is_some() && self.held.place.is_none();
+        let full = if is_upstream { Failure::UpstreamFull } else { Failure::EndpointsFull };
         let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
         let (line, rules) = match (&upstream.queue, limit) {
             (Some(queue), _) => (&queue.line, queue.rules),
-            (None, Some(limit)) => (limit.line(), FOR_IDLE),
-            (None, None) => return Err(Failure::EndpointsFull),
+            // It is a part of connecting: another worker closes one within some milliseconds, if it is not held up.
+            (None, Some(limit)) if !is_upstream => {
+                (limit.line(), QueueRules { requests_max: WAITERS_MAX, timeout: upstream.connect_timeout })
+            }
+            (None, _) => return Err(full),
         };
         let has_queue = upstream.queue.is_some();
         let why = |failure| if has_queue { failure } else { Failure::EndpointsFull };
@@ -70,16 +77,26 @@ impl<S: Dial> Exchange<S> {
         let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
         let choice = local.choice();
         let (mut is_turn, mut has_asked) = (turn.is_first(), false);
+        if !is_turn && choice.has_room(upstream) {
+            // Those before it may wait for endpoints that are full, after they have tried the one that is not: nobody would
+            // give back a place there. They hand the call on.
+            line.call();
+        }
         let taken = poll_fn(|cx| {
             while std::mem::take(&mut is_turn) || turn.take_call() {
                 match self.take_in_turn(upstream, local) {
-                    Ok(index) => return Poll::Ready(Ok(index)),
+                    Ok(index) => return Poll::Ready(self.pass_again(core, upstream).map(|()| index)),
                     Err(NoEndpoint::Full) => turn.pass_on(),
                     Err(why) => return Poll::Ready(Err(choice.no_endpoint(upstream, why))),
                 }
                 has_asked = false;
             }
-            if !std::mem::replace(&mut has_asked, true) && !choice.ask_for_room(upstream) && !has_queue {
+            let lacks_place = upstream.limit.is_some() && self.held.place.is_none();
+            if !lacks_place
+                && !std::mem::replace(&mut has_asked, true)
+                && !choice.ask_for_room(upstream)
+                && !has_queue
+            {
                 return Poll::Ready(Err(Failure::EndpointsFull));
             }
             if down.is_request_complete()
@@ -108,8 +125,8 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
-/// Without a queue: another worker closes an idle connection within a turn of its loop, which is some milliseconds at most.
-const FOR_IDLE: QueueRules = QueueRules { requests_max: 1_000_000, timeout: Duration::from_secs(1) };
+/// Who waits for an idle connection to close: they are bounded by the connections of clients.
+const WAITERS_MAX: u32 = u32::MAX;
 
 /// Counts a request as waiting for as long as it is held.
 struct Waiting<'a>(&'a UpstreamCounters);

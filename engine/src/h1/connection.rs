@@ -9,7 +9,7 @@ use super::body::{BodyReader, BodyWriter};
 use super::inbox::{Fill, Inbox};
 use super::outbox::Outbox;
 use crate::buffers::RECV_BYTES_MAX;
-use crate::io::{ByteStream, Interest};
+use crate::io::{ByteStream, Check, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError};
 
 /// Bytes received without waiting in between, at most: after a full receive the next is tried at once, but nobody may
@@ -283,6 +283,22 @@ impl<S: ByteStream> Connection<S> {
         self.more_likely = true;
         self.burst_start = self.inbox.received();
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits for something to receive, and leaves it there: whether it is bytes, and not the end.
+    pub(super) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let ready = ready!(self.stream.poll_ready(cx, Interest::Read));
+            let has_bytes = match self.stream.look(Check::Socket) {
+                // It was the readiness of something earlier.
+                IdleState::Silent if ready.is_ok() => continue,
+                IdleState::Surplus(_) => true,
+                IdleState::Silent | IdleState::Closed => false,
+            };
+            // The readiness is used up.
+            self.more_likely = true;
+            return Poll::Ready(has_bytes);
+        }
     }
 
     /// Receives what is there without having waited for it; `Ok(false)` is the end of the stream.

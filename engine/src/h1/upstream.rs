@@ -25,6 +25,11 @@ impl<S: ByteStream> H1Upstream<S> {
         Self { connection, writer: BodyWriter::new(request_framing), limits }
     }
 
+    /// Waits until there is something to receive: whether it is a response, and not the end.
+    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.connection.poll_begun(cx)
+    }
+
     /// What is left of the connection after a response.
     #[inline(always)]
     pub(crate) fn into_leftover(self) -> Leftover<S> {

@@ -27,7 +27,7 @@ pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
-pub(crate) use ticker::set as set_ticker;
+pub(crate) use ticker::{set as set_ticker, set_once as set_timer};
 pub(crate) use wake::{Wake, WakeListener};
 
 use crate::snapshot::Address;

@@ -294,6 +294,18 @@ pub(super) fn timerfd_set(fd: RawFd, interval_ms: u32) {
     let _ = unsafe { libc::timerfd_settime(fd, 0, &raw const timer, std::ptr::null_mut()) };
 }
 
+/// Fires once, at this time of the monotonic clock.
+pub(super) fn timerfd_set_at(fd: RawFd, at_ns: u64) {
+    let (seconds, nanoseconds) = (at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+    // Times that a clock tells, and some hours more, have room.
+    let it_value = libc::timespec { tv_sec: seconds.cast_signed(), tv_nsec: nanoseconds.cast_signed() };
+    let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let timer = libc::itimerspec { it_interval: never, it_value };
+    // SAFETY: the kernel reads `timer` and is given no place to write the old one.
+    let _ =
+        unsafe { libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const timer, std::ptr::null_mut()) };
+}
+
 /// clock_gettime(2) in nanoseconds, through the vDSO.
 pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

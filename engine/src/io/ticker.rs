@@ -1,4 +1,4 @@
-//! The worker's periodic timer: a timerfd waited for in the ring, asleep unless armed.
+//! The worker's timers: timerfds waited for in the ring, asleep unless armed.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::readiness::Pollable;
 use super::{Interest, syscall};
 
-/// Fires every interval while it is armed.
+/// Fires every interval, or once, when it is armed.
 pub(crate) struct Ticker {
     fd: RawFd,
     pollable: Pollable,
@@ -33,6 +33,11 @@ impl Ticker {
         }
         Poll::Pending
     }
+}
+
+/// Arms a ticker's descriptor to fire once, at this time ([`super::clock::monotonic_ns`]).
+pub(crate) fn set_once(descriptor: RawFd, at_ns: u64) {
+    syscall::timerfd_set_at(descriptor, at_ns);
 }
 
 /// Arms a ticker's descriptor to fire every `interval_ms`, or disarms it with 0.

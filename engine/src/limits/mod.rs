@@ -1,11 +1,14 @@
-//! What is limited over all workers: connections of a listener, and of one client, and requests at an endpoint.
+//! What is limited over all workers: connections of a listener, and of one client; requests at an endpoint, or at an
+//! upstream; what an upstream's breaker lets through.
 //!
 //! This is the only state that workers share. A worker touches it when a connection begins and when it ends, and never for
-//! a request but one to an endpoint whose requests are limited; further exceptions are two relaxed loads of a line that is written only while the limit is reached: for a response
-//! (`ConnectionLimit::is_crowded`) and when a connection becomes idle (`ConnectionLimit::has_idle`).
+//! a request but one whose endpoint or upstream has such limits; further exceptions are two relaxed loads of a line that is
+//! written only while the limit is reached: for a response (`ConnectionLimit::is_crowded`) and when a connection becomes
+//! idle (`ConnectionLimit::has_idle`).
 
 use std::time::Duration;
 
+mod breaker;
 mod clients;
 mod connections;
 mod idle;
@@ -14,6 +17,8 @@ mod peers;
 mod permits;
 mod places;
 
+pub(crate) use self::breaker::Passing;
+pub use self::breaker::{BreakerMove, SharedBreaker, UpstreamBreaker};
 pub(crate) use self::clients::{ClientKey, ClientLimit};
 pub(crate) use self::connections::ConnectionLimit;
 #[cfg(test)]
@@ -23,8 +28,8 @@ pub use self::line::WaitingLine;
 pub use self::peers::Peers;
 pub(crate) use self::permits::Permit;
 pub use self::permits::{EndpointConnections, OpenConnections};
-pub(crate) use self::places::Place;
-pub use self::places::{Places, RequestLimit};
+pub(crate) use self::places::{Place, RetryPlace};
+pub use self::places::{Places, RequestLimit, RetryLimit};
 
 /// Who may wait at an upstream whose endpoints are all full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! How many requests are in progress at one endpoint over all workers, where that is limited: exact, because a place is
-//! taken before a request is sent and given back when its exchange, or the attempt, has ended.
+//! How many requests are in progress at one endpoint, or upstream, over all workers, where that is limited: exact, because
+//! a place is taken before a request is sent and given back when its exchange, or the attempt, has ended.
 //!
 //! It costs a request some atomic operations on memory that all workers share, and only where `requests_max` is set.
 
@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::WaitingLine;
 use crate::counters::Padded;
 
-/// See the module. It belongs to the endpoint and survives reloads; the limit itself stands in the snapshot.
+/// See the module. It belongs to the endpoint, or the upstream, and survives reloads; the limit itself stands in the snapshot.
 #[derive(Debug, Default)]
 pub struct Places {
     taken: Padded<AtomicU32>,
 }
 
-/// The limit of an endpoint.
+/// The limit of an endpoint, or of an upstream.
 #[derive(Clone, Debug)]
 pub struct RequestLimit {
     /// How many requests may be in progress there.
@@ -57,6 +57,32 @@ impl Places {
     }
 }
 
+/// How many requests of an upstream may be retries.
+#[derive(Clone, Debug)]
+pub struct RetryLimit {
+    /// How many at once.
+    pub retries_max: u32,
+    /// Those that are.
+    pub places: Arc<Places>,
+}
+
+impl RetryLimit {
+    /// Takes a place, if there is one.
+    pub(crate) fn try_take(&self) -> Option<RetryPlace> {
+        self.places.try_take(self.retries_max).then(|| RetryPlace(self.places.clone()))
+    }
+}
+
+/// A place that a retry has; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct RetryPlace(Arc<Places>);
+
+impl Drop for RetryPlace {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
 /// A place that is taken; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Place(RequestLimit);
@@ -87,6 +113,11 @@ mod tests {
         assert!(!limit.is_full() && limit.try_take().is_some());
         drop(second);
         assert_eq!(limit.places.taken(), 0);
+        let limit = RetryLimit { retries_max: 1, places: Arc::default() };
+        let first = limit.try_take();
+        assert!(first.is_some() && limit.try_take().is_none());
+        drop(first);
+        assert!(limit.try_take().is_some());
     }
 
     #[test]

@@ -239,14 +239,15 @@ impl Choice {
         }
     }
 
-    /// Whether any endpoint that is available may have another request.
+    /// Whether the upstream, and any endpoint that is available, may have another request.
     #[cold]
     pub(crate) fn has_room(&self, upstream: &Upstream) -> bool {
         let standings = self.standings.borrow();
         let is_open = |&endpoint: &usize| {
             standings[endpoint] != Standing::Unavailable && !is_full(upstream, endpoint, self.worker)
         };
-        (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
+        let has_place = upstream.limit.as_ref().is_none_or(|limit| !limit.is_full());
+        has_place && (0..upstream.endpoints.len()).any(|endpoint| is_open(&endpoint))
     }
 
     /// Has a worker close an idle connection, for a request that waits here, to an endpoint that has no room but for them.
@@ -284,10 +285,7 @@ impl Choice {
         let admission = self.picker.borrow_mut().admit(share);
         self.admit_again_ms.set(if admission.is_ramping { now_ms + RAMP_STEP_MS } else { u64::MAX });
         let is_in_turn = matches!(upstream.group.policy(), Policy::RoundRobin | Policy::Weighted);
-        let is_limited = upstream
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.limit.is_some() || endpoint.connections.is_some());
+        let is_limited = upstream.endpoints.iter().any(Endpoint::is_limited);
         let is_plain = is_in_turn && !is_limited && upstream.affinity.is_none() && !admission.is_ramping;
         self.is_plain.set(is_plain);
     }

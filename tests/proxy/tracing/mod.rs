@@ -254,6 +254,43 @@ fn each_attempt_has_a_span_that_its_endpoint_is_told_of() {
 }
 
 #[test]
+fn both_attempts_of_a_hedge_have_their_spans() {
+    let collector = Collector::start(Protocol::Http);
+    let slow = |time: u64, answer: &'static str| {
+        Origin::http(move |_| {
+            std::thread::sleep(Duration::from_millis(time));
+            ok(answer)
+        })
+    };
+    // The first of them is beaten by its hedge; the second beats its own.
+    let origins = [slow(600, "slow"), slow(150, "fast")];
+    let [one, two] = origins.each_ref().map(Origin::address);
+    let proxy = Setup::to(&[one, two])
+        .upstream("retry = { hedge_after = \"50ms\" }")
+        .more(&collector.section("sample = \"100%\""))
+        .start();
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").text(), "fast");
+        let (server, mut clients) = server_and_clients(collector.spans(3));
+        clients.sort_by_key(|span| span.number("start"));
+        let of = |key: &str| clients.iter().map(|it| it.attribute(key).clone()).collect::<Vec<_>>();
+        let fast =
+            clients.iter().position(|span| span.attribute("http.response.status_code") == 200).unwrap();
+        let (won, lost) = (&clients[fast], &clients[1 - fast]);
+        assert_eq!(won.attribute("server.port").to_string(), two.rsplit_once(':').unwrap().1);
+        assert_eq!(lost.attribute("server.port").to_string(), one.rsplit_once(':').unwrap().1);
+        assert_eq!(lost.attribute("corelane.reason"), "hedge_lost");
+        assert!(!won.is_error() && !lost.is_error() && !server.is_error());
+        let resent: Vec<_> = of("http.request.resend_count").iter().map(|it| it.as_u64()).collect();
+        assert_eq!(resent, [None, Some(1)]);
+        for (origin, span) in origins.iter().zip([lost, won]) {
+            let request = origin.requests().pop().unwrap();
+            assert_eq!(request.head.field("traceparent").unwrap(), span.trace_parent());
+        }
+    }
+}
+
+#[test]
 fn a_stale_connection_is_an_attempt_of_its_own() {
     let collector = Collector::start(Protocol::Http);
     // The second request on a connection is read and not answered.

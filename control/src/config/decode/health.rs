@@ -338,13 +338,27 @@ fn headers(value: &Value) -> Parsed<Vec<(Box<str>, Box<str>)>> {
     }
 }
 
-/// Ranges of statuses; `min` is the lowest that is allowed, and has a class of its own.
+/// Ranges of statuses, one at least; `min` is the lowest that is allowed, and has a class of its own.
 pub(super) fn statuses(table: &Reader<'_>, min: u16) -> Result<Option<Vec<(u16, u16)>>, Reported> {
-    let shown = |(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    table.items("statuses", "status", shown, |item| status(item.get_ref(), min).map_err(ItemFault::Wrong))
+    table.items("statuses", "status", shown_range, |item| listed_status(item, min))
+}
+
+/// The same, or none at all; those of the reference where there is no list.
+pub(super) fn any_statuses(table: &Reader<'_>, min: u16) -> Result<Vec<(u16, u16)>, Reported> {
+    if !table.has("statuses") {
+        return table.or_default("statuses", |value| {
+            value.as_array().into_iter().flatten().map(|item| status(item.get_ref(), min)).collect()
+        });
+    }
+    table.any_items("statuses", "status", shown_range, |item| listed_status(item, min))
+}
+
+fn shown_range((first, last): &(u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn listed_status(item: &Spanned<Value>, min: u16) -> Result<(u16, u16), ItemFault> {
+    status(item.get_ref(), min).map_err(ItemFault::Wrong)
 }
 
 /// 204, "2xx" or "200-399".

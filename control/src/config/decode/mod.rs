@@ -5,6 +5,7 @@ mod access_log;
 mod action;
 mod admin;
 mod affinity;
+mod breaker;
 mod conditions;
 mod error_page;
 mod filter;

@@ -23,6 +23,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Retry, Reported> {
     let duration = |key| table.or_default(key, |value| value::duration(value, Duration::ZERO));
     let (first, max) = (duration("backoff"), duration("backoff_max"));
     let per_try_timeout = duration("per_try_timeout");
+    let hedge_after = duration("hedge_after");
     let attempt_header = table.or_default("attempt_header", value::boolean);
     let (on, methods) = (on?, methods?);
     let has = |cause: &str| on.iter().any(|it| it == cause);
@@ -31,6 +32,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Retry, Reported> {
         statuses: on.iter().filter_map(|it| it.parse().ok()).collect(),
         methods: methods.map(|methods| MethodSet::new(methods.iter().map(String::as_bytes))),
         per_try_timeout: per_try_timeout?,
+        hedge_after: hedge_after?,
         backoff: Backoff { first: first?, max: max? },
         budget: BudgetRules { percent: percent?, ..BudgetRules::default() },
         attempt_header: attempt_header?,

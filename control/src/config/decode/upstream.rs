@@ -9,6 +9,7 @@ use corelane_engine::retry::ATTEMPTS_MAX;
 use corelane_engine::snapshot::Quarantine;
 
 use super::affinity;
+use super::breaker;
 use super::filter::Filters;
 use super::health;
 use super::listener::{HEAD_BYTES, Listeners};
@@ -19,7 +20,7 @@ use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
 use crate::config::report::Reported;
-use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream};
+use crate::config::types::{BACKUP_PRIORITY, Endpoint, Target, Upstream, UpstreamLimits};
 use crate::config::{address, show, value};
 
 /// The upstreams. Also one that is wrong can be referred to.
@@ -88,7 +89,11 @@ fn upstream(
     let health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", |value| value::share(value, 0));
     let outlier = outlier::decode(section, &retry);
-    let queue = queue(section, endpoints.as_deref().ok());
+    let most = |key| section.or_default(key, |value| value::integer(value, 0..=1_000_000));
+    let (requests_max, retries_max) = (most("requests_max"), most("retries_max"));
+    let breaker = breaker::decode(section);
+    let is_unlimited = requests_max.as_ref().is_ok_and(|max| *max == 0);
+    let queue = queue(section, endpoints.as_deref().ok().filter(|_| is_unlimited));
     let filters = filters.listed(section);
     Ok(Upstream {
         name: name?.into(),
@@ -111,6 +116,8 @@ fn upstream(
         health: health?,
         panic_percent: panic_percent?,
         outlier: outlier?,
+        limits: UpstreamLimits { requests_max: requests_max?, retries_max: retries_max? },
+        breaker: breaker?,
         queue: queue?,
         filters: filters?,
     })
@@ -129,7 +136,7 @@ fn queue(section: &Reader<'_>, endpoints: Option<&[Endpoint]>) -> Result<Option<
     let rules = QueueRules { requests_max: requests_max?, timeout: timeout? };
     let is_unlimited = |it: &Endpoint| it.requests_max == 0 && it.connections_max == 0;
     if endpoints.is_some_and(|endpoints| endpoints.iter().all(is_unlimited)) {
-        let message = "queue is for endpoints with requests_max or connections_max; none has one".to_owned();
+        let message = "queue needs requests_max, or connections_max of an endpoint; none is set".to_owned();
         return Err(section.report().wrong(section.at("queue"), message));
     }
     Ok(Some(rules))

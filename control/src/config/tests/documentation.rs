@@ -112,6 +112,7 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Upstream if name == "queue" => queueing(value),
         Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
         Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
+        Section::Breaker => UPSTREAM.replacen('\n', &format!("\nbreaker = {{ {name} = {value} }}\n"), 1),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
         Section::Outlier => {
             let needed = match name {
@@ -199,6 +200,7 @@ fn heading(section: Section) -> &'static str {
         Section::Seating => "sticky of an upstream",
         Section::Retry => "retry of an upstream",
         Section::Outlier => "outlier of an upstream",
+        Section::Breaker => "breaker of an upstream",
         Section::Queue => "queue of an upstream",
         Section::Endpoint => "endpoints of an upstream",
         Section::Health => "health of an upstream",
@@ -239,7 +241,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                     let text = text.replacen(&format!(", {} = {value}", key.name), "", 1);
                     text.replacen(&format!("{{ {} = {value} }}", key.name), "{}", 1)
                 }
-                Section::PathPolicies | Section::Retry => {
+                Section::PathPolicies | Section::Retry | Section::Breaker => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)
                 }
                 _ => text.replacen(&line, "", 1),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use corelane_balancer::Policy;
 use corelane_engine::action::{Action, RouteTimeouts};
-use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
     Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
     Trailers, UnderscoreFields,
@@ -14,6 +12,7 @@ use corelane_semantics::{MethodSet, PathPolicies, PathPolicy};
 
 use super::{LISTENER, ROUTE, UPSTREAM, completed};
 use crate::config::*;
+use crate::fixtures;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -49,30 +48,7 @@ fn listener(name: &str, address: Address) -> Listener {
 
 /// `[upstreams.NAME]` with nothing but endpoints.
 fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
-    Upstream {
-        name: name.into(),
-        policy: Policy::RoundRobin,
-        key: Vec::new(),
-        sticky: None,
-        slow_start: Duration::ZERO,
-        endpoints,
-        connect_timeout: seconds(2),
-        response_head_timeout: seconds(30),
-        body_idle_timeout: seconds(60),
-        idle_timeout: seconds(60),
-        request_timeout: seconds(0),
-        idle_connections_max: 256,
-        attempts_max: 3,
-        retry: Retry::default(),
-        head_bytes_max: 16 << 10,
-        tunnel_idle_timeout: Duration::from_secs(600),
-        quarantine: Quarantine::default(),
-        health: None,
-        panic_percent: 0,
-        outlier: Outlier::default(),
-        queue: None,
-        filters: Vec::new(),
-    }
+    Upstream { idle_connections_max: 256, ..fixtures::upstream(name, endpoints) }
 }
 
 fn endpoint(address: &str, weight: u32) -> Endpoint {
