@@ -302,6 +302,28 @@ fn what_fails_after_the_handshake_is_counted() {
 }
 
 #[test]
+fn a_worker_that_ends_says_so_to_its_clients() {
+    let proxy = Proxy::start(|_| {}, None);
+    let mut idle = proxy.client();
+    get(&mut idle, "localhost");
+    let mut busy = proxy.client();
+    busy.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n").unwrap();
+    let mut shaking = proxy.connect();
+    shaking.write_all(&[0x16, 3]).unwrap();
+    let start = Instant::now();
+    while proxy.listener.of(0).tls_handshaking.value() < 1 {
+        assert!(start.elapsed() < DEADLINE);
+    }
+    drop(proxy);
+    // With close_notify: otherwise this is an error.
+    assert_eq!(idle.read_to_end(&mut Vec::new()).unwrap(), 0);
+    let mut answer = Vec::new();
+    busy.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 503 "));
+    assert_eq!(shaking.read_to_end(&mut Vec::new()).unwrap(), 0);
+}
+
+#[test]
 fn plain_http_gets_a_clear_answer() {
     let proxy = Proxy::start(|_| {}, None);
     let mut client = proxy.connect();

@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// Reads the time for [`coarse_ms`]. Everything that a worker does follows from a dispatch of events, which calls this.
-pub(super) fn refresh() {
+pub(crate) fn refresh() {
     TURN.set(TURN.get().wrapping_add(1));
     RECENT_NS.set(0);
     NOW_MS.set(syscall::clock_ns(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000);

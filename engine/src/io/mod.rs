@@ -106,6 +106,11 @@ pub(crate) trait ByteStream {
     /// Asks for another readiness although the last attempt did not block: for whoever stops early to let others run.
     fn rearm(&mut self);
 
+    /// Whether it still has its descriptor: a worker that ends closes those of its tasks before it drops the tasks.
+    fn is_open(&self) -> bool {
+        true
+    }
+
     /// Whether what happens to it is noticed. A new one is watched only when it is waited for.
     fn is_watched(&self) -> bool {
         true

@@ -337,6 +337,12 @@ impl Pollable {
         Poll::Pending
     }
 
+    /// Whether the set still has its descriptor: not after [`Closing`].
+    pub(super) fn is_open(&self) -> bool {
+        let entries = self.set.entries.borrow();
+        entries.get(self.key.index as usize).is_some_and(|entry| entry.generation == self.key.generation)
+    }
+
     /// Whether the set knows of it.
     pub(super) fn is_watched(&self) -> bool {
         self.set.entries.borrow().get(self.key.index as usize).is_none_or(|entry| entry.watch == Watch::Is)

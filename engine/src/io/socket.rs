@@ -36,6 +36,10 @@ impl ByteStream for Socket {
         self.0.rearm();
     }
 
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
     fn is_watched(&self) -> bool {
         self.0.is_watched()
     }

@@ -73,3 +73,40 @@ impl Drop for Place<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_has_so_many_signatures_and_no_more() {
+        let handshakes = Handshakes::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            clock::refresh();
+            for _ in 0..SIGNATURES_A_TURN {
+                assert!(handshakes.poll_turn(&mut cx).is_ready());
+            }
+            assert!(handshakes.poll_turn(&mut cx).is_pending());
+        }
+    }
+
+    #[test]
+    fn places_are_counted_for_all_and_for_each_client() {
+        let handshakes = Handshakes::default();
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
+        let first = handshakes.place(3, one, 1);
+        assert!(first.is_some() && handshakes.place(3, one, 1).is_none());
+        let second = handshakes.place(3, other, 1);
+        // Over a Unix socket nobody is told from others.
+        let third = handshakes.place(3, None, 1);
+        assert!(second.is_some() && third.is_some());
+        assert!(handshakes.place(3, None, 0).is_none());
+        drop((first, third));
+        assert!(handshakes.place(3, one, 1).is_some() && handshakes.place(0, None, 0).is_some());
+        drop(second);
+        assert!(handshakes.clients.borrow().is_empty(), "nothing is kept of who has gone");
+    }
+}

@@ -342,7 +342,9 @@ impl<S: ByteStream> TlsStream<S> {
 
 impl<S: ByteStream> Drop for TlsStream<S> {
     fn drop(&mut self) {
-        self.close();
+        if self.inner.is_open() {
+            self.close();
+        }
     }
 }
 
@@ -390,6 +392,10 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
         // The next event says both.
         (self.more_likely, self.is_writable) = (false, false);
         self.inner.rearm();
+    }
+
+    fn is_open(&self) -> bool {
+        self.inner.is_open()
     }
 
     fn is_watched(&self) -> bool {

@@ -80,6 +80,10 @@ impl<S: ByteStream> ByteStream for Transport<S> {
         each!(self, stream => stream.rearm());
     }
 
+    fn is_open(&self) -> bool {
+        each!(self, stream => stream.is_open())
+    }
+
     fn is_watched(&self) -> bool {
         each!(self, stream => stream.is_watched())
     }
