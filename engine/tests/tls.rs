@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corelane_balancer::{Group, Policy as GroupPolicy, SlowStart};
+use corelane_balancer::{Group, Policy as GroupPolicy};
 use corelane_engine::action::{Action, RouteTimeouts};
 use corelane_engine::command::{Command, Event, ListenSocket};
 use corelane_engine::counters::{EndpointCounters, ListenerCounters, PerWorker};
@@ -17,7 +17,7 @@ use corelane_engine::limits::{Peers, SharedLimits};
 use corelane_engine::record::LogPolicy;
 use corelane_engine::snapshot::{
     Address, Chains, ClientHalfClose, Endpoint, ForwardedFields, HostPolicy, Listener, ListenerLimits,
-    Quarantine, RequestRules, Route, Snapshot, Upstream,
+    RequestRules, Route, Snapshot, Upstream,
 };
 use corelane_engine::tls::rustls::pki_types::pem::PemObject as _;
 use corelane_engine::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -188,11 +188,6 @@ fn snapshot(
         }],
         router: Router::build(&[rule], 1).unwrap(),
         upstreams: vec![Upstream {
-            name: "origin".into(),
-            group: Group::of_weights(GroupPolicy::RoundRobin, &[1]),
-            affinity: None,
-            slow_start: SlowStart::default(),
-            endpoints: vec![endpoint],
             connect_timeout: DEADLINE,
             response_head_timeout: DEADLINE,
             body_idle_timeout: DEADLINE,
@@ -200,13 +195,13 @@ fn snapshot(
             request_timeout: Duration::ZERO,
             idle_connections_max: 8,
             attempts_max: 1,
-            retry: corelane_engine::retry::Retry::default(),
-            head_bytes_max: 16 * 1024,
             tunnel_idle_timeout: DEADLINE,
-            quarantine: Quarantine::default(),
-            panic_percent: 0,
-            queue: None,
-            counters: PerWorker::new(1),
+            ..Upstream::new(
+                "origin".into(),
+                Group::of_weights(GroupPolicy::RoundRobin, &[1]),
+                vec![endpoint],
+                1,
+            )
         }],
         ..Snapshot::default()
     }
