@@ -34,15 +34,38 @@ fn limited(address: &str, connections_max: u32) -> Setup {
 
 /// Clients whose requests are at the origin.
 fn hold(proxy: &Proxy, origin: &Origin, count: usize) -> Vec<Client> {
-    let before = origin.requests().len();
+    let held = || origin.requests().iter().filter(|it| it.head.target() == "/held").count();
+    let before = held();
     let hold = |_| {
         let mut client = proxy.client();
         client.send(client::get("/held")).unwrap();
         client
     };
     let clients = (0..count).map(hold).collect();
-    eventually("the requests at the origin", || origin.requests().len() == before + count);
+    eventually("the requests at the origin", || held() == before + count);
     clients
+}
+
+/// The status of an answer, once there is room: a client has one a moment before its place is free.
+fn status(proxy: &Proxy, target: &str) -> u16 {
+    let mut status = 503;
+    eventually("there is room", || {
+        status = proxy.get(target).status();
+        status != 503
+    });
+    status
+}
+
+/// A client that has switched, once there is room.
+fn tunnel(proxy: &Proxy) -> Client {
+    let switch = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let mut client = proxy.client();
+    eventually("a tunnel", || {
+        client = proxy.client();
+        client.send(switch).unwrap();
+        client.next_head().status() == 101
+    });
+    client
 }
 
 fn open(proxy: &Proxy) -> u64 {
@@ -56,7 +79,7 @@ fn there_are_never_more_over_all_workers_and_every_request_gets_one() {
         let upstream = format!("policy = \"{policy}\"\nqueue = {{ requests_max = 100, timeout = \"10s\" }}");
         let proxy = limited(origin.address(), 3).workers(4).upstream(&upstream).start();
         let load = Load::start(&proxy.address("web"), 16, "/");
-        eventually("the load", || load.answered() > 2_000);
+        eventually("the load", || load.answered() > 400);
         load.finish().assert_all_ok();
         assert_eq!(most.load(Ordering::SeqCst), 3, "never more, and as many as may be");
         let idle = || proxy.endpoints("connections_idle");
@@ -169,15 +192,11 @@ fn a_permit_comes_back_however_a_connection_ends() {
     let upstream = "response_head_timeout = \"300ms\"\nattempts_max = 1\nidle_timeout = \"500ms\"";
     let proxy = limited(origin.address(), 1).workers(2).upstream(upstream).start();
     for (target, status) in [("/close", 200), ("/cut", 502), ("/late", 504), ("/", 200), ("/cut", 502)] {
-        assert_eq!(proxy.get(target).status(), status, "{target}");
-        eventually("there is room", || proxy.get("/").status() == 200);
+        assert_eq!(self::status(&proxy, target), status, "{target}");
     }
+    assert_eq!(status(&proxy, "/"), 200);
     settles_at(0, || open(&proxy));
-    let mut tunnel = proxy.client();
-    tunnel
-        .send("GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .unwrap();
-    assert_eq!(tunnel.next_head().status(), 101);
+    let tunnel = tunnel(&proxy);
     for _ in 0..4 {
         assert_eq!(proxy.get("/").status(), 503, "a tunnel holds it");
     }
@@ -205,6 +224,7 @@ fn a_reload_counts_what_is_open_and_lowers_it_in_time() {
     assert!(tally.failures.is_empty(), "{:?}", tally.failures.first());
     assert!(open(&proxy) <= 5);
     drop(held);
+    eventually("what is open is idle", || proxy.endpoints("connections_idle") == open(&proxy));
     let held = hold(&proxy, &origin, 3);
     assert!((3..=5).contains(&open(&proxy)), "{}", open(&proxy));
     proxy.rewrite(&limited(origin.address(), 1).workers(2).text());

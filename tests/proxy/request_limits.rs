@@ -47,6 +47,16 @@ fn hold(proxy: &Proxy, origin: &Origin) -> Client {
     client
 }
 
+/// The status of an answer, once there is room: a client has one a moment before its place is free.
+fn status(proxy: &Proxy, target: &str) -> u16 {
+    let mut status = 503;
+    eventually("there is room", || {
+        status = proxy.get(target).status();
+        status != 503
+    });
+    status
+}
+
 #[track_caller]
 fn comes_back(proxy: &Proxy) {
     eventually("the place is free", || proxy.get("/").status() == 200);
@@ -105,9 +115,9 @@ fn the_place_comes_back_however_the_request_ends() {
     let setup = to(&[limited(origin.address(), 1)]).workers(2);
     let proxy = setup.clone().upstream("response_head_timeout = \"300ms\"\nattempts_max = 1").start();
     for (target, status) in [("/cut", 502), ("/held", 504), ("/", 200)] {
-        assert_eq!(proxy.get(target).status(), status);
-        comes_back(&proxy);
+        assert_eq!(self::status(&proxy, target), status);
     }
+    comes_back(&proxy);
     let proxy = setup.start();
     let held = hold(&proxy, &origin);
     for _ in 0..8 {
@@ -117,11 +127,13 @@ fn the_place_comes_back_however_the_request_ends() {
     }
     held.reset();
     comes_back(&proxy);
+    let switch = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let mut tunnel = proxy.client();
-    tunnel
-        .send("GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .unwrap();
-    assert_eq!(tunnel.next_head().status(), 101);
+    eventually("a tunnel", || {
+        tunnel = proxy.client();
+        tunnel.send(switch).unwrap();
+        tunnel.next_head().status() == 101
+    });
     for _ in 0..8 {
         assert_eq!(proxy.get("/").status(), 503, "a tunnel holds it");
     }

@@ -61,8 +61,13 @@ fn fails(server: &Nginx, way: &str, whether: bool) {
     }
 }
 
+/// Starts the load. As many retries are allowed as are a fifth of the requests of the last ten seconds: waits until there
+/// were some.
+#[track_caller]
 fn wrk(proxy: &Proxy, target: &str) -> Wrk {
-    Wrk::start(CONNECTIONS, &format!("http://{}{target}", proxy.address("web")))
+    let wrk = Wrk::start(CONNECTIONS, &format!("http://{}{target}", proxy.address("web")));
+    answers(proxy, 5000);
+    wrk
 }
 
 /// Ends the load: every request was answered, and nothing is left of any attempt.
