@@ -172,14 +172,18 @@ impl<S: Dial> Exchange<S> {
     /// Begins a second attempt, if there may be one: as many and where retries may be.
     fn begin_second<'a>(&mut self, race: &Race<'_, 'a, S>) -> Option<Box<Second<'a, S>>> {
         self.tries.hedge_due_ns = u64::MAX;
+        let queue = race.visit.upstream.queue.as_ref();
+        // Those that wait have no place at all yet.
+        if queue.is_some_and(|queue| queue.line.is_awaited()) {
+            return None;
+        }
         if !self.plan_retry(Failure::TryTimeout) {
             return None;
         }
         let index = self.tries.next.take()?;
         let Visit { upstream, local, .. } = *race.visit;
         let (endpoint, pool) = (&upstream.endpoints[index], local.pool(index)?);
-        let is_limited = endpoint.limit.is_some() || endpoint.connections.is_some();
-        let mut reserved = match is_limited.then(|| Reserved::take(endpoint, pool, upstream)) {
+        let mut reserved = match endpoint.is_limited().then(|| Reserved::take(endpoint, pool, upstream)) {
             None => None,
             // Another worker may have been faster.
             Some(reserved) => Some(Box::new(reserved?)),

@@ -96,6 +96,10 @@ impl<S: Dial> Mirrored<S> {
     ) -> Result<u16, Failure> {
         let core = &self.place.core;
         let upstream_counters = upstream.counters.of(core.index);
+        // Requests of clients come first.
+        if upstream.queue.as_ref().is_some_and(|queue| queue.line.is_awaited()) {
+            return Err(Failure::EndpointsFull);
+        }
         let _place = match &upstream.limit {
             Some(limit) => Some(limit.try_take().ok_or_else(|| {
                 upstream_counters.refused_full.increment();
