@@ -141,6 +141,8 @@ fn while_another_endpoint_answers_nothing_has_failed() {
     let fine = Nginx::start("location / { return 200 fine; }");
     let gone = format!("127.0.0.1:{}", crate::support::free_port());
     let setup = Setup::to(&[&gone, fine.address()])
+        // What is gone is asked again and again.
+        .upstream("outlier = { consecutive_failures = 0 }")
         .upstream("breaker = { consecutive_failures = 3, failure_share = \"30%\", open_time = \"1h\" }");
     let mut proxy = setup.clone().start();
     for _ in 0..60 {
