@@ -185,7 +185,8 @@ impl Board {
         })
     }
 
-    fn end_ejections(&mut self) {
+    /// Nobody is ejected any more, nor was: [`Self::advance`] tells who comes back.
+    pub fn end_ejections(&mut self) {
         self.endpoints.iter_mut().for_each(|it| it.ejection.forget());
     }
 

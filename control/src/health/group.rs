@@ -137,6 +137,9 @@ impl Group {
             }
             watched.push(it);
         }
+        if outlier.detection.is_off() {
+            board.end_ejections();
+        }
         let planned = std::iter::from_fn(|| board.advance(now_ms)).collect();
         let places = endpoints.iter().map(|it| it.address.clone()).zip(0..).collect();
         Some(Self {
