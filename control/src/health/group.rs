@@ -124,7 +124,7 @@ impl Group {
         let checks = checks.map(|it| CheckRules { rise: it.rise, fall: it.fall, initial: it.initial });
         let rules = BoardRules { checks, ejection: outlier.ejection };
         let members: Vec<_> = endpoints.iter().map(member).collect();
-        let mut board = Board::new(rules, &members, before.map(|it| &it.board), now_ms);
+        let mut board = Board::new(rules, &members, before.map(|it| &it.board));
         let mut watched = Vec::with_capacity(endpoints.len());
         for (place, endpoint) in endpoints.iter().enumerate() {
             let known = before.and_then(|it| Some(&it.watched[*it.places.get(&endpoint.address)?]));
