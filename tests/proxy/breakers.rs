@@ -294,4 +294,6 @@ fn what_waits_in_the_queue_is_refused_when_it_opens() {
     assert!(answers.iter().filter(|text| text.contains("breaker_open")).count() == 7, "{answers:?}");
     assert_eq!(origin.requests().len(), 1);
     settles_at(0, || proxy.metric("corelane_upstream_requests_waiting", &[("upstream", "origin")]));
+    settles_at(7, || proxy.metric("corelane_upstream_refused_total", &[("reason", "breaker_open")]));
+    assert_eq!(proxy.metric("corelane_upstream_no_endpoint_total", &[]), 0, "they are counted once");
 }
