@@ -248,6 +248,59 @@ fn a_stream_and_a_lost_probe_leave_room_for_the_next() {
 }
 
 #[test]
+fn a_probe_whose_client_sends_slowly_leaves_room_for_the_next() {
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let broken = is_broken.clone();
+    let origin = Origin::http(move |_| match broken.load(Ordering::SeqCst) {
+        true => with_length("502 Bad Gateway", "broken"),
+        false => ok("fine"),
+    });
+    let proxy = Setup::origin(&origin)
+        .upstream("breaker = { consecutive_failures = 1, open_time = \"500ms\", successes = 2 }")
+        .start();
+    open(&proxy);
+    is_broken.store(false, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(600));
+    let mut slow = proxy.client();
+    slow.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab").unwrap();
+    eventually("it is a probe", || is_in(&proxy, "half_open"));
+    eventually("the others close it", || proxy.get("/").text() == "fine" && is_in(&proxy, "closed"));
+    slow.send("cd").unwrap();
+    assert_eq!(slow.response().text(), "fine", "it goes on");
+}
+
+#[test]
+fn the_head_of_its_response_settles_a_mirrored_probe() {
+    let main = Nginx::start("location / { return 200 fine; }");
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let broken = is_broken.clone();
+    let shadow = Origin::script(move |connection| {
+        while let Ok(Some(_)) = connection.request() {
+            if broken.load(Ordering::SeqCst) {
+                connection.send(with_length("502 Bad Gateway", "broken")).unwrap();
+                continue;
+            }
+            // The head, and for ever the body.
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
+            let _ = connection.drain();
+            return;
+        }
+    });
+    let upstream = format!(
+        "[upstreams.shadow]\nendpoints = [\"{}\"]\nbreaker = {{ consecutive_failures = 1, open_time = \"500ms\", successes = 2 }}\n",
+        shadow.address()
+    );
+    let proxy = Setup::nginx(&main).route("mirror = { upstream = \"shadow\" }").more(&upstream).start();
+    let is_in = |state| {
+        let labels = [("upstream", "shadow"), ("state", state)];
+        proxy.metric("corelane_upstream_breaker_state", &labels) == 1
+    };
+    eventually("it is open", || proxy.get("/").text() == "fine" && is_in("open"));
+    is_broken.store(false, Ordering::SeqCst);
+    eventually("it closes", || proxy.get("/").text() == "fine" && is_in("closed"));
+}
+
+#[test]
 fn a_mirror_passes_the_breaker_of_its_upstream() {
     let (main, shadow) = (
         Nginx::start("location / { return 200 fine; }"),

@@ -79,6 +79,9 @@ impl<S: Dial> Exchange<S> {
         if self.tries.due_ms < first.0 && self.phase == Phase::Head {
             first = (self.tries.due_ms, Failure::TryTimeout);
         }
+        if uploads && !up.is_blocked() {
+            first.0 = first.0.min(self.probe_due_ms());
+        }
         first
     }
 
@@ -98,13 +101,18 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Whether a deadline that has passed is none: because the side that seemed to stand still has taken bytes from the
-    /// kernel, which wakes nobody before a good part of the socket's buffer is free; or because no other attempt can be made.
+    /// kernel, which wakes nobody before a good part of the socket's buffer is free; because no other attempt can be made; or
+    /// because it was that of a probe, whose request goes on.
     pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
         &mut self,
         failure: Failure,
         down: &D,
         up: &U,
     ) -> bool {
+        let uploads = !self.upload_over && !down.is_request_complete();
+        if uploads && !up.is_blocked() && self.abandons_probe() {
+            return true;
+        }
         match failure {
             Failure::ClientStalled | Failure::ClientTooSlow => self.response_progress.see_taken(down.taken()),
             Failure::UpstreamStalled => self.request_progress.see_taken(up.taken()),
