@@ -192,6 +192,63 @@ fn clients_that_leave_and_answers_of_our_own_say_nothing() {
     assert_eq!(proxy.get("/").text(), "fine");
 }
 
+/// With a breaker and ejections that one failure is enough for.
+fn touchy(origin: &Origin) -> Setup {
+    Setup::origin(origin).upstream(
+        "breaker = { consecutive_failures = 1, open_time = \"1h\" }\noutlier = { consecutive_failures = 1 }",
+    )
+}
+
+fn has_not_failed(proxy: &Proxy) {
+    assert!(is_in(proxy, "closed"));
+    assert_eq!(proxy.endpoints("ejections_spared_total"), 0, "it is the only one");
+}
+
+#[test]
+fn a_pooled_connection_that_is_closed_says_nothing() {
+    let origin = Origin::script(|connection| {
+        if let Ok(Some(_)) = connection.request() {
+            connection.send(ok("fine")).unwrap();
+        }
+        // The next one on it is not answered.
+        let _ = connection.request();
+    });
+    let proxy = touchy(&origin).start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "fine");
+    let answer = client.request("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab");
+    assert!(answer.status() == 502 && answer.text().contains("upstream_closed"), "{}", answer.text());
+    has_not_failed(&proxy);
+}
+
+#[test]
+fn a_client_that_reads_slowly_opens_no_breaker() {
+    const BYTES: usize = 32 << 20;
+    let origin = Origin::script(|connection| {
+        while let Ok(Some(_)) = connection.request() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+            connection.send(head).unwrap();
+            // It gives up before its end.
+            let _ = connection.send(vec![b'a'; BYTES / 2]);
+            return;
+        }
+    });
+    let proxy = touchy(&origin).start();
+    let mut slow = proxy.client();
+    slow.send(client::get("/")).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(slow.next_head().status(), 200);
+    let _ = slow.drain();
+    eventually("it has failed", || proxy.metrics().contains("reason=\"response_truncated\""));
+    has_not_failed(&proxy);
+    // A client that reads as fast as it can shows what the endpoint does.
+    let mut fast = proxy.client();
+    fast.send(client::get("/")).unwrap();
+    let _ = fast.drain();
+    eventually("it opens", || is_in(&proxy, "open"));
+    eventually("it would be ejected", || proxy.endpoints("ejections_spared_total") == 1);
+}
+
 #[test]
 fn a_stream_and_a_lost_probe_leave_room_for_the_next() {
     let is_broken = Arc::new(AtomicBool::new(true));

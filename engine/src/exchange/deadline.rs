@@ -182,6 +182,12 @@ impl Pace {
         Self { start_bytes: bytes, ..Self::default() }
     }
 
+    /// For how long it was waited for.
+    pub(super) fn waited_ms(&self) -> u64 {
+        let since_ms = if self.waits_since_ms == 0 { u64::MAX } else { self.waits_since_ms };
+        self.waited_ms + clock::coarse_ms().saturating_sub(since_ms)
+    }
+
     /// When the client is too slow, if nothing more moves; `u64::MAX` for never. `waits`: whether it is waited for from
     /// now on.
     fn due(&mut self, waits: bool, bytes: u64, rate_min: u64) -> u64 {

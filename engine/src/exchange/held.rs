@@ -15,6 +15,8 @@ use crate::snapshot::Upstream;
 #[derive(Default)]
 pub(super) struct Held {
     passing: Passing,
+    /// What its attempts have met says something of the upstream.
+    pub(super) has_failed: bool,
     /// One of the upstream's `requests_max`.
     pub(super) place: Option<Place>,
     /// One of its `retries_max`, from the first retry on.
@@ -68,10 +70,11 @@ impl<S: Dial> Exchange<S> {
         is_over
     }
 
-    /// The same for one that has failed. Where nothing was asked of the upstream, it says nothing of it.
+    /// The same for one that has failed. Where nothing was asked of the upstream, or its failures may be the client's doing,
+    /// it says nothing of it.
     #[cold]
     pub(super) fn settle_failed(&mut self, core: &Core<S>, failure: Failure) {
-        if self.attempts == 0 {
+        if !self.held.has_failed {
             self.held.passing = Passing::Settled;
         }
         self.settle(core, Some(failure));

@@ -154,6 +154,9 @@ impl<S: Dial> Mirrored<S> {
             }
             Err(failure) => {
                 let is_stale = is_reused && failure == Failure::UpstreamClosed;
+                if is_stale {
+                    *passing = Passing::Settled;
+                }
                 local_upstream.note_failed(upstream, attempt, (!is_stale).then_some(failure));
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {
