@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::h1::{H1Downstream, H1Upstream};
 use crate::io::{Dial, Interest, clock};
 use crate::listener::is_exhausted;
-use crate::message::{BodyBatch, Upstream};
+use crate::message::{BodyBatch, Downstream as _, Upstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 
@@ -115,7 +115,8 @@ impl<S: Dial> Exchange<S> {
             let outcome = poll_fn(|cx| self.poll_race(cx, &mut race)).await;
             if let Some(second) = race.second.take() {
                 // It had as long as the first, if that had too long.
-                let failure = outcome.err().filter(|failure| *failure == Failure::TryTimeout);
+                let is_of_both = |it: &Failure| matches!(it, Failure::TryTimeout | Failure::RequestTimeout);
+                let failure = outcome.err().filter(is_of_both);
                 self.end_second(core, *second, failure);
             }
             outcome
@@ -125,6 +126,8 @@ impl<S: Dial> Exchange<S> {
     fn poll_race(&mut self, cx: &mut Context<'_>, race: &mut Race<'_, '_, S>) -> Poll<Result<(), Failure>> {
         loop {
             while self.step_request(cx, race.core, race.sides.down, race.sides.up)? {}
+            self.request_complete = race.sides.down.is_request_complete();
+            self.request_sent = self.request_complete && !race.sides.up.is_blocked();
             if let Poll::Ready(has_begun) = race.sides.up.poll_begun(cx) {
                 if !has_begun && race.is_second_sent() {
                     self.take_second(race, Some(Failure::UpstreamClosed));
@@ -309,7 +312,7 @@ impl<S: Dial> Exchange<S> {
             (Stage::Connecting(_) | Stage::Failed, Some(failure)) => {
                 self.count_second(core, visit.index, &mut mark);
                 count_connect::<S>(visit.counters(), &Err(failure));
-                note_failure(&visit, failure);
+                self.note_failure_of(&visit, failure);
             }
             // It got nothing of the request: it was no attempt.
             (Stage::Connecting(_) | Stage::Failed, None) => return,
@@ -326,9 +329,18 @@ impl<S: Dial> Exchange<S> {
             Some(Failure::UpstreamClosed) if reused => visit.counters().stale.increment(),
             Some(failure) => {
                 count_endpoint_failure(visit.counters(), failure);
-                note_failure(visit, failure);
+                self.note_failure_of(visit, failure);
             }
         }
+    }
+
+    /// What the failure of one of two says of its endpoint.
+    fn note_failure_of(&self, visit: &Visit<'_, S>, failure: Failure) {
+        if failure == Failure::RequestTimeout && !self.has_waited_since(visit.began_ms) {
+            return;
+        }
+        visit.local.choice().note_failure(visit.index);
+        visit.local.note_failed(visit.upstream, visit.attempt(), Some(failure));
     }
 }
 
@@ -354,12 +366,6 @@ impl Mark {
         let Self { span_id: id, reused, started_ns, .. } = *self;
         AttemptSpan { id, endpoint, reused, started_ns, before: attempts as usize - 1 }
     }
-}
-
-/// What the failure of one of two says of its endpoint.
-fn note_failure<S: Dial>(visit: &Visit<'_, S>, failure: Failure) {
-    visit.local.choice().note_failure(visit.index);
-    visit.local.note_failed(visit.upstream, visit.attempt(), Some(failure));
 }
 
 /// Adds what a connection has moved that is not used any more.
