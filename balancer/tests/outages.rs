@@ -60,7 +60,7 @@ impl Watched {
     fn new(weights: &[u32], are_checked: bool, percent_max: u8) -> Self {
         let checks = are_checked.then_some(CheckRules { rise: 1, fall: 2, initial: Initial::Up });
         let rules = BoardRules { checks, ejection: ejection(percent_max) };
-        let board = Board::new(rules, &members(weights), None, 0);
+        let board = Board::new(rules, &members(weights), None);
         let states = vec![State::Available; weights.len()];
         let ejected_ms = vec![None; weights.len()];
         Self {
@@ -222,7 +222,7 @@ impl Outage {
         let rules = BoardRules { checks: None, ejection: ejection(50) };
         Self {
             workers: (0..WORKERS).map(worker).collect(),
-            board: Board::new(rules, &members(&[1; ENDPOINTS]), None, 0),
+            board: Board::new(rules, &members(&[1; ENDPOINTS]), None),
             ejections: 0,
             attempts: [0; ENDPOINTS],
             failures: 0,

@@ -601,6 +601,9 @@ impl<S: Dial> Exchange<S> {
             self.begin_mirror(&core, route, self.tries.is_resendable);
         }
         loop {
+            if self.attempts > 0 {
+                self.back_off(session, upstream).await?;
+            }
             // Pick. A retry has its endpoint already.
             let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
@@ -609,7 +612,6 @@ impl<S: Dial> Exchange<S> {
             let Some(pool) = local_upstream.pool(index) else { return Err(Failure::NoEndpoint) };
             if self.attempts > 0 {
                 upstream_counters.retries.increment();
-                self.back_off(session, upstream).await?;
                 self.tell_attempt(self.attempts + 1);
             }
             self.attempts += 1;

@@ -7,7 +7,7 @@ mod outliers;
 mod route;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,7 +104,8 @@ impl<S: Dial> Local<S> {
                 };
                 LocalUpstream::new(upstream, known.get(&*upstream.name).copied(), (worker, &events), place)
             })
-            .collect();
+            .collect::<Vec<_>>();
+        end_pools(&previous.upstreams, &upstreams);
         let routes = route::local_routes(&snapshot, (&previous.snapshot, &previous.routes), worker);
         let timeouts = snapshot.routes.iter().map(|route| match route.action {
             Action::Upstream(upstream) => route.timeouts.towards(&snapshot.upstreams[upstream]),
@@ -302,6 +303,13 @@ impl<S: Dial> Local<S> {
         }
         empty
     }
+}
+
+/// Ends the pools of endpoints that are gone.
+fn end_pools<S: Dial>(before: &[LocalUpstream<S>], now: &[LocalUpstream<S>]) {
+    let kept: HashSet<_> = now.iter().flat_map(|it| &it.pools).map(Rc::as_ptr).collect();
+    let gone = before.iter().flat_map(|it| &it.pools).filter(|pool| !kept.contains(&Rc::as_ptr(pool)));
+    gone.for_each(|pool| pool.end());
 }
 
 impl<S> Drop for Local<S> {

@@ -73,7 +73,10 @@ impl FailureRow {
 
     /// An attempt has succeeded.
     pub(crate) fn end(&self) {
-        self.length.store(0, Relaxed);
+        // All workers read the line: it is written only where there is news.
+        if !self.is_over() {
+            self.length.store(0, Relaxed);
+        }
     }
 
     /// One more has failed. Returns how many it are now.

@@ -1,6 +1,6 @@
 //! A worker's idle connections to one endpoint, the last used first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) struct Pool<S> {
     /// The coldest in front.
     idle: RefCell<VecDeque<Idle<S>>>,
     reputation: RefCell<Reputation>,
+    /// Its endpoint is gone: nothing is kept.
+    is_over: Cell<bool>,
     place: Place,
 }
 
@@ -60,7 +62,7 @@ pub(crate) struct Place {
 
 impl<S: ByteStream> Pool<S> {
     pub(crate) fn new(place: Place) -> Self {
-        Self { idle: RefCell::default(), reputation: RefCell::default(), place }
+        Self { idle: RefCell::default(), reputation: RefCell::default(), is_over: Cell::default(), place }
     }
 
     /// An idle connection that is open and silent, with its permit if it has one; others are closed on the way, and the
@@ -113,7 +115,7 @@ impl<S: ByteStream> Pool<S> {
         upstream: &Upstream,
         limit: Option<&EndpointConnections>,
     ) {
-        if self.is_suspended(now_ms, upstream) {
+        if self.is_over.get() || self.is_suspended(now_ms, upstream) {
             return;
         }
         if let Some(limit) = limit {
@@ -138,6 +140,14 @@ impl<S: ByteStream> Pool<S> {
         if limit.is_awaited() {
             self.offer(limit);
         }
+    }
+
+    /// Closes what is idle, and keeps nothing any more: exchanges that began with the snapshot before may use it still, but
+    /// nobody sweeps it, or closes its connections for those that wait.
+    pub(crate) fn end(&self) {
+        self.is_over.set(true);
+        let idle = self.idle.take();
+        idle.iter().for_each(|_| self.counters().idle.decrement());
     }
 
     fn push(&self, connection: Pooled<S>, now_ms: u64, upstream: &Upstream) {
@@ -383,6 +393,17 @@ mod tests {
         assert_eq!(pool.counters().stale.value(), 20);
         assert_eq!(pool.counters().reuse_suspended.value(), 0);
         assert!(events.try_recv().is_none());
+    }
+
+    #[test]
+    fn what_comes_back_to_an_endpoint_that_is_gone_is_closed() {
+        let (pool, upstream, _events) = pool();
+        let _far = keep(&pool, &upstream, 0);
+        pool.end();
+        assert_eq!(pool.counters().idle.value(), 0);
+        let _far = keep(&pool, &upstream, 0);
+        assert!(pool.check_out(0, &upstream, &mut None).is_none());
+        assert_eq!(pool.counters().idle.value(), 0);
     }
 
     #[test]

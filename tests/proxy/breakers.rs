@@ -141,6 +141,8 @@ fn while_another_endpoint_answers_nothing_has_failed() {
     let fine = Nginx::start("location / { return 200 fine; }");
     let gone = format!("127.0.0.1:{}", crate::support::free_port());
     let setup = Setup::to(&[&gone, fine.address()])
+        // What is gone is asked again and again.
+        .upstream("outlier = { consecutive_failures = 0 }")
         .upstream("breaker = { consecutive_failures = 3, failure_share = \"30%\", open_time = \"1h\" }");
     let mut proxy = setup.clone().start();
     for _ in 0..60 {
@@ -190,6 +192,62 @@ fn clients_that_leave_and_answers_of_our_own_say_nothing() {
     settles_at(5, || proxy.metric("corelane_listener_client_aborts_total", &[]));
     assert!(is_in(&proxy, "closed"));
     assert_eq!(proxy.get("/").text(), "fine");
+}
+
+/// With a breaker and ejections that one failure is enough for.
+fn touchy(origin: &Origin) -> Setup {
+    Setup::origin(origin).upstream(
+        "breaker = { consecutive_failures = 1, open_time = \"1h\" }\noutlier = { consecutive_failures = 1 }",
+    )
+}
+
+fn has_not_failed(proxy: &Proxy) {
+    assert!(is_in(proxy, "closed"));
+    assert_eq!(proxy.endpoints("ejections_spared_total"), 0, "it is the only one");
+}
+
+#[test]
+fn a_pooled_connection_that_is_closed_says_nothing() {
+    let origin = Origin::script(|connection| {
+        if let Ok(Some(_)) = connection.request() {
+            connection.send(ok("fine")).unwrap();
+        }
+        // The next one on it is not answered.
+        let _ = connection.request();
+    });
+    let proxy = touchy(&origin).start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "fine");
+    let answer = client.request("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab");
+    assert!(answer.status() == 502 && answer.text().contains("upstream_closed"), "{}", answer.text());
+    has_not_failed(&proxy);
+}
+
+#[test]
+fn a_client_that_reads_slowly_opens_no_breaker() {
+    const BYTES: usize = 32 << 20;
+    let origin = Origin::script(|connection| {
+        if let Ok(Some(_)) = connection.request() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+            connection.send(head).unwrap();
+            // It gives up before its end.
+            let _ = connection.send(vec![b'a'; BYTES / 2]);
+        }
+    });
+    let proxy = touchy(&origin).start();
+    let mut slow = proxy.client();
+    slow.send(client::get("/")).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(slow.next_head().status(), 200);
+    let _ = slow.drain();
+    eventually("it has failed", || proxy.metrics().contains("reason=\"response_truncated\""));
+    has_not_failed(&proxy);
+    // A client that reads as fast as it can shows what the endpoint does.
+    let mut fast = proxy.client();
+    fast.send(client::get("/")).unwrap();
+    let _ = fast.drain();
+    eventually("it opens", || is_in(&proxy, "open"));
+    eventually("it would be ejected", || proxy.endpoints("ejections_spared_total") == 1);
 }
 
 #[test]
@@ -248,6 +306,59 @@ fn a_stream_and_a_lost_probe_leave_room_for_the_next() {
 }
 
 #[test]
+fn a_probe_whose_client_sends_slowly_leaves_room_for_the_next() {
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let broken = is_broken.clone();
+    let origin = Origin::http(move |_| match broken.load(Ordering::SeqCst) {
+        true => with_length("502 Bad Gateway", "broken"),
+        false => ok("fine"),
+    });
+    let proxy = Setup::origin(&origin)
+        .upstream("breaker = { consecutive_failures = 1, open_time = \"500ms\", successes = 2 }")
+        .start();
+    open(&proxy);
+    is_broken.store(false, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(600));
+    let mut slow = proxy.client();
+    slow.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab").unwrap();
+    eventually("it is a probe", || is_in(&proxy, "half_open"));
+    eventually("the others close it", || proxy.get("/").text() == "fine" && is_in(&proxy, "closed"));
+    slow.send("cd").unwrap();
+    assert_eq!(slow.response().text(), "fine", "it goes on");
+}
+
+#[test]
+fn the_head_of_its_response_settles_a_mirrored_probe() {
+    let main = Nginx::start("location / { return 200 fine; }");
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let broken = is_broken.clone();
+    let shadow = Origin::script(move |connection| {
+        while let Ok(Some(_)) = connection.request() {
+            if broken.load(Ordering::SeqCst) {
+                connection.send(with_length("502 Bad Gateway", "broken")).unwrap();
+                continue;
+            }
+            // The head, and for ever the body.
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
+            let _ = connection.drain();
+            return;
+        }
+    });
+    let upstream = format!(
+        "[upstreams.shadow]\nendpoints = [\"{}\"]\nbreaker = {{ consecutive_failures = 1, open_time = \"500ms\", successes = 2 }}\n",
+        shadow.address()
+    );
+    let proxy = Setup::nginx(&main).route("mirror = { upstream = \"shadow\" }").more(&upstream).start();
+    let is_in = |state| {
+        let labels = [("upstream", "shadow"), ("state", state)];
+        proxy.metric("corelane_upstream_breaker_state", &labels) == 1
+    };
+    eventually("it is open", || proxy.get("/").text() == "fine" && is_in("open"));
+    is_broken.store(false, Ordering::SeqCst);
+    eventually("it closes", || proxy.get("/").text() == "fine" && is_in("closed"));
+}
+
+#[test]
 fn a_mirror_passes_the_breaker_of_its_upstream() {
     let (main, shadow) = (
         Nginx::start("location / { return 200 fine; }"),
@@ -292,4 +403,6 @@ fn what_waits_in_the_queue_is_refused_when_it_opens() {
     assert!(answers.iter().filter(|text| text.contains("breaker_open")).count() == 7, "{answers:?}");
     assert_eq!(origin.requests().len(), 1);
     settles_at(0, || proxy.metric("corelane_upstream_requests_waiting", &[("upstream", "origin")]));
+    settles_at(7, || proxy.metric("corelane_upstream_refused_total", &[("reason", "breaker_open")]));
+    assert_eq!(proxy.metric("corelane_upstream_no_endpoint_total", &[]), 0, "they are counted once");
 }

@@ -37,6 +37,22 @@ fn tries(record: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_request_that_times_out_speaks_against_both() {
+    let (one, two) = (hanging(), hanging());
+    let proxy = hedging(&[one.address(), two.address()])
+        .upstream("request_timeout = \"1s\"\nbreaker = { consecutive_failures = 1, open_time = \"1h\" }")
+        .start();
+    let answer = proxy.get("/");
+    assert!(answer.status() == 504 && answer.text().contains("request_timeout"), "{}", answer.text());
+    for endpoint in [&one, &two] {
+        let labels =
+            [("upstream", "origin"), ("endpoint", endpoint.address()), ("reason", "request_timeout")];
+        assert_eq!(proxy.metric("corelane_endpoint_failures_total", &labels), 1);
+    }
+    assert!(proxy.get("/").text().contains("breaker_open"));
+}
+
+#[test]
 fn a_slow_endpoint_is_hardly_felt() {
     let (slow, fine) = (slow(Duration::from_secs(3)), Origin::answering(ok("fine")));
     let proxy = hedging(&[slow.address(), fine.address()]).workers(2).start();
@@ -169,14 +185,14 @@ fn the_budget_bounds_hedges() {
     let [one, two] = origins.each_ref().map(Origin::address);
     let setup = Setup::to(&[one, two]).upstream("retry = { hedge_after = \"1ms\", budget = \"1%\" }");
     let proxy = setup.start();
-    let mut clients: Vec<Client> = (0..50).map(|_| proxy.client()).collect();
+    let mut clients: Vec<Client> = (0..120).map(|_| proxy.client()).collect();
     for client in &mut clients {
         client.send(client::get("/")).unwrap();
     }
     for client in &mut clients {
         assert_eq!(client.response().text(), "slow");
     }
-    assert_eq!(hedges(&proxy)[0], 30, "so many are free");
+    assert_eq!(hedges(&proxy)[0], 100, "so many are free");
     settles_at(20, || proxy.metric("corelane_upstream_retries_refused_total", &[("upstream", "origin")]));
 }
 

@@ -137,6 +137,32 @@ fn a_queue_has_an_end_in_time_and_length() {
 }
 
 #[test]
+fn a_refusal_is_counted_once_for_who_was_full() {
+    let queue = "requests_max = 1, timeout = \"500ms\"";
+    for (is_upstream, counts) in [(false, [2, 0]), (true, [0, 2])] {
+        let origin = holding();
+        let setup = match is_upstream {
+            true => Setup::origin(&origin)
+                .workers(4)
+                .upstream(&format!("requests_max = 1\nqueue = {{ {queue} }}")),
+            false => queueing(&origin, 1, queue),
+        };
+        let proxy = setup.start();
+        let _held = hold(&proxy, &origin);
+        let mut waits = sent(&proxy, "/");
+        eventually("it waits", || waiting(&proxy) == 1);
+        assert_eq!((proxy.get("/").status(), waits.response().status()), (503, 503));
+        let counted = || {
+            let full = [("reason", "upstream_full")];
+            let no_endpoint = proxy.metric("corelane_upstream_no_endpoint_total", &[]);
+            [no_endpoint, proxy.metric("corelane_upstream_refused_total", &full)]
+        };
+        eventually("both are counted", || counted().iter().sum::<u64>() >= 2);
+        assert_eq!(counted(), counts);
+    }
+}
+
+#[test]
 fn a_client_that_leaves_leaves_the_queue() {
     let origin = holding();
     let proxy = queueing(&origin, 1, "requests_max = 2, timeout = \"10s\"").start();

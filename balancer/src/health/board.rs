@@ -3,7 +3,7 @@
 use super::checks::{CheckRules, Checks, Initial};
 use super::ejection::{Ejection, EjectionRules};
 use super::outlier::Trip;
-use super::standing::{Reason, Standing, State};
+use super::standing::{Reason, State};
 use crate::group::Member;
 use crate::picker::Admission;
 
@@ -37,7 +37,6 @@ struct Endpoint {
     checks: Option<Checks>,
     ejection: Ejection,
     state: State,
-    since_ms: u64,
 }
 
 /// An endpoint became available or unavailable, or is unavailable for another reason: to be logged, counted and published.
@@ -70,14 +69,14 @@ pub enum Reported {
 
 impl Board {
     /// What `previous` knows of members with the same name is taken over; [`Self::advance`] tells what the rules change
-    /// about them. One that is new begins as the rules say, and ramps if there was a previous board.
+    /// about them. One that is new begins as the rules say.
     #[must_use]
-    pub fn new(rules: BoardRules, members: &[Member], previous: Option<&Self>, now_ms: u64) -> Self {
+    pub fn new(rules: BoardRules, members: &[Member], previous: Option<&Self>) -> Self {
         let endpoint = |member: &Member| {
             let known = previous.and_then(|it| it.endpoints.iter().find(|known| known.name == member.name));
             match known {
                 Some(known) => known.with(&rules, member),
-                None => Endpoint::new(&rules, member, previous.map_or(0, |_| now_ms)),
+                None => Endpoint::new(&rules, member),
             }
         };
         let endpoints = members.iter().map(endpoint).collect();
@@ -102,7 +101,7 @@ impl Board {
         if was_down && checks.is_up() {
             it.ejection.end(now_ms);
         }
-        self.settle(endpoint, now_ms)
+        self.settle(endpoint)
     }
 
     /// A worker wants an endpoint ejected, that has worked since it was ejected last or not.
@@ -125,7 +124,7 @@ impl Board {
         if let Some(it) = self.endpoints.get_mut(endpoint) {
             it.ejection.eject(&self.rules.ejection, trip, now_ms);
         }
-        self.settle(endpoint, now_ms).map_or(Reported::Unavailable, Reported::Ejected)
+        self.settle(endpoint).map_or(Reported::Unavailable, Reported::Ejected)
     }
 
     /// Ends the ejections whose time is over, and all of them if nobody else is left: one that fails often is better than
@@ -140,7 +139,7 @@ impl Board {
         }
         // Those that come first, so that no moment is without any.
         let first = self.endpoints.iter().position(Endpoint::comes_back).unwrap_or(0);
-        (first..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint, now_ms))
+        (first..self.endpoints.len()).find_map(|endpoint| self.settle(endpoint))
     }
 
     /// When the next ejection ends.
@@ -175,17 +174,8 @@ impl Board {
         self.endpoints.get(endpoint).map(|endpoint| endpoint.state)
     }
 
-    /// What workers are to know of an endpoint.
-    #[must_use]
-    pub fn standing(&self, endpoint: usize) -> Option<Standing> {
-        let endpoint = self.endpoints.get(endpoint)?;
-        Some(match endpoint.state {
-            State::Available => Standing::Available { since_ms: endpoint.since_ms },
-            State::Unavailable(_) => Standing::Unavailable,
-        })
-    }
-
-    fn end_ejections(&mut self) {
+    /// Nobody is ejected any more, nor was: [`Self::advance`] tells who comes back.
+    pub fn end_ejections(&mut self) {
         self.endpoints.iter_mut().for_each(|it| it.ejection.forget());
     }
 
@@ -207,22 +197,19 @@ impl Board {
         left > 0 && all - left <= lost_max.max(1)
     }
 
-    fn settle(&mut self, endpoint: usize, now_ms: u64) -> Option<Change> {
+    fn settle(&mut self, endpoint: usize) -> Option<Change> {
         let it = self.endpoints.get_mut(endpoint)?;
         let (from, to) = (it.state, it.state_now());
         if from == to {
             return None;
         }
         it.state = to;
-        if to == State::Available {
-            it.since_ms = now_ms.max(1);
-        }
         Some(Change { endpoint, from, to })
     }
 }
 
 impl Endpoint {
-    fn new(rules: &BoardRules, member: &Member, since_ms: u64) -> Self {
+    fn new(rules: &BoardRules, member: &Member) -> Self {
         let checks = rules.checks.as_ref().map(|checks| Checks::new(checks.initial));
         let mut endpoint = Self {
             name: member.name,
@@ -231,7 +218,6 @@ impl Endpoint {
             checks,
             ejection: Ejection::default(),
             state: State::Available,
-            since_ms,
         };
         endpoint.state = endpoint.state_now();
         endpoint
@@ -289,7 +275,7 @@ mod tests {
     }
 
     fn board(endpoints: u64) -> Board {
-        Board::new(RULES, &members(&(0..endpoints).collect::<Vec<_>>()), None, 0)
+        Board::new(RULES, &members(&(0..endpoints).collect::<Vec<_>>()), None)
     }
 
     fn ejected(endpoint: usize) -> Reported {
@@ -310,11 +296,8 @@ mod tests {
         assert_eq!(board.check(1, false, 4_000), change(1, EJECTED, FAILED));
         assert_eq!(board.next_end_ms(), Some(11_000));
         assert_eq!(board.advance(11_000), None);
-        assert_eq!(board.standing(1), Some(Standing::Unavailable));
         assert_eq!(board.check(1, true, 12_000), change(1, FAILED, Available));
-        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 12_000 }));
-        assert_eq!(board.standing(0), Some(Standing::ALWAYS));
-        assert_eq!((board.standing(4), board.check(4, false, 0)), (None, None), "there is none");
+        assert_eq!((board.state(4), board.check(4, false, 0)), (None, None), "there is none");
         assert_eq!(board.report(4, TRIP, true, 0), Reported::Unavailable);
     }
 
@@ -340,7 +323,7 @@ mod tests {
         }
         let ejection = EjectionRules { ejected_percent_max: 10, ..RULES.ejection };
         let members = members(&(0..9).collect::<Vec<_>>());
-        let mut strict = Board::new(BoardRules { ejection, ..RULES }, &members, None, 0);
+        let mut strict = Board::new(BoardRules { ejection, ..RULES }, &members, None);
         assert_eq!(strict.report(5, TRIP, true, 0), ejected(5), "one may be, though a tenth of nine is none");
         assert_eq!(strict.report(6, TRIP, true, 0), Reported::Spared);
         let mut board = board(4);
@@ -365,7 +348,7 @@ mod tests {
     fn who_takes_no_work_is_not_counted_on() {
         let mut members = members(&[0, 1]);
         members[0].weight = 0;
-        let mut board = Board::new(RULES, &members, None, 0);
+        let mut board = Board::new(RULES, &members, None);
         assert_eq!(board.report(1, TRIP, true, 0), Reported::Spared, "it is the only one that works");
         assert_eq!(board.report(0, TRIP, true, 0), ejected(0));
     }
@@ -376,13 +359,11 @@ mod tests {
         before.report(1, TRIP, true, 1_000);
         before.check(3, true, 1_000);
         before.check(3, false, 1_000);
-        let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before), 5_000);
+        let mut board = Board::new(RULES, &members(&[3, 9, 1, 0]), Some(&before));
         assert_eq!(
             [0, 1, 2, 3].map(|it| board.state(it)),
             [Available, Available, EJECTED, Available].map(Some)
         );
-        assert_eq!(board.standing(1), Some(Standing::Available { since_ms: 5_000 }), "it is new");
-        assert_eq!(board.standing(3), Some(Standing::ALWAYS));
         assert_eq!(board.check(0, false, 5_000), change(0, Available, FAILED), "the second failure in a row");
         assert_eq!(board.next_end_ms(), Some(11_000));
     }
@@ -430,7 +411,7 @@ mod tests {
     fn the_last_one_changes_places_with_the_others_and_when_all_fail_all_come_back() {
         let ejection = EjectionRules { ejected_percent_max: 100, ..RULES.ejection };
         let all = members(&[0, 1, 2]);
-        let mut board = Board::new(BoardRules { ejection, ..RULES }, &all, None, 0);
+        let mut board = Board::new(BoardRules { ejection, ..RULES }, &all, None);
         assert_eq!(
             (board.report(1, TRIP, true, 0), board.report(2, TRIP, true, 0)),
             (ejected(1), ejected(2))
@@ -460,7 +441,7 @@ mod tests {
     fn pickers_and_the_board_agree_about_panic() {
         let member = |name, priority, weight| Member { name, weight, priority };
         let members = [member(0, 0, 1), member(1, 0, 1), member(2, 1, 1), member(3, 1, 0)];
-        let mut board = Board::new(RULES, &members, None, 0);
+        let mut board = Board::new(RULES, &members, None);
         assert_eq!((board.admission(60).priority, board.available()), (Some(0), (3, 3)));
         board.check(0, false, 0);
         assert_eq!((board.admission(60).priority, board.admission(50).priority), (Some(1), Some(0)));
@@ -475,14 +456,14 @@ mod tests {
         let unchecked = BoardRules { checks: None, ..RULES };
         let strict = CheckRules { rise: 2, fall: 2, initial: Initial::Down };
         let strict = BoardRules { checks: Some(strict), ..RULES };
-        let before = Board::new(unchecked, &members(&[0]), None, 0);
-        let mut board = Board::new(strict, &members(&[0, 1]), Some(&before), 0);
+        let before = Board::new(unchecked, &members(&[0]), None);
+        let mut board = Board::new(strict, &members(&[0, 1]), Some(&before));
         assert_eq!(board.state(0), Some(Available));
         assert_eq!(board.state(1), Some(Unavailable(Reason::NotChecked)));
         assert_eq!(board.check(1, true, 7), change(1, Unavailable(Reason::NotChecked), Available));
         assert_eq!(board.check(0, false, 7), change(0, Available, FAILED));
         // And checks that end bring everybody back.
-        let mut board = Board::new(unchecked, &members(&[0, 1]), Some(&board), 8);
+        let mut board = Board::new(unchecked, &members(&[0, 1]), Some(&board));
         assert_eq!((board.advance(8), board.advance(8)), (change(0, FAILED, Available), None));
     }
 }

@@ -124,7 +124,7 @@ impl Group {
         let checks = checks.map(|it| CheckRules { rise: it.rise, fall: it.fall, initial: it.initial });
         let rules = BoardRules { checks, ejection: outlier.ejection };
         let members: Vec<_> = endpoints.iter().map(member).collect();
-        let mut board = Board::new(rules, &members, before.map(|it| &it.board), now_ms);
+        let mut board = Board::new(rules, &members, before.map(|it| &it.board));
         let mut watched = Vec::with_capacity(endpoints.len());
         for (place, endpoint) in endpoints.iter().enumerate() {
             let known = before.and_then(|it| Some(&it.watched[*it.places.get(&endpoint.address)?]));
@@ -136,6 +136,9 @@ impl Group {
                 (checks.passed, checks.failed) = (0, 0);
             }
             watched.push(it);
+        }
+        if outlier.detection.is_off() {
+            board.end_ejections();
         }
         let planned = std::iter::from_fn(|| board.advance(now_ms)).collect();
         let places = endpoints.iter().map(|it| it.address.clone()).zip(0..).collect();

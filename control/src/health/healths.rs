@@ -149,6 +149,10 @@ impl Healths {
         let Failing { worker, key, trip, reason, failures } = failing;
         failures.note_decided();
         self.with(&key, |group, place, now_ms| {
+            if group.outlier.is_off() {
+                // It was found before a reload has turned that off.
+                return None;
+            }
             match group.board.report(place, trip, failures.has_worked(), now_ms) {
                 reported @ (Reported::Ejected(_) | Reported::Exchanged) => {
                     let until_ms = group.board.ejection(place).map_or(now_ms, |(_, until_ms)| until_ms);
@@ -381,6 +385,26 @@ mod tests {
         healths.report(failing(2));
         healths.report(Failing { key: ("gone".into(), address(0)), ..failing(0) });
         assert_eq!(told(&healths), []);
+    }
+
+    #[test]
+    fn without_outlier_detection_nobody_stays_ejected() {
+        let (healths, mut upstream) = (Healths::default(), fixtures::upstream("app", Vec::new()));
+        put_in_force(&healths, &upstream, &[0, 1]);
+        upstream = checked(&upstream);
+        put_in_force(&healths, &upstream, &[0, 1]);
+        healths.report(failing(1));
+        assert_eq!(told(&healths), [(ADDRESSES[1].to_owned(), false)]);
+        upstream.outlier.detection.rules.consecutive_failures = None;
+        let mut plan = Plan::default();
+        healths.plan(&mut plan, &upstream, &[located(0), located(1)], |_| true);
+        assert!(plan.is_up(&upstream, &located(1)), "the new snapshot says so");
+        healths.put_in_force(plan);
+        assert_eq!(told(&healths), [(ADDRESSES[1].to_owned(), true)]);
+        // A worker that does not know yet has found one that fails.
+        healths.report(failing(0));
+        let stands = [0, 1].map(|index| healths.state("app", &address(index)).map(|it| it.is_up()));
+        assert_eq!((told(&healths), stands), (Vec::new(), [Some(true); 2]));
     }
 
     #[test]

@@ -79,6 +79,9 @@ impl<S: Dial> Exchange<S> {
         if self.tries.due_ms < first.0 && self.phase == Phase::Head {
             first = (self.tries.due_ms, Failure::TryTimeout);
         }
+        if uploads && !up.is_blocked() {
+            first.0 = first.0.min(self.probe_due_ms());
+        }
         first
     }
 
@@ -98,13 +101,18 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Whether a deadline that has passed is none: because the side that seemed to stand still has taken bytes from the
-    /// kernel, which wakes nobody before a good part of the socket's buffer is free; or because no other attempt can be made.
+    /// kernel, which wakes nobody before a good part of the socket's buffer is free; because no other attempt can be made; or
+    /// because it was that of a probe, whose request goes on.
     pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
         &mut self,
         failure: Failure,
         down: &D,
         up: &U,
     ) -> bool {
+        let uploads = !self.upload_over && !down.is_request_complete();
+        if uploads && !up.is_blocked() && self.abandons_probe() {
+            return true;
+        }
         match failure {
             Failure::ClientStalled | Failure::ClientTooSlow => self.response_progress.see_taken(down.taken()),
             Failure::UpstreamStalled => self.request_progress.see_taken(up.taken()),
@@ -172,6 +180,12 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn starting_at(bytes: u64) -> Self {
         Self { start_bytes: bytes, ..Self::default() }
+    }
+
+    /// For how long it was waited for.
+    pub(super) fn waited_ms(&self) -> u64 {
+        let since_ms = if self.waits_since_ms == 0 { u64::MAX } else { self.waits_since_ms };
+        self.waited_ms + clock::coarse_ms().saturating_sub(since_ms)
     }
 
     /// When the client is too slow, if nothing more moves; `u64::MAX` for never. `waits`: whether it is waited for from

@@ -25,7 +25,7 @@ use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::h1::{H1Downstream, H1Upstream};
 use crate::io::{Dial, clock};
-use crate::message::{BodyBatch, Upstream};
+use crate::message::{BodyBatch, Downstream as _, Upstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 
@@ -110,7 +110,8 @@ impl<S: Dial> Exchange<S> {
             let outcome = poll_fn(|cx| self.poll_race(cx, &mut race)).await;
             if let Some(second) = race.second.take() {
                 // It had as long as the first, if that had too long.
-                let failure = outcome.err().filter(|failure| *failure == Failure::TryTimeout);
+                let is_of_both = |it: &Failure| matches!(it, Failure::TryTimeout | Failure::RequestTimeout);
+                let failure = outcome.err().filter(is_of_both);
                 self.end_second(core, *second, failure);
             }
             outcome
@@ -120,6 +121,8 @@ impl<S: Dial> Exchange<S> {
     fn poll_race(&mut self, cx: &mut Context<'_>, race: &mut Race<'_, '_, S>) -> Poll<Result<(), Failure>> {
         loop {
             while self.step_request(cx, race.core, race.sides.down, race.sides.up)? {}
+            self.request_complete = race.sides.down.is_request_complete();
+            self.request_sent = self.request_complete && !race.sides.up.is_blocked();
             if let Poll::Ready(has_begun) = race.sides.up.poll_begun(cx) {
                 if !has_begun && race.is_second_sent() {
                     self.take_second(race, Some(Failure::UpstreamClosed));
@@ -167,14 +170,18 @@ impl<S: Dial> Exchange<S> {
     /// Begins a second attempt, if there may be one: as many and where retries may be.
     fn begin_second<'a>(&mut self, race: &Race<'_, 'a, S>) -> Option<Box<Second<'a, S>>> {
         self.tries.hedge_due_ns = u64::MAX;
+        let queue = race.visit.upstream.queue.as_ref();
+        // Those that wait have no place at all yet.
+        if queue.is_some_and(|queue| queue.line.is_awaited()) {
+            return None;
+        }
         if !self.plan_retry(Failure::TryTimeout) {
             return None;
         }
         let index = self.tries.next.take()?;
         let Visit { upstream, local, .. } = *race.visit;
         let (endpoint, pool) = (&upstream.endpoints[index], local.pool(index)?);
-        let is_limited = endpoint.limit.is_some() || endpoint.connections.is_some();
-        let mut reserved = match is_limited.then(|| Reserved::take(endpoint, pool, upstream)) {
+        let mut reserved = match endpoint.is_limited().then(|| Reserved::take(endpoint, pool, upstream)) {
             None => None,
             // Another worker may have been faster.
             Some(reserved) => Some(Box::new(reserved?)),
@@ -297,7 +304,7 @@ impl<S: Dial> Exchange<S> {
             (Stage::Connecting(..) | Stage::Failed, Some(failure)) => {
                 self.count_second(core, visit.index, &mut mark);
                 count_connect::<S>(visit.counters(), &Err(failure));
-                note_failure(&visit, failure);
+                self.note_failure_of(&visit, failure);
             }
             // It got nothing of the request: it was no attempt.
             (Stage::Connecting(..) | Stage::Failed, None) => return,
@@ -314,9 +321,18 @@ impl<S: Dial> Exchange<S> {
             Some(Failure::UpstreamClosed) if reused => visit.counters().stale.increment(),
             Some(failure) => {
                 count_endpoint_failure(visit.counters(), failure);
-                note_failure(visit, failure);
+                self.note_failure_of(visit, failure);
             }
         }
+    }
+
+    /// What the failure of one of two says of its endpoint.
+    fn note_failure_of(&self, visit: &Visit<'_, S>, failure: Failure) {
+        if failure == Failure::RequestTimeout && !self.has_waited_since(visit.began_ms) {
+            return;
+        }
+        visit.local.choice().note_failure(visit.index);
+        visit.local.note_failed(visit.upstream, visit.attempt(), Some(failure));
     }
 }
 
@@ -342,12 +358,6 @@ impl Mark {
         let Self { span_id: id, reused, started_ns, .. } = *self;
         AttemptSpan { id, endpoint, reused, started_ns, before: attempts as usize - 1 }
     }
-}
-
-/// What the failure of one of two says of its endpoint.
-fn note_failure<S: Dial>(visit: &Visit<'_, S>, failure: Failure) {
-    visit.local.choice().note_failure(visit.index);
-    visit.local.note_failed(visit.upstream, visit.attempt(), Some(failure));
 }
 
 /// Adds what a connection has moved that is not used any more.

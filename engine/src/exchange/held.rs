@@ -15,6 +15,8 @@ use crate::snapshot::Upstream;
 #[derive(Default)]
 pub(super) struct Held {
     passing: Passing,
+    /// What its attempts have met says something of the upstream.
+    pub(super) has_failed: bool,
     /// One of the upstream's `requests_max`.
     pub(super) place: Option<Place>,
     /// One of its `retries_max`, from the first retry on.
@@ -48,10 +50,31 @@ impl<S: Dial> Exchange<S> {
         }
     }
 
-    /// The same for one that has failed. Where nothing was asked of the upstream, it says nothing of it.
+    /// When a probe gives its place back, if it is its client that is waited for then; `u64::MAX` for never.
+    #[inline(always)]
+    pub(super) fn probe_due_ms(&self) -> u64 {
+        match &self.held.passing {
+            Passing::Probe(probe) => probe.due_ms,
+            Passing::Settled | Passing::Closed(_) => u64::MAX,
+        }
+    }
+
+    /// Gives the place of such a probe back, and returns whether it is one: a client that sends slowly must not keep the
+    /// breaker from closing.
+    #[cold]
+    pub(super) fn abandons_probe(&mut self) -> bool {
+        let is_over = clock::coarse_ms() >= self.probe_due_ms();
+        if is_over {
+            self.held.passing = Passing::Settled;
+        }
+        is_over
+    }
+
+    /// The same for one that has failed. Where nothing was asked of the upstream, or its failures may be the client's doing,
+    /// it says nothing of it.
     #[cold]
     pub(super) fn settle_failed(&mut self, core: &Core<S>, failure: Failure) {
-        if self.attempts == 0 {
+        if !self.held.has_failed {
             self.held.passing = Passing::Settled;
         }
         self.settle(core, Some(failure));

@@ -106,7 +106,8 @@ impl<S: Dial> Exchange<S> {
             true => endpoint.counters.of(self.worker()).idle.value(),
             false => 0,
         };
-        if upstream.queue.as_ref().is_some_and(|queue| queue.line.waiting() as u64 > idle) {
+        let is_behind = |waiting: u64| waiting > 0 && waiting >= idle;
+        if upstream.queue.as_ref().is_some_and(|queue| is_behind(queue.line.waiting() as u64)) {
             return Err(NoEndpoint::Full);
         }
         self.reserve(upstream, local, picked)
@@ -122,6 +123,8 @@ impl<S: Dial> Exchange<S> {
             self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
         }
         let mut index = picked;
+        // Allocates where another worker was faster.
+        let mut refused = Vec::new();
         loop {
             if !upstream.endpoints[index].is_limited() {
                 return Ok(index);
@@ -131,8 +134,15 @@ impl<S: Dial> Exchange<S> {
                 self.reserved = Some(Box::new(reserved));
                 return Ok(index);
             }
-            // Another worker was faster, or the retry was planned earlier; now the endpoint is seen to be full.
-            index = local.choice().pick(upstream, &self.wish, &self.tries.excluded)?;
+            // Another worker was faster, or the retry was planned earlier.
+            if refused.is_empty() {
+                refused.extend_from_slice(&self.tries.excluded);
+            }
+            refused.push(index);
+            index = local.choice().pick(upstream, &self.wish, &refused).map_err(|why| match why {
+                NoEndpoint::Tried => NoEndpoint::Full,
+                why => why,
+            })?;
         }
     }
 
@@ -182,6 +192,7 @@ impl<S: Dial> Exchange<S> {
             }
             Err(_) => return false,
         };
+        let had_place = self.held.retry.is_some();
         if !self.may_retry(upstream) {
             return false;
         }
@@ -189,6 +200,9 @@ impl<S: Dial> Exchange<S> {
         let (rules, now_ms) = (&upstream.retry.budget, clock::coarse_ms());
         if !local_upstream.budget().try_retry(rules, counters.requests.value(), now_ms) {
             counters.retries_refused.increment();
+            if !had_place {
+                self.held.retry = None;
+            }
             return false;
         }
         self.tries.next = next;

@@ -15,7 +15,7 @@ use crate::limits::QueueRules;
 use crate::local::LocalUpstream;
 use crate::message::{ClientSignal, Downstream};
 use crate::session::Session;
-use crate::snapshot::{ClientHalfClose, Upstream};
+use crate::snapshot::{ClientHalfClose, Endpoint, Upstream};
 
 impl<S: Dial> Exchange<S> {
     /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
@@ -37,11 +37,28 @@ impl<S: Dial> Exchange<S> {
             let counters = upstream.counters.of(self.worker());
             match waited {
                 Err(Failure::UpstreamFull) => counters.refused_full.increment(),
-                Err(failure) if failure.status() == 503 => counters.no_endpoint.increment(),
+                Err(Failure::QueueFull | Failure::QueueTimeout) if self.waits_for_upstream(upstream) => {
+                    counters.refused_full.increment();
+                }
+                Err(
+                    Failure::NoEndpoint
+                    | Failure::NoHealthyEndpoint
+                    | Failure::EndpointsFull
+                    | Failure::QueueFull
+                    | Failure::QueueTimeout,
+                ) => counters.no_endpoint.increment(),
+                // The breaker counts those that it refuses, and the others could have had one.
                 _ => {}
             }
             waited
         })
+    }
+
+    /// Whether it is the upstream that is full, and not its endpoints.
+    fn waits_for_upstream(&self, upstream: &Upstream) -> bool {
+        let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) else { return false };
+        // A place may just have become free, for who waits longest.
+        limit.is_full() || !upstream.endpoints.iter().any(Endpoint::is_limited)
     }
 
     /// Waits until there is a place, which is taken: in the upstream's line, where it has one, and for idle connections of

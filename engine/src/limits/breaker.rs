@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use corelane_balancer::health::{Outcome, Trip};
 use corelane_balancer::{Breaker, BreakerRules, BreakerState, Passage, Refused, Tripper};
 
+use crate::core::due;
 use crate::counters::Padded;
 
 /// See the module. It belongs to the upstream and survives reloads; the rules stand in the snapshot.
@@ -84,6 +85,8 @@ pub(crate) struct Probe {
     breaker: Arc<SharedBreaker>,
     /// Until it is given back.
     passage: Option<Passage>,
+    /// When it gives its place back, if it is its client that is waited for then.
+    pub(crate) due_ms: u64,
 }
 
 impl Drop for Probe {
@@ -116,7 +119,9 @@ impl UpstreamBreaker {
             return Ok((Passing::Closed(passage), None));
         }
         let moved = (before.state() != after.state()).then_some(BreakerMove::HalfOpened);
-        Ok((Passing::Probe(Probe { breaker: self.shared.clone(), passage: Some(passage) }), moved))
+        let due_ms = due(now_ms, self.rules.open_time);
+        let probe = Probe { breaker: self.shared.clone(), passage: Some(passage), due_ms };
+        Ok((Passing::Probe(probe), moved))
     }
 
     /// A request has ended with this. `tripper`: what this worker has counted.

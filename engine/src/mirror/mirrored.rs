@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
 use crate::heads::connection_options;
 use crate::io::{Dial, clock};
+use crate::limits::Passing;
 use crate::local::{Attempt, LocalUpstream};
 use crate::message::{BodyBatch, BodyStep, RelayError, Upstream};
 use crate::pool::Pool;
@@ -81,20 +82,25 @@ impl<S: Dial> Mirrored<S> {
         let upstream_counters = upstream.counters.of(core.index);
         upstream_counters.requests.increment();
         let local_upstream = local.upstream(upstream_index).ok_or(Failure::NoEndpoint)?;
-        let passing = pass_breaker(core, upstream)?;
-        let sent = self.exchange(upstream, local_upstream).await;
+        let mut passing = pass_breaker(core, upstream)?;
+        let sent = self.exchange(upstream, local_upstream, &mut passing).await;
         leave_breaker(core, upstream, local_upstream, passing, sent);
         sent.map(drop)
     }
 
-    /// Sends the request and receives its response, whose status it returns.
+    /// Sends the request and receives its response, whose status it returns. The response's head settles a probe.
     async fn exchange(
         &self,
         upstream: &UpstreamConfig,
         local_upstream: &LocalUpstream<S>,
+        passing: &mut Passing,
     ) -> Result<u16, Failure> {
         let core = &self.place.core;
         let upstream_counters = upstream.counters.of(core.index);
+        // Requests of clients come first.
+        if upstream.queue.as_ref().is_some_and(|queue| queue.line.is_awaited()) {
+            return Err(Failure::EndpointsFull);
+        }
         let _place = match &upstream.limit {
             Some(limit) => Some(limit.try_take().ok_or_else(|| {
                 upstream_counters.refused_full.increment();
@@ -132,8 +138,15 @@ impl<S: Dial> Mirrored<S> {
         let framing = BodyFraming::Length(self.body.len() as u64);
         let mut up = H1Upstream::new(stream, framing, response_limits(upstream));
         let mut state = State::new();
-        let relayed =
-            poll_fn(|cx| self.poll_relay(cx, &mut timer, &mut up, &mut state, upstream, end_ms)).await;
+        let relayed = poll_fn(|cx| {
+            let relayed = self.poll_relay(cx, &mut timer, &mut up, &mut state, upstream, end_ms);
+            if state.status != 0 && matches!(passing, Passing::Probe(_)) {
+                let probe = std::mem::take(passing);
+                leave_breaker(core, upstream, local_upstream, probe, Ok(state.status));
+            }
+            relayed
+        })
+        .await;
         let moved = up.take_moved();
         counters.received_bytes.add(moved.received);
         counters.sent_bytes.add(moved.sent);
@@ -144,6 +157,9 @@ impl<S: Dial> Mirrored<S> {
             }
             Err(failure) => {
                 let is_stale = is_reused && failure == Failure::UpstreamClosed;
+                if is_stale {
+                    *passing = Passing::Settled;
+                }
                 local_upstream.note_failed(upstream, attempt, (!is_stale).then_some(failure));
                 count_endpoint_failure(counters, failure);
                 if let Some(offence) = failure.offence() {

@@ -23,15 +23,20 @@ pub(super) fn decode(section: &Reader<'_>, retry: &Result<Retry, Reported>) -> R
         let detection = OutlierDetection { statuses: of_retry(), ..OutlierDetection::default() };
         return Ok(Outlier { detection, ejection: EjectionRules::default() });
     };
-    let consecutive_failures =
-        table.or_default("consecutive_failures", |value| value::integer(value, 0..=1000));
-    let failure_share = failure_share(&table);
+    let rules = rules(&table);
     let statuses = health::statuses(&table, 400);
     let ejection = ejection(&table);
-    let consecutive_failures = Some(consecutive_failures?).filter(|max| *max > 0);
-    let rules = OutlierRules { consecutive_failures, failure_share: failure_share? };
+    let rules = rules?;
     let statuses = statuses?.map_or_else(of_retry, Into::into);
     Ok(Outlier { detection: OutlierDetection { rules, statuses }, ejection: ejection? })
+}
+
+/// When so much fails that something follows, here and for a breaker.
+pub(super) fn rules(table: &Reader<'_>) -> Result<OutlierRules, Reported> {
+    let consecutive = table.or_default("consecutive_failures", |value| value::integer(value, 0..=1_000_000));
+    let failure_share = failure_share(table);
+    let consecutive_failures = Some(consecutive?).filter(|max| *max > 0);
+    Ok(OutlierRules { consecutive_failures, failure_share: failure_share? })
 }
 
 fn ejection(table: &Reader<'_>) -> Result<EjectionRules, Reported> {

@@ -9,7 +9,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "consecutive_failures",
         kind: "integer",
         default: Value("5"),
-        allowed: "0 to 1000; 0 is never",
+        allowed: "0 to 1000000; 0 is never",
         description: "After how many failures in a row an endpoint is ejected.",
         example: "3",
     },

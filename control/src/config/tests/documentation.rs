@@ -127,14 +127,14 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Upstream if name == "queue" => queueing(value),
         Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
         Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
-        Section::Breaker => UPSTREAM.replacen('\n', &format!("\nbreaker = {{ {name} = {value} }}\n"), 1),
         Section::Retry => UPSTREAM.replacen('\n', &format!("\nretry = {{ {name} = {value} }}\n"), 1),
-        Section::Outlier => {
+        Section::Breaker | Section::Outlier => {
+            let table = if key.section == Section::Breaker { "breaker" } else { "outlier" };
             let needed = match name {
                 "requests_min" | "window" => ", failure_share = \"50%\"",
                 _ => "",
             };
-            UPSTREAM.replacen('\n', &format!("\noutlier = {{ {name} = {value}{needed} }}\n"), 1)
+            UPSTREAM.replacen('\n', &format!("\n{table} = {{ {name} = {value}{needed} }}\n"), 1)
         }
         Section::Seating => {
             let others = [("cookie", "\"c\""), ("secret", "\"0123456789abcdef\"")];
@@ -261,6 +261,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                 | Section::Health
                 | Section::ListenerTls
                 | Section::ClientAuth
+                | Section::Breaker
                 | Section::Outlier
                 | Section::Queue
                 | Section::Sampling => {
@@ -268,7 +269,7 @@ fn examples_are_allowed_and_defaults_are_what_holds_without_the_key() {
                     let text = text.replacen(&format!(", {} = {value}", key.name), "", 1);
                     text.replacen(&format!("{{ {} = {value} }}", key.name), "{}", 1)
                 }
-                Section::PathPolicies | Section::Retry | Section::Breaker | Section::UpstreamTls => {
+                Section::PathPolicies | Section::Retry | Section::UpstreamTls => {
                     text.replacen(&format!("{} = {value}", key.name), "", 1)
                 }
                 _ => text.replacen(&line, "", 1),

@@ -459,8 +459,8 @@ fn many_routes_are_read_in_no_time() {
 
 #[test]
 fn many_unknown_keys_and_names_are_read_in_no_time() {
-    let unknown: String = (0..50_000).map(|n| format!("\"k{n}\": 1, ")).collect();
-    let named: String = (0..50_000).map(|n| format!("\"u{n}\": {{\"endpoints\": []}}, ")).collect();
+    let unknown: String = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let named: String = (0..20_000).map(|n| format!("\"u{n}\": {{\"endpoints\": []}}, ")).collect();
     let text = format!("{{{unknown}\"upstreams\": {{{named}\"x\": 1}}}}");
     assert_is_no_square(|| assert!(parse("t.json", &text).is_err()));
 }
