@@ -102,22 +102,13 @@ impl Drop for Alarm<'_> {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use std::sync::atomic::Ordering;
 
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::exchange_tests::counter;
 
     #[test]
     fn wakes_whose_time_has_come_and_nobody_who_waits_no_more() {
-        let woken = Arc::new(Count::default());
-        let waker = Waker::from(woken.clone());
+        let (woken, waker) = counter();
         let cx = Context::from_waker(&waker);
         // No timer: time is what the test says.
         let alarms = Alarms::new(-1);

@@ -327,6 +327,11 @@ impl<S: Dial> Exchange<S> {
         &self.snapshot().listeners[self.listener]
     }
 
+    /// Whether a client that has closed its sending side still gets its answer.
+    fn client_may_finish(&self) -> bool {
+        self.listener().client_half_close == ClientHalfClose::Finish
+    }
+
     /// Its index in the snapshot.
     pub(crate) fn listener_index(&self) -> usize {
         self.listener
@@ -617,13 +622,10 @@ impl<S: Dial> Exchange<S> {
             self.attempts += 1;
             self.endpoint = Some(index);
             self.start_try(&upstream.retry);
-            let mut visit = Visit::new(upstream, local_upstream, index, core.index);
+            let mut visit = Visit::new(upstream, local_upstream, pool, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = match &mut self.reserved {
-                None => pool.check_out(visit.began_ms, upstream, &mut None),
-                Some(reserved) => reserved.check_out(pool, upstream),
-            };
+            let mut pooled = visit.check_out(&mut self.reserved);
             let attempt = loop {
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
@@ -650,9 +652,7 @@ impl<S: Dial> Exchange<S> {
                 }
             };
             // It may have ended elsewhere than it began.
-            let (tried, Some(pool)) = (visit.attempt(), local_upstream.pool(visit.index)) else {
-                return Err(Failure::NoEndpoint);
-            };
+            let (tried, pool) = (visit.attempt(), visit.pool);
             match attempt {
                 Ok(Done::Answered(leftover)) => {
                     self.note_answer(upstream, local_upstream, tried);
@@ -707,17 +707,14 @@ impl<S: Dial> Exchange<S> {
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
         let Session { core, down, timer, .. } = session;
-        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
+        let finishes = self.client_may_finish();
         let connected = match Connecting::start(endpoint, counters) {
             Ok(mut connecting) => {
                 poll_fn(|cx| {
                     if let Poll::Ready(opened) = connecting.poll(cx) {
                         return Poll::Ready(opened);
                     }
-                    if down.is_request_complete()
-                        && let Poll::Ready(signal) = poll_client(cx, core, down)
-                        && (signal == ClientSignal::Gone || !finishes)
-                    {
+                    if poll_gone(cx, core, down, finishes).is_ready() {
                         return Poll::Ready(Err(Failure::ClientGone));
                     }
                     loop {
@@ -917,8 +914,7 @@ impl<S: Dial> Exchange<S> {
         if !matches!(self.phase, Phase::Complete | Phase::Switched)
             && let Poll::Ready(signal) = poll_client(cx, core, down)
         {
-            let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
-            if signal == ClientSignal::Gone || !finishes {
+            if signal == ClientSignal::Gone || !self.client_may_finish() {
                 return Err(Failure::ClientGone);
             }
             // It is watched for a reset from now on.
@@ -1234,6 +1230,23 @@ fn poll_client<S: Dial, D: Downstream>(
 ) -> Poll<ClientSignal> {
     core.keep_ticking();
     down.poll_client(cx, core.lent())
+}
+
+/// Watches the client beside a wait for something else: ready when it has left. `finishes`: to have closed its sending side
+/// is not that.
+fn poll_gone<S: Dial, D: Downstream>(
+    cx: &mut Context<'_>,
+    core: &Core<S>,
+    down: &mut D,
+    finishes: bool,
+) -> Poll<()> {
+    if down.is_request_complete()
+        && let Poll::Ready(signal) = poll_client(cx, core, down)
+        && (signal == ClientSignal::Gone || !finishes)
+    {
+        return Poll::Ready(());
+    }
+    Poll::Pending
 }
 
 /// How much of a response head is taken.

@@ -32,8 +32,7 @@ impl OutlierDetection {
 
     /// What a response with this status says.
     pub(crate) fn of_status(&self, status: u16) -> Outcome {
-        let is_failure = self.statuses.iter().any(|(first, last)| (*first..=*last).contains(&status));
-        if is_failure { Outcome::Failure } else { Outcome::Success }
+        outcome_of(&self.statuses, status)
     }
 
     /// What a failure says; `None`: nothing.
@@ -43,6 +42,12 @@ impl OutlierDetection {
             _ => (failure.fault() == Fault::Upstream).then_some(Outcome::Failure),
         }
     }
+}
+
+/// What a response with this status says, where those in the ranges, by their first and their last, are failures.
+pub(crate) fn outcome_of(failures: &[(u16, u16)], status: u16) -> Outcome {
+    let is_failure = failures.iter().any(|(first, last)| (*first..=*last).contains(&status));
+    if is_failure { Outcome::Failure } else { Outcome::Success }
 }
 
 /// Failed attempts in a row at one endpoint, over all workers. It belongs to the endpoint, over reloads.

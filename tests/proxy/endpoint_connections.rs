@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::held::status;
 use crate::support::origin::Connection;
 use crate::support::{Client, Load, Nginx, Origin, Proxy, Setup, client, eventually, ok, settles_at};
 
@@ -44,16 +45,6 @@ fn hold(proxy: &Proxy, origin: &Origin, count: usize) -> Vec<Client> {
     let clients = (0..count).map(hold).collect();
     eventually("the requests at the origin", || held() == before + count);
     clients
-}
-
-/// The status of an answer, once there is room: a client has one a moment before its place is free.
-fn status(proxy: &Proxy, target: &str) -> u16 {
-    let mut status = 503;
-    eventually("there is room", || {
-        status = proxy.get(target).status();
-        status != 503
-    });
-    status
 }
 
 /// A client that has switched, once there is room.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::held::hold;
 use crate::support::origin::Connection;
 use crate::support::process::assert_quiet;
 use crate::support::{Client, Load, Origin, Proxy, Setup, client, eventually, ok, settles_at};
@@ -24,13 +25,6 @@ fn holding() -> Origin {
             connection.send(ok("served")).unwrap();
         }
     })
-}
-
-/// A client whose request is at the origin.
-fn hold(proxy: &Proxy, origin: &Origin) -> Client {
-    let client = sent(proxy, "/held");
-    eventually("the request at the origin", || !origin.requests().is_empty());
-    client
 }
 
 fn sent(proxy: &Proxy, target: &str) -> Client {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::origin::Connection;
-use crate::support::{Client, Load, Nginx, Origin, Proxy, Setup, client, eventually, ok};
+use crate::support::held::{comes_back, hold, holding, status};
+use crate::support::{Load, Nginx, Origin, Setup, eventually, ok};
 
 /// An endpoint with a limit, as it stands in a file.
 fn limited(address: &str, requests_max: u32) -> String {
@@ -15,51 +15,6 @@ fn limited(address: &str, requests_max: u32) -> String {
 fn to(endpoints: &[String]) -> Setup {
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
     Setup::to(&endpoints)
-}
-
-/// Answers `/`, switches where it is asked to, and holds every other request until the connection ends.
-fn holding() -> Origin {
-    Origin::script(|connection: &mut Connection| {
-        while let Ok(Some(request)) = connection.request() {
-            if request.head.has("upgrade") {
-                let switch =
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-                connection.send(switch).unwrap();
-            }
-            match request.head.target() {
-                "/" => connection.send(ok("served")).unwrap(),
-                "/cut" => return,
-                _ => {
-                    let _ = connection.drain();
-                    return;
-                }
-            }
-        }
-    })
-}
-
-/// A client whose request is at the origin.
-fn hold(proxy: &Proxy, origin: &Origin) -> Client {
-    let before = origin.requests().len();
-    let mut client = proxy.client();
-    client.send(client::get("/held")).unwrap();
-    eventually("the request at the origin", || origin.requests().len() > before);
-    client
-}
-
-/// The status of an answer, once there is room: a client has one a moment before its place is free.
-fn status(proxy: &Proxy, target: &str) -> u16 {
-    let mut status = 503;
-    eventually("there is room", || {
-        status = proxy.get(target).status();
-        status != 503
-    });
-    status
-}
-
-#[track_caller]
-fn comes_back(proxy: &Proxy) {
-    eventually("the place is free", || proxy.get("/").status() == 200);
 }
 
 #[test]

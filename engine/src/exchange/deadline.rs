@@ -127,6 +127,19 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
+/// Why a wait that ends at `over_ms`, or with its exchange, ends the exchange; `None`: it does not.
+pub(super) fn end_of_exchange<S: Dial>(
+    core: &Core<S>,
+    exchange_due_ms: u64,
+    over_ms: u64,
+) -> Option<Failure> {
+    if core.cutting.get() {
+        Some(Failure::DrainTimeout)
+    } else {
+        (exchange_due_ms <= over_ms).then_some(Failure::RequestTimeout)
+    }
+}
+
 /// What a side had accepted when it was last seen to move.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {

@@ -192,11 +192,8 @@ impl<S: Dial> Exchange<S> {
             self.tries.due_ms = due(now_ms, upstream.retry.per_try_timeout);
         }
         upstream.counters.of(self.worker()).hedges.increment();
-        let visit = Visit::new(upstream, local, index, self.worker());
-        let pooled = match &mut reserved {
-            None => pool.check_out(now_ms, upstream, &mut None),
-            Some(reserved) => reserved.check_out(pool, upstream),
-        };
+        let visit = Visit::new(upstream, local, pool, index, self.worker());
+        let pooled = visit.check_out(&mut reserved);
         let mark = Mark { reused: pooled.is_some(), started_ns: clock::monotonic_ns(), ..Mark::default() };
         let mut second = Second { visit, stage: Stage::Failed, reserved, mark };
         match pooled {

@@ -7,7 +7,7 @@ use crate::command::Event;
 use crate::core::Core;
 use crate::failure::{Failure, Fault};
 use crate::io::{Dial, clock};
-use crate::limits::{BreakerMove, Passing, Place, RetryPlace, UpstreamBreaker};
+use crate::limits::{BreakerMove, Passing, Place, RequestLimit, RetryPlace, UpstreamBreaker};
 use crate::local::LocalUpstream;
 use crate::snapshot::Upstream;
 
@@ -88,6 +88,11 @@ impl<S: Dial> Exchange<S> {
         if let Some(local) = self.local.upstream(index) {
             leave(core, upstream, local, passing, failure.map_or(Ok(self.status), Err));
         }
+    }
+
+    /// The upstream's own limit, where it has one and the request has no place yet.
+    pub(super) fn lacks_place<'a>(&self, upstream: &'a Upstream) -> Option<&'a RequestLimit> {
+        upstream.limit.as_ref().filter(|_| self.held.place.is_none())
     }
 
     /// Passes the breaker again, if it has moved while the request waited.

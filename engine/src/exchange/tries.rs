@@ -6,17 +6,17 @@ use std::task::Poll;
 
 use corelane_balancer::{NoEndpoint, mix};
 
-use super::{Exchange, poll_client};
+use super::deadline::end_of_exchange;
+use super::{Exchange, poll_gone};
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::local::LocalUpstream;
-use crate::message::{ClientSignal, Downstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 use crate::session::Session;
-use crate::snapshot::{ClientHalfClose, Upstream};
+use crate::snapshot::Upstream;
 
 /// See the module.
 pub(super) struct Tries {
@@ -98,7 +98,7 @@ impl<S: Dial> Exchange<S> {
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
         let endpoint = &upstream.endpoints[picked];
-        let needs_place = upstream.limit.is_some() && self.held.place.is_none();
+        let needs_place = self.lacks_place(upstream).is_some();
         if !endpoint.is_limited() && !needs_place {
             return Ok(picked);
         }
@@ -119,7 +119,7 @@ impl<S: Dial> Exchange<S> {
         local: &LocalUpstream<S>,
         picked: usize,
     ) -> Result<usize, NoEndpoint> {
-        if let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) {
+        if let Some(limit) = self.lacks_place(upstream) {
             self.held.place = Some(limit.try_take().ok_or(NoEndpoint::Full)?);
         }
         let mut index = picked;
@@ -232,28 +232,18 @@ impl<S: Dial> Exchange<S> {
         let delay = retry.backoff.delay(self.attempts - 1, mix(clock::monotonic_ns() ^ self.number));
         let over_ms = due(clock::coarse_ms(), delay);
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
-        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
+        let finishes = self.client_may_finish();
         let Session { core, down, timer, .. } = session;
         poll_fn(|cx| {
-            if down.is_request_complete()
-                && let Poll::Ready(signal) = poll_client(cx, core, down)
-                && (signal == ClientSignal::Gone || !finishes)
-            {
+            if poll_gone(cx, core, down, finishes).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone));
             }
             if over_ms == u64::MAX {
                 // Less than a millisecond.
                 return Poll::Ready(Ok(()));
             }
-            timer.poll_until(cx, over_ms.min(exchange_due_ms)).map(|()| {
-                if core.cutting.get() {
-                    Err(Failure::DrainTimeout)
-                } else if exchange_due_ms <= over_ms {
-                    Err(Failure::RequestTimeout)
-                } else {
-                    Ok(())
-                }
-            })
+            let over = timer.poll_until(cx, over_ms.min(exchange_due_ms));
+            over.map(|()| end_of_exchange(core, exchange_due_ms, over_ms).map_or(Ok(()), Err))
         })
         .await?;
         self.pass_again(core, upstream)

@@ -6,16 +6,16 @@ use std::task::Poll;
 
 use corelane_balancer::NoEndpoint;
 
-use super::{Exchange, poll_client};
+use super::deadline::end_of_exchange;
+use super::{Exchange, poll_gone};
 use crate::core::{due, due_ms};
 use crate::counters::UpstreamCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::limits::QueueRules;
 use crate::local::LocalUpstream;
-use crate::message::{ClientSignal, Downstream};
 use crate::session::Session;
-use crate::snapshot::{ClientHalfClose, Endpoint, Upstream};
+use crate::snapshot::{Endpoint, Upstream};
 
 impl<S: Dial> Exchange<S> {
     /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
@@ -56,7 +56,7 @@ impl<S: Dial> Exchange<S> {
 
     /// Whether it is the upstream that is full, and not its endpoints.
     fn waits_for_upstream(&self, upstream: &Upstream) -> bool {
-        let Some(limit) = upstream.limit.as_ref().filter(|_| self.held.place.is_none()) else { return false };
+        let Some(limit) = self.lacks_place(upstream) else { return false };
         // A place may just have become free, for who waits longest.
         limit.is_full() || !upstream.endpoints.iter().any(Endpoint::is_limited)
     }
@@ -69,7 +69,7 @@ impl<S: Dial> Exchange<S> {
         upstream: &Upstream,
         local: &LocalUpstream<S>,
     ) -> Result<usize, Failure> {
-        let is_upstream = upstream.limit.is_some() && self.held.place.is_none();
+        let is_upstream = self.lacks_place(upstream).is_some();
         let full = if is_upstream { Failure::UpstreamFull } else { Failure::EndpointsFull };
         let limit = upstream.endpoints.iter().find_map(|endpoint| endpoint.connections.as_ref());
         let (line, rules) = match (&upstream.queue, limit) {
@@ -91,7 +91,7 @@ impl<S: Dial> Exchange<S> {
         down.settle(core.lent());
         let over_ms = due(clock::coarse_ms(), rules.timeout);
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
-        let finishes = self.listener().client_half_close == ClientHalfClose::Finish;
+        let finishes = self.client_may_finish();
         let choice = local.choice();
         let (mut is_turn, mut has_asked) = (turn.is_first(), false);
         if !is_turn && choice.has_room(upstream) {
@@ -108,28 +108,20 @@ impl<S: Dial> Exchange<S> {
                 }
                 has_asked = false;
             }
-            let lacks_place = upstream.limit.is_some() && self.held.place.is_none();
-            if !lacks_place
+            if self.lacks_place(upstream).is_none()
                 && !std::mem::replace(&mut has_asked, true)
                 && !choice.ask_for_room(upstream)
                 && !has_queue
             {
                 return Poll::Ready(Err(Failure::EndpointsFull));
             }
-            if down.is_request_complete()
-                && let Poll::Ready(signal) = poll_client(cx, core, down)
-                && (signal == ClientSignal::Gone || !finishes)
-            {
+            if poll_gone(cx, core, down, finishes).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone));
             }
-            timer.poll_until(cx, over_ms.min(exchange_due_ms)).map(|()| {
-                Err(if core.cutting.get() {
-                    Failure::DrainTimeout
-                } else if exchange_due_ms <= over_ms {
-                    Failure::RequestTimeout
-                } else {
-                    why(Failure::QueueTimeout)
-                })
+            let over = timer.poll_until(cx, over_ms.min(exchange_due_ms));
+            over.map(|()| {
+                let failure = end_of_exchange(core, exchange_due_ms, over_ms);
+                Err(failure.unwrap_or(why(Failure::QueueTimeout)))
             })
         })
         .await;

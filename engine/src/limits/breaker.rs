@@ -14,6 +14,7 @@ use corelane_balancer::{Breaker, BreakerRules, BreakerState, Passage, Refused, T
 
 use crate::core::due;
 use crate::counters::Padded;
+use crate::outlier::outcome_of;
 
 /// See the module. It belongs to the upstream and survives reloads; the rules stand in the snapshot.
 #[derive(Debug, Default)]
@@ -166,11 +167,7 @@ impl UpstreamBreaker {
 
     /// Whether a status is a failure of the upstream.
     pub(crate) fn outcome_of(&self, status: u16) -> Outcome {
-        let mut ranges = self.statuses.iter();
-        match ranges.any(|&(first, last)| (first..=last).contains(&status)) {
-            true => Outcome::Failure,
-            false => Outcome::Success,
-        }
+        outcome_of(&self.statuses, status)
     }
 }
 

@@ -33,17 +33,18 @@ fn every_end_of_a_connection_gives_its_place_back() {
         for (client, request) in clients.iter_mut().zip(requests) {
             client.send(request).unwrap();
         }
-        for client in clients {
-            match round % 3 {
-                0 => client.reset(),
-                1 => drop(client),
-                // Closes its side and waits for the proxy's.
-                _ => {
-                    client.half_close().unwrap();
-                    let mut client = client;
-                    client.drain().unwrap();
+        match round % 3 {
+            0 => clients.into_iter().for_each(Client::reset),
+            1 => drop(clients),
+            // They close their side and wait for the proxy's; all at once, as those who were not read would hold the others up.
+            _ => thread::scope(|scope| {
+                for mut client in clients {
+                    scope.spawn(move || {
+                        client.half_close().unwrap();
+                        client.drain().unwrap();
+                    });
                 }
-            }
+            }),
         }
     }
     // The last of them may have waited in a queue, dead already.

@@ -5,55 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{filter, with};
-use crate::support::origin::Connection;
-use crate::support::{Client, Origin, Proxy, Setup, client, eventually, ok};
+use crate::support::held::{comes_back, hold, holding};
+use crate::support::{Client, Origin, Setup, client, eventually, ok};
 
 const ONE: &str = "type = \"concurrency_limit\"\nrequests_max = 1";
 
-/// An origin that answers `/` and nothing else, but switches where it is asked to.
-fn slow() -> Origin {
-    Origin::script(|connection: &mut Connection| {
-        while let Ok(Some(request)) = connection.request() {
-            if request.head.has("upgrade") {
-                let switch =
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-                connection.send(switch).unwrap();
-                let _ = connection.drain();
-                return;
-            }
-            match request.head.target() {
-                "/" => connection.send(ok("served")).unwrap(),
-                "/cut" => return,
-                "/half" => {
-                    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
-                    return;
-                }
-                _ => {
-                    let _ = connection.drain();
-                    return;
-                }
-            }
-        }
-    })
-}
-
-/// A client whose request is at the origin.
-fn hold(proxy: &Proxy, origin: &Origin) -> Client {
-    let before = origin.requests().len();
-    let mut client = proxy.client();
-    client.send(client::get("/held")).unwrap();
-    eventually("the request at the origin", || origin.requests().len() > before);
-    client
-}
-
-#[track_caller]
-fn comes_back(proxy: &Proxy) {
-    eventually("the place is free", || proxy.get("/").status() == 200);
-}
-
 #[test]
 fn one_more_is_refused_until_the_first_has_ended() {
-    let origin = slow();
+    let origin = holding();
     let proxy = with(&origin, &[("it", ONE)]).workers(4).start();
     let held = hold(&proxy, &origin);
     for _ in 0..8 {
@@ -74,7 +33,7 @@ fn one_more_is_refused_until_the_first_has_ended() {
 
 #[test]
 fn a_client_that_aborts_gives_its_place_back() {
-    let origin = slow();
+    let origin = holding();
     let proxy = with(&origin, &[("it", ONE)]).start();
     hold(&proxy, &origin).reset();
     comes_back(&proxy);
@@ -88,7 +47,7 @@ fn a_client_that_aborts_gives_its_place_back() {
 
 #[test]
 fn an_upstream_that_fails_gives_the_place_back() {
-    let origin = slow();
+    let origin = holding();
     let proxy = with(&origin, &[("it", ONE)]).upstream("response_head_timeout = \"300ms\"").start();
     for (target, status) in [("/cut", 502), ("/held", 504)] {
         assert_eq!(proxy.get(target).status(), status);
@@ -107,7 +66,7 @@ fn an_upstream_that_fails_gives_the_place_back() {
 
 #[test]
 fn a_refusal_behind_it_gives_the_place_back() {
-    let origin = slow();
+    let origin = holding();
     let proxy = with(&origin, &[("it", ONE), ("closed", "type = \"maintenance\"")]).start();
     for _ in 0..3 {
         assert!(proxy.get("/").text().contains("maintenance"));
@@ -117,7 +76,7 @@ fn a_refusal_behind_it_gives_the_place_back() {
 
 #[test]
 fn a_reload_keeps_the_places_that_are_taken() {
-    let origin = slow();
+    let origin = holding();
     let setup = with(&origin, &[("it", ONE)]).workers(2);
     let mut proxy = setup.start();
     let held = hold(&proxy, &origin);
@@ -132,7 +91,7 @@ fn a_reload_keeps_the_places_that_are_taken() {
 
 #[test]
 fn a_tunnel_holds_its_place_until_it_ends() {
-    let origin = slow();
+    let origin = holding();
     // Two listeners and two upstreams with filters of their own: the tunnel keeps the chain that it ran.
     let setup = with(&origin, &[("it", ONE)])
         .listener("filters = [\"mark\"]")
