@@ -1,0 +1,378 @@
+//! Streams: heads, bodies, trailers, windows, resets, and the ends of connections.
+
+use super::*;
+use crate::io::memory::Seed;
+use crate::message::ClientSignal;
+use corelane_http1::HeadError;
+use h2::Reason;
+use http::{HeaderMap, Method, Request, Uri};
+
+/// What an exchange is told of a request.
+fn told(request: Request<()>, has_body: bool) -> Result<String, HeadError> {
+    let (told, outcome) = shared::<Option<Result<String, ReceiveError>>>();
+    let serve: Box<Serve> = Box::new(move |core, stream| {
+        told.set(Some(head_of(&core, &stream)));
+        Box::pin(async {})
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    world.spawn(async move {
+        let mut send = sender.ready().await.unwrap();
+        let _ = send.send_request(request, !has_body).unwrap().0.await;
+    });
+    world.run();
+    match outcome.take().expect("the request arrives") {
+        Ok(text) => Ok(text),
+        Err(ReceiveError::Head(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn requests_become_heads_that_mean_the_same() {
+    let request = |method: Method, uri: &str, fields: &[(&'static str, &'static str)]| {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse::<Uri>().unwrap();
+        for (name, value) in fields {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        request
+    };
+    let table: &[(Request<()>, bool, Result<&str, HeadError>)] = &[
+        (
+            request(Method::GET, "https://a.example:8443/b/c?d=e&f", &[("accept", "x"), ("te", "trailers")]),
+            false,
+            Ok("GET /b/c?d=e&f HTTP/1.1\r\nhost: a.example:8443\r\naccept: x\r\nte: trailers\r\n\r\n"),
+        ),
+        // RFC 9113 §8.2.3: crumbs are put together, in their order.
+        (
+            request(
+                Method::GET,
+                "http://a/",
+                &[("cookie", "b=1"), ("x", "y"), ("cookie", "c=2"), ("x", "z")],
+            ),
+            false,
+            Ok("GET / HTTP/1.1\r\nhost: a\r\ncookie: b=1; c=2\r\nx: y\r\nx: z\r\n\r\n"),
+        ),
+        // RFC 9113 §8.1.1: a body without a length ends with its stream.
+        (
+            request(Method::POST, "http://a/", &[]),
+            true,
+            Ok("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"),
+        ),
+        (
+            request(Method::POST, "http://a/", &[("content-length", "5")]),
+            true,
+            Ok("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n"),
+        ),
+        (request(Method::POST, "http://a/", &[]), false, Ok("POST / HTTP/1.1\r\nhost: a\r\n\r\n")),
+        // RFC 9113 §8.3.1: the authority takes the place of Host, which may only repeat it.
+        (request(Method::GET, "http://a/", &[("host", "A")]), false, Ok("GET / HTTP/1.1\r\nhost: a\r\n\r\n")),
+        (
+            request(Method::GET, "http://a/", &[("host", "b")]),
+            false,
+            Ok("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"),
+        ),
+        (
+            request(Method::GET, "http://a/", &[("host", "a"), ("host", "a")]),
+            false,
+            Ok("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\nhost: a\r\n\r\n"),
+        ),
+        (request(Method::CONNECT, "a:443", &[]), false, Ok("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n")),
+        // RFC 9113 §8.2.1.
+        (request(Method::GET, "http://a/", &[("x", " y")]), false, Err(HeadError::FieldValueInvalid)),
+        (request(Method::GET, "http://a/", &[("x", "y\t")]), false, Err(HeadError::FieldValueInvalid)),
+        (
+            request(Method::GET, "http://a/", &[("cookie", "a "), ("cookie", "b")]),
+            false,
+            Err(HeadError::FieldValueInvalid),
+        ),
+        // What the `http` crate takes for a path and a request line cannot have.
+        (request(Method::GET, "http://a/\u{e9}", &[]), false, Err(HeadError::TargetInvalid)),
+    ];
+    for (request, has_body, expected) in table {
+        let copy = request.clone();
+        assert_eq!(told(copy, *has_body), expected.map(str::to_owned), "{request:?}");
+    }
+    let mut crumbs = get("http://a/");
+    for _ in 0..101 {
+        crumbs.headers_mut().append("cookie", "".parse().unwrap());
+    }
+    assert_eq!(told(crumbs, false), Err(HeadError::TooManyFields), "each crumb counts");
+}
+
+#[test]
+fn what_frames_a_response_in_http1_is_left_out() {
+    let head = "HTTP/1.1 203 Other Words\r\nServer:x\r\nX-A: \t b c \r\nX-A:\r\nConnection: close\r\n\
+                Keep-Alive: 5\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\nProxy-Connection: a\r\n\r\n";
+    let (mut world, sender) = World::new(limits(), answers(head));
+    let (answer, outcome) = shared();
+    world.spawn(async move { answer.set(Some(sender.get(get("http://a/")).await.unwrap())) });
+    world.run();
+    let response = outcome.take().unwrap();
+    assert_eq!(response.status(), 203);
+    let fields: Vec<_> =
+        response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(fields, [("server", &b"x"[..]), ("x-a", b"b c"), ("x-a", b"")]);
+    assert!(response.body().is_end_stream(), "no empty DATA behind it");
+}
+
+#[test]
+fn interim_responses_go_first() {
+    let serve: Box<Serve> = Box::new(|core, mut stream| {
+        Box::pin(async move {
+            stream.send_interim(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n", core.lent()).unwrap();
+            respond(&core, &mut stream, OK.as_bytes(), b"", vec![]).await.unwrap();
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    let (met, outcome) = shared::<Vec<u16>>();
+    world.spawn(async move {
+        let mut send = sender.ready().await.unwrap();
+        let (mut response, _) = send.send_request(get("http://a/"), true).unwrap();
+        let interim = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        met.set(vec![interim.status().as_u16(), response.await.unwrap().status().as_u16()]);
+    });
+    world.run();
+    assert_eq!(outcome.take(), [103, 200]);
+}
+
+/// Sends back what it gets, trailers too.
+fn echoes() -> Box<Serve> {
+    Box::new(|core, mut stream| {
+        Box::pin(async move {
+            let Some((body, trailers)) = receive(&core, &mut stream).await else { return };
+            let _ = respond(&core, &mut stream, b"HTTP/1.1 200 OK\r\n\r\n", &body, trailers).await;
+        })
+    })
+}
+
+/// Sends a body as its window allows, and receives the answer's.
+async fn exchange(sender: Sender, body: Bytes, trailers: Option<HeaderMap>) -> (Vec<u8>, Option<HeaderMap>) {
+    let request = Request::post("http://a/").body(()).unwrap();
+    let (response, mut upload) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+    upload.send_data(body, trailers.is_none()).unwrap();
+    if let Some(trailers) = trailers {
+        upload.send_trailers(trailers).unwrap();
+    }
+    let mut answer = response.await.unwrap().into_body();
+    let mut received = Vec::new();
+    while let Some(piece) = answer.data().await {
+        let piece = piece.unwrap();
+        answer.flow_control().release_capacity(piece.len()).unwrap();
+        received.extend_from_slice(&piece);
+    }
+    (received, answer.trailers().await.unwrap())
+}
+
+#[test]
+fn every_byte_arrives_on_its_stream_however_the_connection_behaves() {
+    for number in 0..60 {
+        let mut seed = Seed::new(number);
+        let faults = if number % 4 < 3 { Faults::unsteady(number) } else { Faults::edges() };
+        let (mut world, sender) = World::over(number % 2 == 1, faults, limits(), echoes());
+        let done = Rc::new(Cell::new(0));
+        let count = 1 + seed.below(6);
+        for _ in 0..count {
+            let body: Bytes = (0..seed.below(200_000)).map(|_| seed.next().to_le_bytes()[0]).collect();
+            let trailers =
+                seed.once_in(2).then(|| HeaderMap::from_iter([(http::header::ETAG, "x".parse().unwrap())]));
+            let (sender, done) = (sender.clone(), done.clone());
+            world.spawn(async move {
+                let (received, trailed) = exchange(sender, body.clone(), trailers.clone()).await;
+                assert!(received == body, "seed {number}: {} of {} bytes", received.len(), body.len());
+                assert_eq!(trailed, trailers, "seed {number}");
+                done.set(done.get() + 1);
+            });
+        }
+        world.run();
+        assert_eq!(done.get(), count, "seed {number}");
+        assert_eq!((world.server.end, world.server.connection.streams()), (None, 0), "seed {number}");
+    }
+}
+
+#[test]
+fn a_side_that_takes_nothing_gets_no_more_than_its_window() {
+    // The server does not receive: the client may send one window.
+    let (received, outcome) = shared::<usize>();
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        let received = received.clone();
+        Box::pin(async move {
+            // One batch is handed on, and never taken.
+            poll_fn(|cx| {
+                stream.poll_request_body(cx, core.lent(), &mut |batch| {
+                    received.set(received.get() + batch.slices().map(<[u8]>::len).sum::<usize>());
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+            std::future::pending::<()>().await;
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    world.spawn(async move {
+        exchange(sender, Bytes::from(vec![7; 1_000_000]), None).await;
+    });
+    world.run();
+    let first = outcome.get();
+    assert!((1..=64 * 1024).contains(&first), "{first}");
+
+    // The client does not receive: the server knows how much has gone.
+    let (accepted, outcome) = shared::<(u64, bool)>();
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        let accepted = accepted.clone();
+        Box::pin(async move {
+            stream.start_response(BodyFraming::Chunked, false);
+            let batch = BodyBatch::of(&[7; 100_000], false, vec![]);
+            stream.send_response(b"HTTP/1.1 200 OK\r\n\r\n", &batch, core.lent()).unwrap();
+            poll_fn(|cx| {
+                accepted.set((stream.accepted(), stream.is_blocked()));
+                stream.poll_flush(cx, core.lent())
+            })
+            .await
+            .unwrap();
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    let (kept, _held) = shared();
+    world.spawn(async move { kept.set(Some(sender.get(get("http://a/")).await.unwrap())) });
+    world.run();
+    world.server.turn();
+    // The window that RFC 9113 §6.9.2 gives to who says nothing.
+    assert_eq!(outcome.get(), (65_535, true));
+}
+
+#[test]
+fn a_client_that_resets_is_noticed_and_keeps_its_place() {
+    let (told, signal) = shared::<Option<ClientSignal>>();
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        let told = told.clone();
+        Box::pin(async move {
+            told.set(Some(poll_fn(|cx| stream.poll_client(cx, core.lent())).await));
+            // The exchange goes on for a while.
+            std::future::pending::<()>().await;
+        })
+    });
+    let (mut world, sender) = World::new(Limits { streams_max: 10, ..limits() }, serve);
+    let opened = Rc::new(Cell::new(0));
+    let counted = opened.clone();
+    world.spawn(async move {
+        for _ in 0..15 {
+            let Ok(mut send) = sender.ready().await else { return };
+            let (_, mut stream) = send.send_request(get("http://a/"), true).unwrap();
+            counted.set(counted.get() + 1);
+            // It arrives before it is reset.
+            let mut turns = 0;
+            poll_fn(|cx| {
+                turns += 1;
+                cx.waker().wake_by_ref();
+                if turns > 5 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            stream.send_reset(Reason::CANCEL);
+        }
+    });
+    world.run();
+    assert_eq!(signal.get(), Some(ClientSignal::Gone));
+    assert_eq!(opened.get(), 15);
+    assert_eq!(
+        world.server.connection.streams(),
+        10,
+        "no more than the limit, although none is open for the client"
+    );
+    world.server.tasks.clear();
+    world.run();
+    assert!(world.server.end.is_none());
+}
+
+#[test]
+fn a_failed_response_does_not_look_complete() {
+    let serve: Box<Serve> = Box::new(|core, mut stream| {
+        Box::pin(async move {
+            stream.start_response(BodyFraming::Length(10), false);
+            let batch = BodyBatch::of(b"half", false, vec![]);
+            stream
+                .send_response(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", &batch, core.lent())
+                .unwrap();
+            poll_fn(|cx| stream.poll_flush(cx, core.lent())).await.unwrap();
+            stream.reset();
+            assert!(poll_fn(|cx| stream.poll_flush(cx, core.lent())).await.is_err());
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    let (reason, outcome) = shared();
+    world.spawn(async move {
+        let mut body = sender.get(get("http://a/")).await.unwrap().into_body();
+        while let Some(piece) = body.data().await {
+            if let Err(error) = piece {
+                reason.set(error.reason());
+                break;
+            }
+        }
+    });
+    world.run();
+    assert_eq!(outcome.get(), Some(Reason::INTERNAL_ERROR));
+}
+
+#[test]
+fn a_drained_connection_ends_with_its_last_stream() {
+    let release = Rc::new(Cell::new(false));
+    let held = release.clone();
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        let held = held.clone();
+        Box::pin(async move {
+            poll_fn(|cx| {
+                if held.get() {
+                    return Poll::Ready(());
+                }
+                let _ = stream.poll_client(cx, core.lent());
+                Poll::Pending
+            })
+            .await;
+            respond(&core, &mut stream, OK.as_bytes(), b"", vec![]).await.unwrap();
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    let (status, outcome) = shared();
+    let first = sender.clone();
+    world
+        .spawn(async move { status.set(Some(first.get(get("http://a/")).await.unwrap().status().as_u16())) });
+    world.run();
+    world.server.connection.drain();
+    world.run();
+    assert_eq!(world.server.end, None, "a stream is open");
+    let (refused, error) = shared();
+    world.spawn(async move {
+        refused.set(sender.get(get("http://a/")).await.err().and_then(|error| error.reason()))
+    });
+    world.run();
+    assert_eq!(error.get(), Some(Reason::NO_ERROR), "no new one");
+    release.set(true);
+    world.run();
+    assert_eq!((outcome.get(), world.server.end), (Some(200), Some(End::Clean)));
+}
+
+#[test]
+fn a_connection_without_requests_ends_after_its_time() {
+    let (mut world, sender) = World::new(Limits { requests_max: 3, ..limits() }, answers(OK));
+    for _ in 0..2 {
+        let sender = sender.clone();
+        world.spawn(async move { drop(sender.get(get("http://a/")).await.unwrap()) });
+    }
+    world.run();
+    assert_eq!(world.server.connection.due_ms(), 60_000);
+    world.server.now_ms = 59_999;
+    world.run();
+    assert_eq!(world.server.end, None);
+    world.spawn(async move { drop(sender.get(get("http://a/")).await.unwrap()) });
+    world.run();
+    // That was the last one that it may have.
+    assert_eq!(world.server.end, Some(End::Clean));
+
+    let (mut world, _sender) = World::new(limits(), answers(OK));
+    world.run();
+    world.server.now_ms = 60_000;
+    world.run();
+    assert_eq!(world.server.end, Some(End::Clean));
+}
