@@ -9,8 +9,8 @@
 //! | --- | --- |
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: 16 KiB |
 //! | tables of HPACK, both ways | 4 KiB each |
-//! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`], which counts 32 bytes more for each field, and a table of them |
-//! | bodies of requests that nobody has taken | [`Limits::connection_window`] |
+//! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`] and a table of them |
+//! | bodies of requests that nobody has taken | [`Limits::connection_window`], and some 300 bytes for each of [`SMALL_FRAMES_MAX`] frames |
 //! | bodies of responses that the client has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the client does not take them |
 
@@ -34,6 +34,13 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// How long a client has to take the GOAWAY that ends its connection.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// DATA frames of less than [`SMALL_FRAME_BYTES`] that wait to be taken, at most: a window full of messages of 8 bytes, each in a
+/// frame of its own, as streaming calls have them.
+const SMALL_FRAMES_MAX: usize = 8192;
+
+/// What h2 takes for a small frame, and charges for one.
+const SMALL_FRAME_BYTES: usize = 256;
+
 /// What a client may do. The defaults are those of Envoy's guide for edges.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -43,8 +50,10 @@ pub(crate) struct Limits {
     pub(crate) stream_window: u32,
     /// The same for all streams together. Default 1 MiB.
     pub(crate) connection_window: u32,
-    /// Bytes of a request's fields, 32 more for each.
+    /// Bytes of a request's head, as HTTP/1.1 would have it.
     pub(crate) head_bytes_max: u32,
+    /// Its fields.
+    pub(crate) fields_max: u32,
     /// Streams of a connection before it is drained. 0: no limit.
     pub(crate) requests_max: u64,
     /// For the preface, and for each field block from its first to its last byte.
@@ -127,7 +136,10 @@ impl<S: Dial> Connection<S> {
             .max_concurrent_streams(limits.streams_max)
             .initial_window_size(limits.stream_window)
             .initial_connection_window_size(limits.connection_window)
-            .max_header_list_size(limits.head_bytes_max)
+            // So much that what is refused is refused by the exchange, which logs it (RFC 9113 §6.5.2 counts 32 bytes more for
+            // each field). h2 answers what is larger with 431, and four times as much with GOAWAY.
+            .max_header_list_size(limits.head_bytes_max + 32 * (limits.fields_max + 8))
+            .data_frame_budget(SMALL_FRAMES_MAX * SMALL_FRAME_BYTES)
             .handshake(Io::new(&wire));
         Self {
             state: State::Beginning(handshake),

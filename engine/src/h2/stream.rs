@@ -8,15 +8,15 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use corelane_http1::{HeadLimits, parse_request};
 use corelane_semantics::{BodyFraming, RequestHead};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 
 use super::head;
 use crate::message::{
@@ -117,8 +117,13 @@ impl Drop for Place {
 pub(crate) struct H2Downstream {
     request: Parts,
     body: RecvStream,
+    /// Received and not yet handed on: [`BATCH_SLICES_MAX`] pieces at most, the rest stays in h2.
+    held: Vec<Bytes>,
+    /// The end has been received, with these trailers behind what is held.
+    trailers: Option<Vec<u8>>,
     /// Handed on, and not yet given back to the client's windows.
     unreleased: usize,
+    /// All of it has been handed on.
     is_request_complete: bool,
     response: Sending,
     /// Whether the response has a body.
@@ -144,6 +149,8 @@ impl H2Downstream {
             request,
             is_request_complete: body.is_end_stream(),
             body,
+            held: Vec::new(),
+            trailers: None,
             unreleased: 0,
             response: Sending::Head(respond),
             sends_body: false,
@@ -171,6 +178,33 @@ impl H2Downstream {
         Ok(read?)
     }
 
+    /// Hands on what has been received of the body, which may be nothing, without waiting. If `accept` fails, the bytes count as
+    /// not handed on.
+    pub(crate) fn lend_body(
+        &mut self,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        self.collect(&mut Context::from_waker(Waker::noop())).map_err(RelayError::Receive)?;
+        self.hand_on(accept)
+    }
+
+    /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
+    /// complete. For a request that may have to be sent again.
+    pub(crate) fn take_small_body(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let collected = self.collect(&mut Context::from_waker(Waker::noop()));
+        let length: usize = self.held.iter().map(Bytes::len).sum();
+        let is_whole = self.trailers.as_ref().is_some_and(Vec::is_empty) && length <= bytes_max;
+        if collected.is_err() || !is_whole {
+            return false;
+        }
+        let taken = self.hand_on(&mut |batch| {
+            batch.slices().for_each(|slice| out.extend_from_slice(slice));
+            Ok(())
+        });
+        self.release();
+        taken.is_ok()
+    }
+
     /// Gives what was handed on back to the client's windows.
     fn release(&mut self) {
         let released = std::mem::take(&mut self.unreleased);
@@ -178,37 +212,41 @@ impl H2Downstream {
         let _ = self.body.flow_control().release_capacity(released);
     }
 
-    /// Collects what there is of the body: pieces, and whether there is more to wait for.
-    fn poll_pieces(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &mut [Bytes; BATCH_SLICES_MAX],
-    ) -> Poll<Result<Collected, ReceiveError>> {
-        let mut count = 0;
-        while count < pieces.len() {
+    /// Takes what there is of the body from h2, for which the task is woken when there is more.
+    fn collect(&mut self, cx: &mut Context<'_>) -> Result<(), ReceiveError> {
+        while self.held.len() < BATCH_SLICES_MAX && self.trailers.is_none() && !self.is_request_complete {
             match self.body.poll_data(cx) {
-                Poll::Ready(Some(Ok(piece))) => {
-                    self.unreleased += piece.len();
-                    pieces[count] = piece;
-                    count += 1;
-                }
-                // What has come before it is handed on first.
-                Poll::Pending | Poll::Ready(Some(Err(_)) | None) if count > 0 => break,
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(receive_error(error))),
-                Poll::Ready(None) => return self.poll_trailers(cx),
+                Poll::Ready(Some(Ok(piece))) => self.held.push(piece),
+                Poll::Ready(Some(Err(error))) if self.held.is_empty() => return Err(receive_error(error)),
+                // What came before is handed on first, and the error comes again.
+                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+                Poll::Ready(None) => match self.body.poll_trailers(cx) {
+                    Poll::Ready(trailers) => self.trailers = Some(lines_of(trailers)?),
+                    Poll::Pending => break,
+                },
             }
         }
-        Poll::Ready(Ok(Collected::Pieces { is_end: self.body.is_end_stream() }))
+        if self.trailers.is_none() && self.body.is_end_stream() {
+            self.trailers = Some(Vec::new());
+        }
+        Ok(())
     }
 
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Collected, ReceiveError>> {
-        let trailers = ready!(self.body.poll_trailers(cx)).map_err(receive_error)?;
-        let mut lines = Vec::new();
-        if let Some(trailers) = trailers {
-            head::write_trailers(&trailers, &mut lines)?;
-        }
-        Poll::Ready(Ok(Collected::Trailers(lines)))
+    /// Hands on what is held.
+    fn hand_on(
+        &mut self,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        let mut batch = BodyBatch::default();
+        self.held.iter().for_each(|piece| batch.push(piece));
+        batch.end = self.trailers.is_some() || self.is_request_complete;
+        batch.trailers = self.trailers.clone().unwrap_or_default();
+        accept(&batch).map_err(|_| RelayError::Send)?;
+        self.is_request_complete = batch.end;
+        self.unreleased += self.held.iter().map(Bytes::len).sum::<usize>();
+        self.held.clear();
+        self.trailers = None;
+        Ok(if self.is_request_complete { BodyStep::End } else { BodyStep::More })
     }
 
     /// Ready when the stream has been reset, by whomever.
@@ -228,10 +266,13 @@ impl H2Downstream {
     }
 }
 
-/// See [`H2Downstream::poll_pieces`].
-enum Collected {
-    Pieces { is_end: bool },
-    Trailers(Vec<u8>),
+/// Trailers as lines.
+fn lines_of(trailers: Result<Option<HeaderMap>, h2::Error>) -> Result<Vec<u8>, ReceiveError> {
+    let mut lines = Vec::new();
+    if let Some(trailers) = trailers.map_err(receive_error)? {
+        head::write_trailers(&trailers, &mut lines)?;
+    }
+    Ok(lines)
 }
 
 /// A stream ends early by a reset, or with its connection.
@@ -252,21 +293,11 @@ impl Downstream for H2Downstream {
     ) -> Poll<Result<BodyStep, RelayError>> {
         // Nothing is received for a side that is blocked: what was handed on before has been taken.
         self.release();
-        let mut pieces: [Bytes; BATCH_SLICES_MAX] = std::array::from_fn(|_| Bytes::new());
-        let collected = ready!(self.poll_pieces(cx, &mut pieces)).map_err(RelayError::Receive)?;
-        let mut batch = BodyBatch::default();
-        match collected {
-            Collected::Pieces { is_end } => {
-                pieces.iter().for_each(|piece| batch.push(piece));
-                batch.end = is_end;
-            }
-            Collected::Trailers(lines) => batch = BodyBatch::of(&[], true, lines),
+        self.collect(cx).map_err(RelayError::Receive)?;
+        if self.held.is_empty() && self.trailers.is_none() {
+            return Poll::Pending;
         }
-        self.is_request_complete = batch.end;
-        if !batch.is_empty() {
-            accept(&batch).map_err(|_| RelayError::Send)?;
-        }
-        Poll::Ready(Ok(if batch.end { BodyStep::End } else { BodyStep::More }))
+        Poll::Ready(self.hand_on(accept))
     }
 
     fn is_request_complete(&self) -> bool {
@@ -279,7 +310,13 @@ impl Downstream for H2Downstream {
 
     fn send_interim(&mut self, head: &[u8], _lent: Lent<'_>) -> io::Result<()> {
         let response = head::read_response(head)?;
-        let Sending::Head(respond) = &mut self.response else { return Ok(()) };
+        // The answer to a CONNECT that is granted: what follows is the tunnel.
+        if !response.status().is_informational() {
+            return self.send_head(response, false);
+        }
+        let Sending::Head(respond) = &mut self.response else {
+            panic!("an interim response comes before the head");
+        };
         respond.send_informational(response).map_err(send_error)
     }
 

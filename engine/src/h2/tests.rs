@@ -36,6 +36,7 @@ fn limits() -> Limits {
         stream_window: 64 * 1024,
         connection_window: 1024 * 1024,
         head_bytes_max: 16 * 1024,
+        fields_max: 100,
         requests_max: 0,
         head_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
@@ -269,4 +270,18 @@ fn get(uri: &str) -> http::Request<()> {
 fn shared<T: Default>() -> (Rc<Cell<T>>, Rc<Cell<T>>) {
     let cell = Rc::new(Cell::default());
     (cell.clone(), cell)
+}
+
+/// Lets the others have so many turns.
+async fn turns(count: u32) {
+    let mut left = count;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

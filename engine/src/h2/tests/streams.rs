@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::io::memory::Seed;
-use crate::message::ClientSignal;
+use crate::message::{ClientSignal, RelayError};
 use corelane_http1::HeadError;
 use h2::Reason;
 use http::{HeaderMap, Method, Request, Uri};
@@ -263,13 +263,7 @@ fn a_client_that_resets_is_noticed_and_keeps_its_place() {
             let (_, mut stream) = send.send_request(get("http://a/"), true).unwrap();
             counted.set(counted.get() + 1);
             // It arrives before it is reset.
-            let mut turns = 0;
-            poll_fn(|cx| {
-                turns += 1;
-                cx.waker().wake_by_ref();
-                if turns > 5 { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
+            turns(5).await;
             stream.send_reset(Reason::CANCEL);
         }
     });
@@ -375,4 +369,144 @@ fn a_connection_without_requests_ends_after_its_time() {
     world.server.now_ms = 60_000;
     world.run();
     assert_eq!(world.server.end, Some(End::Clean));
+}
+
+#[test]
+fn a_body_that_is_there_is_lent_without_waiting() {
+    let (told, outcome) = shared::<Vec<String>>();
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        let told = told.clone();
+        Box::pin(async move {
+            let mut met = Vec::new();
+            for _ in 0..2 {
+                // Not accepted: it counts as not handed on.
+                let refused = stream.lend_body(&mut |_| Err(std::io::ErrorKind::Other.into()));
+                assert!(matches!(refused, Err(RelayError::Send)));
+            }
+            while met.last().is_none_or(|batch: &String| !batch.ends_with("end")) {
+                let mut lent = String::new();
+                stream
+                    .lend_body(&mut |batch| {
+                        batch.slices().for_each(|slice| lent += &String::from_utf8_lossy(slice));
+                        lent += &String::from_utf8_lossy(&batch.trailers);
+                        lent += if batch.end { "end" } else { "" };
+                        Ok(())
+                    })
+                    .unwrap();
+                if !lent.is_empty() {
+                    met.push(lent);
+                }
+                turns(2).await;
+            }
+            // What is complete stays so.
+            let again = stream.lend_body(&mut |batch| {
+                assert!(batch.end && batch.bytes == 0);
+                Ok(())
+            });
+            assert!(matches!(again, Ok(BodyStep::End)));
+            told.set(met);
+            drop(core);
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    world.spawn(async move {
+        let request = Request::post("http://a/").body(()).unwrap();
+        let (_response, mut upload) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+        upload.send_data(Bytes::from_static(b"some "), false).unwrap();
+        upload.send_data(Bytes::from_static(b"bytes "), false).unwrap();
+        upload.send_trailers(HeaderMap::from_iter([(http::header::ETAG, "x".parse().unwrap())])).unwrap();
+        std::future::pending::<()>().await;
+    });
+    world.run();
+    assert_eq!(outcome.take().concat(), "some bytes etag: x\r\nend");
+}
+
+#[test]
+fn a_small_body_that_is_whole_is_taken() {
+    for (length, bytes_max, is_taken) in
+        [(0, 10, true), (10, 10, true), (11, 10, false), (40_000, 50_000, true)]
+    {
+        let (told, outcome) = shared::<Option<(bool, usize, bool)>>();
+        let serve: Box<Serve> = Box::new(move |core, mut stream| {
+            let told = told.clone();
+            Box::pin(async move {
+                // The rest of what was sent with the head.
+                turns(5).await;
+                let mut body = Vec::new();
+                let taken = stream.take_small_body(bytes_max, &mut body);
+                told.set(Some((taken, body.len(), stream.is_request_complete())));
+                if !taken {
+                    assert_eq!(receive(&core, &mut stream).await.unwrap().0.len(), length);
+                }
+            })
+        });
+        let (mut world, sender) = World::new(limits(), serve);
+        world.spawn(async move {
+            let request = Request::put("http://a/").body(()).unwrap();
+            let (_response, mut upload) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+            upload.send_data(Bytes::from(vec![b'a'; length]), true).unwrap();
+            std::future::pending::<()>().await;
+        });
+        world.run();
+        let expected = (is_taken, if is_taken { length } else { 0 }, is_taken);
+        assert_eq!(outcome.take(), Some(expected), "{length} of {bytes_max}");
+    }
+}
+
+#[test]
+fn what_nobody_reads_comes_back_to_the_window_of_the_connection() {
+    // Answered without a look at the body, or half way through it.
+    for reads in [false, true] {
+        let serve: Box<Serve> = Box::new(move |core, mut stream| {
+            Box::pin(async move {
+                if reads {
+                    let step = poll_fn(|cx| stream.poll_request_body(cx, core.lent(), &mut |_| Ok(())));
+                    step.await.unwrap();
+                }
+                let _ = respond(&core, &mut stream, OK.as_bytes(), b"", vec![]).await;
+            })
+        });
+        let (mut world, sender) = World::new(limits(), serve);
+        let done = Rc::new(Cell::new(0));
+        let counted = done.clone();
+        world.spawn(async move {
+            for _ in 0..50 {
+                let request = Request::post("http://a/").body(()).unwrap();
+                let (response, mut upload) =
+                    sender.ready().await.unwrap().send_request(request, false).unwrap();
+                upload.send_data(Bytes::from(vec![7; 60_000]), false).unwrap();
+                assert_eq!(response.await.unwrap().status(), 200);
+                // All of it goes out, or is thrown away with the reset that says that nobody wants it.
+                turns(10).await;
+                counted.set(counted.get() + 1);
+            }
+        });
+        world.run();
+        assert_eq!((done.get(), world.server.end), (50, None), "reads: {reads}");
+    }
+}
+
+#[test]
+fn small_messages_that_wait_for_a_slow_upstream_are_no_flood() {
+    // A window full of messages of 8 bytes, while nobody takes them.
+    let serve: Box<Serve> = Box::new(|core, mut stream| {
+        Box::pin(async move {
+            turns(1000).await;
+            let (body, _) = receive(&core, &mut stream).await.unwrap();
+            assert_eq!(body.len(), 8000 * 8);
+            respond(&core, &mut stream, OK.as_bytes(), b"", vec![]).await.unwrap();
+        })
+    });
+    let (mut world, sender) = World::new(limits(), serve);
+    let (status, outcome) = shared::<u16>();
+    world.spawn(async move {
+        let request = Request::post("http://a/").body(()).unwrap();
+        let (response, mut upload) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+        for number in 0..8000 {
+            upload.send_data(Bytes::from_static(b"message "), number == 7999).unwrap();
+        }
+        status.set(response.await.unwrap().status().as_u16());
+    });
+    world.run();
+    assert_eq!((outcome.get(), world.server.end), (200, None));
 }
