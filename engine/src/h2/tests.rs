@@ -1,6 +1,7 @@
 //! Connections over streams in memory, with the client of the `h2` crate or with bytes by hand at the other end.
 
 mod floods;
+mod protocol;
 mod streams;
 
 use std::cell::{Cell, RefCell};
