@@ -260,17 +260,23 @@ impl World {
 
     /// A new connection to this worker.
     fn on(core: &Rc<Core<TestStream>>, faults: Faults) -> Self {
+        let mut world = Self::beneath(core, faults);
+        if world.is_tls {
+            let client = world.client.stream.take().unwrap();
+            world.client.stream = Some(client.start_tls(&tls::tests::both().1).unwrap());
+        }
+        world
+    }
+
+    /// The same, with a client that sends and receives what is beneath TLS.
+    fn beneath(core: &Rc<Core<TestStream>>, faults: Faults) -> Self {
         let (near, far) = pair(faults);
         let session = Box::new(session_over(core, near));
         let is_tls = core.local.borrow().tls_config(0).is_some();
-        let mut client = Transport::Plain(far);
-        if is_tls {
-            client = client.start_tls(&tls::tests::both().1).unwrap();
-        }
         Self {
             session: Some(if is_tls { Box::pin(run_secured(session)) } else { Box::pin(session.run()) }),
             is_tls,
-            client: Peer::new(client),
+            client: Peer::new(Transport::Plain(far)),
             origins: Vec::new(),
             tasks: Vec::new(),
             flag: Arc::new(Flag(AtomicBool::new(true))),
