@@ -1,6 +1,8 @@
 //! TLS over streams in memory, with rustls' own buffered connection at the other end: whatever the splits are, every byte
 //! arrives, and every end is what it is.
 
+mod turns;
+
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -146,7 +148,7 @@ fn context() -> Context<'static> {
 /// Drives the handshake; the outcome of this side's.
 fn shake_hands(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> Result<(), TlsFailure> {
     for _ in 0..100_000 {
-        let shaken = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
+        let shaken = stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()));
         let _ = peer.turn();
         if let Poll::Ready(shaken) = shaken {
             return shaken;
@@ -379,7 +381,7 @@ fn answer_to(bytes: &[u8]) -> (Poll<Result<(), TlsFailure>>, Vec<u8>) {
         if sent < bytes.len() {
             sent += far.try_send(&[IoSlice::new(&bytes[sent..])]).unwrap_or(0);
         }
-        outcome = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
+        outcome = stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()));
         if outcome.is_ready() {
             break;
         }
