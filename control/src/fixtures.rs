@@ -137,6 +137,7 @@ pub(crate) fn upstream_tls() -> UpstreamTls {
         trust: UpstreamTrust::System,
         certificate: None,
         min_version: TlsVersion::V1_2,
+        alpn: vec![b"http/1.1"[..].into()],
     }
 }
 

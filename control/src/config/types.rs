@@ -3,6 +3,7 @@
 mod health;
 mod tls;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -407,6 +408,8 @@ impl std::fmt::Debug for Secret {
 pub struct Endpoint {
     /// Where it is.
     pub target: Target,
+    /// Whether it is spoken to over TLS: it is `https://...`, or the upstream has `tls`.
+    pub tls: bool,
     /// `weight`, 0 to 65 535.
     pub weight: u32,
     /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
@@ -421,7 +424,7 @@ impl Endpoint {
     /// With the defaults of everything else.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        Self { target, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
+        Self { target, tls: false, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
     }
 }
 
@@ -440,6 +443,15 @@ pub enum Target {
         /// The port.
         port: u16,
     },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// One of `[[error_pages]]`: the body of answers of Corelane's own.

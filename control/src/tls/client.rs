@@ -14,6 +14,7 @@ use super::pair::{self, Pair};
 use super::stamp::Stamp;
 use crate::config::{Target, TlsVersion, Upstream, UpstreamTls, UpstreamTrust};
 use crate::health::{Anybody, SystemRoots};
+use crate::snapshot_builder::Located;
 
 /// What an upstream is spoken to with.
 #[derive(Clone, Debug)]
@@ -72,14 +73,12 @@ impl Spoken {
         }
     }
 
-    /// Tells endpoints how they are spoken to; `names` are theirs, in the same order.
-    pub(super) fn equip<'n>(
-        &self,
-        endpoints: &mut [snapshot::Endpoint],
-        names: impl Iterator<Item = Option<&'n str>>,
-    ) {
-        for (endpoint, name) in endpoints.iter_mut().zip(names) {
-            let expected = self.settings.server_name.clone().or_else(|| server_name(name, &endpoint.address));
+    /// Tells endpoints how they are spoken to; `located` are the same ones.
+    pub(super) fn equip(&self, endpoints: &mut [snapshot::Endpoint], located: &[Located]) {
+        let both = endpoints.iter_mut().zip(located);
+        for (endpoint, Located { name, .. }) in both.filter(|(_, located)| located.tls) {
+            let named = || server_name(name.as_deref(), &endpoint.address);
+            let expected = self.settings.server_name.clone().or_else(named);
             endpoint.tls = expected.map(|server_name| {
                 let identity = format!("{} {}", self.identity, server_name.to_str()).into();
                 Arc::new(ClientTls { config: self.config.clone(), server_name, identity })
@@ -104,7 +103,7 @@ fn refuse_nameless(it: &Upstream, settings: &UpstreamTls) -> Result<(), String> 
     if settings.server_name.is_some() {
         return Ok(());
     }
-    for endpoint in &it.endpoints {
+    for endpoint in it.endpoints.iter().filter(|it| it.tls) {
         if let Target::Name { host, .. } = &endpoint.target
             && ServerName::try_from(host.strip_suffix('.').unwrap_or(host)).is_err()
         {
@@ -131,6 +130,7 @@ fn build(
         hash.update(bytes);
     };
     note(format!("{:?}", settings.min_version).as_bytes());
+    settings.alpn.iter().for_each(|protocol| note(protocol));
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(|error| format!("cannot speak TLS so: {error}"))?;
@@ -164,7 +164,7 @@ fn build(
             builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let hash = hash.finalize();
     Ok((config, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }

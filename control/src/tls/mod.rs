@@ -190,9 +190,7 @@ impl Assembled {
         }
         for (configured, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
             let Some(spoken) = self.upstreams.get(&configured.name) else { continue };
-            let located = endpoint_addresses(configured, answers);
-            let names = located.iter().map(|it| it.name.as_deref());
-            spoken.equip(&mut upstream.endpoints, names);
+            spoken.equip(&mut upstream.endpoints, &endpoint_addresses(configured, answers));
         }
     }
 

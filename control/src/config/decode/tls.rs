@@ -246,14 +246,20 @@ fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
 
 const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-pub(super) fn of_upstream(section: &Reader<'_>) -> Result<Option<UpstreamTls>, Reported> {
-    let Some(table) = section.table("tls", Section::UpstreamTls)? else { return Ok(None) };
+/// `is_told`: some endpoint says by itself that it speaks TLS.
+pub(super) fn of_upstream(section: &Reader<'_>, is_told: bool) -> Result<Option<UpstreamTls>, Reported> {
+    let table = match section.table("tls", Section::UpstreamTls)? {
+        Some(table) => table,
+        None if is_told => Reader::absent(Section::UpstreamTls, section.report()),
+        None => return Ok(None),
+    };
     let server_name = table.optional("server_name", health::server_name);
     let ca = optional_path(&table, "ca");
     let verify = table.or_default("verify", value::boolean);
     let cert = optional_path(&table, "cert");
     let key = optional_path(&table, "key");
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
+    let alpn = alpn(&table);
     let trust = match (ca?, verify?) {
         (Some(_), false) => {
             let text = "ca has no meaning without verify; leave one of them out";
@@ -273,7 +279,13 @@ pub(super) fn of_upstream(section: &Reader<'_>) -> Result<Option<UpstreamTls>, R
             Some(CertificateFiles { key: key.unwrap_or_else(|| cert.clone()), cert, ocsp: None })
         }
     };
-    Ok(Some(UpstreamTls { server_name: server_name?, trust, certificate, min_version: min_version? }))
+    Ok(Some(UpstreamTls {
+        server_name: server_name?,
+        trust,
+        certificate,
+        min_version: min_version?,
+        alpn: alpn?,
+    }))
 }
 
 fn client_auth(table: &Reader<'_>) -> Result<Option<ClientAuth>, Reported> {

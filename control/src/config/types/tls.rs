@@ -90,6 +90,8 @@ pub struct UpstreamTls {
     pub certificate: Option<CertificateFiles>,
     /// `min_version`
     pub min_version: TlsVersion,
+    /// `alpn`, what is offered.
+    pub alpn: Vec<Box<[u8]>>,
 }
 
 /// Whose certificates an upstream's endpoints may have.
