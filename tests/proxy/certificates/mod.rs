@@ -5,6 +5,7 @@ mod check;
 mod choice;
 mod clients;
 mod issuer;
+mod ocsp;
 mod renewal;
 mod resumption;
 mod upstreams;

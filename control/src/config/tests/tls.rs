@@ -1,7 +1,7 @@
 //! `tls` of listeners and upstreams, and endpoints that speak it.
 
 use super::completed;
-use crate::config::{Config, TlsVersion, Upstream, UpstreamTls, UpstreamTrust, parse};
+use crate::config::{Config, Places, TlsVersion, Upstream, UpstreamTls, UpstreamTrust, parse};
 
 fn parsed(text: &str) -> Config {
     parse("t.toml", &completed(text)).unwrap_or_else(|errors| panic!("{text}: {errors}"))
@@ -24,6 +24,7 @@ fn an_endpoint_says_itself_that_it_speaks_tls() {
         certificate: None,
         min_version: TlsVersion::V1_2,
         alpn: vec![b"http/1.1"[..].into()],
+        places: Places::default(),
     };
     assert_eq!(it.tls, Some(of_the_system));
     assert_eq!(upstream("endpoints = [\"b.test:80\"]").tls, None);
