@@ -28,7 +28,7 @@ use crate::core::{Core, CoreParts};
 use crate::counters::PerWorker;
 use crate::event::event_channel;
 use crate::io::memory::{Faults, MemoryStream, Seed, pair, set_dial_faults, take_dialled};
-use crate::io::{ByteStream, Interest};
+use crate::io::{ByteStream, Interest, clock};
 use crate::limits::{Peers, SharedLimits};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
@@ -177,7 +177,7 @@ impl Peer {
     /// Moves what can be moved. Returns whether anything did.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stream) = &mut self.stream else { return false };
-        match stream.poll_handshake(cx, None, &mut |_| Poll::Ready(())) {
+        match stream.poll_handshake(cx, None, &mut |_, _| Poll::Ready(())) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.ended = true,
             Poll::Pending => return false,
@@ -283,6 +283,7 @@ impl World {
         let mut cx = Context::from_waker(&waker);
         // A bound on turns: without progress for so long the world is stuck in a loop.
         for _ in 0..3_000_000 {
+            clock::start_turn();
             let woken = self.flag.0.swap(false, Ordering::Relaxed);
             if woken
                 && let Some(session) = &mut self.session

@@ -6,6 +6,7 @@
 mod failure;
 mod handshakes;
 mod records;
+mod reports;
 mod server_name;
 mod stream;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 pub use failure::{Alert, TlsFailure};
-pub(crate) use handshakes::Handshakes;
+pub(crate) use handshakes::{HandshakePlace, HandshakeTurns, Handshakes};
+pub use reports::{ReportFilter, TlsPeer, TlsReport};
 pub(crate) use server_name::noting_names;
 pub(crate) use stream::{HELD_BYTES_MAX, SEALED_BYTES_MAX, TlsStream};
 pub(crate) use transport::{Secure, Transport};
@@ -36,9 +38,9 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// A handshake must be complete within this time of the accept. Zero: no limit. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Handshakes in progress at once on one worker; further connections are reset. Default 0: no limit.
+    /// Handshakes of the listener in progress at once on one worker; further connections are reset. Default 0: no limit.
     pub handshakes_max: usize,
-    /// The same from one client address (IPv6: /64 network). Default 0: no limit.
+    /// Of them, from one client address (IPv6: /64 network). Default 0: no limit.
     pub client_handshakes_max: usize,
     /// What a connection may be used for, and what is told of its client's certificate.
     pub policy: Arc<dyn Policy>,

@@ -4,6 +4,7 @@
 mod check;
 mod choice;
 mod clients;
+mod failures;
 mod issuer;
 mod ocsp;
 mod renewal;
