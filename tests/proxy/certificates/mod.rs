@@ -6,6 +6,7 @@ mod choice;
 mod clients;
 mod failures;
 mod issuer;
+mod ocsp;
 mod renewal;
 mod resumption;
 mod upstreams;
