@@ -29,7 +29,7 @@ SLOW_BYTES_MAX = 16 * 1024
 FLOODERS = 2
 FLOOD_SECONDS = 10
 # Four signatures and what else is ready make a turn; the generators take the other core, and some of this one.
-P99_MAX_MS = 100
+P99_MAX_MS = 250
 
 CONFIG = """
 [process]
