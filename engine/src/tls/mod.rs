@@ -3,6 +3,8 @@
 //! Keys, certificates, tickets and what is accepted of a peer are the configurations', which the control thread makes; a
 //! worker only shares them.
 
+#[cfg(any(test, fuzzing))]
+pub mod altered;
 mod failure;
 mod handshakes;
 mod records;
