@@ -44,7 +44,7 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
-pub(crate) use self::connecting::Connecting;
+pub(crate) use self::connecting::{Connecting, note_tls_failure};
 pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
 use self::destination::{Asker, Assigned};
@@ -708,10 +708,10 @@ impl<S: Dial> Exchange<S> {
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
         let Session { core, down, timer, .. } = session;
         let finishes = self.client_may_finish();
-        let connected = match Connecting::start(endpoint, counters) {
+        let connected = match Connecting::start(upstream, endpoint) {
             Ok(mut connecting) => {
                 poll_fn(|cx| {
-                    if let Poll::Ready(opened) = connecting.poll(cx) {
+                    if let Poll::Ready(opened) = connecting.poll(cx, core) {
                         return Poll::Ready(opened);
                     }
                     if poll_gone(cx, core, down, finishes).is_ready() {
@@ -799,6 +799,7 @@ impl<S: Dial> Exchange<S> {
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
+                note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
                 let unanswered = match failure {
                     Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
                         !up.has_received()

@@ -18,7 +18,7 @@ use corelane_semantics::{BodyFraming, Method};
 use super::deadline::Progress;
 use super::tracing::AttemptSpan;
 use super::visit::Visit;
-use super::{Connecting, Exchange, count_connect, count_endpoint_failure};
+use super::{Connecting, Exchange, count_connect, count_endpoint_failure, note_tls_failure};
 use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
@@ -198,7 +198,7 @@ impl<S: Dial> Exchange<S> {
         let mut second = Second { visit, stage: Stage::Failed, reserved, mark };
         match pooled {
             Some(stream) => self.send_second(race.core, &mut second, stream, race.limits),
-            None => match Connecting::start(endpoint, endpoint.counters.of(self.worker())) {
+            None => match Connecting::start(upstream, endpoint) {
                 Ok(connecting) => {
                     second.stage = Stage::Connecting(connecting, due(now_ms, upstream.connect_timeout));
                 }
@@ -221,7 +221,7 @@ impl<S: Dial> Exchange<S> {
         limits: HeadLimits,
     ) -> Poll<Result<(), Failure>> {
         if let Stage::Connecting(connecting, _) = &mut second.stage {
-            let opened = ready!(connecting.poll(cx));
+            let opened = ready!(connecting.poll(cx, core));
             second.mark.connect_ns = Some(clock::monotonic_ns() - second.mark.started_ns);
             second.stage = Stage::Failed;
             let stream = opened?;
@@ -270,6 +270,7 @@ impl<S: Dial> Exchange<S> {
         let mut first = std::mem::replace(race.sides.up, up);
         let first_visit = std::mem::replace(race.visit, visit);
         count_moved(first_visit.counters(), &mut first);
+        note_tls_failure(race.core, first_visit.upstream, first_visit.endpoint(), first.tls_failure());
         // Before what it has reserved is given back.
         drop(first);
         if failure.is_none() {
@@ -296,6 +297,7 @@ impl<S: Dial> Exchange<S> {
         match (stage, failure) {
             (Stage::Sent(mut up), _) => {
                 count_moved(visit.counters(), &mut up);
+                note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
                 self.count_end(&visit, failure, mark.reused);
             }
             (Stage::Connecting(..) | Stage::Failed, Some(failure)) => {

@@ -10,6 +10,7 @@ use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
 use crate::io::{ByteStream, Check, IdleState};
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
+use crate::tls::{Alert, Secure, TlsFailure};
 
 /// A connection to an endpoint, for one exchange.
 pub(crate) struct H1Upstream<S> {
@@ -49,6 +50,13 @@ impl<S: ByteStream> H1Upstream<S> {
                 IdleState::Closed => Leftover::Unfit,
             }
         }
+    }
+}
+
+impl<S: Secure> H1Upstream<S> {
+    /// Why TLS with the endpoint failed, if it did, and by which alert.
+    pub(crate) fn tls_failure(&self) -> Option<(TlsFailure, Option<Alert>)> {
+        self.connection.stream.tls_failure()
     }
 }
 

@@ -1,44 +1,27 @@
 //! TLS over streams in memory, with rustls' own buffered connection at the other end: whatever the splits are, every byte
 //! arrives, and every end is what it is.
 
+mod hellos;
+mod turns;
+
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ProtocolVersion, RootCertStore, ServerConfig,
     ServerConnection, SupportedProtocolVersion, version,
 };
 
+use super::altered::{self, VERSIONS, client_config, client_tls, server_config};
 use super::{
-    Alert, ClientCertificate, ClientTls, Policy, ServerTls, TlsFailure, TlsStream, noting_names, provider,
+    Alert, ClientCertificate, ClientTls, Policy, SEALED_BYTES_MAX, ServerTls, TlsFailure, TlsStream,
+    noting_names, provider,
 };
 use crate::io::memory::{Faults, MemoryStream, Seed, pair};
 use crate::io::{ByteStream, Check, IdleState, Interest};
-
-const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
-const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
-
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
-
-fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
-    let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
-    builder.with_single_cert(vec![certificate], key).unwrap()
-}
-
-fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
-    let builder = builder.with_protocol_versions(versions).unwrap();
-    builder.with_root_certificates(roots).with_no_client_auth()
-}
 
 /// Holds for every host, and says nothing of clients.
 #[derive(Debug)]
@@ -70,10 +53,6 @@ thread_local! {
 /// What both sides of an exchange are told.
 pub(crate) fn both() -> (Arc<ServerTls>, Arc<ClientTls>) {
     BOTH.with(Clone::clone)
-}
-
-fn client_tls(config: ClientConfig) -> ClientTls {
-    ClientTls { config: config.into(), server_name: "localhost".try_into().unwrap(), identity: "".into() }
 }
 
 /// The other end: rustls' buffered connection over the far end of a stream.
@@ -146,7 +125,7 @@ fn context() -> Context<'static> {
 /// Drives the handshake; the outcome of this side's.
 fn shake_hands(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> Result<(), TlsFailure> {
     for _ in 0..100_000 {
-        let shaken = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
+        let shaken = stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()));
         let _ = peer.turn();
         if let Poll::Ready(shaken) = shaken {
             return shaken;
@@ -288,6 +267,33 @@ fn every_byte_arrives_whatever_the_splits_are() {
 }
 
 #[test]
+fn nothing_is_taken_for_what_was_sent_that_was_altered_on_the_way() {
+    for number in 0..300 {
+        let mut seed = Seed::new(number);
+        altered::converse(&random_bytes(&mut seed, 300));
+    }
+}
+
+#[test]
+fn what_comes_in_place_of_a_handshake_is_judged_the_same_in_any_pieces() {
+    let mut hello = Vec::new();
+    let name = "localhost".try_into().unwrap();
+    let mut client = ClientConnection::new(client_config(&VERSIONS).into(), name).unwrap();
+    client.write_tls(&mut hello).unwrap();
+    for number in 0..300 {
+        let mut seed = Seed::new(number);
+        let mut bytes = hello.clone();
+        let place = seed.below(bytes.len());
+        match number % 3 {
+            0 => bytes[place] ^= 1 << seed.below(8),
+            1 => bytes.extend(random_bytes(&mut seed, 200)),
+            _ => drop(bytes.splice(place.., random_bytes(&mut seed, 2000))),
+        }
+        altered::receive(&bytes);
+    }
+}
+
+#[test]
 fn what_the_handshake_has_settled_is_told() {
     for (version, name) in [(&version::TLS13, "TLSv1.3"), (&version::TLS12, "TLSv1.2")] {
         let config = client_config(&[version]);
@@ -370,54 +376,6 @@ fn buffered_plaintext_is_readable() {
     assert_eq!(stream.try_recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
-/// What becomes of a server that receives these bytes from a client, and what it answers.
-fn answer_to(bytes: &[u8]) -> (Poll<Result<(), TlsFailure>>, Vec<u8>) {
-    let (mut stream, mut far) = server(&VERSIONS, Faults::none());
-    let mut sent = 0;
-    let mut outcome = Poll::Pending;
-    for _ in 0..1000 {
-        if sent < bytes.len() {
-            sent += far.try_send(&[IoSlice::new(&bytes[sent..])]).unwrap_or(0);
-        }
-        outcome = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
-        if outcome.is_ready() {
-            break;
-        }
-    }
-    let mut answer = vec![0; 1000];
-    let count = far.try_recv(&mut answer).unwrap_or(0);
-    answer.truncate(count);
-    (outcome, answer)
-}
-
-#[test]
-fn what_is_no_handshake_is_refused_by_name() {
-    let alert = |code: u8| vec![0x15, 3, 3, 0, 2, 2, code];
-    // A ClientHello of TLS 1.0 with one suite and no extensions.
-    let old: Vec<u8> =
-        [&[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1][..], &[9; 32], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
-    let table: [(&[u8], TlsFailure, Vec<u8>); 6] = [
-        (b"GET / HTTP/1.1\r\n", TlsFailure::PlainHttp, vec![]),
-        (b"SSH-2.0-x", TlsFailure::PlainHttp, vec![]),
-        (&[0x80, 0x2e, 1, 0, 2], TlsFailure::NotTls, vec![]),
-        (&[0x16, 3, 1, 0xff, 0xff, 1], TlsFailure::HandshakeTooLarge, vec![]),
-        (&old, TlsFailure::VersionUnsupported, alert(40)),
-        (&[0x16, 3, 1, 0, 4, 9, 0, 0, 0], TlsFailure::MessageInvalid, alert(10)),
-    ];
-    for (bytes, failure, answer) in table {
-        assert_eq!(answer_to(bytes), (Poll::Ready(Err(failure)), answer), "{bytes:x?}");
-    }
-}
-
-#[test]
-fn a_client_hello_in_many_records_is_bounded() {
-    // A handshake message that says it has 60 000 bytes, in records of one.
-    let mut bytes = vec![0x16, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
-    bytes.extend([0x16, 3, 1, 0, 1, 7].repeat(20_000));
-    let (outcome, _) = answer_to(&bytes);
-    assert_eq!(outcome, Poll::Ready(Err(TlsFailure::HandshakeTooLarge)));
-}
-
 #[test]
 fn alerts_are_told_by_name() {
     let (mut stream, far) = server(&VERSIONS, Faults::none());
@@ -492,4 +450,24 @@ fn an_idle_connection_holds_no_buffers() {
         "{}",
         size_of::<TlsStream<crate::io::Socket>>()
     );
+}
+
+#[test]
+fn who_does_not_read_makes_nothing_more_be_held() {
+    let (mut stream, mut peer) = established(Faults::none());
+    // What the peer does not read is held, up to a burst of records.
+    while let Ok(taken) = stream.try_send(&[IoSlice::new(&[7; 40_000])]) {
+        assert!(taken > 0);
+    }
+    let held = stream.buffered_capacity();
+    assert!(stream.holds_back() && held <= SEALED_BYTES_MAX, "{held}");
+    // Each of these is to be answered: with what is sent next, and only once.
+    for _ in 0..2000 {
+        peer.tls.refresh_traffic_keys().unwrap();
+        peer.tls.writer().write_all(&[1]).unwrap();
+        peer.flush();
+        let mut buffer = [0; 10];
+        assert_eq!(stream.try_recv(&mut buffer).unwrap(), 1);
+    }
+    assert_eq!(stream.buffered_capacity(), held);
 }
