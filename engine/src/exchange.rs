@@ -372,7 +372,6 @@ impl<S: Dial> Exchange<S> {
     /// Waits for a whole head, and judges it; `None`: it has not come in time.
     // No closure of `read_head`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    #[allow(clippy::type_complexity, reason = "a head that was received and judged")]
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,

@@ -176,8 +176,8 @@ impl BodyWriter {
         stream: &mut impl ByteStream,
         buffers: &Buffers,
     ) -> io::Result<()> {
-        let has_slices = batch.len() > 0 && self.adds_to(batch);
-        if head.is_empty() || !has_slices || head.len() as u64 + batch.bytes > ONE_PIECE_BYTES_MAX {
+        let is_sent = self.adds_to(batch) && batch.slices().next().is_some();
+        if head.is_empty() || !is_sent || head.len() as u64 + batch.bytes > ONE_PIECE_BYTES_MAX {
             return self.send(head, batch, is_last, outbox, stream, buffers);
         }
         let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];
