@@ -174,7 +174,7 @@ impl Peer {
         Self { stream: Some(stream), to_send: VecDeque::new(), received: Vec::new(), ended: false }
     }
 
-    /// Moves what can be moved. Returns whether anything did.
+    /// Moves what can be moved. Returns whether anything did, or is worth another attempt.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         match stream.poll_handshake(cx, None, &mut |_, _| Poll::Ready(())) {
@@ -193,7 +193,7 @@ impl Peer {
                     moved = true;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let _ = stream.poll_ready(cx, Interest::Write);
+                    moved = stream.poll_ready(cx, Interest::Write).is_ready();
                 }
                 Err(_) => self.to_send.clear(),
             }
@@ -206,7 +206,7 @@ impl Peer {
                 moved = true;
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                let _ = stream.poll_ready(cx, Interest::Read);
+                moved |= stream.poll_ready(cx, Interest::Read).is_ready();
             }
             Err(_) => self.ended = true,
         }
