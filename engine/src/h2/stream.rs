@@ -324,7 +324,7 @@ impl Downstream for H2Downstream {
         self.sends_body = framing != BodyFraming::None;
     }
 
-    fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
+    fn send_response(&mut self, head: &mut Vec<u8>, batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
         let bytes = if self.sends_body { batch.bytes } else { 0 };
         let has_trailers = self.sends_body && !batch.trailers.is_empty();
         let is_end = batch.end && !has_trailers;

@@ -1,6 +1,7 @@
 //! Connections over streams in memory, with the client of the `h2` crate or with bytes by hand at the other end.
 
 mod floods;
+mod heads;
 mod protocol;
 mod streams;
 
@@ -143,8 +144,9 @@ fn shake_hands(near: TestStream, far: TestStream) -> (TestStream, TestStream) {
     let (_count, waker) = counter();
     let mut cx = Context::from_waker(&waker);
     loop {
-        let shaken = [&mut near, &mut far]
-            .map(|stream| stream.poll_handshake(&mut cx, None, &mut |_| Poll::Ready(())).map(Result::unwrap));
+        let shaken = [&mut near, &mut far].map(|stream| {
+            stream.poll_handshake(&mut cx, None, &mut |_, _| Poll::Ready(())).map(Result::unwrap)
+        });
         if shaken == [Poll::Ready(()); 2] {
             return (near, far);
         }
@@ -244,10 +246,10 @@ async fn respond(
     let first = batches.next().unwrap_or_default();
     let batch =
         |slice, is_last| BodyBatch::of(slice, is_last, if is_last { trailers.clone() } else { vec![] });
-    stream.send_response(head, &batch(first, batches.peek().is_none()), core.lent())?;
+    stream.send_response(&mut head.to_vec(), &batch(first, batches.peek().is_none()), core.lent())?;
     while let Some(slice) = batches.next() {
         poll_fn(|cx| stream.poll_flush(cx, core.lent())).await?;
-        stream.send_response(&[], &batch(slice, batches.peek().is_none()), core.lent())?;
+        stream.send_response(&mut vec![], &batch(slice, batches.peek().is_none()), core.lent())?;
     }
     poll_fn(|cx| stream.poll_flush(cx, core.lent())).await
 }
