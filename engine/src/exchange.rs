@@ -62,10 +62,11 @@ use self::tries::Tries;
 use self::visit::Visit;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
+use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::{H1Downstream, H1Upstream, Leftover};
+use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
     connection_options, hide_dropped, upgrades, wants_upgrade,
@@ -80,7 +81,6 @@ use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
 use crate::reserved::Reserved;
-use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
@@ -235,44 +235,45 @@ enum Done<S> {
 }
 
 /// Serves one request on a connection that has something to read.
-pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
-    let mut exchange = Exchange::new(session);
-    let outcome = match exchange.read_head(session).await {
-        Ok(Some(())) => exchange.forward(session).await,
-        Ok(None) => return exchange.discard(session),
+pub(crate) async fn serve<S: Dial, D: Downstream>(caller: &mut Caller<'_, S, D>) -> Next {
+    let mut exchange = Exchange::new(caller);
+    let outcome = match exchange.read_head(caller).await {
+        Ok(Some(())) => exchange.forward(caller).await,
+        Ok(None) => return exchange.discard(caller),
         Err(failure) => Err(failure),
     };
     let outcome = match outcome {
         // Boxed: the future of every exchange would be as large as that of a tunnel.
-        Ok(Some(upstream)) => Box::pin(exchange.tunnel(session, upstream)).await,
+        Ok(Some(upstream)) => Box::pin(exchange.tunnel(caller, upstream)).await,
         Ok(None) => Ok(()),
         Err(failure) => Err(failure),
     };
     let next = match outcome {
-        Ok(()) => exchange.after_response(session),
-        Err(failure) => exchange.fail(session, failure).await,
+        Ok(()) => exchange.after_response(caller),
+        Err(failure) => exchange.fail(caller, failure).await,
     };
-    exchange.finish(session);
+    exchange.finish(caller);
     next
 }
 
 impl<S: Dial> Exchange<S> {
-    fn new(session: &Session<S>) -> Self {
-        let (local, listener) = session.slot.local(&session.core);
+    fn new<D: Downstream>(caller: &Caller<'_, S, D>) -> Self {
+        let (local, listener) = caller.slot.local(caller.core);
         let times = Times::starting(local.snapshot());
-        let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
+        let requests_max = local.snapshot().listeners[listener].limits.requests_max;
+        let is_last = requests_max > 0 && caller.requests >= requests_max;
         let now_ms = clock::coarse_ms();
         let progress = Progress::starting_at(now_ms);
         Self {
             local,
             listener,
-            number: session.core.request_ids.take(),
+            number: caller.core.request_ids.take(),
             given_id: Span::default(),
-            head: session.core.buffers.take(),
+            head: caller.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
             kept: KeptWords::default(),
-            sent_before: session.down.accepted(),
+            sent_before: caller.down.accepted(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
@@ -284,7 +285,7 @@ impl<S: Dial> Exchange<S> {
             response_trailers: TrailerFilter::default(),
             client_keeps: false,
             is_last,
-            slot: session.slot.clone(),
+            slot: caller.slot.clone(),
             route: None,
             upstream: None,
             timeouts: Timeouts::default(),
@@ -345,9 +346,12 @@ impl<S: Dial> Exchange<S> {
     // ReadHead, Route, RequestFilters: one step, once the head is complete.
 
     /// `Ok(None)`: the client closed the connection without a request.
-    async fn read_head(&mut self, session: &mut Session<S>) -> Result<Option<()>, Failure> {
-        let received = poll_fn(|cx| self.poll_head(cx, session)).await;
-        let Session { core, down, .. } = session;
+    async fn read_head<D: Downstream>(
+        &mut self,
+        caller: &mut Caller<'_, S, D>,
+    ) -> Result<Option<()>, Failure> {
+        let received = poll_fn(|cx| self.poll_head(cx, caller)).await;
+        let (core, down, _) = caller.parts();
         match received {
             Some(Ok(verdict)) => {
                 down.start_body(self.framing);
@@ -372,12 +376,13 @@ impl<S: Dial> Exchange<S> {
     /// Waits for a whole head, and judges it; `None`: it has not come in time.
     // No closure of `read_head`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn poll_head(
+    fn poll_head<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
     ) -> Poll<Option<Result<Result<(), Failure>, ReceiveError>>> {
-        let Session { core, down, timer, client, .. } = session;
+        let client = caller.client;
+        let (core, down, timer) = caller.parts();
         let core = &**core;
         let local = self.local.clone();
         let listener = &local.snapshot().listeners[self.listener];
@@ -600,8 +605,11 @@ impl<S: Dial> Exchange<S> {
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
     /// `Ok(Some)`: the response switched protocols on this connection.
-    async fn forward(&mut self, session: &mut Session<S>) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
-        let core = session.core.clone();
+    async fn forward<D: Downstream>(
+        &mut self,
+        caller: &mut Caller<'_, S, D>,
+    ) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
+        let core = caller.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
         let (Some(route), Some(upstream_index)) = (self.route, self.upstream) else {
@@ -612,18 +620,18 @@ impl<S: Dial> Exchange<S> {
         upstream_counters.requests.increment();
         self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
-        self.make_resendable(session, upstream);
+        self.make_resendable(caller, upstream);
         if snapshot.routes[route].mirror.is_some() {
             self.begin_mirror(&core, route, self.tries.is_resendable);
         }
         loop {
             if self.attempts > 0 {
-                self.back_off(session, upstream).await?;
+                self.back_off(caller, upstream).await?;
             }
             // Pick. A retry has its endpoint already.
             let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
-                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
+                Err(why) => self.without_endpoint(caller, upstream, local_upstream, why).await?,
             };
             let Some(pool) = local_upstream.pool(index) else { return Err(Failure::NoEndpoint) };
             if self.attempts > 0 {
@@ -642,7 +650,7 @@ impl<S: Dial> Exchange<S> {
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
                     Some(stream) => stream,
-                    None => match self.connect(session, upstream, visit.endpoint()).await {
+                    None => match self.connect(caller, upstream, visit.endpoint()).await {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
@@ -651,7 +659,7 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, &mut visit).await;
+                let attempt = self.attempt(caller, stream, &mut visit).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -689,14 +697,14 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
-    fn make_resendable(&mut self, session: &mut Session<S>, upstream: &UpstreamConfig) {
+    fn make_resendable<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
         self.tries.may_repeat =
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
             BodyFraming::Length(length) if self.tries.may_repeat => {
-                let lent = session.core.lent();
-                let taken = session.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
+                let lent = caller.core.lent();
+                let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
                     self.request_bytes = length;
                 }
@@ -706,18 +714,18 @@ impl<S: Dial> Exchange<S> {
         };
     }
 
-    async fn connect(
+    async fn connect<D: Downstream>(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         upstream: &UpstreamConfig,
         endpoint: &Endpoint,
     ) -> Result<S, Failure> {
-        let counters = endpoint.counters.of(session.core.index);
+        let counters = endpoint.counters.of(caller.core.index);
         // The task is going to wait: what is left of the request leaves the scratch buffer.
-        session.down.settle(session.core.lent());
+        caller.down.settle(caller.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let finishes = self.client_may_finish();
         let connected = match Connecting::start(upstream, endpoint) {
             Ok(mut connecting) => {
@@ -751,13 +759,13 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
-    async fn attempt(
+    async fn attempt<D: Downstream>(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         stream: S,
         visit: &mut Visit<'_, S>,
     ) -> Result<Done<S>, (Failure, bool)> {
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let core = &**core;
         let counters = visit.counters();
         counters.requests.increment();
@@ -799,10 +807,10 @@ impl<S: Dial> Exchange<S> {
     /// Sends the head with what has arrived of the body, in one step.
     // No part of `attempt`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn send_head(
+    fn send_head<D: Downstream>(
         &mut self,
         core: &Core<S>,
-        down: &mut H1Downstream<S>,
+        down: &mut D,
         up: &mut H1Upstream<S>,
     ) -> Result<(), Failure> {
         let mut mirror = self.mirror.take();
@@ -1211,41 +1219,41 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response(&mut self, session: &mut Session<S>) -> Next {
+    fn after_response<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>) -> Next {
         if self.phase == Phase::Switched {
             return Next::Close;
         }
-        if !session.down.is_request_complete() {
+        if !caller.down.is_request_complete() {
             return Next::Linger;
         }
         match self.persistence {
-            Persistence::Close if session.down.has_surplus() => Next::Linger,
+            Persistence::Close if caller.down.has_surplus() => Next::Linger,
             // A client that did not ask for the close may have sent more while the end of the response went out: closing
             // over that would reset the connection.
-            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Events) => Next::Linger,
+            Persistence::Close if self.client_keeps && !caller.down.is_silent(Check::Events) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
     }
 
     /// The connection ended without a request: there is nothing to count or log.
-    fn discard(&mut self, session: &Session<S>) -> Next {
-        session.core.buffers.give(std::mem::take(&mut self.head));
+    fn discard<D>(&mut self, caller: &Caller<'_, S, D>) -> Next {
+        caller.core.buffers.give(std::mem::take(&mut self.head));
         Next::Close
     }
 
     /// Counts and logs.
-    fn finish(&mut self, session: &mut Session<S>) {
+    fn finish<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>) {
         self.count_listener(|counters| {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
-        session.core.counters().requests.increment();
+        caller.core.counters().requests.increment();
         if self.mirror.is_some() {
             self.end_mirror();
         }
         self.note_trailers();
-        self.settle_answered(&session.core);
+        self.settle_answered(caller.core);
         if !self.tripwires.is_empty() {
             self.count_tripwires();
         }
@@ -1261,19 +1269,23 @@ impl<S: Dial> Exchange<S> {
                 _ => counters.responses_5xx.increment(),
             }
         }
-        session.count_moved();
+        let moved = caller.down.take_moved();
+        self.count_listener(|counters| {
+            counters.received_bytes.add(moved.received);
+            counters.sent_bytes.add(moved.sent);
+        });
         self.times.end();
         if self.snapshot().histograms {
             self.observe();
         }
         if self.snapshot().access_log.is_some() {
-            self.log(session);
+            self.log(caller);
         }
         if self.trace.is_some() {
-            self.end_trace(&session.core);
+            self.end_trace(caller.core);
         }
         self.release_filters();
-        session.core.buffers.give(std::mem::take(&mut self.head));
+        caller.core.buffers.give(std::mem::take(&mut self.head));
     }
 
     /// As logs and answers name the request.

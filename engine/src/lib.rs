@@ -11,6 +11,7 @@ pub mod affinity;
 mod alarms;
 mod buffers;
 pub mod calendar;
+mod caller;
 pub mod command;
 mod core;
 pub mod counters;

@@ -7,24 +7,28 @@ use corelane_filters::Body;
 use corelane_semantics::{BodyFraming, Method};
 
 use super::{Exchange, Next, Phase};
+use crate::caller::Caller;
 use crate::core::{Core, due};
 use crate::error_page::Facts;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
 use crate::own_answer::{Content, OwnAnswer, page_for};
-use crate::session::Session;
 
 impl<S: Dial> Exchange<S> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
-    pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
+    pub(super) async fn fail<D: Downstream>(
+        &mut self,
+        caller: &mut Caller<'_, S, D>,
+        failure: Failure,
+    ) -> Next {
         self.release();
-        self.settle_failed(&session.core, failure);
+        self.settle_failed(&caller.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);
             self.count_failure(failure);
         }
-        session.down.settle(session.core.lent());
+        caller.down.settle(caller.core.lent());
         if self.phase == Phase::Switched {
             // Its end has told both sides.
             return Next::Close;
@@ -38,18 +42,18 @@ impl<S: Dial> Exchange<S> {
             return if self.response_framing == BodyFraming::UntilClose { Next::Abort } else { Next::Close };
         }
         self.status = failure.status();
-        let discarded = !failure.ends_connection() && self.discard_body(session);
+        let discarded = !failure.ends_connection() && self.discard_body(caller);
         self.request_complete = discarded;
-        let core = session.core.clone();
+        let core = caller.core.clone();
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
         let body_bytes = self.write_answer(&core, failure, &mut out);
         self.keep_own_answer(&out, body_bytes);
-        session.down.start_response(BodyFraming::None, false);
+        caller.down.start_response(BodyFraming::None, false);
         let nothing = BodyBatch::default();
-        let sent = session.down.send_response(&mut out, &nothing, core.lent());
+        let sent = caller.down.send_response(&mut out, &nothing, core.lent());
         core.buffers.give(out);
-        if sent.is_err() || !self.flush_answer(session).await {
+        if sent.is_err() || !self.flush_answer(caller).await {
             return Next::Abort;
         }
         if self.persistence.stays() { Next::Keep } else { Next::Linger }
@@ -78,10 +82,10 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Whether the rest of the request's body is there, and gone now.
-    fn discard_body(&self, session: &mut Session<S>) -> bool {
-        while !session.down.is_request_complete() {
-            let had = session.down.has_surplus();
-            let read = session.down.lend_body(session.core.lent(), &mut |_| Ok(()));
+    fn discard_body<D: Downstream>(&self, caller: &mut Caller<'_, S, D>) -> bool {
+        while !caller.down.is_request_complete() {
+            let had = caller.down.has_surplus();
+            let read = caller.down.lend_body(caller.core.lent(), &mut |_| Ok(()));
             if read.is_err() || !had {
                 return false;
             }
@@ -89,8 +93,8 @@ impl<S: Dial> Exchange<S> {
         true
     }
 
-    async fn flush_answer(&self, session: &mut Session<S>) -> bool {
-        let Session { core, down, timer, .. } = session;
+    async fn flush_answer<D: Downstream>(&self, caller: &mut Caller<'_, S, D>) -> bool {
+        let (core, down, timer) = caller.parts();
         let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
         poll_fn(|cx| match down.poll_flush(cx, core.lent()) {
             Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),

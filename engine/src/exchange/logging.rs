@@ -5,11 +5,11 @@ use corelane_semantics::RequestHead;
 
 use super::Exchange;
 use crate::action::SHARE_ALL;
+use crate::caller::Caller;
 use crate::heads::Sender;
 use crate::io::Dial;
 use crate::message::Downstream;
 use crate::record::{AccessLog, Asked, Keeping, LogPolicy, Record, keep_response};
-use crate::session::Session;
 
 impl<S: Dial> Exchange<S> {
     /// Keeps what records say of the request's head, in front of the head that goes upstream.
@@ -52,20 +52,25 @@ impl<S: Dial> Exchange<S> {
 
     // A function of its own, so that profiles tell what the log costs.
     #[inline(never)]
-    pub(super) fn log(&self, session: &Session<S>) {
+    pub(super) fn log<D: Downstream>(&self, caller: &Caller<'_, S, D>) {
         let Some(log) = self.snapshot().access_log.as_deref() else { return };
         let Some(share) = self.sample(log) else {
-            session.core.counters().log_skipped.increment();
+            caller.core.counters().log_skipped.increment();
             return;
         };
-        let (names, request_id) = (self.local.log_names(), self.request_id(&session.core));
-        let record = Record { exchange: self, session, names, request_id, log, share };
-        session.core.log_record(|batch, opening| record.write(batch, opening));
-    }
-
-    /// Bytes that the client's socket took, heads and framing included.
-    pub(crate) fn sent_bytes(&self, session: &Session<S>) -> u64 {
-        session.down.accepted() - self.sent_before
+        let (names, request_id) = (self.local.log_names(), self.request_id(caller.core));
+        let record = Record {
+            exchange: self,
+            client: caller.client,
+            connection_requests: caller.requests,
+            // Heads and framing included.
+            sent_bytes: caller.down.accepted() - self.sent_before,
+            names,
+            request_id,
+            log,
+            share,
+        };
+        caller.core.log_record(|batch, opening| record.write(batch, opening));
     }
 
     /// The share of requests like this one that have a record, if this one has.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use super::Exchange;
 use super::deadline::Progress;
 use super::tries::Lease;
+use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
@@ -19,7 +20,6 @@ use crate::h1::H1Upstream;
 use crate::io::{Dial, clock};
 use crate::local::Local;
 use crate::message::{BodyStep, Downstream, RelayError, Upstream};
-use crate::session::Session;
 
 /// Which directions have ended.
 #[derive(Default)]
@@ -43,16 +43,16 @@ enum Step {
 
 impl<S: Dial> Exchange<S> {
     /// Relays until the tunnel ends.
-    pub(super) async fn tunnel(
+    pub(super) async fn tunnel<D: Downstream>(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         mut up: Box<H1Upstream<S>>,
     ) -> Result<(), Failure> {
-        self.settle_answered(&session.core);
+        self.settle_answered(caller.core);
         self.leave_snapshot();
         // Nor is the listener's place needed any more: one that is removed keeps its last snapshot.
-        session.slot = Rc::new(session.slot.leave(self.local.clone()));
-        self.slot = session.slot.clone();
+        *caller.slot = Rc::new(caller.slot.leave(self.local.clone()));
+        self.slot = caller.slot.clone();
         let local = self.local.clone();
         let (Some(upstream), Some(endpoint)) = (self.upstream, self.endpoint) else { return Ok(()) };
         let upstream = &local.snapshot().upstreams[upstream];
@@ -62,7 +62,7 @@ impl<S: Dial> Exchange<S> {
         let listener = listener.of(self.worker());
         listener.tunnels.increment();
         listener.tunnels_total.increment();
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let relayed =
             self.relay_tunnel(core, timer, down, &mut *up, counters, upstream.tunnel_idle_timeout).await;
         listener.tunnels.decrement();

@@ -19,6 +19,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 
 use super::head;
+use crate::io::Check;
 use crate::message::{
     BATCH_SLICES_MAX, BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError,
 };
@@ -159,52 +160,6 @@ impl H2Downstream {
         }
     }
 
-    /// Lends the request's head to `accept`, with its bytes.
-    pub(crate) fn read_head(
-        &self,
-        lent: Lent<'_>,
-        limits: &HeadLimits,
-        head: &mut RequestHead,
-        accept: &mut dyn FnMut(&RequestHead, &[u8]),
-    ) -> Result<(), ReceiveError> {
-        let mut bytes = lent.buffers.take();
-        let read =
-            head::write_request(&self.request, !self.is_request_complete, limits.fields_max, &mut bytes)
-                .and_then(|()| parse_request(&bytes, limits, head));
-        if read.is_ok() {
-            accept(head, &bytes);
-        }
-        lent.buffers.give(bytes);
-        Ok(read?)
-    }
-
-    /// Hands on what has been received of the body, which may be nothing, without waiting. If `accept` fails, the bytes count as
-    /// not handed on.
-    pub(crate) fn lend_body(
-        &mut self,
-        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
-    ) -> Result<BodyStep, RelayError> {
-        self.collect(&mut Context::from_waker(Waker::noop())).map_err(RelayError::Receive)?;
-        self.hand_on(accept)
-    }
-
-    /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
-    /// complete. For a request that may have to be sent again.
-    pub(crate) fn take_small_body(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        let collected = self.collect(&mut Context::from_waker(Waker::noop()));
-        let length: usize = self.held.iter().map(Bytes::len).sum();
-        let is_whole = self.trailers.as_ref().is_some_and(Vec::is_empty) && length <= bytes_max;
-        if collected.is_err() || !is_whole {
-            return false;
-        }
-        let taken = self.hand_on(&mut |batch| {
-            batch.slices().for_each(|slice| out.extend_from_slice(slice));
-            Ok(())
-        });
-        self.release();
-        taken.is_ok()
-    }
-
     /// Gives what was handed on back to the client's windows.
     fn release(&mut self) {
         let released = std::mem::take(&mut self.unreleased);
@@ -285,6 +240,66 @@ fn send_error(error: h2::Error) -> io::Error {
 }
 
 impl Downstream for H2Downstream {
+    /// There is none: each request has its stream.
+    fn limit_pipeline(&mut self, _bytes_max: usize) {}
+
+    fn poll_request_head(
+        &mut self,
+        _cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        accept: &mut dyn FnMut(&RequestHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>> {
+        let mut bytes = lent.buffers.take();
+        let read =
+            head::write_request(&self.request, !self.is_request_complete, limits.fields_max, &mut bytes)
+                .and_then(|()| parse_request(&bytes, limits, head));
+        if read.is_ok() {
+            accept(head, &bytes);
+        }
+        lent.buffers.give(bytes);
+        Poll::Ready(read.map_err(ReceiveError::from))
+    }
+
+    fn has_surplus(&self) -> bool {
+        false
+    }
+
+    fn is_silent(&mut self, _check: Check) -> bool {
+        true
+    }
+
+    /// Where the body ends h2 knows.
+    fn start_body(&mut self, _framing: BodyFraming) {}
+
+    fn lend_body(
+        &mut self,
+        _lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        self.collect(&mut Context::from_waker(Waker::noop())).map_err(RelayError::Receive)?;
+        self.hand_on(accept)
+    }
+
+    fn take_small_body(&mut self, _lent: Lent<'_>, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let collected = self.collect(&mut Context::from_waker(Waker::noop()));
+        let length: usize = self.held.iter().map(Bytes::len).sum();
+        let is_whole = self.trailers.as_ref().is_some_and(Vec::is_empty) && length <= bytes_max;
+        if collected.is_err() || !is_whole {
+            return false;
+        }
+        let taken = self.hand_on(&mut |batch| {
+            batch.slices().for_each(|slice| out.extend_from_slice(slice));
+            Ok(())
+        });
+        self.release();
+        taken.is_ok()
+    }
+
+    /// Nothing is in the scratch buffer.
+    fn settle(&mut self, _lent: Lent<'_>) {}
+
     fn poll_request_body(
         &mut self,
         cx: &mut Context<'_>,

@@ -92,13 +92,13 @@ impl<S: Dial> Record<'_, S> {
         let guarded = |text: Option<&'a [u8]>, in_query| {
             text.map_or(Shown::Absent, |text| Shown::Guarded(text, in_query))
         };
-        let (peer, peer_bytes) = self.session.client.text_with_port();
+        let (peer, peer_bytes) = self.client.text_with_port();
         match variable {
             Variable::Request(word) => guarded(kept.request(*word), false),
             Variable::Response(word) => guarded(kept.response(*word), false),
-            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.session.client.text())),
+            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.client.text())),
             Variable::Peer => Shown::Plain(&peer[..peer_bytes]),
-            Variable::PeerIp => Shown::Plain(self.session.client.text()),
+            Variable::PeerIp => Shown::Plain(self.client.text()),
             Variable::PeerPort => match peer[..peer_bytes].rsplit(|&byte| byte == b':').next() {
                 Some(port @ [_, ..]) => Shown::Plain(port),
                 _ => Shown::Absent,
@@ -141,7 +141,7 @@ impl<S: Dial> Record<'_, S> {
             Variable::RequestBytes => Shown::Number(exchange.request_bytes),
             Variable::ResponseBytes => Shown::Number(exchange.response_bytes),
             Variable::BodyBytes => Shown::Number(exchange.response_bytes + exchange.kept.own_body_bytes),
-            Variable::SentBytes => Shown::Number(exchange.sent_bytes(self.session)),
+            Variable::SentBytes => Shown::Number(self.sent_bytes),
             Variable::Attempts => Shown::Number(u64::from(exchange.attempts)),
             Variable::Tries if exchange.attempts == 0 => Shown::Absent,
             Variable::Tries => Shown::Tries(exchange.tries().collect()),
@@ -159,10 +159,8 @@ impl<S: Dial> Record<'_, S> {
             Variable::UpstreamDuration(unit) => {
                 duration(exchange.upstream_response().and_then(|(.., duration_ns)| duration_ns), *unit)
             }
-            Variable::ConnectionRequests => Shown::Number(self.session.requests()),
-            Variable::Tls(word) => {
-                self.session.client.secured().map_or(Shown::Absent, |secured| tls(*word, secured))
-            }
+            Variable::ConnectionRequests => Shown::Number(self.connection_requests),
+            Variable::Tls(word) => self.client.secured().map_or(Shown::Absent, |secured| tls(*word, secured)),
             Variable::Worker => Shown::Number(exchange.worker() as u64),
             Variable::Share => Shown::Millionths(self.share),
         }

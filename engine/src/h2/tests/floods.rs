@@ -192,7 +192,7 @@ fn flood_all() {
 fn flood(next: Flood) -> (usize, Raw) {
     let serve: Box<Serve> = Box::new(|core, mut stream| {
         Box::pin(async move {
-            let _ = head_of(&core, &stream);
+            let _ = head_of(&core, &mut stream);
             poll_fn(|cx| stream.poll_client(cx, core.lent())).await;
         })
     });

@@ -7,8 +7,8 @@ use http::{Method, Request, Uri};
 /// What an exchange is told of a request.
 fn told(request: Request<()>, has_body: bool) -> Result<String, HeadError> {
     let (told, outcome) = shared::<Option<Result<String, ReceiveError>>>();
-    let serve: Box<Serve> = Box::new(move |core, stream| {
-        told.set(Some(head_of(&core, &stream)));
+    let serve: Box<Serve> = Box::new(move |core, mut stream| {
+        told.set(Some(head_of(&core, &mut stream)));
         Box::pin(async {})
     });
     let (mut world, sender) = World::new(limits(), serve);

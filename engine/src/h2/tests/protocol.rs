@@ -74,7 +74,7 @@ fn post(fields: &[(&str, &str)], body: &[Vec<u8>]) -> Vec<u8> {
 fn judges() -> Box<Serve> {
     Box::new(|core, mut stream| {
         Box::pin(async move {
-            let status = match head_of(&core, &stream) {
+            let status = match head_of(&core, &mut stream) {
                 Ok(_) => 200,
                 Err(ReceiveError::Head(error)) => error.status(),
                 Err(_) => 500,

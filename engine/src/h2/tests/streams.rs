@@ -253,13 +253,13 @@ fn a_body_that_is_there_is_lent_without_waiting() {
             let mut met = Vec::new();
             for _ in 0..2 {
                 // Not accepted: it counts as not handed on.
-                let refused = stream.lend_body(&mut |_| Err(std::io::ErrorKind::Other.into()));
+                let refused = stream.lend_body(core.lent(), &mut |_| Err(std::io::ErrorKind::Other.into()));
                 assert!(matches!(refused, Err(RelayError::Send)));
             }
             while met.last().is_none_or(|batch: &String| !batch.ends_with("end")) {
                 let mut lent = String::new();
                 stream
-                    .lend_body(&mut |batch| {
+                    .lend_body(core.lent(), &mut |batch| {
                         batch.slices().for_each(|slice| lent += &String::from_utf8_lossy(slice));
                         lent += &String::from_utf8_lossy(&batch.trailers);
                         lent += if batch.end { "end" } else { "" };
@@ -272,7 +272,7 @@ fn a_body_that_is_there_is_lent_without_waiting() {
                 turns(2).await;
             }
             // What is complete stays so.
-            let again = stream.lend_body(&mut |batch| {
+            let again = stream.lend_body(core.lent(), &mut |batch| {
                 assert!(batch.end && batch.bytes == 0);
                 Ok(())
             });
@@ -306,7 +306,7 @@ fn a_small_body_that_is_whole_is_taken() {
                 // The rest of what was sent with the head.
                 turns(5).await;
                 let mut body = Vec::new();
-                let taken = stream.take_small_body(bytes_max, &mut body);
+                let taken = stream.take_small_body(core.lent(), bytes_max, &mut body);
                 told.set(Some((taken, body.len(), stream.is_request_complete())));
                 if !taken {
                     assert_eq!(receive(&core, &mut stream).await.unwrap().0.len(), length);
