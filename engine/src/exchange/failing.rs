@@ -23,7 +23,7 @@ impl<S: Dial> Exchange<S> {
         failure: Failure,
     ) -> Next {
         self.release();
-        self.settle_failed(&caller.core, failure);
+        self.settle_failed(caller.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);
             self.count_failure(failure);
