@@ -2,7 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -12,13 +12,18 @@ static ALLOCATOR: Counting = Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
+/// What was allocated and not freed.
+static HELD_BYTES: AtomicI64 = AtomicI64::new(0);
+
 thread_local! {
     pub(crate) static IS_EXCLUDED: Cell<bool> = const { Cell::new(false) };
 }
 
-fn count() {
+/// `allocated` and `freed` are sizes.
+fn count(allocated: usize, freed: usize) {
     if !IS_EXCLUDED.get() {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(u64::from(allocated > 0), Ordering::Relaxed);
+        HELD_BYTES.fetch_add(allocated.cast_signed() as i64 - freed.cast_signed() as i64, Ordering::Relaxed);
     }
 }
 
@@ -26,18 +31,19 @@ fn count() {
 // SAFETY: every call goes on to the system's allocator as it came, and counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
+        count(new_size, layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
@@ -55,4 +61,9 @@ pub(crate) fn allocations(run: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     run();
     ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+/// What the worker has allocated and not freed since it began.
+pub(crate) fn held_bytes() -> i64 {
+    HELD_BYTES.load(Ordering::SeqCst)
 }
