@@ -1,9 +1,12 @@
 //! What a handshake asks its worker for before it does anything that takes long.
 
 use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::*;
 use crate::io::Work;
+use crate::tls::altered::{CERTIFICATE, KEY};
 
 /// Drives the handshake; what it has asked for, in this order, and how it ended.
 fn asked(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> (Vec<Work>, Result<(), TlsFailure>) {
