@@ -4,6 +4,7 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::super::altered::{CERTIFICATE, KEY};
 use super::*;
 use crate::io::Work;
 use crate::tls::altered::{CERTIFICATE, KEY};
