@@ -7,7 +7,6 @@ use rustls::pki_types::pem::PemObject as _;
 use super::super::altered::{CERTIFICATE, KEY};
 use super::*;
 use crate::io::Work;
-use crate::tls::altered::{CERTIFICATE, KEY};
 
 /// Drives the handshake; what it has asked for, in this order, and how it ended.
 fn asked(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> (Vec<Work>, Result<(), TlsFailure>) {
