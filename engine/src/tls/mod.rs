@@ -63,7 +63,11 @@ impl ServerTls {
         }
         // Authorities are ASCII by then.
         let Ok(name) = std::str::from_utf8(name) else { return false };
-        self.policy.covers(asked, &name.to_ascii_lowercase())
+        // Hardly anybody writes capitals: a copy would be the only one that a request costs.
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.policy.covers(asked, &name.to_ascii_lowercase());
+        }
+        self.policy.covers(asked, name)
     }
 }
 
