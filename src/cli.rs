@@ -126,7 +126,7 @@ pub(crate) enum Command {
         /// Where to listen: IPv4:port, IPv6 in brackets with a port, or unix:/path
         #[arg(long, value_name = "ADDRESS")]
         from: String,
-        /// Where to send requests: IP:port, name:port or unix:/path; several are used in turn
+        /// Where to send requests: IP:port, name:port, unix:/path or https://host:port; several are used in turn
         #[arg(long, value_name = "ADDRESS", required = true)]
         to: Vec<String>,
         /// Where to serve /status, /metrics, /healthz and /readyz; not at all unless given

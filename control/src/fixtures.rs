@@ -15,9 +15,9 @@ use corelane_engine::tracing::Parents;
 use corelane_routing::{Conditions, PathPattern};
 
 use crate::config::{
-    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, ListenerTls, LogTarget, Outlier, Process,
-    Resolver, Route, SecretFields, Target, TlsVersion, Tracing, TracingProtocol, UnknownNames, Upstream,
-    UpstreamLimits, UpstreamTls, UpstreamTrust,
+    AccessLog, Collector, Config, DriverChoice, Endpoint, Listener, ListenerTls, LogTarget, Outlier, Places,
+    Process, Resolver, Route, SecretFields, Target, TlsVersion, Tracing, TracingProtocol, UnknownNames,
+    Upstream, UpstreamLimits, UpstreamTls, UpstreamTrust,
 };
 use crate::registry::Registry;
 
@@ -128,6 +128,7 @@ pub(crate) fn listener_tls() -> ListenerTls {
         client_handshakes_max: 0,
         tickets: None,
         client_auth: None,
+        places: Places::default(),
     }
 }
 
@@ -137,6 +138,8 @@ pub(crate) fn upstream_tls() -> UpstreamTls {
         trust: UpstreamTrust::System,
         certificate: None,
         min_version: TlsVersion::V1_2,
+        alpn: vec![b"http/1.1"[..].into()],
+        places: Places::default(),
     }
 }
 

@@ -50,6 +50,7 @@ mod supervisor;
 mod syslog;
 mod tcp_table;
 mod tls;
+mod tls_failures;
 mod tracing;
 
 use std::time::SystemTime;

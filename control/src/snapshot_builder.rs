@@ -263,6 +263,8 @@ pub(crate) struct Located {
     pub(crate) address: Address,
     /// The host name that it is an address of; the first of several.
     pub(crate) name: Option<Arc<str>>,
+    /// Whether it is spoken to over TLS.
+    pub(crate) tls: bool,
     /// 0 to 65 535.
     pub(crate) weight: u32,
     pub(crate) priority: u32,
@@ -277,7 +279,7 @@ fn lower(one: u32, other: u32) -> u32 {
 }
 
 /// Each address once, since it is the identity of a pool: an address that several entries lead to gets the sum of their
-/// weights, the lowest of their priorities, and the lowest of their limits.
+/// weights, the lowest of their priorities, and the lowest of their limits, and speaks TLS if one of them does.
 pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Vec<Located> {
     let mut found: Vec<Located> = Vec::new();
     let mut index: HashMap<Address, usize> = HashMap::new();
@@ -294,6 +296,7 @@ pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Ve
             match index.get(&address) {
                 Some(&at) => {
                     let known = &mut found[at];
+                    known.tls |= endpoint.tls;
                     known.weight = (known.weight + endpoint.weight).min(WEIGHT_MAX);
                     known.priority = known.priority.min(endpoint.priority);
                     known.requests_max = lower(known.requests_max, endpoint.requests_max);
@@ -304,6 +307,7 @@ pub(crate) fn endpoint_addresses(it: &config::Upstream, answers: &Answers) -> Ve
                     found.push(Located {
                         address,
                         name: name.cloned(),
+                        tls: endpoint.tls,
                         weight: endpoint.weight,
                         priority: endpoint.priority,
                         requests_max: endpoint.requests_max,

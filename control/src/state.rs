@@ -84,7 +84,7 @@ pub struct State {
     pub upstreams: Vec<Upstream>,
     /// The endpoints of all upstreams.
     pub endpoints: Vec<Endpoint>,
-    /// The certificates of all listeners.
+    /// The certificates of all listeners and upstreams, and what goes with them.
     pub certificates: Vec<Certificate>,
 }
 

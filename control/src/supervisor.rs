@@ -43,6 +43,7 @@ use crate::signals::{self, Received, Signals};
 use crate::snapshot_builder::{self, Version};
 use crate::status::{Phase, Status};
 use crate::tls::{Assembled, Tls};
+use crate::tls_failures::TlsFailures;
 use crate::tracing::{Exporter, SPAN_BATCHES_MAX};
 
 /// Runs the proxy until it is told to stop. Takes over the process: its signals and its threads.
@@ -87,6 +88,7 @@ pub(crate) struct Supervisor {
     pub(crate) resolver: Resolver,
     checks: Checks,
     pub(crate) tls: Tls,
+    tls_failures: TlsFailures,
     pub(crate) admin: Option<AdminServer>,
     pub(crate) log: LogWriter,
     pub(crate) exporter: Exporter,
@@ -151,6 +153,7 @@ impl Supervisor {
             resolver: Resolver::new(status.clone()),
             checks: Checks::new(status.healths.clone()),
             tls,
+            tls_failures: TlsFailures::new(),
             exporter: Exporter::start(spans, status.traces.clone()),
             status,
             listeners,
@@ -275,6 +278,7 @@ impl Supervisor {
                     let failing = Failing { worker, key: (upstream, address), trip, reason, failures };
                     self.status.healths.report(failing);
                 }
+                Event::TlsFailed(report) => self.tls_failures.tell(&report),
                 Event::Drained { worker } => action = action.or(self.shutdown.on_worker_done(worker)),
                 Event::Failed { worker, reason } => {
                     action = action.or(self.on_worker_failed(worker, &reason)?)

@@ -9,6 +9,7 @@ use crate::counters::{ListenerCounters, PerWorker};
 use crate::deadlines::{DeadlineKey, Deadlines};
 use crate::limits::{ClientKey, IdleEntries, IdleKey, IdleList, SharedLimits};
 use crate::snapshot::Listener;
+use crate::tls::{HandshakePlace, Handshakes, ServerTls};
 
 /// Connections told to close in one go at most, so that a flood of newcomers does not keep the worker from the others.
 const YIELD_BATCH: usize = 64;
@@ -20,6 +21,7 @@ pub(crate) struct Admission {
     counters: PerWorker<ListenerCounters>,
     limits: Arc<SharedLimits>,
     idle: IdleList,
+    handshakes: Handshakes,
 }
 
 /// The admissions of one worker that a listener or a connection still has: a name that comes back finds those that are
@@ -55,6 +57,7 @@ impl Admission {
             counters: listener.counters.clone(),
             limits: listener.shared_limits.clone(),
             idle: IdleList::new(idle),
+            handshakes: Handshakes::default(),
         }
     }
 
@@ -70,6 +73,15 @@ impl Admission {
     /// The worker's counters.
     pub(crate) fn counters(&self) -> &ListenerCounters {
         self.counters.of(self.worker)
+    }
+
+    /// A place for a client's handshake, if the listener's limits allow one more.
+    pub(crate) fn handshake_place(
+        &self,
+        tls: &ServerTls,
+        client: Option<IpAddr>,
+    ) -> Option<HandshakePlace<'_>> {
+        self.handshakes.place(self.counters(), tls, client)
     }
 
     /// Whether connections wait for others to end, on any worker.

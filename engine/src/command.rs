@@ -11,6 +11,7 @@ use crate::io::clock::ThreadClock;
 use crate::limits::BreakerMove;
 use crate::outlier::FailureRow;
 use crate::snapshot::{Address, Snapshot};
+use crate::tls::TlsReport;
 
 /// From the control thread to a worker.
 #[derive(Debug)]
@@ -106,6 +107,8 @@ pub enum Event {
         /// Where to, and why.
         moved: BreakerMove,
     },
+    /// TLS has failed: one failure of each kind in a minute is told.
+    TlsFailed(TlsReport),
     /// After [`Command::Drain`]: no connection is left.
     Drained {
         /// Which worker.

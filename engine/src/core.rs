@@ -13,6 +13,7 @@ use crate::admission::Admissions;
 use crate::alarms::Alarms;
 use crate::buffers::{Buffers, Scratch};
 use crate::calendar::write_http_date;
+use crate::command::Event;
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::deadlines::{DeadlineKey, Deadlines, TICK_MS};
 use crate::event::EventSender;
@@ -23,7 +24,7 @@ use crate::message::Lent;
 use crate::record::{Opening, opening};
 use crate::request_id::RequestIds;
 use crate::task::BoxedTask;
-use crate::tls::Handshakes;
+use crate::tls::{HandshakeTurns, ReportFilter, TlsReport};
 use crate::tracing::{SpanSink, Tracer};
 
 /// The worker.
@@ -40,8 +41,10 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) request_ids: RequestIds,
     /// Its admissions of connections.
     pub(crate) admissions: Admissions,
-    /// Its handshakes in progress.
-    pub(crate) handshakes: Handshakes,
+    /// What rations its handshakes.
+    pub(crate) handshake_turns: HandshakeTurns,
+    /// Which failures of TLS were told of late.
+    tls_reports: RefCell<ReportFilter>,
     /// Its deadlines.
     pub(crate) deadlines: Deadlines,
     /// What must not be late.
@@ -51,6 +54,8 @@ pub(crate) struct Core<S: Dial> {
     /// The tables that heads are parsed into; used within a step.
     pub(crate) request_head: RefCell<RequestHead>,
     pub(crate) response_head: RefCell<ResponseHead>,
+    /// The head that goes to a client instead, while it is written and sent.
+    pub(crate) written_head: RefCell<Vec<u8>>,
     /// What paths are written into that are not canonical.
     pub(crate) paths: RefCell<PathBuffers>,
     /// Set when the worker is to finish what is in progress and end.
@@ -137,12 +142,14 @@ impl<S: Dial> Core<S> {
             pipes: Pipes::new(parts.counters.clone(), parts.index, parts.table_workers),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
-            handshakes: Handshakes::default(),
+            handshake_turns: HandshakeTurns::default(),
+            tls_reports: RefCell::default(),
             deadlines: Deadlines::new(clock::coarse_ms()),
             alarms: Alarms::new(parts.alarm),
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),
             response_head: RefCell::default(),
+            written_head: RefCell::default(),
             paths: RefCell::default(),
             draining: Cell::new(false),
             cutting: Cell::new(false),
@@ -207,6 +214,13 @@ impl<S: Dial> Core<S> {
         if batch.is_full() {
             drop(batch);
             self.flush_log();
+        }
+    }
+
+    /// Has the control thread told of TLS that failed, unless the like was told a moment ago.
+    pub(crate) fn report_tls(&self, report: TlsReport) {
+        if self.tls_reports.borrow_mut().passes(&report, clock::coarse_ms()) {
+            self.events.send(Event::TlsFailed(report));
         }
     }
 

@@ -427,9 +427,10 @@ counter_set! {
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
     }
     by reason {
-        tls_failures: TlsFailure, "tls_failures_total", "TLS handshakes with the endpoint that failed.";
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
         suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
+        tls_failures: TlsFailure, "tls_failures_total", "TLS connections to the endpoint that failed, in the handshake or in an exchange.";
+        tls_alerts: Alert, "tls_alerts_total", "Fatal TLS alerts that the endpoint sent.";
     }
 }
 

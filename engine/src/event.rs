@@ -9,7 +9,8 @@ use crate::command::Event;
 use crate::io::Wake;
 
 /// A worker's end. Never blocks: events are few (a handful per snapshot, one per endpoint and `quarantine_time`, three per
-/// upstream and its breaker's `open_time`, two a second for an endpoint that fails), so the channel needs no bound.
+/// upstream and its breaker's `open_time`, two a second for an endpoint that fails, a thousand a minute for TLS that fails), so
+/// the channel needs no bound.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     events: Sender<Event>,

@@ -19,7 +19,8 @@ use crate::limits::IdleKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
 use crate::snapshot::ListenerLimits;
-use crate::stages::{Established, count_failure};
+use crate::stages::{Established, note_failure};
+use crate::tls::Secured;
 
 /// How long a connection counts as busy after a response: a client under load has its next request here by then, and
 /// finds its exchange's memory still allocated, unless too many keep theirs (`footprint.rs`).
@@ -61,7 +62,7 @@ pub(crate) struct Session<S: Dial> {
     exchanges_in_turn: u8,
     /// It is one of those that keep the memory of an exchange for the next request.
     waits: bool,
-    /// When it was accepted, or when its last exchange ended.
+    /// When it was accepted, its handshake was complete, or its last exchange ended.
     idle_since_ms: u64,
     /// The last field, so that it is given back when the stream is closed.
     permit: Permit,
@@ -92,6 +93,12 @@ impl<S: Dial> Session<S> {
             idle_since_ms: clock::coarse_ms(),
             permit,
         }
+    }
+
+    /// Takes note of what its handshake has settled. Its first request is awaited from here on.
+    pub(crate) fn start_secured(&mut self, secured: Secured) {
+        self.client.secure(secured);
+        self.idle_since_ms = clock::coarse_ms();
     }
 
     /// Serves requests until the connection ends.
@@ -330,9 +337,11 @@ impl<S: Dial> Session<S> {
 impl<S: Dial> Drop for Session<S> {
     fn drop(&mut self) {
         self.count_moved();
-        if self.client.secured().is_some() {
-            // What failed in the handshake was counted there.
-            count_failure(self.permit.admission().counters(), self.down.stream());
+        // What failed in the handshake was counted there.
+        if self.client.secured().is_some()
+            && let Some((failure, alert)) = self.down.stream().tls_failure()
+        {
+            note_failure(self, failure, alert);
         }
         self.become_busy();
         self.core.footprint.remove_connection();

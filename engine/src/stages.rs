@@ -11,16 +11,15 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 
 use crate::core::due;
-use crate::counters::ListenerCounters;
 use crate::io::{Accepted, Dial, Socket, clock};
 use crate::session::Session;
-use crate::tls::{Secure, TlsFailure, Transport};
+use crate::tls::{Alert, Secure, TlsFailure, TlsPeer, TlsReport, Transport};
 
 /// How long a connection whose handshake failed is read on, so that the client gets to know why.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -64,41 +63,40 @@ pub(crate) async fn run_secured<S: Dial>(mut session: Box<Session<S>>) {
 /// The handshake: whether there is a connection to serve.
 async fn secure<S: Dial>(session: &mut Session<S>) -> bool {
     let (core, admission) = (session.core.clone(), session.admission());
-    let counters = admission.counters();
     let (local, index) = session.slot.local(&core);
     // A reload has taken TLS from the listener since the accept.
     let Some(tls) = &local.snapshot().listeners[index].tls else { return false };
-    let client = session.client.ip();
-    let Some(place) = core.handshakes.place(tls.handshakes_max, client, tls.client_handshakes_max) else {
-        counters.tls_failures.add(TlsFailure::HandshakesExcess);
+    let Some(place) = admission.handshake_place(tls, session.client.ip()) else {
+        note_failure(session, TlsFailure::HandshakesExcess, None);
         session.down.stream().abort();
         return false;
     };
     let due_ms = due(clock::coarse_ms(), tls.handshake_timeout);
-    counters.tls_handshaking.increment();
     let (down, timer) = (&mut session.down, &mut session.timer);
     let shaken = poll_fn(|cx| {
-        let poll_turn = &mut |cx: &mut std::task::Context<'_>| core.handshakes.poll_turn(cx);
+        let poll_turn = &mut |cx: &mut Context<'_>, work| core.handshake_turns.poll_turn(cx, work);
         match down.stream().poll_handshake(cx, Some(&*tls.policy), poll_turn) {
             Poll::Ready(shaken) => Poll::Ready(Some(shaken)),
             Poll::Pending => timer.poll_until(cx, due_ms).map(|()| None),
         }
     })
     .await;
-    counters.tls_handshaking.decrement();
     drop(place);
     match shaken {
         Some(Ok(())) => {
-            if let Some(secured) = down.stream().take_secured() {
+            if let Some(secured) = session.down.stream().take_secured() {
+                let counters = admission.counters();
                 let resumed = secured.is_resumed;
                 let counter = if resumed { &counters.tls_resumed } else { &counters.tls_handshakes };
                 counter.increment();
-                session.client.secure(secured);
+                session.start_secured(secured);
             }
             return true;
         }
         Some(Err(failure)) => {
-            count_failure(counters, down.stream());
+            let (_, alert) = session.down.stream().tls_failure().unwrap_or((failure, None));
+            note_failure(session, failure, alert);
+            let (down, timer) = (&mut session.down, &mut session.timer);
             if failure == TlsFailure::PlainHttp {
                 down.stream().answer_plainly(PLAIN_HTTP_ANSWER);
             }
@@ -110,19 +108,34 @@ async fn secure<S: Dial>(session: &mut Session<S>) -> bool {
             .await;
         }
         None if core.cutting.get() => {}
-        None => counters.tls_failures.add(TlsFailure::HandshakeTimeout),
+        None => note_failure(session, TlsFailure::HandshakeTimeout, None),
     }
     false
 }
 
-/// Counts why TLS failed, if it did.
-pub(crate) fn count_failure<S: Secure>(counters: &ListenerCounters, stream: &S) {
-    if let Some((failure, alert)) = stream.tls_failure() {
-        counters.tls_failures.add(failure);
-        if let Some(alert) = alert {
-            counters.tls_alerts.add(alert);
-        }
+/// Counts why TLS with a client failed, and has the log told of it.
+pub(crate) fn note_failure<S: Dial>(session: &mut Session<S>, failure: TlsFailure, alert: Option<Alert>) {
+    let admission = session.admission();
+    let counters = admission.counters();
+    counters.tls_failures.add(failure);
+    if let Some(alert) = alert {
+        counters.tls_alerts.add(alert);
     }
+    // Whoever only looks whether somebody listens does this; there is nothing to learn from it.
+    if failure == TlsFailure::PeerGone {
+        return;
+    }
+    let (local, index) = session.slot.local(&session.core);
+    let server_name = match session.client.secured() {
+        Some(secured) => secured.server_name.as_deref(),
+        None => session.down.stream().asked_name(),
+    };
+    let peer = TlsPeer::Client {
+        listener: local.snapshot().listeners[index].name.clone(),
+        address: session.client.ip(),
+        server_name: server_name.map(Into::into),
+    };
+    session.core.report_tls(TlsReport { peer, failure, alert });
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ fn only_reads_are_hedged_and_only_once_an_attempt() {
 fn one_that_fails_leaves_the_other_alone() {
     // The second cannot be reached.
     let gone = format!("127.0.0.1:{}", free_port());
-    let late = slow(Duration::from_millis(500));
+    let late = slow(Duration::from_secs(2));
     let proxy = hedging(&[late.address(), &gone]).start();
     let record_of = |proxy: &Proxy, count: usize| proxy.records(count).pop().unwrap();
     assert_eq!(proxy.get("/").text(), "slow");
@@ -136,10 +136,10 @@ fn one_that_fails_leaves_the_other_alone() {
     // The first closes without an answer while the second works on it.
     let closing = Origin::script(|connection| {
         if let Ok(Some(_)) = connection.request() {
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(1));
         }
     });
-    let later = slow(Duration::from_millis(900));
+    let later = slow(Duration::from_secs(2));
     let proxy = hedging(&[closing.address(), later.address()]).start();
     assert_eq!(proxy.get("/").text(), "slow");
     let met = [format!("{} upstream_closed", closing.address()), format!("{} 200", later.address())];

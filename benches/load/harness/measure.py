@@ -208,6 +208,8 @@ class Load:
         request.write_bytes(workload.request())
         command = [floor, "load", "--connections", workload.connections, "--request", request, "--counters", counters]
         command += ["--close"] if workload.closes else []
+        command += ["--tls"] if workload.tls else []
+        command += ["--resume"] if workload.tls == "resumed" else []
         ports = [proxy.port for proxy in proxies]
         self.process = Process(command + ports, LOAD_CORE, folder / "load.log", is_dialogue=True)
         self.counters, self.file = counters, None

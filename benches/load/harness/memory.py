@@ -38,12 +38,13 @@ class Memory:
 class Held:
     """Idle connections to one proxy, after one request on each."""
 
-    def __init__(self, floor, running, request, folder):
+    def __init__(self, floor, running, workload, folder):
         self.running = running
         self.before = running.process.memory()["anonymous"]
         path = folder / "hold.request"
-        path.write_bytes(request)
+        path.write_bytes(workload.request())
         command = [floor, "hold", "--connections", IDLE_CONNECTIONS, "--port", running.port, "--request", path]
+        command += ["--tls"] if workload.tls else []
         self.process = Process(command, LOAD_CORE, folder / f"hold-{running.name}.log", is_dialogue=True)
         assert self.process.answer() == "holding"
         self.during = running.process.memory()["anonymous"]

@@ -18,7 +18,7 @@ http {{
   scgi_temp_path {dir}/s;
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096{ssl};
     client_max_body_size 0; client_body_buffer_size {size}k;
     location / {{
       proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -38,6 +38,7 @@ global
   tune.bufsize {size}
   tune.pool-low-fd-ratio 90
   tune.pool-high-fd-ratio 95
+  {tune}
 defaults
   mode http
   timeout connect 5s
@@ -47,7 +48,7 @@ defaults
   http-reuse always
   {option}
 frontend web
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096{ssl}
   default_backend origin
 backend origin
   server origin 127.0.0.1:{origin} pool-max-conn 256
@@ -65,6 +66,7 @@ address = "127.0.0.1:{admin}"
 name = "web"
 address = "127.0.0.1:{port}"
 keepalive_timeout = "10m"
+{tls}
 [[routes]]
 name = "all"
 upstream = "origin"
@@ -160,6 +162,8 @@ class Place:
     admin: int
     origin: int
     built: dict
+    # The certificate, if TLS is spoken.
+    tls: object = None
 
     def write(self, name, text, **values):
         path = self.folder / name
@@ -174,7 +178,8 @@ def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", 
         log = f'[access_log]\npath = "{place.folder}/access.log"' if has_log else ""
         # The origin answers any POST, and so it takes spans.
         tracing = f'[tracing]\nendpoint = "http://127.0.0.1:{place.origin}"\nsample = "1%"' if has_tracing else ""
-        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more()}
+        tls = place.tls and f'[listeners.tls]\ncertificates = [{{ cert = "{place.tls}" }}]'
+        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more(), "tls": tls or ""}
         return [place.built[binary], "run", place.write("corelane.toml", CORELANE, **values)]
 
     return command
@@ -182,7 +187,9 @@ def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", 
 
 def nginx(size):
     def command(place):
-        path = place.write("nginx.conf", NGINX, size=size, busy=2 * size)
+        # Sessions are resumed by tickets. A cache of sessions, which the default leaves out, would only cost.
+        ssl = f" ssl; ssl_protocols TLSv1.3; ssl_certificate {place.tls}; ssl_certificate_key {place.tls}"
+        path = place.write("nginx.conf", NGINX, size=size, busy=2 * size, ssl=ssl if place.tls else "")
         return [tools.find("nginx"), "-p", place.folder, "-c", path]
 
     return command
@@ -190,7 +197,11 @@ def nginx(size):
 
 def haproxy(size, option=""):
     def command(place):
-        return [tools.find("haproxy"), "-db", "-f", place.write("haproxy.cfg", HAPROXY, size=size << 10, option=option)]
+        ssl = f" ssl crt {place.tls} ssl-min-ver TLSv1.3" if place.tls else ""
+        # As for nginx: 4 % of a full handshake.
+        tune = "tune.ssl.cachesize 0" if place.tls else ""
+        path = place.write("haproxy.cfg", HAPROXY, size=size << 10, option=option, ssl=ssl, tune=tune)
+        return [tools.find("haproxy"), "-db", "-f", path]
 
     return command
 
@@ -218,6 +229,7 @@ class Proxy:
     about: str
     is_relay: bool = False
     only: tuple = ()
+    speaks_tls: bool = False
 
 
 LARGE = ("get-64k", "get-1m", "get-16m")
@@ -225,8 +237,8 @@ LARGE = ("get-64k", "get-1m", "get-16m")
 PROXIES = {
     proxy.name: proxy
     for proxy in (
-        Proxy("corelane", "corelane", corelane("corelane"), "metrics and histograms on, access log off"),
-        Proxy("before", "before", corelane("before"), "the binary of --before"),
+        Proxy("corelane", "corelane", corelane("corelane"), "metrics and histograms on, access log off", speaks_tls=True),
+        Proxy("before", "before", corelane("before"), "the binary of --before", speaks_tls=True),
         Proxy("corelane-log", "corelane-log", corelane("corelane", True), "with its access log", only=("access-log",)),
         Proxy(
             "corelane-plain",
@@ -257,10 +269,10 @@ PROXIES = {
             "request id, security headers, rewrite, fields, rate limit",
             only=("filters",),
         ),
-        Proxy("nginx-16k", "nginx", nginx(16), "buffers of 16 KiB"),
-        Proxy("nginx-64k", "nginx", nginx(64), "buffers of 64 KiB"),
-        Proxy("haproxy-16k", "haproxy", haproxy(16), "buffers of 16 KiB"),
-        Proxy("haproxy-64k", "haproxy", haproxy(64), "buffers of 64 KiB"),
+        Proxy("nginx-16k", "nginx", nginx(16), "buffers of 16 KiB", speaks_tls=True),
+        Proxy("nginx-64k", "nginx", nginx(64), "buffers of 64 KiB", speaks_tls=True),
+        Proxy("haproxy-16k", "haproxy", haproxy(16), "buffers of 16 KiB", speaks_tls=True),
+        Proxy("haproxy-64k", "haproxy", haproxy(64), "buffers of 64 KiB", speaks_tls=True),
         Proxy("haproxy-splice", "haproxy-splice", haproxy(16, "option splice-response"), "splices responses", only=LARGE),
         Proxy("relay-epoll", "relay-epoll", relay("relay-epoll"), "bare TCP relay, one buffer", True),
         Proxy("relay-uring", "relay-uring", relay("relay-uring"), "bare TCP relay, multishot receives", True),

@@ -1,11 +1,44 @@
 """The tables: what is printed, and what RESULTS.md says. Everything in it is computed here; nothing is typed."""
 
 import datetime
+from dataclasses import dataclass
 
 from . import measure, plot, targets
 from .measure import SATURATED, STATES, median, quartiles
 from .proxies import PROXIES
 from .workloads import WORKLOADS
+
+
+@dataclass
+class Part:
+    """What RESULTS.md says under one heading, measured in one run: without TLS, or over it."""
+
+    title: str
+    # Of the files with its plots.
+    prefix: str
+    results: list
+    memories: dict
+    rates: list
+    notes: list
+    saturation: float
+
+    def is_empty(self):
+        return not (self.results or self.memories or self.rates)
+
+
+PLAIN, OVER_TLS = "# Results", "# Over TLS"
+
+
+def parts(session):
+    """Both, in the order of the file."""
+
+    def part(title, prefix, has_tls):
+        results = [it for it in session.results if bool(WORKLOADS[it.workload].tls) == has_tls]
+        memories = {name: found for name, found in session.memories.items() if bool(WORKLOADS[name].tls) == has_tls}
+        rates, notes = ([], []) if has_tls else (session.rates, session.notes)
+        return Part(title, prefix, results, memories, rates, notes, session.saturation)
+
+    return part(PLAIN, "", False), part(OVER_TLS, "tls-", True)
 
 
 def number(value, digits=2):
@@ -137,10 +170,11 @@ def details(results):
     return [*lines, "```", ""]
 
 
-def heading(facts):
+def heading(part, facts):
     now = datetime.datetime.now(datetime.timezone.utc)
+    note = "; ".join([facts["note"], *part.notes]).strip("; ")
     return [
-        "# Results",
+        part.title,
         "",
         "Written by `benches/load/run`. [README.md](README.md) says how it is measured and how to read it.",
         "",
@@ -148,13 +182,13 @@ def heading(facts):
         f"- machine: {facts['machine']}",
         f"- versions: {'; '.join(facts['versions'])}",
         f"- command: `{facts['command']}`, {facts['minutes']:.0f} minutes",
-        *([f"- {facts['note']}"] if facts["note"] else []),
+        *([f"- {note}"] if note else []),
         "",
     ]
 
 
-def targets_section(session):
-    found = targets.rows(session.results, session.memories)
+def targets_section(part):
+    found = targets.rows(part.results, part.memories)
     head = ["measure, of corelane", "target", "cores near", "cores far", "reached"]
     return ["## Targets", "", *table(head, found), TARGETS_NOTE, ""] if found else []
 
@@ -167,10 +201,10 @@ TARGETS_NOTE = (
 )
 
 
-def before_section(session):
+def before_section(part):
     """What a change did: the ratio to the binary of --before under each workload."""
     rows = []
-    for result in session.results:
+    for result in part.results:
         if "before" not in result.proxies:
             continue
         row = [result.workload]
@@ -184,47 +218,55 @@ def before_section(session):
     return ["## Against the binary of --before", "", *table(head, rows)] if rows else []
 
 
-def summary(session):
-    """What is printed at the end, and what RESULTS.md begins with."""
-    lines = [*targets_section(session), *before_section(session), "## CPU per request", ""]
-    lines += overview(session.results) if session.results else []
-    for result in session.results:
+def summary(part):
+    """What is printed at the end, and what a part of RESULTS.md begins with."""
+    lines = [*targets_section(part), *before_section(part), "## CPU per request", ""]
+    lines += overview(part.results) if part.results else []
+    for result in part.results:
         is_paced = WORKLOADS[result.workload].kind == "rate"
-        lines += paced_table(session.saturation / 3, result) if is_paced else workload_table(result)
-    for rate, result in session.rates:
+        lines += paced_table(part.saturation / 3, result) if is_paced else workload_table(result)
+    for rate, result in part.rates:
         lines += paced_table(rate, result)
-    for name, memories in session.memories.items():
+    for name, memories in part.memories.items():
         lines += memory_table(name, memories)
     return lines
 
 
 def write(session, facts, folder):
-    """RESULTS.md and the plots that there are figures for."""
-    facts = {**facts, "note": "; ".join([facts["note"], *session.notes]).strip("; ")}
+    """RESULTS.md and the plots that there are figures for. What was not measured stays as it is there."""
+    path = folder / "RESULTS.md"
+    plain, mark, over_tls = path.read_text().partition(f"\n{OVER_TLS}\n") if path.exists() else ("", "", "")
+    old = {PLAIN: plain, OVER_TLS: mark.lstrip() + over_tls}
+    found = [old[part.title] if part.is_empty() else text_of(part, facts, folder) for part in parts(session)]
+    path.write_text("\n".join(text for text in found if text))
+
+
+def text_of(part, facts, folder):
+    """A part of RESULTS.md."""
     groups = []
-    for result in session.results:
+    for result in part.results:
         values = [(name, PROXIES[name].family, median(result.values(name, measure.cpu_us))) for name in result.proxies]
         values = [value for value in values if value[2] is not None]
         if values:
             groups.append((f"{result.workload} (cores {result.state()})", values))
     plots = []
     if groups:
-        (folder / "cpu.svg").write_text(plot.bars("CPU µs per request", groups))
-        plots.append("![CPU per request](cpu.svg)")
-    if session.rates:
+        (folder / f"{part.prefix}cpu.svg").write_text(plot.bars("CPU µs per request", groups))
+        plots.append(f"![CPU per request]({part.prefix}cpu.svg)")
+    if part.rates:
         series = []
-        for name in session.rates[0][1].proxies:
-            points = [(asked, median(it.values(name, measure.rate)), median(it.values(name, p99))) for asked, it in session.rates]
+        for name in part.rates[0][1].proxies:
+            points = [(asked, median(it.values(name, measure.rate)), median(it.values(name, p99))) for asked, it in part.rates]
             # One that does not keep up has a queue and no latency.
             points = [(rate, tail) for asked, rate, tail in points if tail and rate > KEEPS_UP * asked]
             if points:
                 series.append((name, PROXIES[name].family, points))
         (folder / "p99.svg").write_text(plot.lines("p99 against rate, GET 1 KiB", "requests/s", "p99, µs", series))
         plots.append("![p99 against rate](p99.svg)")
-    lines = [*heading(facts), *targets_section(session), *plots, ""]
-    lines += summary(session)[len(targets_section(session)):]
-    lines += ["## Rounds", "", "CPU µs a request of each; where the cores were (near, far, -: not the same throughout); and what disturbed.", "", *details(session.results)]
-    (folder / "RESULTS.md").write_text("\n".join(lines))
+    lines = [*heading(part, facts), *targets_section(part), *plots, ""]
+    lines += summary(part)[len(targets_section(part)):]
+    about = "CPU µs a request of each; where the cores were (near, far, -: not the same throughout); and what disturbed."
+    return "\n".join([*lines, "## Rounds", "", about, "", *details(part.results)])
 
 
 # Of the rate asked for.

@@ -1,9 +1,11 @@
 """Starts the proxies and the origin, checks that each answers as it must, and ends them."""
 
 import http.client
+import ssl
 import sys
 from dataclasses import dataclass
 
+from . import tools
 from .processes import LOAD_CORE, PROXY_CORE, Process, listening, wait_until
 from .proxies import PROXIES, Place
 
@@ -40,14 +42,22 @@ class Servers:
             if not listening(self.next_port):
                 return self.next_port
 
-    def start(self, name):
+    def certificate(self):
+        """One file with a certificate and its key, ECDSA P-256."""
+        path = self.folder / "certificate.pem"
+        if not path.exists():
+            tools.make_certificate(path)
+        return path
+
+    def start(self, name, has_tls=False):
         """Starts a proxy and waits until it listens."""
         port, admin = self.free_port(), self.free_port()
         folder = self.folder / f"{name}-{port}"
         folder.mkdir()
         # nginx's worker does not run as root.
         folder.chmod(0o755)
-        place = Place(folder, port, admin, self.origin_port, self.built)
+        certificate = self.certificate() if has_tls else None
+        place = Place(folder, port, admin, self.origin_port, self.built, certificate)
         process = Process(PROXIES[name].command(place), PROXY_CORE, folder / "log")
         self.started.append(process)
         wait_until(f"{name} listens", lambda: listening(port) or not process.is_running())
@@ -66,7 +76,12 @@ class Servers:
 
 def check(running, workload):
     """One request, and whether the answer is what the workload says."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    if workload.tls:
+        # Its certificate is its own; who serves is known.
+        trusting = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=10, context=trusting)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
     method, body = ("POST", b"x" * workload.body_bytes) if workload.body_bytes else ("GET", None)
     connection.request(method, workload.path, body)
     answer = connection.getresponse()

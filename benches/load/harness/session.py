@@ -46,11 +46,12 @@ class Session:
 
     def long_lived(self, workload, part):
         """The proxies that stay up, started when they are first needed."""
-        for name in part:
-            if name not in self.running:
-                self.running[name] = self.up.start(name)
-            servers.check(self.running[name], workload)
-        return [self.running[name] for name in part]
+        keys = [(name, bool(workload.tls)) for name in part]
+        for key in keys:
+            if key not in self.running:
+                self.running[key] = self.up.start(*key)
+            servers.check(self.running[key], workload)
+        return [self.running[key] for key in keys]
 
     def closed_loop(self, workload, running, rounds):
         load = measure.Load(self.built["floor"], workload, running, self.folder)
@@ -103,7 +104,7 @@ class Session:
 
     def fresh(self, workload, part):
         """Processes of their own, whose memory no other workload has touched."""
-        running = [self.up.start(name) for name in part]
+        running = [self.up.start(name, bool(workload.tls)) for name in part]
         for it in running:
             servers.check(it, workload)
         return running
@@ -117,7 +118,7 @@ class Session:
             # The 64 busy connections are there before, so that they are not in the growth.
             bench.round(0, self.seconds, set())
             for it in running:
-                held.append(memory.Held(self.built["floor"], it, workload.request(), self.folder))
+                held.append(memory.Held(self.built["floor"], it, workload, self.folder))
                 print(f"{workload.name}: {it.name} holds {memory.IDLE_CONNECTIONS} connections", flush=True)
             self.results.append(measure.run_rounds(bench, workload, self.rounds, self.seconds, 2 * self.rounds, say))
             self.memories[workload.name] = [it.release() for it in held]
@@ -143,7 +144,8 @@ def taking_part(workload, names):
     def fits(proxy):
         is_asked = not workload.only or proxy.name in workload.only
         is_useful = not proxy.only or workload.name in proxy.only
-        return is_asked and is_useful and (workload.has_relays or not proxy.is_relay)
+        speaks = proxy.speaks_tls or not workload.tls
+        return is_asked and is_useful and speaks and (workload.has_relays or not proxy.is_relay)
 
     return [name for name in PROXIES if name in names and fits(PROXIES[name])]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from . import measure
 from .measure import STATES, median
 from .proxies import PROXIES
+from .workloads import WORKLOADS
 
 
 @dataclass
@@ -48,11 +49,18 @@ TARGETS = (
     Target("CPU, GET 16 MiB", "get-16m", "haproxy-splice", 1.0),
     Target("CPU, new connection per request", "new-connection", "nginx", 0.75),
     Target("CPU, new connection per request", "new-connection", "haproxy", 0.75),
+    Target("CPU, GET 1 KiB over TLS", "tls-get-1k", "nginx", 0.70),
+    Target("CPU, GET 1 KiB over TLS", "tls-get-1k", "haproxy", 0.70),
+    Target("CPU, GET 1 MiB over TLS", "tls-get-1m", "nginx", 1.0),
+    Target("CPU, new connection with a full handshake", "tls-full", "nginx", 1.0),
+    Target("CPU, new connection with a resumed session", "tls-resumed", "nginx", 1.0),
+    Target("full handshakes/s of one core, with a GET each", "tls-full", "nginx", 1.0, measure.rate, False),
+    Target("resumed handshakes/s of one core, with a GET each", "tls-resumed", "nginx", 1.0, measure.rate, False),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "nginx", 1.6, measure.rate, False),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "haproxy", 1.5, measure.rate, False),
 )
 # KiB of user memory.
-IDLE_CONNECTION_KIB_MAX = 1.0
+IDLE_CONNECTION_KIB_MAX = {"idle-10k": 1.0, "tls-idle-10k": 8.0}
 
 
 def best(result, family, figure, at_most, state):
@@ -94,10 +102,11 @@ def rows(results, memories):
         if not result.is_quiet(subject(target), base):
             about += " (disturbed)"
         found.append([target.measure, f"{sign} {target.bound:.2f} × {base}", *shown, about])
-    for memory in memories.get("idle-10k", []):
-        if memory.proxy == "corelane":
+    for name, bound in IDLE_CONNECTION_KIB_MAX.items():
+        of_corelane = [memory for memory in memories.get(name, []) if memory.proxy == "corelane"]
+        for memory in of_corelane:
             kib = memory.per_connection / 1024
-            about = "yes" if kib <= IDLE_CONNECTION_KIB_MAX else "**no**"
-            target = f"≤ {IDLE_CONNECTION_KIB_MAX:.0f} KiB"
-            found.append(["user memory of an idle connection", target, f"{kib:.2f} KiB", "", about])
+            what = "an idle connection" + (" over TLS" if WORKLOADS[name].tls else "")
+            about = "yes" if kib <= bound else "**no**"
+            found.append([f"user memory of {what}", f"≤ {bound:.0f} KiB", f"{kib:.2f} KiB", "", about])
     return found

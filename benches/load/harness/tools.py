@@ -13,7 +13,7 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 # program -> Debian package
-PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc"}
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc", "openssl": "openssl"}
 
 # And for what is only built on demand: zlib-ng, which pingora links.
 EXTRA_PACKAGES = {"pingora": {"cmake": "cmake"}, "envoy": {}}
@@ -87,6 +87,15 @@ def install_envoy():
     return max(names, key=lambda path: path.stat().st_size)
 
 
+def make_certificate(path):
+    """A certificate that has signed itself, and its key, in one file that every proxy may read."""
+    command = [find("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "30"]
+    command += ["-subj", "/CN=bench.example", "-addext", "subjectAltName=DNS:bench.example", "-keyout", path, "-out", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path.write_text(done.stdout + path.read_text())
+    path.chmod(0o644)
+
+
 def first_line(command):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -96,6 +105,8 @@ def first_line(command):
 def versions(names, built):
     """One line for each program that takes part."""
     found = [first_line([built["corelane"], "--version"])]
+    libraries = [f"{name} {locked_version(ROOT / 'Cargo.lock', name)}" for name in ("rustls", "aws-lc-rs")]
+    found[0] += f" ({', '.join(libraries)})"
     if any(name.startswith("nginx") for name in names):
         found.append(first_line([find("nginx"), "-v"]).replace("nginx version: ", ""))
     if any(name.startswith("haproxy") for name in names):
@@ -105,6 +116,8 @@ def versions(names, built):
     if "envoy" in names:
         # hash/version/...
         found.append("envoy " + first_line([built["envoy"], "--version"]).split("version: ")[-1].split("/")[1])
+    # What Debian's nginx and HAProxy link.
+    found.append(first_line([find("openssl"), "version"]).split(" (")[0])
     found.append(first_line([find("h2load"), "--version"]))
     found.append(first_line([find("wrk"), "-v"]).split(" [")[0])
     return found

@@ -21,6 +21,8 @@ class Workload:
     closes: bool = False
     has_relays: bool = True
     only: tuple = ()
+    # TLS between load and proxy: none, or whether new connections shake hands in full or resume sessions.
+    tls: str = ""
     # Seconds of a slice, where the default does not do.
     seconds: float = 0.0
     connections: int = CONNECTIONS
@@ -63,8 +65,16 @@ WORKLOADS = {
         Workload("rates", "GET of 1 KiB at several rates, for the plot", kind="rates"),
         Workload("idle-10k", "GET of 1 KiB beside 10 000 idle connections", kind="idle", has_relays=False),
         Workload("slow-readers-64", "64 clients that read 16 MiB slowly", "/get-16m", 0, 16 << 20, kind="slow"),
+        Workload("tls-get-1k", "GET of 1 KiB over TLS, keep-alive", tls="full"),
+        Workload("tls-get-1m", "GET of 1 MiB over TLS", "/get-1m", 0, 1 << 20, seconds=0.4, tls="full"),
+        Workload("tls-post-1m", "POST of 1 MiB over TLS", "/post", 1 << 20, 2, seconds=0.4, tls="full"),
+        Workload("tls-full", "GET of 1 KiB, a connection and a full handshake each", closes=True, tls="full"),
+        Workload("tls-resumed", "GET of 1 KiB, a connection and a resumed session each", closes=True, tls="resumed"),
+        Workload("tls-idle-10k", "GET of 1 KiB over TLS beside 10 000 idle connections", kind="idle", tls="full"),
     )
 }
+
+OVER_TLS = tuple(name for name, workload in WORKLOADS.items() if workload.tls)
 
 QUICK = ("get-1k", "get-64k", "chunked-16k", "post-16k", "new-connection", "access-log")
 QUICK_PROXIES = ("corelane", "corelane-log", "before", "nginx-64k", "haproxy-64k", "relay-epoll")

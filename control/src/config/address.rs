@@ -35,13 +35,27 @@ pub(super) fn listening(text: &str) -> Result<Address, String> {
     }
 }
 
-/// Where an endpoint is: `127.0.0.1:80`, `[::1]:80`, `unix:/path` or `name:80`.
+/// Where an endpoint is, and whether it says that it speaks TLS: a [`target`], or `https://name:8443`, whose port is 443
+/// unless it says so.
+pub(super) fn endpoint(text: &str) -> Result<(Target, bool), String> {
+    let Some(authority) = text.strip_prefix("https://") else { return Ok((target(text)?, false)) };
+    let shown = show::quoted(text);
+    if let Some((authority, _)) = authority.split_once('/') {
+        let meant = show::quoted(&format!("https://{authority}"));
+        return Err(format!("{shown} has a path, which is the request's; write {meant}"));
+    }
+    let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    let target = if has_port { target(authority) } else { target(&format!("{authority}:443")) };
+    Ok((target?, true))
+}
+
+/// Where something is: `127.0.0.1:80`, `[::1]:80`, `unix:/path` or `name:80`.
 pub(super) fn target(text: &str) -> Result<Target, String> {
     if let Some(path) = unix_path(text)? {
         return Ok(Target::Address(Address::Unix(path)));
     }
     let shown = show::quoted(text);
-    if let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+    if let Some(rest) = text.strip_prefix("http://") {
         return Err(format!("{shown} is a URL; an endpoint is an address and a port: {}", from_url(rest)));
     }
     let Some((host, port)) = text.rsplit_once(':').filter(|_| text.parse::<IpAddr>().is_err()) else {

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::error::{ConfigError, ConfigErrors};
+use super::error::{ConfigError, ConfigErrors, Position};
 use super::reference::Key;
 use super::sources::{Mark, Sources};
 
@@ -73,6 +74,11 @@ impl<'t> Report<'t> {
     /// several.
     pub(super) fn line(&self, offset: usize) -> String {
         self.sources.line(offset)
+    }
+
+    /// The file and place of an offset, to be told later.
+    pub(super) fn place(&self, offset: usize) -> (Arc<str>, Position) {
+        self.sources.position(offset)
     }
 
     /// Where the relative paths begin that stand at an offset.

@@ -1,6 +1,8 @@
 //! The configuration after every check: what cannot be wrong any more.
 
+mod endpoint;
 mod health;
+mod places;
 mod tls;
 
 use std::net::IpAddr;
@@ -22,7 +24,9 @@ use corelane_filters::Settings;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+pub use endpoint::*;
 pub use health::*;
+pub use places::Places;
 pub use tls::*;
 
 /// A whole configuration file, checked.
@@ -400,46 +404,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(not shown)")
     }
-}
-
-/// One of an upstream's `endpoints`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub target: Target,
-    /// `weight`, 0 to 65 535.
-    pub weight: u32,
-    /// `priority`, 0 to 65 535, or [`BACKUP_PRIORITY`] for a `backup`.
-    pub priority: u32,
-    /// `requests_max`; 0: no limit.
-    pub requests_max: u32,
-    /// `connections_max`; 0: no limit.
-    pub connections_max: u32,
-}
-
-impl Endpoint {
-    /// With the defaults of everything else.
-    #[must_use]
-    pub fn new(target: Target) -> Self {
-        Self { target, weight: 1, priority: 0, requests_max: 0, connections_max: 0 }
-    }
-}
-
-/// The priority of a `backup`: behind all that can be configured.
-pub const BACKUP_PRIORITY: u32 = 65_536;
-
-/// An endpoint's address before names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// An address as it stands.
-    Address(Address),
-    /// A name that the resolver turns into addresses.
-    Name {
-        /// The host name.
-        host: Arc<str>,
-        /// The port.
-        port: u16,
-    },
 }
 
 /// One of `[[error_pages]]`: the body of answers of Corelane's own.

@@ -14,7 +14,7 @@ use super::request::Seen;
 use super::{
     Answer, Candidate, Chosen, End, Filtered, Goal, Live, Mirrored, Running, Split, View, Way, shown,
 };
-use crate::config::{Route, Target, Upstream};
+use crate::config::{Route, Upstream};
 use crate::health::State;
 
 /// Stands for the id that a request will get.
@@ -250,12 +250,8 @@ fn timeouts(
 }
 
 fn configured(endpoint: &crate::config::Endpoint) -> Candidate {
-    let address = match &endpoint.target {
-        Target::Address(address) => address.to_string(),
-        Target::Name { host, port } => format!("{host}:{port}"),
-    };
     Candidate {
-        address,
+        address: endpoint.target.to_string(),
         weight: endpoint.weight,
         priority: endpoint.priority,
         requests_max: endpoint.requests_max,

@@ -312,6 +312,7 @@ mod tests {
         Located {
             address: address(index),
             name: None,
+            tls: false,
             weight: 1,
             priority: 0,
             requests_max: 0,

@@ -1,28 +1,28 @@
-//! The metrics of listeners' certificates.
+//! The metrics of the certificates of listeners and upstreams, and of what goes with them.
 
 use corelane_engine::counters::MetricKind;
 
 use super::Slice;
 use super::text::Labels;
-use crate::tls::{CertificateState, Certificates};
+use crate::tls::{CertificateState, Certificates, Owner};
 
 /// In the order of the page.
 const FAMILIES: [Family; 5] = [
     Family {
         name: "corelane_certificate_expiry_timestamp_seconds",
-        help: "Until when the certificate that serves is good.",
+        help: "Until when what serves is good.",
         kind: MetricKind::Gauge,
         value: |state| state.serves.as_ref().map(|it| it.not_after),
     },
     Family {
         name: "corelane_certificate_start_timestamp_seconds",
-        help: "From when on the certificate that serves is good.",
+        help: "From when on what serves is good.",
         kind: MetricKind::Gauge,
         value: |state| state.serves.as_ref().map(|it| it.not_before),
     },
     Family {
         name: "corelane_certificate_info",
-        help: "1, with what the certificate that serves says.",
+        help: "1, with what the file that serves says.",
         kind: MetricKind::Gauge,
         value: |state| state.serves.as_ref().map(|_| 1),
     },
@@ -49,7 +49,11 @@ struct Family {
 
 impl Family {
     fn labels(&self, state: &CertificateState) -> Labels {
-        let labels = Labels::of("listener", &state.listener).and("certificate", &state.file);
+        let labels = match &state.owner {
+            Owner::Listener(name) => Labels::of("listener", name),
+            Owner::Upstream(name) => Labels::of("upstream", name),
+        };
+        let labels = labels.and("role", state.role.key()).and("certificate", &state.file);
         match &state.serves {
             Some(serves) if self.name.ends_with("_info") => {
                 labels.and("subject", &serves.subject).and("issuer", &serves.issuer).and("key", serves.key)

@@ -139,24 +139,41 @@ impl Found<'_> {
 
     fn certificate(&mut self, it: &Certificate) {
         let now = Duration::try_from_secs_f64(self.state.time).unwrap_or_default().as_secs();
+        let (kind, name) = match &*it.upstream {
+            "" => (Kind::Listener, &*it.listener),
+            name => (Kind::Upstream, name),
+        };
+        let what = match &*it.role {
+            "ca" => "authorities",
+            "crl" => "revoked certificates",
+            "ocsp" => "OCSP response",
+            _ => "certificate",
+        };
         let mut add = |severity, text: String| {
-            self.add(severity, Kind::Listener, &it.listener, format!("certificate {}: {text}", it.file));
+            self.add(severity, kind, name, format!("{what} {}: {text}", it.file));
         };
         if !it.problem.is_empty() {
-            let serves = if it.expires == 0 { "it is left out" } else { "the one before it serves" };
-            let severity = if it.expires == 0 { Severity::Critical } else { Severity::Warning };
+            let (severity, serves) = match (it.expires, what) {
+                (0, "certificate") => (Severity::Critical, "it is left out"),
+                (0, _) => (Severity::Warning, "it is left out"),
+                _ => (Severity::Warning, "the one before it serves"),
+            };
             add(severity, format!("it cannot be used, {serves}: {}", it.problem));
         }
         if it.expires == 0 {
             return;
         }
+        let end = moment(it.expires);
+        // Lists and responses live for days, and are no less good afterwards, or not sent.
+        let is_renewed_by_day = matches!(&*it.role, "crl" | "ocsp");
         match it.expires.saturating_sub(now) / 86_400 {
-            _ if it.expires <= now => {
-                add(Severity::Critical, format!("it expired at {}", moment(it.expires)))
+            _ if it.expires <= now && is_renewed_by_day => {
+                add(Severity::Warning, format!("a newer one was due at {end}"));
             }
-            days if days < DAYS_LEFT_FEW => {
+            _ if it.expires <= now => add(Severity::Critical, format!("it expired at {end}")),
+            days if days < DAYS_LEFT_FEW && !is_renewed_by_day => {
                 let severity = if days < DAYS_LEFT_NONE { Severity::Critical } else { Severity::Warning };
-                add(severity, format!("it expires in {}, at {}", counted(days, "day"), moment(it.expires)));
+                add(severity, format!("it expires in {}, at {end}", counted(days, "day")));
             }
             _ => {}
         }

@@ -135,9 +135,7 @@ fn route(it: &snapshot::Route, snapshot: &Snapshot) -> Route {
 fn unresolved(configured: &crate::config::Upstream, status: &Status) -> Vec<(Arc<str>, u32)> {
     let names = status.names_unresolved.borrow();
     let unresolved = configured.endpoints.iter().filter_map(|it| match &it.target {
-        Target::Name { host, port } if names.contains(host) => {
-            Some((format!("{host}:{port}").into(), it.weight))
-        }
+        Target::Name { host, .. } if names.contains(host) => Some((it.target.to_string().into(), it.weight)),
         _ => None,
     });
     unresolved.collect()

@@ -10,22 +10,22 @@ use corelane_engine::tls::rustls::pki_types::ServerName;
 use corelane_engine::tls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
 
+use super::documents::{self, Document};
+use super::fault::Fault;
 use super::pair::{self, Pair};
-use super::stamp::Stamp;
 use crate::config::{Target, TlsVersion, Upstream, UpstreamTls, UpstreamTrust};
 use crate::health::{Anybody, SystemRoots};
+use crate::snapshot_builder::Located;
 
 /// What an upstream is spoken to with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Spoken {
     config: Arc<ClientConfig>,
-    pub(super) settings: UpstreamTls,
-    /// Of the files, as they were before they were read.
-    stamps: Vec<Option<Stamp>>,
+    server_name: Option<ServerName<'static>>,
     /// A hash of what its connections are made with.
     identity: String,
-    /// Why it is not what the files say now.
-    pub(super) problem: Option<String>,
+    /// What its files say.
+    pub(super) documents: Vec<Document>,
 }
 
 /// The files that settings name.
@@ -39,47 +39,84 @@ pub(super) fn paths(settings: &UpstreamTls) -> impl Iterator<Item = &PathBuf> {
 }
 
 impl Spoken {
-    /// What was there before, if the settings and the files are the same; else what they say now. Files that cannot be
-    /// used leave what was there for the same settings.
-    ///
     /// # Errors
     ///
-    /// What is wrong, where nothing was there.
-    pub(super) fn new(
-        it: &Upstream,
+    /// What is wrong with which file.
+    pub(super) fn read(
         settings: &UpstreamTls,
-        stamps: Vec<Option<Stamp>>,
-        before: Option<&Self>,
-        from: (&Arc<CryptoProvider>, &SystemRoots),
-    ) -> Result<Self, String> {
-        let before = before.filter(|before| before.settings == *settings);
-        if let Some(before) = before
-            && before.stamps == stamps
-        {
-            return Ok(before.clone());
-        }
-        refuse_nameless(it, settings)?;
-        match (build(settings, from), before) {
-            (Ok((config, identity)), _) => Ok(Self {
-                config: Arc::new(config),
-                settings: settings.clone(),
-                stamps,
-                identity,
-                problem: None,
-            }),
-            (Err(problem), Some(before)) => Ok(Self { stamps, problem: Some(problem), ..before.clone() }),
-            (Err(problem), None) => Err(problem),
-        }
+        (provider, system): (&Arc<CryptoProvider>, &SystemRoots),
+    ) -> Result<Self, Vec<Fault>> {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+        let versions = match settings.min_version {
+            TlsVersion::V1_2 => &BOTH[..],
+            TlsVersion::V1_3 => &BOTH[..1],
+        };
+        let mut documents = Vec::new();
+        let mut hash = Sha256::new();
+        let mut note = |bytes: &[u8]| {
+            // Each with its length, so that nothing moves from one to the next.
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        note(format!("{:?}", settings.min_version).as_bytes());
+        settings.alpn.iter().for_each(|protocol| note(protocol));
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(|error| Fault::of_no_file(format!("cannot speak TLS so: {error}")))?;
+        let authorities = match &settings.trust {
+            UpstreamTrust::Authorities(path) => pair::certificates(path).map(Some),
+            UpstreamTrust::System | UpstreamTrust::Anybody => Ok(None),
+        };
+        let shown = settings.certificate.as_ref().map(|files| Pair::read(files, provider)).transpose();
+        let (authorities, shown) = match (authorities, shown) {
+            (Ok(authorities), Ok(shown)) => (authorities, shown),
+            (authorities, shown) => return Err(authorities.err().into_iter().chain(shown.err()).collect()),
+        };
+        let builder = match &settings.trust {
+            UpstreamTrust::System => {
+                note(b"system");
+                let roots = system.get();
+                if roots.is_empty() {
+                    let text = "the system has no certificate authorities; name some by ca";
+                    return Err(Fault::of_no_file(text).into());
+                }
+                builder.with_root_certificates(roots)
+            }
+            UpstreamTrust::Authorities(path) => {
+                let authorities = authorities.unwrap_or_default();
+                documents.extend(documents::authorities(path, &authorities));
+                let mut roots = RootCertStore::empty();
+                for authority in authorities {
+                    note(&authority);
+                    roots.add(authority).map_err(|error| Fault::of(path, error))?;
+                }
+                builder.with_root_certificates(roots)
+            }
+            UpstreamTrust::Anybody => {
+                note(b"anybody");
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
+            }
+        };
+        let mut config = match (&settings.certificate, shown) {
+            (Some(files), Some(pair)) => {
+                documents.push(documents::certificate(&files.cert, &pair));
+                pair.key.cert.iter().for_each(|certificate| note(certificate));
+                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair.key)))
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let identity = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let server_name = settings.server_name.clone();
+        Ok(Self { config: Arc::new(config), server_name, identity, documents })
     }
 
-    /// Tells endpoints how they are spoken to; `names` are theirs, in the same order.
-    pub(super) fn equip<'n>(
-        &self,
-        endpoints: &mut [snapshot::Endpoint],
-        names: impl Iterator<Item = Option<&'n str>>,
-    ) {
-        for (endpoint, name) in endpoints.iter_mut().zip(names) {
-            let expected = self.settings.server_name.clone().or_else(|| server_name(name, &endpoint.address));
+    /// Tells endpoints how they are spoken to; `located` are the same ones.
+    pub(super) fn equip(&self, endpoints: &mut [snapshot::Endpoint], located: &[Located]) {
+        let both = endpoints.iter_mut().zip(located);
+        for (endpoint, Located { name, .. }) in both.filter(|(_, located)| located.tls) {
+            let named = || server_name(name.as_deref(), &endpoint.address);
+            let expected = self.server_name.clone().or_else(named);
             endpoint.tls = expected.map(|server_name| {
                 let identity = format!("{} {}", self.identity, server_name.to_str()).into();
                 Arc::new(ClientTls { config: self.config.clone(), server_name, identity })
@@ -100,71 +137,21 @@ pub(crate) fn server_name(name: Option<&str>, address: &Address) -> Option<Serve
 }
 
 /// An endpoint whose name no certificate can be for would be spoken to in clear text.
-fn refuse_nameless(it: &Upstream, settings: &UpstreamTls) -> Result<(), String> {
+///
+/// # Errors
+///
+/// Which one it is.
+pub(super) fn refuse_nameless(it: &Upstream, settings: &UpstreamTls) -> Result<(), Fault> {
     if settings.server_name.is_some() {
         return Ok(());
     }
-    for endpoint in &it.endpoints {
+    for endpoint in it.endpoints.iter().filter(|it| it.tls) {
         if let Target::Name { host, .. } = &endpoint.target
             && ServerName::try_from(host.strip_suffix('.').unwrap_or(host)).is_err()
         {
-            return Err(format!("no certificate can be for the endpoint \"{host}\"; write server_name"));
+            let text = format!("no certificate can be for the endpoint \"{host}\"; write server_name");
+            return Err(Fault::of_no_file(text));
         }
     }
     Ok(())
-}
-
-/// The configuration, and a hash of all that went into it.
-fn build(
-    settings: &UpstreamTls,
-    (provider, system): (&Arc<CryptoProvider>, &SystemRoots),
-) -> Result<(ClientConfig, String), String> {
-    static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
-    let versions = match settings.min_version {
-        TlsVersion::V1_2 => &BOTH[..],
-        TlsVersion::V1_3 => &BOTH[..1],
-    };
-    let mut hash = Sha256::new();
-    let mut note = |bytes: &[u8]| {
-        // Each with its length, so that nothing moves from one to the next.
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    note(format!("{:?}", settings.min_version).as_bytes());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(versions)
-        .map_err(|error| format!("cannot speak TLS so: {error}"))?;
-    let builder = match &settings.trust {
-        UpstreamTrust::System => {
-            note(b"system");
-            let roots = system.get();
-            if roots.is_empty() {
-                return Err("the system has no certificate authorities; name some by ca".to_owned());
-            }
-            builder.with_root_certificates(roots)
-        }
-        UpstreamTrust::Authorities(path) => {
-            let mut roots = RootCertStore::empty();
-            for authority in pair::certificates(path)? {
-                note(&authority);
-                roots.add(authority).map_err(|error| format!("{}: {error}", path.display()))?;
-            }
-            builder.with_root_certificates(roots)
-        }
-        UpstreamTrust::Anybody => {
-            note(b"anybody");
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
-        }
-    };
-    let mut config = match &settings.certificate {
-        None => builder.with_no_client_auth(),
-        Some(files) => {
-            let key = Pair::read(files, provider)?.key;
-            key.cert.iter().for_each(|certificate| note(certificate));
-            builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
-        }
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let hash = hash.finalize();
-    Ok((config, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }

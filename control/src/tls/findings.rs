@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use corelane_routing::HostPattern;
 
+use super::fault::Fault;
 use super::pair::Pair;
-use super::states::moment;
+use super::states::{Owner, Role, Serving, moment};
 use super::x509::Facts;
-use super::{Assembled, Kept};
+use super::{Assembled, Served};
 use crate::config::{CertificateFiles, Config, UpstreamTrust};
 
 /// A line each.
@@ -26,27 +27,42 @@ pub(crate) struct Findings {
 /// From so many days before its end a certificate is told of: who renews by machine does it earlier.
 pub(crate) const DAYS_LEFT_FEW: u64 = 14;
 
-/// Looks at the files of all listeners.
+/// Looks at the files of all listeners and upstreams.
 pub(crate) fn examine(config: &Config, now: SystemTime) -> Findings {
     let (assembled, mut errors) = Assembled::new(config, &Assembled::default(), now);
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut looker = Looker { config, seconds, roots: None, warnings: Vec::new() };
     for (index, listener) in config.listeners.iter().enumerate() {
-        let Some(served) = assembled.listeners.get(&listener.name) else { continue };
-        let known = served.files.iter().filter_map(|files| Some((files, assembled.pairs.get(files)?)));
-        let known: Vec<_> = known.collect();
-        let problems = known.iter().filter_map(|(_, kept)| kept.problem.as_ref());
-        errors.extend(problems.map(|problem| format!("listener \"{}\": {problem}", listener.name)));
-        looker.listener(index, &known);
+        let Some(tls) = &listener.tls else { continue };
+        let wrong = |fault: &Fault| {
+            let text = format!("listener \"{}\": {fault}", listener.name);
+            tls.places.tell(fault.file.as_deref(), text)
+        };
+        let folder = tls.directory.as_ref().and_then(|path| assembled.folders.get(path));
+        let files = tls.certificates.iter().chain(folder.into_iter().flat_map(|folder| &folder.files));
+        let faults = files.flat_map(|files| {
+            let pair = assembled.pairs.get(files).map(|kept| &kept.faults);
+            let staple = assembled.staples.get(files).map(|kept| &kept.faults);
+            pair.into_iter().chain(staple).flatten()
+        });
+        errors.extend(faults.chain(folder.and_then(|folder| folder.fault.as_ref())).map(wrong));
+        if let Some(served) = assembled.listeners.get(&listener.name) {
+            looker.listener(index, &assembled, served);
+        }
     }
-    let folders = assembled.folders.values().filter_map(|folder| folder.problem.clone());
-    errors.extend(folders);
-    let unverified = config.upstreams.iter();
-    let unverified =
-        unverified.filter(|it| it.tls.as_ref().is_some_and(|tls| tls.trust == UpstreamTrust::Anybody));
-    looker.warnings.extend(
-        unverified.map(|it| format!("upstream \"{}\": tls.verify is false: anybody can be it", it.name)),
-    );
+    for upstream in &config.upstreams {
+        let Some((tls, _)) = assembled.upstreams.get(&upstream.name) else { continue };
+        if tls.trust == UpstreamTrust::Anybody {
+            let text = format!("upstream \"{}\": tls.verify is false: anybody can be it", upstream.name);
+            looker.warnings.push(tls.places.tell(None, text));
+        }
+        if let Some(CertificateFiles { cert, key, .. }) = &tls.certificate {
+            let note = readable_by_all(key);
+            let text = |note| format!("upstream \"{}\": {}: {note}", upstream.name, cert.display());
+            looker.warnings.extend(note.map(|note| tls.places.tell(Some(cert), text(note))));
+        }
+    }
+    looker.ends(&assembled);
     errors.sort();
     errors.dedup();
     Findings { errors, warnings: looker.warnings }
@@ -61,28 +77,58 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    fn listener(&mut self, index: usize, known: &[(&CertificateFiles, &Kept)]) {
-        let name = self.config.listeners[index].name.clone();
+    fn listener(&mut self, index: usize, assembled: &Assembled, served: &Served) {
+        let name = &self.config.listeners[index].name;
+        let known = served.files.iter();
+        let known = known.filter_map(|files| Some((files, assembled.pairs.get(files)?.serves.as_ref()?)));
+        let known: Vec<_> = known.collect();
         let patterns = self.patterns(index);
-        for (files, kept) in known {
-            let Some(pair) = &kept.pair else { continue };
-            let mut notes = self.certificate(pair);
+        for (files, pair) in &known {
+            let mut notes = self.chain(pair);
             notes.extend(readable_by_all(&files.key));
             notes.extend(without_route(&pair.facts, patterns.as_deref()));
-            let file = files.cert.display();
-            self.warnings
-                .extend(notes.into_iter().map(|note| format!("listener \"{name}\": {file}: {note}")));
+            let cert = &files.cert;
+            let text = |note| format!("listener \"{name}\": {}: {note}", cert.display());
+            self.warnings.extend(notes.into_iter().map(|note| served.places.tell(Some(cert), text(note))));
         }
-        let named = |host: &HostPattern| {
-            known.iter().filter_map(|(_, kept)| kept.pair.as_ref()).any(|it| is_for(&it.facts, host))
-        };
+        let named = |host: &HostPattern| known.iter().any(|(_, pair)| is_for(&pair.facts, host));
         let hosts = patterns.into_iter().flatten().filter(|host| !named(host));
         let unnamed: Vec<_> = hosts.map(|host| host.to_string()).collect();
         if !unnamed.is_empty() {
             let hosts = shown(&unnamed);
-            self.warnings
-                .push(format!("listener \"{name}\": no certificate is for {hosts}, which routes are for"));
+            let text = format!("listener \"{name}\": no certificate is for {hosts}, which routes are for");
+            self.warnings.push(served.places.tell(None, text));
         }
+    }
+
+    /// What is over, or soon will be.
+    fn ends(&mut self, assembled: &Assembled) {
+        for state in assembled.states() {
+            let Some(says) = &state.serves else { continue };
+            let Some(note) = self.end(state.role, says) else { continue };
+            let (kind, name, places) = match &state.owner {
+                Owner::Listener(name) => ("listener", name, &assembled.listeners[name].places),
+                Owner::Upstream(name) => ("upstream", name, &assembled.upstreams[name].0.places),
+            };
+            let text = format!("{kind} \"{name}\": {}: {note}", state.file);
+            self.warnings.push(places.tell(Some(Path::new(&state.file)), text));
+        }
+    }
+
+    fn end(&self, role: Role, says: &Serving) -> Option<String> {
+        let (subject, end) = (role.noun(), moment(says.not_after));
+        if says.not_after <= self.seconds {
+            return Some(format!("{subject} has expired at {end}"));
+        }
+        if says.not_before > self.seconds {
+            return Some(format!("{subject} is not good before {}", moment(says.not_before)));
+        }
+        // Lists and responses live for days.
+        let is_renewed_by_day = matches!(role, Role::Revocations | Role::Staple);
+        let days_left = (says.not_after - self.seconds) / 86_400;
+        let days = if days_left == 1 { "day" } else { "days" };
+        (days_left < DAYS_LEFT_FEW && !is_renewed_by_day)
+            .then(|| format!("{subject} expires at {end}, in {days_left} {days}"))
     }
 
     /// The hosts of a listener's routes; `None`: there is one for any host.
@@ -100,18 +146,9 @@ impl Looker<'_> {
         Some(patterns)
     }
 
-    fn certificate(&mut self, pair: &Pair) -> Vec<String> {
+    fn chain(&mut self, pair: &Pair) -> Vec<String> {
         let facts = &pair.facts;
         let mut notes = Vec::new();
-        let days_left = facts.not_after.saturating_sub(self.seconds) / 86_400;
-        if facts.not_after <= self.seconds {
-            notes.push(format!("it has expired at {}", moment(facts.not_after)));
-        } else if facts.not_before > self.seconds {
-            notes.push(format!("it is not good before {}", moment(facts.not_before)));
-        } else if days_left < DAYS_LEFT_FEW {
-            let days = if days_left == 1 { "day" } else { "days" };
-            notes.push(format!("it expires at {}, in {days_left} {days}", moment(facts.not_after)));
-        }
         if facts.names.is_empty() && facts.addresses.is_empty() {
             notes.push("it is for no name (subjectAltName), so that browsers refuse it".to_owned());
         }

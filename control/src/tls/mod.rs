@@ -16,9 +16,16 @@
 //! | certificates of a chain | 32 | the file cannot be used |
 //! | certificates of a directory | 100 000 | the directory cannot be used |
 
+mod changes;
 mod client;
+mod crl;
+mod der;
+mod documents;
+mod fault;
 mod findings;
+mod kept;
 mod names;
+mod ocsp;
 mod pair;
 mod server;
 mod stamp;
@@ -42,19 +49,22 @@ use corelane_engine::tls::rustls::crypto::CryptoProvider;
 use corelane_engine::tls::rustls::server::ProducesTickets;
 
 use crate::config::{
-    CertificateFiles, ClientAuth, Config, Listener, ListenerTls, Upstream, UpstreamTls, UpstreamTrust,
+    CertificateFiles, ClientAuth, Config, Listener, ListenerTls, Places, Upstream, UpstreamTls,
 };
 use crate::health::SystemRoots;
 use crate::log;
 use crate::snapshot_builder::{Answers, endpoint_addresses};
 use client::Spoken;
 pub(crate) use client::server_name;
+use fault::Fault;
 pub(crate) use findings::{DAYS_LEFT_FEW, Findings, examine};
-use names::Names;
+use kept::Kept;
+use names::{Names, Shown};
+use ocsp::Staple;
 use pair::Pair;
 use server::Demands;
 use stamp::Stamp;
-pub(crate) use states::{CertificateState, Certificates, moment};
+pub(crate) use states::{CertificateState, Certificates, Owner, moment};
 use tickets::Rotation;
 use watch::Watch;
 
@@ -80,7 +90,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// A line for each listener that cannot speak TLS.
+    /// A line for each file because of which a listener or an upstream cannot speak TLS.
     pub(crate) fn stage(&self, config: &Config) -> Result<Assembled, Vec<String>> {
         let (assembled, errors) = Assembled::new(config, &self.in_force, SystemTime::now());
         if errors.is_empty() { Ok(assembled) } else { Err(errors) }
@@ -113,33 +123,23 @@ impl Tls {
     }
 }
 
-/// What listeners speak TLS with, read at one time.
+/// What listeners and upstreams speak TLS with, read at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Assembled {
-    pairs: HashMap<CertificateFiles, Kept>,
+    pairs: HashMap<CertificateFiles, Kept<Pair>>,
+    staples: HashMap<CertificateFiles, Kept<Staple>>,
     folders: HashMap<PathBuf, Folder>,
     listeners: HashMap<Arc<str>, Served>,
-    upstreams: HashMap<Arc<str>, Spoken>,
+    upstreams: HashMap<Arc<str>, (UpstreamTls, Kept<Spoken>)>,
     /// Every file that was looked at, as it was before that.
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
-}
-
-/// A certificate, as far as it could be read.
-#[derive(Clone, Debug)]
-struct Kept {
-    stamps: Vec<Option<Stamp>>,
-    /// The last one that could be used.
-    pair: Option<Arc<Pair>>,
-    /// Why it is not that of now.
-    problem: Option<String>,
-    failures_total: u64,
 }
 
 /// A directory of certificates.
 #[derive(Clone, Debug, Default)]
 struct Folder {
     files: Vec<CertificateFiles>,
-    problem: Option<String>,
+    fault: Option<Fault>,
 }
 
 /// A listener's.
@@ -147,16 +147,14 @@ struct Folder {
 struct Served {
     tls: Arc<ServerTls>,
     files: Vec<CertificateFiles>,
-    demands: Demands,
-    client_auth: Option<ClientAuth>,
-    /// Why the demands are not those of now.
-    problem: Option<String>,
+    demands: Option<(ClientAuth, Kept<Demands>)>,
     rotation: Rotation,
+    places: Places,
 }
 
 impl Assembled {
     /// What a configuration needs; what did not change is taken from `earlier`, and what cannot be used, too. With a line
-    /// for each listener that is left without anything.
+    /// for each file because of which a listener or an upstream is left without anything.
     pub(crate) fn new(config: &Config, earlier: &Self, now: SystemTime) -> (Self, Vec<String>) {
         let provider = Arc::new(corelane_engine::tls::provider());
         let system = SystemRoots::default();
@@ -168,16 +166,22 @@ impl Assembled {
                 Ok(served) => {
                     assembling.found.listeners.insert(listener.name.clone(), served);
                 }
-                Err(error) => errors.push(format!("listener \"{}\": {error}", listener.name)),
+                Err(faults) => errors.extend(faults.iter().map(|fault| {
+                    let text = format!("listener \"{}\": {fault}", listener.name);
+                    settings.places.tell(fault.file.as_deref(), text)
+                })),
             }
         }
         for upstream in &config.upstreams {
             let Some(settings) = &upstream.tls else { continue };
             match assembling.upstream(upstream, settings) {
-                Ok(spoken) => {
-                    assembling.found.upstreams.insert(upstream.name.clone(), spoken);
+                Ok(kept) => {
+                    assembling.found.upstreams.insert(upstream.name.clone(), (settings.clone(), kept));
                 }
-                Err(error) => errors.push(format!("upstream \"{}\": tls: {error}", upstream.name)),
+                Err(faults) => errors.extend(faults.iter().map(|fault| {
+                    let text = format!("upstream \"{}\": {fault}", upstream.name);
+                    settings.places.tell(fault.file.as_deref(), text)
+                })),
             }
         }
         (assembling.found, errors)
@@ -189,78 +193,9 @@ impl Assembled {
             listener.tls = self.listeners.get(&listener.name).map(|served| served.tls.clone());
         }
         for (configured, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-            let Some(spoken) = self.upstreams.get(&configured.name) else { continue };
-            let located = endpoint_addresses(configured, answers);
-            let names = located.iter().map(|it| it.name.as_deref());
-            spoken.equip(&mut upstream.endpoints, names);
-        }
-    }
-
-    fn log_changes(&self, earlier: &Self) {
-        for (files, kept) in &self.pairs {
-            let (before, file) = (earlier.pairs.get(files), files.cert.display());
-            if let Some(problem) = &kept.problem
-                && before.and_then(|before| before.problem.as_ref()) != Some(problem)
-            {
-                let serves =
-                    if kept.pair.is_some() { "the one before it serves on" } else { "it is left out" };
-                log::error!(
-                    format_args!("a certificate cannot be used, {serves}"),
-                    file = file,
-                    reason = problem
-                );
-            }
-            let was = before.and_then(|before| before.pair.as_ref());
-            if let Some(pair) = &kept.pair
-                && was.is_some_and(|was| !Arc::ptr_eq(was, pair))
-            {
-                let names = pair.facts.names.join(",");
-                log::info!("certificate renewed", file = file, names = names, expires = pair.expiry());
-            }
-        }
-        for (name, served) in &self.listeners {
-            let before = earlier.listeners.get(name).and_then(|before| before.problem.as_ref());
-            if let Some(problem) = &served.problem
-                && before != Some(problem)
-            {
-                log::error!(
-                    "client_auth cannot be renewed, what it was holds on",
-                    listener = name,
-                    reason = problem
-                );
-            }
-        }
-        for (name, spoken) in &self.upstreams {
-            let before = earlier.upstreams.get(name);
-            if let Some(problem) = &spoken.problem
-                && before.and_then(|before| before.problem.as_ref()) != Some(problem)
-            {
-                log::error!(
-                    "tls of an upstream cannot be renewed, what it was holds on",
-                    upstream = name,
-                    reason = problem
-                );
-            }
-            if spoken.settings.trust == UpstreamTrust::Anybody
-                && before.is_none_or(|it| it.settings != spoken.settings)
-            {
-                log::warning!(
-                    "certificates of an upstream are not verified: anybody can be it",
-                    upstream = name
-                );
-            }
-        }
-        for (path, folder) in &self.folders {
-            let before = earlier.folders.get(path).and_then(|before| before.problem.as_ref());
-            if let Some(problem) = &folder.problem
-                && before != Some(problem)
-            {
-                log::error!(
-                    "a directory of certificates cannot be read",
-                    path = path.display(),
-                    reason = problem
-                );
-            }
+            let Some((_, kept)) = self.upstreams.get(&configured.name) else { continue };
+            let Some(spoken) = &kept.serves else { continue };
+            spoken.equip(&mut upstream.endpoints, &endpoint_addresses(configured, answers));
         }
     }
 }
@@ -275,47 +210,58 @@ struct Assembling<'a> {
 }
 
 impl Assembling<'_> {
-    fn listener(&mut self, listener: &Listener, settings: &ListenerTls) -> Result<Served, String> {
-        let mut files = settings.certificates.clone();
-        if let Some(path) = &settings.directory {
-            files.extend(self.folder(path).files);
-        }
-        let mut problems = Vec::new();
-        let mut pairs = Vec::new();
-        for files in &files {
-            let kept = self.pair(files);
-            problems.extend(kept.problem);
-            pairs.extend(kept.pair);
-        }
-        if pairs.is_empty() {
-            let folder = settings.directory.as_ref().map(|path| match &self.folder(path).problem {
-                Some(problem) => problem.clone(),
-                None => format!("{} has no file *.pem", path.display()),
-            });
-            problems.extend(folder);
-            return Err(format!("there is no certificate that can be used: {}", problems.join("; ")));
+    fn listener(&mut self, listener: &Listener, settings: &ListenerTls) -> Result<Served, Vec<Fault>> {
+        let files = self.files(settings);
+        let kept: Vec<_> = files.iter().map(|files| self.pair(files)).collect();
+        let shown = files.iter().zip(&kept).filter_map(|(files, kept)| {
+            let pair = kept.serves.clone()?;
+            let staple = self.staple(files, &pair);
+            Some(Shown::new(pair, staple.as_deref()))
+        });
+        let shown: Vec<_> = shown.collect();
+        if shown.is_empty() {
+            let mut faults: Vec<_> = kept.into_iter().flat_map(|it| it.faults).collect();
+            if let Some(path) = &settings.directory {
+                let folder = self.folder(path);
+                let empty = || Fault::has(path, "has no file *.pem");
+                faults.extend(folder.fault.or_else(|| folder.files.is_empty().then(empty)));
+            }
+            faults.push(Fault::of_no_file("no certificate can be used"));
+            return Err(faults);
         }
         let before = self.earlier.listeners.get(&listener.name);
-        let (demands, problem) = self.demands(settings.client_auth.as_ref(), before)?;
+        let demands = settings.client_auth.as_ref().map(|it| self.demands(it, before)).transpose()?;
+        let read = demands.as_ref().and_then(|(_, kept)| kept.serves.clone());
+        let read = read.unwrap_or_else(|| Arc::new(Demands::none()));
         let mut rotation = before.map(|before| before.rotation.clone()).unwrap_or_default();
         let tickets: Option<Arc<dyn ProducesTickets>> = match &settings.tickets {
             None => None,
             Some(tickets) => {
-                let keys = rotation.keys(tickets, demands.hash, self.now);
-                Some(Arc::new(keys.ok_or("the system has no random numbers for keys of tickets")?))
+                let keys = rotation.keys(tickets, read.hash, self.now);
+                let chance = || Fault::of_no_file("the system has no random numbers for keys of tickets");
+                Some(Arc::new(keys.ok_or_else(chance)?))
             }
         };
-        let names = Names::new(pairs, settings.unknown_names);
-        let tls = server::build(settings, &self.provider, names, &demands, tickets)?;
-        let client_auth = settings.client_auth.clone();
-        Ok(Served { tls: Arc::new(tls), files, demands, client_auth, problem, rotation })
+        let names = Names::new(shown, settings.unknown_names);
+        let tls = server::build(settings, &self.provider, names, &read, tickets);
+        let tls = Arc::new(tls.map_err(Fault::of_no_file)?);
+        Ok(Served { tls, files, demands, rotation, places: settings.places.clone() })
     }
 
-    fn upstream(&mut self, upstream: &Upstream, settings: &UpstreamTls) -> Result<Spoken, String> {
-        let paths: Vec<_> = client::paths(settings).collect();
-        let stamps = paths.into_iter().map(|path| self.stamp(path)).collect();
+    /// The certificates, in the order in which they count.
+    fn files(&mut self, settings: &ListenerTls) -> Vec<CertificateFiles> {
+        let mut files = settings.certificates.clone();
+        files.extend(settings.directory.iter().flat_map(|path| self.folder(path).files));
+        files
+    }
+
+    fn upstream(&mut self, upstream: &Upstream, settings: &UpstreamTls) -> Result<Kept<Spoken>, Vec<Fault>> {
+        client::refuse_nameless(upstream, settings)?;
+        let stamps = client::paths(settings).map(|path| self.stamp(path)).collect();
         let before = self.earlier.upstreams.get(&upstream.name);
-        Spoken::new(upstream, settings, stamps, before, (&self.provider, &self.system))
+        let before = before.filter(|(before, _)| before == settings).map(|(_, kept)| kept);
+        let kept = Kept::new(before, stamps, || Spoken::read(settings, (&self.provider, &self.system)));
+        usable(kept)
     }
 
     /// Notes what a file is before it is read: what changes meanwhile is seen as a change.
@@ -323,30 +269,29 @@ impl Assembling<'_> {
         *self.found.stamps.entry(path.to_owned()).or_insert_with(|| Stamp::of(path))
     }
 
-    fn pair(&mut self, files: &CertificateFiles) -> Kept {
+    fn pair(&mut self, files: &CertificateFiles) -> Kept<Pair> {
         if let Some(kept) = self.found.pairs.get(files) {
             return kept.clone();
         }
-        let paths = [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()];
-        let stamps: Vec<_> = paths.into_iter().flatten().map(|path| self.stamp(path)).collect();
+        let stamps = [&files.cert, &files.key].map(|path| self.stamp(path)).into();
         let before = self.earlier.pairs.get(files);
-        let kept = match before {
-            Some(before) if before.stamps == stamps => before.clone(),
-            _ => match Pair::read(files, &self.provider) {
-                Ok(pair) => {
-                    let failures_total = before.map_or(0, |before| before.failures_total);
-                    Kept { stamps, pair: Some(Arc::new(pair)), problem: None, failures_total }
-                }
-                Err(problem) => Kept {
-                    stamps,
-                    pair: before.and_then(|before| before.pair.clone()),
-                    problem: Some(problem),
-                    failures_total: before.map_or(0, |before| before.failures_total) + 1,
-                },
-            },
-        };
+        let kept = Kept::new(before, stamps, || Ok(Pair::read(files, &self.provider)?));
         self.found.pairs.insert(files.clone(), kept.clone());
         kept
+    }
+
+    /// The OCSP response that goes with a certificate. One that cannot be used does no harm to it.
+    fn staple(&mut self, files: &CertificateFiles, pair: &Pair) -> Option<Arc<Staple>> {
+        let file = files.ocsp.as_ref()?;
+        if let Some(kept) = self.found.staples.get(files) {
+            return kept.serves.clone();
+        }
+        let stamps = [&files.cert, file].map(|path| self.stamp(path)).into();
+        let before = self.earlier.staples.get(files);
+        let kept = Kept::new(before, stamps, || Ok(Staple::read(file, &pair.facts)?));
+        let serves = kept.serves.clone();
+        self.found.staples.insert(files.clone(), kept);
+        serves
     }
 
     fn folder(&mut self, path: &Path) -> Folder {
@@ -355,10 +300,10 @@ impl Assembling<'_> {
         }
         self.stamp(path);
         let folder = match scan(path) {
-            Ok(files) => Folder { files, problem: None },
-            Err(problem) => {
+            Ok(files) => Folder { files, fault: None },
+            Err(fault) => {
                 let earlier = self.earlier.folders.get(path).map(|before| before.files.clone());
-                Folder { files: earlier.unwrap_or_default(), problem: Some(problem) }
+                Folder { files: earlier.unwrap_or_default(), fault: Some(fault) }
             }
         };
         self.found.folders.insert(path.to_owned(), folder.clone());
@@ -369,25 +314,26 @@ impl Assembling<'_> {
     /// waived.
     fn demands(
         &mut self,
-        settings: Option<&ClientAuth>,
+        settings: &ClientAuth,
         before: Option<&Served>,
-    ) -> Result<(Demands, Option<String>), String> {
-        for path in settings.into_iter().flat_map(|it| it.crls.iter().chain([&it.ca])) {
-            self.stamp(path);
-        }
-        match (Demands::read(settings, &self.provider), before) {
-            (Ok(demands), _) => Ok((demands, None)),
-            (Err(problem), Some(before)) if before.client_auth.as_ref() == settings => {
-                Ok((before.demands.clone(), Some(problem)))
-            }
-            (Err(problem), _) => Err(problem),
-        }
+    ) -> Result<(ClientAuth, Kept<Demands>), Vec<Fault>> {
+        let files = settings.crls.iter().chain([&settings.ca]);
+        let stamps = files.map(|path| self.stamp(path)).collect();
+        let before = before.and_then(|before| before.demands.as_ref());
+        let before = before.filter(|(before, _)| before == settings).map(|(_, kept)| kept);
+        let kept = Kept::new(before, stamps, || Demands::read(settings, &self.provider));
+        Ok((settings.clone(), usable(kept)?))
     }
 }
 
+/// What has never been read cannot do without its files.
+fn usable<T>(kept: Kept<T>) -> Result<Kept<T>, Vec<Fault>> {
+    if kept.serves.is_some() { Ok(kept) } else { Err(kept.faults) }
+}
+
 /// The pairs of a directory, in the order of their names.
-fn scan(path: &Path) -> Result<Vec<CertificateFiles>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+fn scan(path: &Path) -> Result<Vec<CertificateFiles>, Fault> {
+    let failed = |error: std::io::Error| Fault::of(path, error);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let cert = entry.map_err(failed)?.path();
@@ -396,11 +342,11 @@ fn scan(path: &Path) -> Result<Vec<CertificateFiles>, String> {
             continue;
         }
         if found.len() == FOLDER_MAX {
-            return Err(format!("{} has more than {FOLDER_MAX} certificates", path.display()));
+            return Err(Fault::has(path, &format!("has more than {FOLDER_MAX} certificates")));
         }
-        let key = cert.with_extension("key");
-        let key = if key.exists() { key } else { cert.clone() };
-        found.push(CertificateFiles { cert, key, ocsp: None });
+        let beside = |ending| Some(cert.with_extension(ending)).filter(|file: &PathBuf| file.exists());
+        let (key, ocsp) = (beside("key").unwrap_or_else(|| cert.clone()), beside("ocsp"));
+        found.push(CertificateFiles { cert, key, ocsp });
     }
     found.sort();
     Ok(found)

@@ -5,11 +5,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use corelane_engine::tls::rustls::pki_types::CertificateDer;
+use corelane_engine::tls::rustls::pki_types::{CertificateDer, UnixTime};
 use corelane_engine::tls::rustls::server::{ClientHello, ResolvesServerCert};
 use corelane_engine::tls::rustls::sign::CertifiedKey;
 use corelane_engine::tls::{ClientCertificate, Policy};
 
+use super::ocsp::Staple;
 use super::pair::Pair;
 use super::x509::{self, Facts};
 use crate::config::UnknownNames;
@@ -17,7 +18,7 @@ use crate::config::UnknownNames;
 /// The certificates of a listener by name.
 #[derive(Debug)]
 pub(crate) struct Names {
-    pairs: Vec<Arc<Pair>>,
+    pairs: Vec<Shown>,
     /// Indices of `pairs`, in the order in which they are tried.
     exact: HashMap<Box<str>, Vec<usize>>,
     /// The same for `*.example.com`, without its star and dot.
@@ -26,13 +27,40 @@ pub(crate) struct Names {
     unknown: UnknownNames,
 }
 
+/// A certificate as clients are shown it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pair: Arc<Pair>,
+    /// With an OCSP response, and until when, in seconds since 1970.
+    stapled: Option<(Arc<CertifiedKey>, u64)>,
+}
+
+impl Shown {
+    pub(super) fn new(pair: Arc<Pair>, staple: Option<&Staple>) -> Self {
+        let stapled = staple.map(|staple| {
+            let mut key = CertifiedKey::clone(&pair.key);
+            key.ocsp = Some(staple.bytes.clone());
+            (Arc::new(key), staple.next_update)
+        });
+        Self { pair, stapled }
+    }
+
+    /// Clients refuse a response that is too old, and with it the certificate; none at all they do not miss.
+    fn key(&self, seconds: u64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((key, until)) if seconds < *until => key,
+            _ => &self.pair.key,
+        }
+    }
+}
+
 impl Names {
     /// Of several for the same name with keys of the same kind the first counts.
-    pub(crate) fn new(pairs: Vec<Arc<Pair>>, unknown: UnknownNames) -> Self {
+    pub(crate) fn new(pairs: Vec<Shown>, unknown: UnknownNames) -> Self {
         let mut exact: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut wildcards: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, pair) in pairs.iter().enumerate() {
-            for name in &pair.facts.names {
+            for name in &pair.pair.facts.names {
                 let (table, name) = match name.strip_prefix("*.") {
                     Some(parent) => (&mut wildcards, parent),
                     None => (&mut exact, &**name),
@@ -41,10 +69,10 @@ impl Names {
             }
         }
         for indices in exact.values_mut().chain(wildcards.values_mut()) {
-            indices.sort_by_key(|&index| pairs[index].rank);
+            indices.sort_by_key(|&index| pairs[index].pair.rank);
         }
         // Those with other keys for the first one's name go with it.
-        let of_first = pairs.first().and_then(|first| first.facts.names.first());
+        let of_first = pairs.first().and_then(|first| first.pair.facts.names.first());
         let of_first = of_first.and_then(|name| match name.strip_prefix("*.") {
             Some(parent) => wildcards.get(parent),
             None => exact.get(&**name),
@@ -72,7 +100,7 @@ impl Names {
 
     fn is_for(&self, index: usize, host: &str) -> bool {
         let parent = host.split_once('.').map(|(_, parent)| parent);
-        self.pairs[index].facts.names.iter().any(|name| match name.strip_prefix("*.") {
+        self.pairs[index].pair.facts.names.iter().any(|name| match name.strip_prefix("*.") {
             Some(of) => parent == Some(of),
             None => name == host,
         })
@@ -83,10 +111,11 @@ impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = self.of(hello.server_name());
         // What rustls hands over are the schemes that go with a suite of the client's.
-        let fits =
-            |&&index: &&usize| self.pairs[index].key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let fits = |&&index: &&usize| {
+            self.pairs[index].pair.key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
         let chosen = candidates.iter().find(fits).or(candidates.first())?;
-        Some(self.pairs[*chosen].key.clone())
+        Some(self.pairs[*chosen].key(UnixTime::now().as_secs()).clone())
     }
 }
 

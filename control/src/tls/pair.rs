@@ -9,6 +9,7 @@ use corelane_engine::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem
 use corelane_engine::tls::rustls::sign::CertifiedKey;
 use corelane_engine::tls::rustls::{Error, InconsistentKeys, SignatureAlgorithm};
 
+use super::fault::Fault;
 use super::x509::Facts;
 use crate::config::CertificateFiles;
 use crate::config::read_regular;
@@ -38,38 +39,34 @@ impl Pair {
     /// # Errors
     ///
     /// What is wrong with which of them.
-    pub(crate) fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Self, String> {
+    pub(crate) fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Self, Fault> {
         let chain = certificates(&files.cert)?;
         if chain.len() > CHAIN_MAX {
-            return Err(format!("{} has more than {CHAIN_MAX} certificates", files.cert.display()));
+            return Err(Fault::has(&files.cert, &format!("has more than {CHAIN_MAX} certificates")));
         }
         let key = private_key(&files.key)?;
-        let ocsp = files.ocsp.as_deref().map(contents).transpose()?;
-        let in_cert = |why: &dyn std::fmt::Display| format!("{}: {why}", files.cert.display());
-        let mut facts = chain.iter().map(Facts::of);
-        let facts_of_first = facts.next().flatten();
-        let facts_of_first =
-            facts_of_first.ok_or_else(|| in_cert(&"the first certificate cannot be read"))?;
-        let chain_facts = facts.collect::<Option<Vec<_>>>();
-        let chain_facts =
-            chain_facts.ok_or_else(|| in_cert(&"a certificate behind the first cannot be read"))?;
+        let mut all = chain.iter().map(Facts::of);
+        let facts = all.next().flatten();
+        let facts = facts.ok_or_else(|| Fault::of(&files.cert, "the first certificate cannot be read"))?;
+        let behind = all.collect::<Option<Vec<_>>>();
+        let behind =
+            behind.ok_or_else(|| Fault::of(&files.cert, "a certificate behind the first cannot be read"))?;
         let loaded = provider.key_provider.load_private_key(key);
-        let signing = loaded.map_err(|error| format!("{}: {error}", files.key.display()))?;
+        let signing = loaded.map_err(|error| Fault::of(&files.key, error))?;
         let rank = rank(signing.algorithm());
-        let mut key = CertifiedKey::new(chain, signing);
+        let key = CertifiedKey::new(chain, signing);
         match key.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(Error::InconsistentKeys(_)) => {
-                return Err(format!(
-                    "{}: the key is not that of the certificate in {}",
-                    files.key.display(),
-                    files.cert.display()
+                let cert = files.cert.display();
+                return Err(Fault::of(
+                    &files.key,
+                    format!("the key is not that of the certificate in {cert}"),
                 ));
             }
-            Err(error) => return Err(in_cert(&error)),
+            Err(error) => return Err(Fault::of(&files.cert, error)),
         }
-        key.ocsp = ocsp;
-        Ok(Self { key: Arc::new(key), facts: facts_of_first, chain: chain_facts, rank })
+        Ok(Self { key: Arc::new(key), facts, chain: behind, rank })
     }
 
     /// The kind of its key, as it is called.
@@ -111,23 +108,25 @@ fn rank(algorithm: SignatureAlgorithm) -> u8 {
 /// # Errors
 ///
 /// What is wrong with the file.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let pem = contents(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|_| format!("{} is not PEM", path.display()))?;
-    if found.is_empty() { Err(format!("{} has no certificate", path.display())) } else { Ok(found) }
+    let found = found.map_err(|_| Fault::has(path, NO_PEM))?;
+    if found.is_empty() { Err(Fault::has(path, "has no certificate")) } else { Ok(found) }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     let pem = contents(path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
         pem::Error::NoItemsFound if is_encrypted(&pem) => {
-            format!("{}: the key has a password; store it without one", path.display())
+            Fault::of(path, "the key has a password; store it without one")
         }
-        pem::Error::NoItemsFound => format!("{} has no private key", path.display()),
-        _ => format!("{} is not PEM", path.display()),
+        pem::Error::NoItemsFound => Fault::has(path, "has no private key"),
+        _ => Fault::has(path, NO_PEM),
     })
 }
+
+pub(super) const NO_PEM: &str = "is not PEM";
 
 fn is_encrypted(pem: &[u8]) -> bool {
     let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
@@ -139,6 +138,6 @@ fn is_encrypted(pem: &[u8]) -> bool {
 /// # Errors
 ///
 /// Why it has none.
-pub(crate) fn contents(path: &Path) -> Result<Vec<u8>, String> {
-    read_regular(path, FILE_BYTES_MAX).map_err(|error| format!("{}: {error}", path.display()))
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>, Fault> {
+    read_regular(path, FILE_BYTES_MAX).map_err(|error| Fault::of(path, error))
 }

@@ -1,5 +1,6 @@
 //! From a listener's settings, certificates and keys of tickets to what its workers use.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use corelane_engine::tls::ServerTls;
@@ -13,6 +14,8 @@ use corelane_engine::tls::rustls::server::{
 use corelane_engine::tls::rustls::{self, RootCertStore, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
 
+use super::documents::{self, Document};
+use super::fault::Fault;
 use super::names::Names;
 use super::pair;
 use crate::config::{ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
@@ -23,44 +26,73 @@ pub(super) struct Demands {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Of all that decides whether a client is let in: tickets are bound to it.
     pub(super) hash: [u8; 32],
+    /// What its files say.
+    pub(super) documents: Vec<Document>,
 }
 
 impl Demands {
+    /// None at all.
+    pub(super) fn none() -> Self {
+        Self { verifier: None, hash: [0; 32], documents: Vec::new() }
+    }
+
     /// # Errors
     ///
-    /// What is wrong with which file.
-    pub(super) fn read(
-        settings: Option<&ClientAuth>,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
-        let Some(settings) = settings else { return Ok(Self { verifier: None, hash: [0; 32] }) };
-        let authorities = pair::certificates(&settings.ca)?;
-        let lists = settings.crls.iter().map(|path| {
-            let pem = pair::contents(path)?;
-            let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
-            match lists {
-                Ok(lists) if lists.is_empty() => {
-                    Err(format!("{} has no list of revoked certificates", path.display()))
+    /// What is wrong with which files.
+    pub(super) fn read(settings: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, Vec<Fault>> {
+        let (mut documents, mut faults) = (Vec::new(), Vec::new());
+        let mut lists = Vec::new();
+        for path in &settings.crls {
+            match revocations(path) {
+                Ok(found) => {
+                    documents.extend(documents::revocations(path, &found));
+                    lists.extend(found.into_iter().map(|list| (path, list)));
                 }
-                lists => lists.map_err(|_| format!("{} is not PEM", path.display())),
+                Err(fault) => faults.push(fault),
             }
-        });
-        let lists: Vec<_> = lists.collect::<Result<Vec<_>, String>>()?.concat();
-        let hash = hash(settings.mode, &authorities, &lists);
-        let mut roots = RootCertStore::empty();
-        for authority in authorities {
-            let added = roots.add(authority);
-            added.map_err(|error| format!("{}: {error}", settings.ca.display()))?;
         }
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).with_crls(lists);
-        let verifier = match settings.mode {
-            ClientAuthMode::Required => verifier,
-            ClientAuthMode::Optional => verifier.allow_unauthenticated(),
+        let mut roots = RootCertStore::empty();
+        let authorities = match authorities(&settings.ca, &mut roots) {
+            Ok(authorities) if faults.is_empty() => authorities,
+            read => {
+                faults.extend(read.err());
+                return Err(faults);
+            }
         };
-        let verifier = verifier.build().map_err(|error| format!("client_auth: {error}"))?;
-        Ok(Self { verifier: Some(verifier), hash })
+        documents.extend(documents::authorities(&settings.ca, &authorities));
+        let roots = Arc::new(roots);
+        let builder = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        for (path, list) in &lists {
+            // Alone, so that it is known which one is wrong.
+            builder().with_crls([list.clone()]).build().map_err(|error| Fault::of(path, error))?;
+        }
+        let lists: Vec<_> = lists.into_iter().map(|(_, list)| list).collect();
+        let hash = hash(settings.mode, &authorities, &lists);
+        let builder = builder().with_crls(lists);
+        let builder = match settings.mode {
+            ClientAuthMode::Required => builder,
+            ClientAuthMode::Optional => builder.allow_unauthenticated(),
+        };
+        let verifier = builder.build().map_err(|error| Fault::of(&settings.ca, error))?;
+        Ok(Self { verifier: Some(verifier), hash, documents })
     }
+}
+
+/// The certificates of a file, all of which become roots.
+fn authorities(path: &Path, roots: &mut RootCertStore) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let found = pair::certificates(path)?;
+    for authority in &found {
+        roots.add(authority.clone()).map_err(|error| Fault::of(path, error))?;
+    }
+    Ok(found)
+}
+
+/// The lists of a file, at least one.
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let pem = pair::contents(path)?;
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|_| Fault::has(path, pair::NO_PEM))?;
+    if found.is_empty() { Err(Fault::has(path, "has no list of revoked certificates")) } else { Ok(found) }
 }
 
 fn hash(

@@ -15,11 +15,14 @@ use corelane_engine::tls::rustls::{
 use corelane_engine::tls::{Policy as _, provider};
 
 use super::findings::examine;
-use super::names::Names;
+use super::names::{Names, Shown};
 use super::pair::Pair;
+use super::states::Role;
 use super::x509::{Facts, fingerprint};
 use super::{Assembled, CertificateFiles};
-use crate::config::{ClientAuth, ClientAuthMode, Config, ListenerTls, Tickets, TlsVersion, UnknownNames};
+use crate::config::{
+    ClientAuth, ClientAuthMode, Config, ListenerTls, Places, Tickets, TlsVersion, UnknownNames,
+};
 use crate::fixtures;
 
 /// For app.test and localhost, signed by [`AUTHORITY`].
@@ -69,6 +72,7 @@ impl Edge {
             client_handshakes_max: 0,
             tickets: Some(Tickets { lifetime: Duration::from_secs(3600), secret: None }),
             client_auth: None,
+            places: Places::default(),
         });
         Self { folder, config, in_force: Assembled::default() }
     }
@@ -192,7 +196,8 @@ fn names(of: &[(&[&str], u8)], unknown: UnknownNames) -> Names {
     let files = folder.config.listeners[0].tls.as_ref().unwrap().certificates[0].clone();
     let key = Pair::read(&files, &provider()).unwrap().key;
     let pair = |(names, rank): &(&[&str], u8)| {
-        Arc::new(Pair { key: key.clone(), facts: Facts::for_names(names), chain: Vec::new(), rank: *rank })
+        let facts = Facts::for_names(names);
+        Shown::new(Arc::new(Pair { key: key.clone(), facts, chain: Vec::new(), rank: *rank }), None)
     };
     Names::new(of.iter().map(pair).collect(), unknown)
 }
@@ -385,8 +390,9 @@ fn says_what_is_wrong_with_files() {
         fs::write(edge.path(file), text).unwrap();
         let errors = edge.read_at(0);
         let folder = edge.folder.path().to_str().unwrap();
-        let expected = format!("listener \"web\": there is no certificate that can be used: {says}");
-        assert_eq!(errors.iter().map(|it| it.replace(folder, "")).collect::<Vec<_>>(), [expected]);
+        let expected =
+            [format!("listener \"web\": {says}"), "listener \"web\": no certificate can be used".to_owned()];
+        assert_eq!(errors.iter().map(|it| it.replace(folder, "")).collect::<Vec<_>>(), expected);
     }
     let mut edge = Edge::new();
     fs::write(edge.path("a.key"), other).unwrap();
@@ -430,7 +436,9 @@ fn demands_that_cannot_be_read_are_never_waived() {
     edge.read();
     fs::write(&ca, "").unwrap();
     edge.read();
-    assert!(edge.in_force.listeners["web"].problem.is_some());
+    assert_eq!(edge.problems(), ["/ca.pem has no certificate"]);
+    let failures = edge.in_force.states().into_iter().map(|it| (it.role, it.failures_total));
+    assert_eq!(failures.collect::<Vec<_>>(), [(Role::Certificate, 0), (Role::Authorities, 1)]);
     assert!(edge.meet(&Arc::new(edge.client(&version::TLS13, false)), "app.test").is_err());
     edge.meet(&Arc::new(edge.client(&version::TLS13, true)), "app.test").unwrap();
 }
@@ -457,17 +465,17 @@ fn check_tells_what_will_surprise() {
     edge.config.routes[0].hosts = vec![host("app.test"), host("*.other.test")];
     let end = UNIX_EPOCH + Duration::from_secs(4_948_872_148);
     for (now, says) in [
-        (UNIX_EPOCH, "it is not good before 2026-11-21T14:42:28Z"),
-        (end, "it has expired at 2126-10-28T14:42:28Z"),
-        (end - Duration::from_secs(86_401), "it expires at 2126-10-28T14:42:28Z, in 1 day"),
+        (UNIX_EPOCH, "the certificate is not good before 2026-11-21T14:42:28Z"),
+        (end, "the certificate has expired at 2126-10-28T14:42:28Z"),
+        (end - Duration::from_secs(86_401), "the certificate expires at 2126-10-28T14:42:28Z, in 1 day"),
     ] {
         let (errors, warnings) = told(&edge, now);
         assert_eq!(errors, [""; 0]);
         let expected = [
-            &format!("listener \"web\": /a.pem: {says}"),
             "listener \"web\": /a.pem: every user can read its key /a.key (mode 644)",
             "listener \"web\": /a.pem: no route is for localhost",
             "listener \"web\": no certificate is for *.other.test, which routes are for",
+            &format!("listener \"web\": /a.pem: {says}"),
         ];
         assert_eq!(warnings, expected);
     }

@@ -7,6 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use corelane_engine::tls::rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
+use super::der::{
+    BOOLEAN, CONTEXT_0, CONTEXT_3, Der, IA5_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING,
+    PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING,
+};
+
 /// What one certificate says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -24,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) addresses: Vec<IpAddr>,
     /// Whether it says where its issuer's certificate is to be had: that is no root then, which nobody fetches.
     pub(crate) has_issuer_elsewhere: bool,
+    /// By what its issuer knows it.
+    pub(super) serial: Vec<u8>,
     /// Subject and issuer as they are compared.
     encoded_names: (Vec<u8>, Vec<u8>),
 }
@@ -34,7 +41,7 @@ impl Facts {
         let mut certificate = Der(certificate.as_ref()).inside(SEQUENCE)?;
         let mut body = certificate.inside(SEQUENCE)?;
         let _version = body.inside_if(CONTEXT_0);
-        let _serial = body.inside(INTEGER)?;
+        let serial = body.inside(INTEGER)?;
         let _signature = body.inside(SEQUENCE)?;
         let issuer = body.inside(SEQUENCE)?;
         let mut validity = body.inside(SEQUENCE)?;
@@ -49,6 +56,7 @@ impl Facts {
             names: Vec::new(),
             addresses: Vec::new(),
             has_issuer_elsewhere: false,
+            serial: serial.0.to_vec(),
             encoded_names: (subject.0.to_vec(), issuer.0.to_vec()),
         };
         // The unique identifiers of version 2, [1] and [2], are passed over.
@@ -135,23 +143,6 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     Sha256::digest(certificate.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is left of DER (X.690).
-#[derive(Clone, Copy)]
-struct Der<'a>(&'a [u8]);
-
-const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0c;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const PRINTABLE_STRING: u8 = 0x13;
-const IA5_STRING: u8 = 0x16;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const CONTEXT_0: u8 = 0xa0;
-const CONTEXT_3: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
@@ -164,81 +155,6 @@ const AUTHORITY_INFORMATION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01,
 /// 1.3.6.1.5.5.7.48.2
 const CA_ISSUERS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
 
-impl<'a> Der<'a> {
-    /// The next element: its tag and what is in it.
-    fn element(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        // A tag of several bytes stands nowhere in a certificate.
-        if tag & 0x1f == 0x1f {
-            return None;
-        }
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x84 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (inside, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, inside))
-    }
-
-    /// What is in the next element, which must have this tag.
-    fn inside(&mut self, tag: u8) -> Option<Self> {
-        let mut rest = *self;
-        let (found, inside) = rest.element()?;
-        if found != tag {
-            return None;
-        }
-        *self = rest;
-        Some(Self(inside))
-    }
-
-    /// The same of an element that may be missing.
-    fn inside_if(&mut self, tag: u8) -> Option<Self> {
-        self.inside(tag)
-    }
-
-    /// RFC 5280 §4.1.2.5: always in UTC and with seconds.
-    fn time(&mut self) -> Option<u64> {
-        let (tag, text) = self.element()?;
-        let digits = text.strip_suffix(b"Z")?;
-        let number = |range: std::ops::Range<usize>| {
-            let digits = digits.get(range).filter(|it| it.iter().all(u8::is_ascii_digit))?;
-            std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
-        };
-        let (year, rest) = match (tag, digits.len()) {
-            // §4.1.2.5.1: 50 to 99 are of the last century.
-            (UTC_TIME, 12) => {
-                (number(0..2).map(|year| if year < 50 { 2000 + year } else { 1900 + year })?, 2)
-            }
-            (GENERALIZED_TIME, 14) => (number(0..4)?, 4),
-            _ => return None,
-        };
-        let part = |at: usize| number(rest + at..rest + at + 2);
-        let (month, day) = (part(0)?, part(2)?);
-        let (hour, minute, second) = (part(4)?, part(6)?, part(8)?);
-        let is_time = (1..=12).contains(&month) && (1..=31).contains(&day);
-        if !is_time || hour > 23 || minute > 59 || second > 60 {
-            return None;
-        }
-        // What was before 1970 is over, too.
-        let days = days_since_1970(year, month, day).unwrap_or(0);
-        Some(days * 86_400 + hour * 3600 + minute * 60 + second)
-    }
-}
-
-/// In the Gregorian calendar; `None` before.
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years that begin with March end with the leap day.
-    let (year, month) = if month <= 2 { (year.checked_sub(1)?, month + 9) } else { (year, month - 3) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    days.checked_sub(719_468)
-}
-
 fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
@@ -248,7 +164,7 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// RFC 4514 §2: the last part first.
-fn distinguished_name(name: Der<'_>) -> Option<String> {
+pub(super) fn distinguished_name(name: Der<'_>) -> Option<String> {
     let mut name = name;
     let mut parts = Vec::new();
     while !name.0.is_empty() {

@@ -2,60 +2,80 @@
 
 use std::task::{Context, Poll, ready};
 
-use crate::counters::EndpointCounters;
+use crate::core::Core;
 use crate::failure::Failure;
 use crate::io::{Dial, Interest};
 use crate::listener::is_exhausted;
-use crate::snapshot::Endpoint;
-use crate::tls::{ClientTls, TlsFailure};
+use crate::snapshot::{Endpoint, Upstream};
+use crate::tls::{Alert, TlsFailure, TlsPeer, TlsReport};
 
 /// A connection that is being opened.
 pub(crate) struct Connecting<'a, S> {
     /// `None` once it is handed on.
     stream: Option<S>,
-    tls: Option<&'a ClientTls>,
-    counters: &'a EndpointCounters,
+    upstream: &'a Upstream,
+    endpoint: &'a Endpoint,
     /// It is open, and the handshake has begun, if there is one.
     is_open: bool,
 }
 
 impl<'a, S: Dial> Connecting<'a, S> {
-    pub(crate) fn start(endpoint: &'a Endpoint, counters: &'a EndpointCounters) -> Result<Self, Failure> {
+    pub(crate) fn start(upstream: &'a Upstream, endpoint: &'a Endpoint) -> Result<Self, Failure> {
         match S::dial(&endpoint.address) {
-            Ok(stream) => {
-                Ok(Self { stream: Some(stream), tls: endpoint.tls.as_deref(), counters, is_open: false })
-            }
+            Ok(stream) => Ok(Self { stream: Some(stream), upstream, endpoint, is_open: false }),
             Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
             Err(_) => Err(Failure::ConnectFailed),
         }
     }
 
     /// Ready once, with the connection or why there is none.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<S, Failure>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, core: &Core<S>) -> Poll<Result<S, Failure>> {
+        let tls = self.endpoint.tls.as_deref();
         if !self.is_open {
             let Some(stream) = &mut self.stream else { return Poll::Pending };
             let ready = ready!(stream.poll_ready(cx, Interest::Write));
             ready.and_then(|()| stream.take_error()).map_err(|_| Failure::ConnectFailed)?;
             self.is_open = true;
-            if let Some(tls) = self.tls {
+            if let Some(tls) = tls {
                 let begun = self.stream.take().map(|stream| stream.start_tls(tls)).transpose();
-                self.stream = begun.map_err(|_| fail(self.counters, TlsFailure::Internal))?;
+                self.stream = begun.map_err(|_| self.fail(core, (TlsFailure::Internal, None)))?;
             }
         }
-        if self.tls.is_some() {
+        if tls.is_some() {
             let Some(stream) = &mut self.stream else { return Poll::Pending };
-            let counters = self.counters;
-            let shaken = ready!(stream.poll_handshake(cx, None, &mut |_| Poll::Ready(())));
-            shaken.map_err(|failure| fail(counters, failure))?;
+            let poll_turn = &mut |cx: &mut Context<'_>, work| core.handshake_turns.poll_turn(cx, work);
+            if let Err(failure) = ready!(stream.poll_handshake(cx, None, poll_turn)) {
+                let failed = stream.tls_failure().unwrap_or((failure, None));
+                return Poll::Ready(Err(self.fail(core, failed)));
+            }
+            let counters = self.endpoint.counters.of(core.index);
             let is_resumed = stream.take_secured().is_some_and(|secured| secured.is_resumed);
             let counter = if is_resumed { &counters.tls_resumed } else { &counters.tls_handshakes };
             counter.increment();
         }
         self.stream.take().map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)))
     }
+
+    fn fail(&self, core: &Core<S>, failed: (TlsFailure, Option<Alert>)) -> Failure {
+        note_tls_failure(core, self.upstream, self.endpoint, Some(failed));
+        if failed.0.is_certificate() { Failure::UpstreamCertificate } else { Failure::UpstreamTls }
+    }
 }
 
-fn fail(counters: &EndpointCounters, failure: TlsFailure) -> Failure {
+/// Counts why TLS with an endpoint failed, if it did, and has the log told of it.
+#[cold]
+pub(crate) fn note_tls_failure<S: Dial>(
+    core: &Core<S>,
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    failed: Option<(TlsFailure, Option<Alert>)>,
+) {
+    let Some((failure, alert)) = failed else { return };
+    let counters = endpoint.counters.of(core.index);
     counters.tls_failures.add(failure);
-    if failure.is_certificate() { Failure::UpstreamCertificate } else { Failure::UpstreamTls }
+    if let Some(alert) = alert {
+        counters.tls_alerts.add(alert);
+    }
+    let peer = TlsPeer::Endpoint { upstream: upstream.name.clone(), endpoint: endpoint.label.clone() };
+    core.report_tls(TlsReport { peer, failure, alert });
 }

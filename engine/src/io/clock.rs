@@ -13,7 +13,7 @@ thread_local! {
 
 /// Reads the time for [`coarse_ms`]. Everything that a worker does follows from a dispatch of events, which calls this.
 pub(crate) fn refresh() {
-    TURN.set(TURN.get().wrapping_add(1));
+    start_turn();
     RECENT_NS.set(0);
     NOW_MS.set(syscall::clock_ns(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000);
 }
@@ -27,6 +27,11 @@ pub(crate) fn coarse_ms() -> u64 {
     }
     refresh();
     NOW_MS.get()
+}
+
+/// The next dispatch of events, at the same time.
+pub(crate) fn start_turn() {
+    TURN.set(TURN.get().wrapping_add(1));
 }
 
 /// Which dispatch of events that was: it differs between any two that follow each other.

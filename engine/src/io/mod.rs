@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 pub(crate) use descriptors::{DescriptorReceiver, DescriptorSender, descriptor_channel, separate};
 pub(crate) use listener::{Accepted, Incoming, ListenerSocket};
 pub(crate) use pipe::{PIPE_BYTES_MAX, PIPES_MAX, Pipe, Pipes};
-pub(crate) use readiness::wake_next_turn;
+pub(crate) use readiness::{Work, wake_next_turn};
 pub(crate) use socket::Socket;
 pub(crate) use ticker::Ticker;
 pub(crate) use ticker::{set as set_ticker, set_once as set_timer};

@@ -53,12 +53,28 @@ struct Set {
     /// What is to be watched soon ([`Pollable::watch_soon`]).
     soon: RefCell<Vec<Key>>,
     /// Tasks that have work for later turns ([`wake_next_turn`]).
-    late: RefCell<VecDeque<Waker>>,
+    late: RefCell<Late>,
 }
 
 /// What an entry takes of the table, as the tests of the memory's bound count it.
 #[cfg(test)]
 pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<usize>();
+
+/// Tasks with work for later turns, in the order in which they came.
+#[derive(Default)]
+struct Late {
+    begun: VecDeque<Waker>,
+    new: VecDeque<Waker>,
+}
+
+/// What a task has of its work for later turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// All of it.
+    New,
+    /// The rest.
+    Begun,
+}
 
 struct Entry {
     fd: OwnedFd,
@@ -91,11 +107,13 @@ pub(crate) fn watch_waiting() {
 }
 
 /// Wakes a task in the next turn, or a later one if many wait: for work that takes long, so that what is ready gets on
-/// meanwhile.
-pub(crate) fn wake_next_turn(waker: &Waker) {
-    match SET.with(|cell| cell.get().cloned()) {
-        Some(set) => set.late.borrow_mut().push_back(waker.clone()),
-        None => waker.wake_by_ref(),
+/// meanwhile. Work that is begun comes first, so that it is not for nothing when there is too much of it.
+pub(crate) fn wake_next_turn(waker: &Waker, work: Work) {
+    let Some(set) = SET.with(|cell| cell.get().cloned()) else { return waker.wake_by_ref() };
+    let late = &mut *set.late.borrow_mut();
+    match work {
+        Work::New => late.new.push_back(waker.clone()),
+        Work::Begun => late.begun.push_back(waker.clone()),
     }
 }
 
@@ -183,9 +201,10 @@ impl Set {
 
     /// Wakes the first of those that have work for later; says how many.
     fn wake_late(&self) -> usize {
-        let mut late = self.late.borrow_mut();
-        let count = late.len().min(LATE_A_TURN);
-        late.drain(..count).for_each(Waker::wake);
+        let Late { begun, new } = &mut *self.late.borrow_mut();
+        let count = (begun.len() + new.len()).min(LATE_A_TURN);
+        let first = count.min(begun.len());
+        begun.drain(..first).chain(new.drain(..count - first)).for_each(Waker::wake);
         count
     }
 

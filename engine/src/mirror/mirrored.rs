@@ -10,7 +10,7 @@ use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
 use crate::exchange::{
     Connecting, INTERIM_RESPONSES_MAX, Lease, count_connect, count_endpoint_failure, leave_breaker,
-    pass_breaker, response_limits,
+    note_tls_failure, pass_breaker, response_limits,
 };
 use crate::failure::Failure;
 use crate::h1::{H1Upstream, Leftover};
@@ -162,6 +162,7 @@ impl<S: Dial> Mirrored<S> {
                 }
                 local_upstream.note_failed(upstream, attempt, (!is_stale).then_some(failure));
                 count_endpoint_failure(counters, failure);
+                note_tls_failure(core, upstream, endpoint, up.tls_failure());
                 if let Some(offence) = failure.offence() {
                     self.strike(pool, upstream, offence);
                 }
@@ -362,9 +363,9 @@ async fn connect<S: Dial>(
     end_ms: u64,
 ) -> Result<S, Failure> {
     let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-    let mut connecting = Connecting::start(endpoint, endpoint.counters.of(core.index))?;
+    let mut connecting = Connecting::start(upstream, endpoint)?;
     poll_fn(|cx| {
-        if let Poll::Ready(opened) = connecting.poll(cx) {
+        if let Poll::Ready(opened) = connecting.poll(cx, core) {
             return Poll::Ready(opened);
         }
         ready!(timer.poll_until(cx, connect_due_ms.min(end_ms)));

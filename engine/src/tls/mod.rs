@@ -8,6 +8,7 @@ pub mod altered;
 mod failure;
 mod handshakes;
 mod records;
+mod reports;
 mod server_name;
 mod stream;
 #[cfg(test)]
@@ -26,7 +27,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 pub use failure::{Alert, TlsFailure};
-pub(crate) use handshakes::Handshakes;
+pub(crate) use handshakes::{HandshakePlace, HandshakeTurns, Handshakes};
+pub use reports::{ReportFilter, TlsPeer, TlsReport};
 pub(crate) use server_name::noting_names;
 pub(crate) use stream::{HELD_BYTES_MAX, SEALED_BYTES_MAX, TlsStream};
 pub(crate) use transport::{Secure, Transport};
@@ -38,9 +40,9 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// A handshake must be complete within this time of the accept. Zero: no limit. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Handshakes in progress at once on one worker; further connections are reset. Default 0: no limit.
+    /// Handshakes of the listener in progress at once on one worker; further connections are reset. Default 0: no limit.
     pub handshakes_max: usize,
-    /// The same from one client address (IPv6: /64 network). Default 0: no limit.
+    /// Of them, from one client address (IPv6: /64 network). Default 0: no limit.
     pub client_handshakes_max: usize,
     /// What a connection may be used for, and what is told of its client's certificate.
     pub policy: Arc<dyn Policy>,
@@ -49,8 +51,12 @@ pub struct ServerTls {
 impl ServerTls {
     /// Whether a connection may carry requests for a host, as requests name it.
     pub(crate) fn covers(&self, secured: &Secured, host: &[u8]) -> bool {
-        let name = host_name(host);
         let asked = secured.server_name.as_deref();
+        // As nearly every request has it.
+        if asked.is_some_and(|asked| asked.as_bytes() == host) {
+            return true;
+        }
+        let name = host_name(host);
         // HTTP/1.0 may name none.
         if name.is_empty() || asked.is_some_and(|asked| name.eq_ignore_ascii_case(asked.as_bytes())) {
             return true;

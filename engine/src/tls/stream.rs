@@ -6,6 +6,7 @@
 
 mod gather;
 mod handshake;
+mod sending;
 mod stage;
 
 use std::io;
@@ -17,7 +18,6 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, ServerConfig};
 
-use self::gather::Rest;
 use self::stage::{STAGE, Stage};
 use super::failure::{Alert, TlsFailure};
 use super::records::{Outgoing, Plaintext, RECORD_BYTES_MAX, Records, Sealed};
@@ -40,6 +40,9 @@ const HELLO_BYTES_MAX: usize = 16 * 1024;
 /// The most that is held of what is not whole later: the largest message of a handshake, which is a chain of certificates.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 + WIRE_RECORD_BYTES_MAX;
 
+/// The least room for what is received behind a part of a message.
+const ROOM_BYTES_MIN: usize = 4096;
+
 /// Receives that filled their room, one after the other, before others get a turn.
 const RECEIVES_A_TURN: u8 = 4;
 
@@ -58,6 +61,8 @@ pub(crate) struct TlsStream<S: ByteStream> {
     /// The socket took all of what it was last given: no event says when it takes more.
     is_writable: bool,
     handshake: Handshake,
+    /// Not all that was received has been processed: a handshake waits for its turn.
+    has_more: bool,
     /// The last receive filled its room: more is likely there, without another event.
     more_likely: bool,
     receives_in_turn: u8,
@@ -117,6 +122,7 @@ impl<S: ByteStream> TlsStream<S> {
             sent: 0,
             is_writable: false,
             handshake: Handshake::Begun,
+            has_more: false,
             more_likely: true,
             receives_in_turn: 0,
             end: End::None,
@@ -132,6 +138,11 @@ impl<S: ByteStream> TlsStream<S> {
     /// What the handshake has settled; asked for once.
     pub(crate) fn take_secured(&mut self) -> Option<Secured> {
         self.secured.take().map(|secured| *secured)
+    }
+
+    /// The name that a client asks for, while its handshake is in progress.
+    pub(crate) fn asked_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// Why TLS failed, if it did, and by which alert of the peer's.
@@ -158,37 +169,38 @@ impl<S: ByteStream> TlsStream<S> {
     /// Receives once and decrypts: what there is of plaintext goes into `buffer`. `Ok(0)`: nothing for the reader, or the end.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.with_stage(|stream, stage| {
-            let Stage { received, sealed, .. } = stage;
             let held = stream.received.len();
             // As much as `buffer` takes, and at least a whole record.
-            let room = buffer.len().clamp(WIRE_RECORD_BYTES_MAX, RECV_BYTES_MAX).max(held + 1);
-            if received.len() < room {
-                received.resize(room, 0);
+            let room = buffer.len().clamp(WIRE_RECORD_BYTES_MAX, RECV_BYTES_MAX).max(held + ROOM_BYTES_MIN);
+            let received = stage.received_room(room);
+            let count = stream.receive_into(&mut received[held..])?;
+            if count == 0 {
+                return Ok(0);
             }
             received[..held].copy_from_slice(&stream.received);
-            let count = match stream.inner.try_recv(&mut received[held..room]) {
-                Ok(count) => count,
-                Err(error) => {
-                    stream.more_likely &= error.kind() != io::ErrorKind::WouldBlock;
-                    return Err(error);
-                }
-            };
-            stream.more_likely = count == room - held;
-            if count == 0 {
-                stream.end = End::Truncated;
-                return Ok(0);
-            }
-            if stream.handshake == Handshake::Begun {
-                stream.received.extend_from_slice(&received[held..held + count]);
-                return Ok(0);
-            }
             stream.received.clear();
+            let Stage { received, sealed, .. } = stage;
             sealed.clear();
             let filled = stream.process(&mut received[..held + count], buffer, sealed);
-            // Tickets, an answer to a key update, an alert.
-            stream.send_sealed(sealed, false)?;
-            Ok(filled)
+            // An answer to a key update, an alert. Who cannot be sent to is found again by who sends, or receives next.
+            match stream.send_sealed(sealed, false) {
+                Err(error) if filled == 0 => Err(error),
+                _ => Ok(filled),
+            }
         })
+    }
+
+    /// Receives once; 0 is the end.
+    fn receive_into(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let received = self.inner.try_recv(room);
+        match &received {
+            Ok(count) => self.more_likely = *count == room.len(),
+            Err(error) => self.more_likely &= error.kind() != io::ErrorKind::WouldBlock,
+        }
+        if matches!(received, Ok(0)) {
+            self.end = End::Truncated;
+        }
+        received
     }
 
     /// Processes received bytes and keeps what is left of them. What was decrypted before a failure is the reader's all the
@@ -207,102 +219,25 @@ impl<S: ByteStream> TlsStream<S> {
             Ok(()) if processed.is_closed => self.end = End::Clean,
             Ok(()) => self.received.extend_from_slice(&received[processed.used..]),
         }
-        let has_begun = self.records.state().protocol_version().is_some();
-        let held_max = if has_begun { HELD_BYTES_MAX } else { HELLO_BYTES_MAX };
         if self.received.is_empty() {
             self.received = Vec::new();
-        } else if self.received.len() > held_max {
+        } else if self.received.len() > self.held_bytes_max() {
             self.fail(TlsFailure::HandshakeTooLarge);
         }
         filled
     }
 
-    /// Sends records, behind those that are held, and holds what the socket does not take.
-    fn send_sealed(&mut self, sealed: &Sealed, is_last: bool) -> io::Result<()> {
-        let mut bytes = sealed.as_slice();
-        if bytes.is_empty() {
-            return Ok(());
+    /// The most that may be held of what is not whole.
+    fn held_bytes_max(&self) -> usize {
+        let is_server = matches!(self.records, Records::Server(_));
+        if self.records.state().protocol_version().is_none() {
+            HELLO_BYTES_MAX
+        } else if is_server && self.handshake == Handshake::Complete {
+            // Behind the handshake a client has no long message left.
+            2 * WIRE_RECORD_BYTES_MAX
+        } else {
+            HELD_BYTES_MAX
         }
-        if self.sealed.is_empty() {
-            let slices = [IoSlice::new(bytes)];
-            let sent = if is_last { self.inner.try_send_last(&slices) } else { self.inner.try_send(&slices) };
-            bytes = &bytes[unless_blocked(sent)?..];
-            self.is_writable = bytes.is_empty();
-        }
-        self.sealed.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Sends what is held, as far as the socket takes it; whether that was all.
-    fn try_flush(&mut self) -> io::Result<bool> {
-        if !self.sealed.is_empty() {
-            self.sent += unless_blocked(self.inner.try_send(&[IoSlice::new(&self.sealed[self.sent..])]))?;
-            self.is_writable = self.sent == self.sealed.len();
-            if !self.is_writable {
-                return Ok(false);
-            }
-            self.sealed = Vec::new();
-            self.sent = 0;
-        }
-        if std::mem::take(&mut self.closes) {
-            self.inner.shutdown_write();
-        }
-        Ok(true)
-    }
-
-    /// Encrypts the slices and sends them; how many bytes of them are on their way, or held.
-    fn send(&mut self, slices: &[IoSlice<'_>], is_last: bool) -> io::Result<usize> {
-        if let Some(failure) = self.failure {
-            return Err(failure.into());
-        }
-        if self.is_closed_here {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if !self.try_flush()? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.with_stage(|stream, stage| {
-            let mut rest = Rest::new(slices);
-            let mut taken = 0;
-            while !rest.is_empty() && stream.sealed.is_empty() {
-                stage.sealed.clear();
-                let start = taken;
-                while taken - start < BURST_BYTES && !rest.is_empty() {
-                    let piece = rest.take(&mut stage.gathered, BURST_BYTES - (taken - start));
-                    taken += piece.len();
-                    stream.seal(Outgoing::Plaintext(piece), &mut stage.sealed)?;
-                }
-                let ends = is_last && rest.is_empty();
-                if ends {
-                    stream.seal(Outgoing::CloseNotify, &mut stage.sealed)?;
-                    stream.is_closed_here = true;
-                }
-                stream.send_sealed(&stage.sealed, ends)?;
-            }
-            Ok(taken)
-        })
-    }
-
-    /// Encrypts behind what is in `sealed`.
-    fn seal(&mut self, outgoing: Outgoing<'_>, sealed: &mut Sealed) -> io::Result<()> {
-        let mut plaintext = Plaintext { buffer: &mut [], filled: 0, rest: &mut self.plaintext };
-        let (processed, outcome) = self.records.process(&mut self.received, outgoing, &mut plaintext, sealed);
-        self.received.drain(..processed.used);
-        outcome.map_err(|error| self.fail_by(&error))
-    }
-
-    /// Says that nothing more follows, unless that was said.
-    fn close(&mut self) {
-        if self.is_closed_here || self.handshake != Handshake::Complete || self.failure.is_some() {
-            return;
-        }
-        self.is_closed_here = true;
-        // Who does not get it learns of the end by the stream below.
-        let _ = self.with_stage(|stream, stage| {
-            stage.sealed.clear();
-            stream.seal(Outgoing::CloseNotify, &mut stage.sealed)?;
-            stream.send_sealed(&stage.sealed, true)
-        });
     }
 
     /// Hands on plaintext that is held.
@@ -345,14 +280,6 @@ impl<S: ByteStream> Drop for TlsStream<S> {
         if self.inner.is_open() {
             self.close();
         }
-    }
-}
-
-/// How much was sent: nothing, if the attempt would block.
-fn unless_blocked(sent: io::Result<usize>) -> io::Result<usize> {
-    match sent {
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-        sent => sent,
     }
 }
 
@@ -410,7 +337,7 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
         if self.has_plaintext() {
             return Ok(self.give(buffer));
         }
-        loop {
+        for _ in 0..RECEIVES_A_TURN {
             match self.end {
                 End::Clean => return Ok(0),
                 End::Truncated => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -427,6 +354,9 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
+        // So much that is for TLS alone: others first.
+        self.rearm();
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     fn try_send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

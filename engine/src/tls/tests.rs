@@ -1,6 +1,9 @@
 //! TLS over streams in memory, with rustls' own buffered connection at the other end: whatever the splits are, every byte
 //! arrives, and every end is what it is.
 
+mod hellos;
+mod turns;
+
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,7 +17,8 @@ use rustls::{
 
 use super::altered::{self, VERSIONS, client_config, client_tls, server_config};
 use super::{
-    Alert, ClientCertificate, ClientTls, Policy, ServerTls, TlsFailure, TlsStream, noting_names, provider,
+    Alert, ClientCertificate, ClientTls, Policy, SEALED_BYTES_MAX, ServerTls, TlsFailure, TlsStream,
+    noting_names, provider,
 };
 use crate::io::memory::{Faults, MemoryStream, Seed, pair};
 use crate::io::{ByteStream, Check, IdleState, Interest};
@@ -121,7 +125,7 @@ fn context() -> Context<'static> {
 /// Drives the handshake; the outcome of this side's.
 fn shake_hands(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> Result<(), TlsFailure> {
     for _ in 0..100_000 {
-        let shaken = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
+        let shaken = stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()));
         let _ = peer.turn();
         if let Poll::Ready(shaken) = shaken {
             return shaken;
@@ -372,54 +376,6 @@ fn buffered_plaintext_is_readable() {
     assert_eq!(stream.try_recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
-/// What becomes of a server that receives these bytes from a client, and what it answers.
-fn answer_to(bytes: &[u8]) -> (Poll<Result<(), TlsFailure>>, Vec<u8>) {
-    let (mut stream, mut far) = server(&VERSIONS, Faults::none());
-    let mut sent = 0;
-    let mut outcome = Poll::Pending;
-    for _ in 0..1000 {
-        if sent < bytes.len() {
-            sent += far.try_send(&[IoSlice::new(&bytes[sent..])]).unwrap_or(0);
-        }
-        outcome = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
-        if outcome.is_ready() {
-            break;
-        }
-    }
-    let mut answer = vec![0; 1000];
-    let count = far.try_recv(&mut answer).unwrap_or(0);
-    answer.truncate(count);
-    (outcome, answer)
-}
-
-#[test]
-fn what_is_no_handshake_is_refused_by_name() {
-    let alert = |code: u8| vec![0x15, 3, 3, 0, 2, 2, code];
-    // A ClientHello of TLS 1.0 with one suite and no extensions.
-    let old: Vec<u8> =
-        [&[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1][..], &[9; 32], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
-    let table: [(&[u8], TlsFailure, Vec<u8>); 6] = [
-        (b"GET / HTTP/1.1\r\n", TlsFailure::PlainHttp, vec![]),
-        (b"SSH-2.0-x", TlsFailure::PlainHttp, vec![]),
-        (&[0x80, 0x2e, 1, 0, 2], TlsFailure::NotTls, vec![]),
-        (&[0x16, 3, 1, 0xff, 0xff, 1], TlsFailure::HandshakeTooLarge, vec![]),
-        (&old, TlsFailure::VersionUnsupported, alert(40)),
-        (&[0x16, 3, 1, 0, 4, 9, 0, 0, 0], TlsFailure::MessageInvalid, alert(10)),
-    ];
-    for (bytes, failure, answer) in table {
-        assert_eq!(answer_to(bytes), (Poll::Ready(Err(failure)), answer), "{bytes:x?}");
-    }
-}
-
-#[test]
-fn a_client_hello_in_many_records_is_bounded() {
-    // A handshake message that says it has 60 000 bytes, in records of one.
-    let mut bytes = vec![0x16, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
-    bytes.extend([0x16, 3, 1, 0, 1, 7].repeat(20_000));
-    let (outcome, _) = answer_to(&bytes);
-    assert_eq!(outcome, Poll::Ready(Err(TlsFailure::HandshakeTooLarge)));
-}
-
 #[test]
 fn alerts_are_told_by_name() {
     let (mut stream, far) = server(&VERSIONS, Faults::none());
@@ -494,4 +450,24 @@ fn an_idle_connection_holds_no_buffers() {
         "{}",
         size_of::<TlsStream<crate::io::Socket>>()
     );
+}
+
+#[test]
+fn who_does_not_read_makes_nothing_more_be_held() {
+    let (mut stream, mut peer) = established(Faults::none());
+    // What the peer does not read is held, up to a burst of records.
+    while let Ok(taken) = stream.try_send(&[IoSlice::new(&[7; 40_000])]) {
+        assert!(taken > 0);
+    }
+    let held = stream.buffered_capacity();
+    assert!(stream.holds_back() && held <= SEALED_BYTES_MAX, "{held}");
+    // Each of these is to be answered: with what is sent next, and only once.
+    for _ in 0..2000 {
+        peer.tls.refresh_traffic_keys().unwrap();
+        peer.tls.writer().write_all(&[1]).unwrap();
+        peer.flush();
+        let mut buffer = [0; 10];
+        assert_eq!(stream.try_recv(&mut buffer).unwrap(), 1);
+    }
+    assert_eq!(stream.buffered_capacity(), held);
 }

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use rustls::ServerConfig;
 
 use super::{Alert, ClientTls, Policy, Secured, TlsFailure, TlsStream};
-use crate::io::{ByteStream, Check, Dial, IdleState, Interest, Pipe};
+use crate::io::{ByteStream, Check, Dial, IdleState, Interest, Pipe, Work};
 use crate::snapshot::Address;
 
-/// Asks whether this turn of the worker has room for a signature.
-pub(crate) type PollTurn<'a> = dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a;
+/// Asks whether this turn of the worker has room for a step of a handshake.
+pub(crate) type PollTurn<'a> = dyn FnMut(&mut Context<'_>, Work) -> Poll<()> + 'a;
 
 /// A stream that may have TLS in it. What is said here is what one that cannot says.
 pub(crate) trait Secure: ByteStream + Sized {
@@ -46,6 +46,11 @@ pub(crate) trait Secure: ByteStream + Sized {
 
     /// What the handshake has settled; asked for once.
     fn take_secured(&mut self) -> Option<Secured> {
+        None
+    }
+
+    /// The name that a client asks for, while its handshake is in progress.
+    fn asked_name(&self) -> Option<&str> {
         None
     }
 
@@ -187,6 +192,13 @@ impl<S: ByteStream> Secure for Transport<S> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.take_secured(),
+        }
+    }
+
+    fn asked_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.asked_name(),
         }
     }
 

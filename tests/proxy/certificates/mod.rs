@@ -4,7 +4,9 @@
 mod check;
 mod choice;
 mod clients;
+mod failures;
 pub(crate) mod issuer;
+mod ocsp;
 mod renewal;
 mod resumption;
 mod upstreams;

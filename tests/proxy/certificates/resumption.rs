@@ -41,3 +41,21 @@ fn tickets_are_good_on_every_worker_and_after_a_reload() {
         assert!(!is_resumed(&without, session, version), "{version}");
     }
 }
+
+/// It can be sent again by whoever records it.
+#[test]
+fn early_data_is_never_taken() {
+    let issuer = Issuer::new();
+    issuer.issue("app", &["app.test"], Key::Ecdsa);
+    let origin = Origin::answering(ok("hello"));
+    let proxy = speaking(Setup::origin(&origin), &format!("certificates = [{}]", issuer.pair("app")));
+    let (session, early) = (issuer.file("session"), issuer.file("early"));
+    let (session, early) = (session.to_str().unwrap(), early.to_str().unwrap());
+    let told = s_client(&proxy, &format!("-servername app.test -sess_out {session}"));
+    assert!(told.contains("Max Early Data: 0"), "{told}");
+    std::fs::write(early, "GET /early HTTP/1.1\r\nHost: app.test\r\n\r\n").unwrap();
+    let told = s_client(&proxy, &format!("-servername app.test -sess_in {session} -early_data {early}"));
+    assert!(told.contains("Early data was not sent"), "{told}");
+    assert!(told.contains("Reused, TLSv1.3") && told.contains("hello"), "{told}");
+    assert!(origin.requests().iter().all(|it| it.head.target() != "/early"));
+}

@@ -46,6 +46,22 @@ fn certificates_of_endpoints_are_judged() {
 }
 
 #[test]
+fn endpoints_say_themselves_that_they_speak_tls() {
+    let issuer = Issuer::new();
+    issuer.issue_with("app", Key::Ecdsa, "30", "subjectAltName=IP:127.0.0.1");
+    let (nginx, address) = nginx(&issuer, "");
+    let setup = Setup::to(&[&format!("https://{address}"), nginx.address()]);
+    let proxy = setup.launch().system_authorities(&issuer.file("ca.pem")).start();
+    let bodies = [0, 1].map(|_| String::from_utf8(proxy.get("/").body).unwrap());
+    assert_eq!(bodies.map(|body| body.contains("TLSv1.3")), [true, false]);
+    // Nobody else's certificate is taken.
+    let proxy = setup.endpoints(&[&format!("https://{address}")]).start();
+    let answer = proxy.get("/");
+    assert_eq!(answer.status(), 502, "{answer:?}");
+    assert!(String::from_utf8_lossy(&answer.body).contains("upstream_certificate"), "{answer:?}");
+}
+
+#[test]
 fn a_certificate_of_our_own_is_shown_and_renewed() {
     let issuer = Issuer::new();
     issuer.issue_with("app", Key::Ecdsa, "30", "subjectAltName=DNS:app.test");

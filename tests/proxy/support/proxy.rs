@@ -51,6 +51,12 @@ impl Launch {
         self
     }
 
+    /// With the authorities of this file as those of the system.
+    pub(crate) fn system_authorities(mut self, ca: &Path) -> Self {
+        self.command.env("SSL_CERT_FILE", ca).env_remove("SSL_CERT_DIR");
+        self
+    }
+
     /// Starts the proxy and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(self) -> Proxy {

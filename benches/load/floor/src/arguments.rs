@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
 }
 
 /// The options without a value.
-const FLAGS: &[&str] = &["close"];
+const FLAGS: &[&str] = &["close", "tls", "resume"];
 
 impl Arguments {
     /// Those of this process.

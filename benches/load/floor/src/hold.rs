@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::{Arguments, invalid};
 use crate::http;
 use crate::net;
+use crate::tls;
 
 /// A wait that is longer than this is an error of the proxy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,11 +24,19 @@ const SLOW_WINDOW_BYTES: i32 = 16 << 10;
 pub(crate) fn run(arguments: &mut Arguments) -> io::Result<()> {
     let (count, port): (usize, u16) = (arguments.value("connections")?, arguments.value("port")?);
     let request = std::fs::read(arguments.value::<String>("request")?)?;
+    let config = arguments.flag("tls").then(tls::without_resumption);
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        exchange(&stream, &request)?;
+        match &config {
+            None => exchange(&mut stream, &request)?,
+            // Nothing is sent or received later, so that the socket is all that must be held.
+            Some(config) => {
+                let mut connection = tls::connection(config)?;
+                exchange(&mut rustls::Stream::new(&mut connection, &mut stream), &request)?;
+            }
+        }
         held.push(stream);
     }
     println!("holding");
@@ -39,7 +48,7 @@ pub(crate) fn run(arguments: &mut Arguments) -> io::Result<()> {
 }
 
 /// One request and its whole answer.
-fn exchange(mut stream: &TcpStream, request: &[u8]) -> io::Result<()> {
+fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<()> {
     stream.write_all(request)?;
     let mut received = [0; 16 << 10];
     let count = stream.read(&mut received)?;
@@ -52,8 +61,9 @@ fn exchange(mut stream: &TcpStream, request: &[u8]) -> io::Result<()> {
     if rest == left { Ok(()) } else { Err(invalid("an answer in part")) }
 }
 
+/// Whether its end has come, or what TLS says before that.
 fn is_closed(stream: &TcpStream) -> bool {
-    stream.set_nonblocking(true).is_err() || matches!(stream.peek(&mut [0]), Ok(0))
+    stream.set_nonblocking(true).is_err() || stream.peek(&mut [0]).is_ok()
 }
 
 /// Requests on every connection, and reads their answers at a pace, until stdin ends or half a minute is over.

@@ -2,17 +2,21 @@
 //!
 //! Each target (a port) has its connections, opened when it is first used and then kept; only one target has load at a
 //! time. Finished requests and errors are counted in shared memory, where the harness reads them in the same instant as
-//! the proxy's clocks. Bodies are thrown away in the kernel.
+//! the proxy's clocks. Bodies are thrown away in the kernel; over TLS, once they are decrypted.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustls::ClientConfig;
 
 use crate::arguments::{Arguments, invalid};
 use crate::http;
 use crate::net::{self, Epoll};
+use crate::tls::{self, Received, Tls};
 
 /// What a receive takes when the head of an answer is expected.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -80,6 +84,7 @@ enum Awaited {
 
 struct Connection {
     stream: TcpStream,
+    tls: Option<Box<Tls>>,
     /// How much of the request is sent.
     sent: usize,
     awaited: Awaited,
@@ -94,6 +99,10 @@ struct Load {
     is_closing: bool,
     counters: Counters,
     ports: Vec<u16>,
+    /// Of each target, if TLS is spoken.
+    configs: Option<Vec<Arc<ClientConfig>>>,
+    /// How many full handshakes each target may still have; no limit where that is the workload.
+    full_left: Option<Vec<usize>>,
     /// Of each target.
     connections: Vec<Vec<Connection>>,
     per_target: usize,
@@ -110,14 +119,20 @@ struct Load {
 /// A line or an option that means nothing, or the kernel refuses a call that it must not refuse.
 pub(crate) fn run(arguments: &mut Arguments) -> io::Result<()> {
     let ports: Vec<u16> = arguments.numbers()?;
+    let per_target: usize = arguments.value("connections")?;
+    let resumes = arguments.flag("resume");
+    let config = if resumes { tls::with_resumption } else { tls::without_resumption };
     let mut load = Load {
         epoll: Epoll::new()?,
         request: std::fs::read(arguments.value::<String>("request")?)?,
         is_closing: arguments.flag("close"),
         counters: Counters::map(&arguments.value::<String>("counters")?, ports.len())?,
+        configs: arguments.flag("tls").then(|| ports.iter().map(|_| config()).collect()),
+        // The first connections have no tickets.
+        full_left: resumes.then(|| vec![2 * per_target; ports.len()]),
         connections: ports.iter().map(|_| Vec::new()).collect(),
         ports,
-        per_target: arguments.value("connections")?,
+        per_target,
         scratch: vec![0; SCRATCH_BYTES],
         active: None,
         is_stopping: false,
@@ -177,7 +192,9 @@ impl Load {
         let stream = net::connect(self.ports[target])?;
         let token = (target as u64) << 32 | index as u64;
         self.epoll.add(&stream, token, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP)?;
-        Ok(Connection { stream, sent: 0, awaited: Awaited::Nothing, moved: 0 })
+        let tls =
+            self.configs.as_ref().map(|configs| Tls::new(&configs[target]).map(Box::new)).transpose()?;
+        Ok(Connection { stream, tls, sent: 0, awaited: Awaited::Nothing, moved: 0 })
     }
 
     /// Sends the next request on a connection, a new one if that is the workload.
@@ -217,6 +234,11 @@ impl Load {
         }
         let done = connection.advance(&self.request, &mut self.scratch, is_hung_up, self.is_closing);
         self.counters.add(target, Counter::Bytes, std::mem::take(&mut connection.moved));
+        if let (Some(left), Some(tls), Ok(true)) = (&mut self.full_left, &connection.tls, &done)
+            && tls.is_full()
+        {
+            left[target] = left[target].checked_sub(1).ok_or_else(|| invalid("sessions are not resumed"))?;
+        }
         match done {
             Ok(true) => self.next(target, index, Counter::Requests),
             Ok(false) => Ok(()),
@@ -234,6 +256,9 @@ impl Connection {
         is_hung_up: bool,
         is_closing: bool,
     ) -> io::Result<bool> {
+        if self.tls.is_some() {
+            return self.advance_secured(request, scratch, is_hung_up, is_closing);
+        }
         if self.sent < request.len() {
             while self.sent < request.len() {
                 match net::unless_blocked((&self.stream).write(&request[self.sent..]))? {
@@ -258,7 +283,7 @@ impl Connection {
             };
             let Some(count) = received else { return Ok(false) };
             self.moved += count;
-            self.came(&scratch[..count.min(scratch.len())], count)?;
+            self.awaited.came(&scratch[..count.min(scratch.len())], count)?;
             match &self.awaited {
                 Awaited::Nothing if is_closing && count > 0 && !is_hung_up => self.awaited = Awaited::End,
                 Awaited::Nothing => return Ok(true),
@@ -271,16 +296,53 @@ impl Connection {
         }
     }
 
+    /// The same through TLS.
+    fn advance_secured(
+        &mut self,
+        request: &[u8],
+        scratch: &mut [u8],
+        is_hung_up: bool,
+        is_closing: bool,
+    ) -> io::Result<bool> {
+        let Self { stream, tls: Some(tls), sent, awaited, moved } = self else { return Ok(false) };
+        let mut unsent = &request[*sent..];
+        tls.send(stream, &mut unsent)?;
+        loop {
+            let received = tls.receive(stream, scratch, &mut unsent, |bytes| {
+                *moved += bytes.len();
+                awaited.came(bytes, bytes.len())?;
+                if is_closing && matches!(awaited, Awaited::Nothing) {
+                    *awaited = Awaited::End;
+                }
+                Ok(())
+            })?;
+            *moved += request.len() - *sent - unsent.len();
+            *sent = request.len() - unsent.len();
+            if matches!(received, Received::End) {
+                awaited.came(&[], 0)?;
+            }
+            match received {
+                _ if matches!(awaited, Awaited::Nothing) => return Ok(true),
+                Received::Nothing => return Ok(false),
+                // The end of the connection is an event of its own.
+                Received::All if !is_hung_up => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Awaited {
     /// So many bytes came; `bytes` are they, unless they were thrown away.
     fn came(&mut self, bytes: &[u8], count: usize) -> io::Result<()> {
-        if matches!(self.awaited, Awaited::End) && count == 0 {
-            self.awaited = Awaited::Nothing;
+        if matches!(self, Self::End) && count == 0 {
+            *self = Self::Nothing;
             return Ok(());
         }
         if count == 0 {
             return Err(invalid("the connection ended within an answer"));
         }
-        self.awaited = match self.awaited {
+        *self = match *self {
             Awaited::Nothing | Awaited::End => return Err(invalid("bytes that nobody asked for")),
             Awaited::Bytes(left) => awaiting(left - count as u64),
             Awaited::Chunks(tail) => chunks_after(tail, bytes),

@@ -14,6 +14,7 @@ mod relay_epoll;
 mod relay_splice;
 mod relay_uring;
 mod speed;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -24,9 +25,9 @@ corelane-floor relay-epoll  --port P --origin P   copies between clients and ori
 corelane-floor relay-splice --port P --origin P   moves pages between them through pipes
 corelane-floor relay-uring  --port P --origin P   copies, by multishot receives in an io_uring
 corelane-floor origin       --port P              answers /get-SIZE and /chunked-SIZE, swallows POST bodies
-corelane-floor load --connections N --request FILE --counters FILE [--close] PORT...
+corelane-floor load --connections N --request FILE --counters FILE [--close] [--tls [--resume]] PORT...
                                                   closed loop; reads 'go INDEX', 'stop' and 'end' on stdin
-corelane-floor hold --connections N --port P --request FILE
+corelane-floor hold --connections N --port P --request FILE [--tls]
                                                   one request on each connection, then holds them until stdin ends
 corelane-floor slow --connections N --port P --request FILE --rate BYTES
                                                   reads that many bytes a second on each, until stdin ends

@@ -1,5 +1,6 @@
 //! `tls` of a listener, and of an upstream.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 use super::{affinity, health};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
-use crate::config::report::Reported;
+use crate::config::report::{Report, Reported};
 use crate::config::tree::{Spanned, Value};
 use crate::config::types::{
-    CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Tickets, TlsVersion, UnknownNames,
+    CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Places, Tickets, TlsVersion, UnknownNames,
     UpstreamTls, UpstreamTrust,
 };
 use crate::config::value::{self, Parsed};
@@ -69,8 +70,9 @@ const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
 
 pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Reported> {
     let Some(table) = section.table("tls", Section::ListenerTls)? else { return Ok(None) };
-    let certificates = certificates(&table);
-    let directory = optional_path(&table, "directory");
+    let files = Files::new(section);
+    let certificates = certificates(&table, &files);
+    let directory = files.optional(&table, "directory");
     let unknown_names = table.or_default("unknown_names", |value| value::choice(value, &UNKNOWN_NAMES));
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
     let cipher_suites = suites(&table, &min_version);
@@ -83,7 +85,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
     let client_handshakes_max =
         table.or_default("client_handshakes_max", |value| value::integer(value, 0..=HANDSHAKES_MAX));
     let tickets = tickets(&table);
-    let client_auth = client_auth(&table);
+    let client_auth = client_auth(&table, &files);
     let (certificates, directory) = (certificates?, directory?);
     if certificates.is_empty() && directory.is_none() {
         return Err(table.lacks("certificates"));
@@ -101,13 +103,42 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
         client_handshakes_max: client_handshakes_max? as usize,
         tickets: tickets?,
         client_auth: client_auth?,
+        places: files.places.into_inner(),
     }))
+}
+
+/// Reads paths, and keeps where they stand.
+struct Files<'a> {
+    report: &'a Report<'a>,
+    places: RefCell<Places>,
+}
+
+impl<'a> Files<'a> {
+    /// `section` is the one that has `tls`.
+    fn new(section: &Reader<'a>) -> Self {
+        let report = section.report();
+        Self { report, places: RefCell::new(Places::new(report.place(section.at("tls")))) }
+    }
+
+    fn required(&self, table: &Reader<'_>, key: &str) -> Result<PathBuf, Reported> {
+        table.required(key, |value| self.path(value, table.at(key)))
+    }
+
+    fn optional(&self, table: &Reader<'_>, key: &str) -> Result<Option<PathBuf>, Reported> {
+        table.optional(key, |value| self.path(value, table.at(key)))
+    }
+
+    fn path(&self, value: &Value, at: usize) -> Parsed<PathBuf> {
+        let path = path(value, self.report.folder(at))?;
+        self.places.borrow_mut().add(path.clone(), self.report.place(at));
+        Ok(path)
+    }
 }
 
 /// As many as connections.
 const HANDSHAKES_MAX: u32 = 10_000_000;
 
-fn certificates(table: &Reader<'_>) -> Result<Vec<CertificateFiles>, Reported> {
+fn certificates(table: &Reader<'_>, files: &Files<'_>) -> Result<Vec<CertificateFiles>, Reported> {
     let shown = |files: &CertificateFiles| files.cert.display().to_string();
     let items = table.items("certificates", "certificate", shown, |item| {
         let Value::Table(inner) = item.get_ref() else {
@@ -115,23 +146,17 @@ fn certificates(table: &Reader<'_>) -> Result<Vec<CertificateFiles>, Reported> {
             return Err(ItemFault::Wrong(value::wrong_kind(item.get_ref(), example)));
         };
         let inner = Reader::new(Section::Certificate, inner, item.span().start, table.report());
-        files(&inner).map_err(ItemFault::Reported)
+        pair(&inner, files).map_err(ItemFault::Reported)
     });
     items.map(Option::unwrap_or_default)
 }
 
-fn files(table: &Reader<'_>) -> Result<CertificateFiles, Reported> {
-    let folder = table.report().folder(table.start());
-    let cert = table.required("cert", |value| path(value, folder));
-    let key = optional_path(table, "key");
-    let ocsp = optional_path(table, "ocsp");
+fn pair(table: &Reader<'_>, files: &Files<'_>) -> Result<CertificateFiles, Reported> {
+    let cert = files.required(table, "cert");
+    let key = files.optional(table, "key");
+    let ocsp = files.optional(table, "ocsp");
     let cert = cert?;
     Ok(CertificateFiles { key: key?.unwrap_or_else(|| cert.clone()), cert, ocsp: ocsp? })
-}
-
-fn optional_path(table: &Reader<'_>, key: &str) -> Result<Option<PathBuf>, Reported> {
-    let folder = table.report().folder(table.at(key));
-    table.optional(key, |value| path(value, folder))
 }
 
 fn path(value: &Value, folder: &Path) -> Parsed<PathBuf> {
@@ -246,14 +271,21 @@ fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
 
 const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-pub(super) fn of_upstream(section: &Reader<'_>) -> Result<Option<UpstreamTls>, Reported> {
-    let Some(table) = section.table("tls", Section::UpstreamTls)? else { return Ok(None) };
+/// `is_told`: some endpoint says by itself that it speaks TLS.
+pub(super) fn of_upstream(section: &Reader<'_>, is_told: bool) -> Result<Option<UpstreamTls>, Reported> {
+    let table = match section.table("tls", Section::UpstreamTls)? {
+        Some(table) => table,
+        None if is_told => Reader::absent(Section::UpstreamTls, section.report()),
+        None => return Ok(None),
+    };
     let server_name = table.optional("server_name", health::server_name);
-    let ca = optional_path(&table, "ca");
+    let files = Files::new(section);
+    let ca = files.optional(&table, "ca");
     let verify = table.or_default("verify", value::boolean);
-    let cert = optional_path(&table, "cert");
-    let key = optional_path(&table, "key");
+    let cert = files.optional(&table, "cert");
+    let key = files.optional(&table, "key");
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
+    let alpn = alpn(&table);
     let trust = match (ca?, verify?) {
         (Some(_), false) => {
             let text = "ca has no meaning without verify; leave one of them out";
@@ -273,19 +305,25 @@ pub(super) fn of_upstream(section: &Reader<'_>) -> Result<Option<UpstreamTls>, R
             Some(CertificateFiles { key: key.unwrap_or_else(|| cert.clone()), cert, ocsp: None })
         }
     };
-    Ok(Some(UpstreamTls { server_name: server_name?, trust, certificate, min_version: min_version? }))
+    Ok(Some(UpstreamTls {
+        server_name: server_name?,
+        trust,
+        certificate,
+        min_version: min_version?,
+        alpn: alpn?,
+        places: files.places.into_inner(),
+    }))
 }
 
-fn client_auth(table: &Reader<'_>) -> Result<Option<ClientAuth>, Reported> {
+fn client_auth(table: &Reader<'_>, files: &Files<'_>) -> Result<Option<ClientAuth>, Reported> {
     let Some(table) = table.table("client_auth", Section::ClientAuth)? else { return Ok(None) };
-    let folder = table.report().folder(table.at("ca"));
     let mode = table.or_default("mode", |value| value::choice(value, &MODES));
-    let ca = table.required("ca", |value| path(value, folder));
+    let ca = files.required(&table, "ca");
     let crls = table.items(
         "crl",
         "list",
         |path: &PathBuf| path.display().to_string(),
-        |item| Ok(path(item.get_ref(), table.report().folder(item.span().start))?),
+        |item| Ok(files.path(item.get_ref(), item.span().start)?),
     );
     Ok(Some(ClientAuth { mode: mode?, ca: ca?, crls: crls?.unwrap_or_default() }))
 }

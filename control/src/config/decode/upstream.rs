@@ -96,14 +96,19 @@ fn upstream(
     let is_unlimited = requests_max.as_ref().is_ok_and(|max| *max == 0);
     let queue = queue(section, endpoints.as_deref().ok().filter(|_| is_unlimited));
     let filters = filters.listed(section);
-    let tls = tls::of_upstream(section);
+    let is_told = |endpoints: &Vec<Endpoint>| endpoints.iter().any(|it| it.tls);
+    let tls = tls::of_upstream(section, endpoints.as_ref().is_ok_and(is_told));
+    let mut endpoints = endpoints?;
+    if section.has("tls") {
+        endpoints.iter_mut().for_each(|it| it.tls = true);
+    }
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
         key: key?,
         sticky: sticky?,
         slow_start: slow_start?,
-        endpoints: endpoints?,
+        endpoints,
         connect_timeout: connect_timeout?,
         response_head_timeout: response_head_timeout?,
         body_idle_timeout: body_idle_timeout?,
@@ -156,11 +161,12 @@ fn endpoint<'a>(
     listeners: &Listeners<'_>,
 ) -> Result<Endpoint, ItemFault> {
     let target = |value: &Value| {
-        let target = address::target(value::string(value)?)?;
-        refuse_loop(section, &target, listeners).map(|()| target)
+        let (target, tls) = address::endpoint(value::string(value)?)?;
+        refuse_loop(section, &target, listeners).map(|()| (target, tls))
     };
     let Value::Table(table) = item.get_ref() else {
-        return Ok(Endpoint::new(target(item.get_ref())?));
+        let (target, tls) = target(item.get_ref())?;
+        return Ok(Endpoint { tls, ..Endpoint::new(target) });
     };
     let table = Reader::new(Section::Endpoint, table, item.span().start, section.report());
     let target = table.required("address", target);
@@ -169,8 +175,10 @@ fn endpoint<'a>(
     let limit = |key| table.or_default(key, |value| value::integer(value, 0..=1_000_000));
     let (requests_max, connections_max) = (limit("requests_max"), limit("connections_max"));
     let endpoint = || {
+        let (target, tls) = target?;
         Ok(Endpoint {
-            target: target?,
+            target,
+            tls,
             weight: weight?,
             priority: priority?,
             requests_max: requests_max?,
@@ -215,8 +223,5 @@ fn misplaced(name: &str, value: &Value) -> String {
 }
 
 fn shown(endpoint: &Endpoint) -> String {
-    match &endpoint.target {
-        Target::Address(address) => address.to_string(),
-        Target::Name { host, port } => format!("{host}:{port}"),
-    }
+    endpoint.target.to_string()
 }

@@ -85,7 +85,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: "integer",
         default: Value("0"),
         allowed: "0 to 10000000; 0 is no limit",
-        description: "The most handshakes in progress at once on each worker; more connections are reset.",
+        description: "The most handshakes of the listener in progress at once on each worker; more connections are reset.",
         example: "1000",
     },
     Key {

@@ -235,8 +235,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "address",
         kind: "string",
         default: Required,
-        allowed: "IPv4:port, [IPv6]:port, name:port or unix:/path; not a listener's",
-        description: "Where the endpoint is.",
+        allowed: "IPv4:port, [IPv6]:port, name:port, unix:/path or https://host:port; not a listener's",
+        description: "Where the endpoint is; https:// is one that speaks TLS, at port 443 unless there is another.",
         example: "\"app.internal:8080\"",
     },
     Key {

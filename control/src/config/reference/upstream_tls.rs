@@ -8,9 +8,9 @@ pub(super) static KEYS: &[Key] = &[
         section: Section::Upstream,
         name: "tls",
         kind: "table",
-        default: Absent("clear text"),
+        default: Absent("clear text, but for endpoints that are https://"),
         allowed: "{ ca = \"...\", ... }; { } with the system's authorities",
-        description: "How its endpoints are spoken to over TLS.",
+        description: "How its endpoints are spoken to over TLS; all of them are then.",
         example: "{ ca = \"internal.pem\" }",
     },
     Key {
@@ -66,5 +66,14 @@ pub(super) static KEYS: &[Key] = &[
         allowed: "\"1.2\", \"1.3\"",
         description: "The oldest version of TLS that is spoken.",
         example: "\"1.3\"",
+    },
+    Key {
+        section: Section::UpstreamTls,
+        name: "alpn",
+        kind: "list of strings",
+        default: Value("[\"http/1.1\"]"),
+        allowed: "\"http/1.1\"; empty: nothing is offered",
+        description: "The protocols that are offered (RFC 7301).",
+        example: "[]",
     },
 ];

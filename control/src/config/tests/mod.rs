@@ -16,6 +16,7 @@ mod include;
 mod layout;
 mod load;
 mod schema;
+mod tls;
 
 /// What a test's text need not say.
 const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";

@@ -8,7 +8,7 @@ use std::time::Duration;
 use corelane_engine::tls::rustls::pki_types::ServerName;
 use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
-use super::Secret;
+use super::{Places, Secret};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub struct ListenerTls {
     pub tickets: Option<Tickets>,
     /// `client_auth`; `None`: clients are not asked for a certificate.
     pub client_auth: Option<ClientAuth>,
+    /// Where the files are named.
+    pub places: Places,
 }
 
 /// One of `certificates`.
@@ -90,6 +92,10 @@ pub struct UpstreamTls {
     pub certificate: Option<CertificateFiles>,
     /// `min_version`
     pub min_version: TlsVersion,
+    /// `alpn`, what is offered.
+    pub alpn: Vec<Box<[u8]>>,
+    /// Where the files are named.
+    pub places: Places,
 }
 
 /// Whose certificates an upstream's endpoints may have.

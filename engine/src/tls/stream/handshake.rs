@@ -5,14 +5,13 @@ use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 
 use super::{End, HELLO_BYTES_MAX, Handshake, RECEIVES_A_TURN, TlsStream, WIRE_RECORD_BYTES_MAX};
-use crate::io::{ByteStream, Interest};
+use crate::io::{ByteStream, Interest, Work};
 use crate::tls::records::Records;
 use crate::tls::transport::PollTurn;
 use crate::tls::{Policy, Secured, TlsFailure};
 
 impl<S: ByteStream> TlsStream<S> {
-    /// Drives the handshake. `poll_turn` is asked before the peer's first message is processed, which takes long (a
-    /// signature).
+    /// Drives the handshake. `poll_turn` is asked before anything that takes long: keys, a signature, certificates.
     pub(crate) fn poll_handshake(
         &mut self,
         cx: &mut Context<'_>,
@@ -21,10 +20,6 @@ impl<S: ByteStream> TlsStream<S> {
     ) -> Poll<Result<(), TlsFailure>> {
         if self.handshake == Handshake::Complete {
             return Poll::Ready(Ok(()));
-        }
-        if self.handshake == Handshake::Begun && matches!(self.records, Records::Client(_)) {
-            self.handshake = Handshake::Going;
-            self.process_held();
         }
         loop {
             // An alert goes out too, if the socket takes it at once.
@@ -40,19 +35,18 @@ impl<S: ByteStream> TlsStream<S> {
             if ready!(flushed).is_err() || self.end != End::None {
                 return Poll::Ready(Err(self.fail(TlsFailure::PeerGone)));
             }
-            if self.handshake == Handshake::Begun {
-                if let Err(failure) = self.judge_hello() {
-                    return Poll::Ready(Err(self.fail(failure)));
-                }
-                if has_record(&self.received) {
-                    ready!(poll_turn(cx));
-                    self.handshake = Handshake::Going;
-                    self.process_held();
-                    continue;
-                }
+            if let Err(failure) = self.judge_hello() {
+                return Poll::Ready(Err(self.fail(failure)));
             }
-            match self.receive(&mut []) {
-                Ok(_) => {}
+            if self.has_work() {
+                let begun = self.handshake == Handshake::Going;
+                ready!(poll_turn(cx, if begun { Work::Begun } else { Work::New }));
+                self.handshake = Handshake::Going;
+                self.process_held();
+                continue;
+            }
+            match self.receive_to_hold() {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_ready(cx, Interest::Read)).map_err(|_| TlsFailure::PeerGone)?;
                 }
@@ -66,8 +60,33 @@ impl<S: ByteStream> TlsStream<S> {
         }
     }
 
-    /// Whether what has come can be the beginning of a handshake.
+    /// Receives once, for later.
+    fn receive_to_hold(&mut self) -> io::Result<()> {
+        self.with_stage(|stream, stage| {
+            let room = stage.received_room(WIRE_RECORD_BYTES_MAX);
+            let count = stream.receive_into(room)?;
+            stream.received.extend_from_slice(&room[..count]);
+            stream.has_more |= count > 0;
+            Ok(())
+        })
+    }
+
+    /// Whether there is something to process: of a client's first message, which may come byte by byte, the whole first
+    /// record.
+    fn has_work(&self) -> bool {
+        match (&self.records, self.handshake) {
+            (Records::Server(_), Handshake::Begun) => has_record(&self.received),
+            // Who speaks first has nothing to wait for.
+            (Records::Client(_), Handshake::Begun) => true,
+            _ => self.has_more,
+        }
+    }
+
+    /// Whether what a server has received can be the beginning of a handshake.
     fn judge_hello(&self) -> Result<(), TlsFailure> {
+        if self.handshake != Handshake::Begun {
+            return Ok(());
+        }
         match *self.received {
             [] => Ok(()),
             // RFC 8446 §5.1: a record of a handshake, and how much it holds.
@@ -90,8 +109,9 @@ impl<S: ByteStream> TlsStream<S> {
         self.secured = Some(Box::new(Secured::new(state, self.server_name.take(), client)));
     }
 
-    /// Processes what is held of received bytes, although nothing has come.
+    /// Processes what is held of received bytes.
     fn process_held(&mut self) {
+        self.has_more = false;
         let sent = self.with_stage(|stream, stage| {
             let mut received = std::mem::take(&mut stream.received);
             stage.sealed.clear();
@@ -124,8 +144,7 @@ impl<S: ByteStream> TlsStream<S> {
                 }
             }
             let received = self.with_stage(|stream, stage| {
-                stage.received.resize(stage.received.len().max(WIRE_RECORD_BYTES_MAX), 0);
-                stream.inner.try_recv(&mut stage.received)
+                stream.inner.try_recv(stage.received_room(WIRE_RECORD_BYTES_MAX))
             });
             match received {
                 Ok(0) => return Poll::Ready(()),

@@ -18,3 +18,13 @@ pub(super) struct Stage {
     /// Records on their way out.
     pub(super) sealed: Sealed,
 }
+
+impl Stage {
+    /// So much room for what is received.
+    pub(super) fn received_room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.received.len() < bytes {
+            self.received.resize(bytes, 0);
+        }
+        &mut self.received[..bytes]
+    }
+}
