@@ -23,7 +23,9 @@ fn no_request_and_no_handshake_fails_while_certificates_change() {
     const ROUNDS: usize = 20;
     let site = Site::start("");
     // Handshakes in full: of a session that goes on the certificate is the one that it began with.
-    let full = Arc::new(ClientConfig { resumption: Resumption::disabled(), ..(*site.config).clone() });
+    let mut full = (*site.config).clone();
+    full.resumption = Resumption::disabled();
+    let full = Arc::new(full);
     let load = |requests_max, config: &Arc<ClientConfig>| {
         let (config, address) = (config.clone(), site.proxy.address("web"));
         Load::start_with(move || tls::connect(&address, &config, "app.test"), requests_max, 4, "/")
