@@ -80,11 +80,11 @@ def expect(condition, what):
 
 
 class Proxy:
-    def __init__(self, binary, directory, ports, files=None):
+    def __init__(self, binary, directory, ports, config=CONFIG, files=None):
         self.web, self.admin = ports["web"], ports["admin"]
         path = os.path.join(directory, f"abuse-{self.web}.toml")
         with open(path, "w", encoding="ascii") as file:
-            file.write(CONFIG.format(**ports, head_timeout=HEAD_TIMEOUT, send_timeout=SEND_TIMEOUT))
+            file.write(config.format(**ports, head_timeout=HEAD_TIMEOUT, send_timeout=SEND_TIMEOUT))
         checked = subprocess.run([binary, "check", path], check=True, capture_output=True, text=True).stdout
         told = re.search(r"memory at most: web \d+ connections x ([0-9.]+) ([KM]iB)", checked)
         expect(told, f"check says nothing of memory: {checked}")
@@ -632,4 +632,5 @@ def main():
     origin.terminate()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -54,6 +54,8 @@ pub(crate) struct Core<S: Dial> {
     /// The tables that heads are parsed into; used within a step.
     pub(crate) request_head: RefCell<RequestHead>,
     pub(crate) response_head: RefCell<ResponseHead>,
+    /// The head that goes to a client instead, while it is written and sent.
+    pub(crate) written_head: RefCell<Vec<u8>>,
     /// What paths are written into that are not canonical.
     pub(crate) paths: RefCell<PathBuffers>,
     /// Set when the worker is to finish what is in progress and end.
@@ -147,6 +149,7 @@ impl<S: Dial> Core<S> {
             local: RefCell::new(Rc::new(Local::empty(parts.index))),
             request_head: RefCell::default(),
             response_head: RefCell::default(),
+            written_head: RefCell::default(),
             paths: RefCell::default(),
             draining: Cell::new(false),
             cutting: Cell::new(false),

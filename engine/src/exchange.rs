@@ -65,7 +65,7 @@ use crate::affinity::Wish;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::{H1Upstream, Leftover};
+use crate::h1::{H1Downstream, H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
     connection_options, hide_dropped, upgrades, wants_upgrade,
@@ -346,6 +346,37 @@ impl<S: Dial> Exchange<S> {
 
     /// `Ok(None)`: the client closed the connection without a request.
     async fn read_head(&mut self, session: &mut Session<S>) -> Result<Option<()>, Failure> {
+        let received = poll_fn(|cx| self.poll_head(cx, session)).await;
+        let Session { core, down, .. } = session;
+        match received {
+            Some(Ok(verdict)) => {
+                down.start_body(self.framing);
+                verdict.map(Some)
+            }
+            Some(Err(ReceiveError::Closed | ReceiveError::Io(_))) => {
+                if down.has_surplus() {
+                    self.count_listener(|counters| counters.client_aborts.increment());
+                }
+                Ok(None)
+            }
+            Some(Err(error)) => Err(Failure::from_request(&error)),
+            None if !down.has_surplus() => Ok(None),
+            None if core.cutting.get() => Err(Failure::DrainTimeout),
+            None => {
+                self.count_listener(|counters| counters.head_timeouts.increment());
+                Err(Failure::HeadTimeout)
+            }
+        }
+    }
+
+    /// Waits for a whole head, and judges it; `None`: it has not come in time.
+    // No closure of `read_head`: what that holds would be kept in the memory of its future.
+    #[inline(always)]
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session<S>,
+    ) -> Poll<Option<Result<Result<(), Failure>, ReceiveError>>> {
         let Session { core, down, timer, client, .. } = session;
         let core = &**core;
         let local = self.local.clone();
@@ -357,37 +388,18 @@ impl<S: Dial> Exchange<S> {
             fields_max: listener.fields_max,
         };
         down.limit_pipeline(listener.limits.pipeline_bytes_max);
-        let due_ms = due(self.started_ms, listener.head_timeout);
         let mut verdict = Err(Failure::HeadTimeout);
-        let received = poll_fn(|cx| {
-            let head = &mut *core.request_head.borrow_mut();
-            let read = down.poll_request_head(cx, core.lent(), &limits, head, &mut |head, bytes| {
-                verdict = self.admit(core, head, bytes, listener, client);
-            });
-            match read {
-                Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending => timer.poll_until(cx, due_ms).map(|()| None),
-            }
-        })
-        .await;
-        match received {
-            Some(Ok(())) => {}
-            Some(Err(ReceiveError::Closed | ReceiveError::Io(_))) => {
-                if down.has_surplus() {
-                    self.count_listener(|counters| counters.client_aborts.increment());
-                }
-                return Ok(None);
-            }
-            Some(Err(error)) => return Err(Failure::from_request(&error)),
-            None if !down.has_surplus() => return Ok(None),
-            None if core.cutting.get() => return Err(Failure::DrainTimeout),
-            None => {
-                self.count_listener(|counters| counters.head_timeouts.increment());
-                return Err(Failure::HeadTimeout);
+        let head = &mut *core.request_head.borrow_mut();
+        let read = down.poll_request_head(cx, core.lent(), &limits, head, &mut |head, bytes| {
+            verdict = self.admit(core, head, bytes, listener, client);
+        });
+        match read {
+            Poll::Ready(received) => Poll::Ready(Some(received.map(|()| verdict))),
+            Poll::Pending => {
+                let due_ms = due(self.started_ms, listener.head_timeout);
+                timer.poll_until(cx, due_ms).map(|()| None)
             }
         }
-        down.start_body(self.framing);
-        verdict.map(Some)
     }
 
     /// Judges a request head, finds its route and writes the head that goes upstream.
@@ -600,7 +612,6 @@ impl<S: Dial> Exchange<S> {
         upstream_counters.requests.increment();
         self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
-        let limits = response_limits(upstream);
         self.make_resendable(session, upstream);
         if snapshot.routes[route].mirror.is_some() {
             self.begin_mirror(&core, route, self.tries.is_resendable);
@@ -640,7 +651,7 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, &mut visit, limits).await;
+                let attempt = self.attempt(session, stream, &mut visit).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -745,7 +756,6 @@ impl<S: Dial> Exchange<S> {
         session: &mut Session<S>,
         stream: S,
         visit: &mut Visit<'_, S>,
-        limits: HeadLimits,
     ) -> Result<Done<S>, (Failure, bool)> {
         let Session { core, down, timer, .. } = session;
         let core = &**core;
@@ -754,46 +764,15 @@ impl<S: Dial> Exchange<S> {
         if self.reused {
             counters.reused.increment();
         }
-        let mut up = H1Upstream::new(stream, self.framing, limits);
-        let mut mirror = self.mirror.take();
-        let (head, mut handed_on) = (&self.head[self.head_start..], 0);
-        let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
-        let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
-        let sent = down.lend_body(core.lent(), &mut |batch| {
-            room.take(batch.bytes)?;
-            trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
-            handed_on = batch.bytes;
-            mirror.take_if(|copy| !copy.add(batch));
-            Ok(())
-        });
-        if mirror.is_some() {
-            self.mirror = mirror;
-            self.send_mirror();
+        let mut up = H1Upstream::new(stream, self.framing, response_limits(visit.upstream));
+        let mut relayed = self.send_head(core, down, &mut up);
+        if self.tries.hedge_due_ns != u64::MAX && relayed.is_ok() && !self.upload_over {
+            relayed = self.race(core, Sides { timer, down, up: &mut up }, visit).await;
         }
-        self.request_bytes += handed_on;
-        self.times.start_attempt();
-        self.request_progress = Progress::starting_at(clock::coarse_ms());
-        self.request_pace = Pace::default();
-        self.response_pace = Pace::starting_at(down.accepted());
-        self.upload_over = false;
-        let is_room_exceeded = room.is_exceeded;
-        let raced = if self.tries.hedge_due_ns == u64::MAX || sent.is_err() {
-            Ok(())
-        } else {
-            self.race(core, Sides { timer, down, up: &mut up }, visit, limits).await
-        };
         let counters = visit.counters();
-        let relayed = match sent {
-            _ if is_room_exceeded => Err(Failure::BodyTooLarge),
-            _ if let Err(failure) = raced => Err(failure),
-            Ok(_) => self.relay(core, timer, down, &mut up, counters).await,
-            Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
-            // Nothing has gone out, but an answer may be waiting all the same; only a silent connection is stale.
-            Err(RelayError::Send) => {
-                self.upload_over = true;
-                self.relay(core, timer, down, &mut up, counters).await
-            }
-        };
+        if relayed.is_ok() {
+            relayed = self.relay(core, timer, down, &mut up, counters).await;
+        }
         match relayed {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
@@ -817,6 +796,46 @@ impl<S: Dial> Exchange<S> {
         }
     }
 
+    /// Sends the head with what has arrived of the body, in one step.
+    // No part of `attempt`: what that holds would be kept in the memory of its future.
+    #[inline(always)]
+    fn send_head(
+        &mut self,
+        core: &Core<S>,
+        down: &mut H1Downstream<S>,
+        up: &mut H1Upstream<S>,
+    ) -> Result<(), Failure> {
+        let mut mirror = self.mirror.take();
+        let (head, mut handed_on) = (&self.head[self.head_start..], 0);
+        let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+        let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
+        let sent = down.lend_body(core.lent(), &mut |batch| {
+            room.take(batch.bytes)?;
+            trailers.filter(rules, batch, |batch| up.send_request(head, batch, core.lent()))?;
+            handed_on = batch.bytes;
+            mirror.take_if(|copy| !copy.add(batch));
+            Ok(())
+        });
+        if mirror.is_some() {
+            self.mirror = mirror;
+            self.send_mirror();
+        }
+        self.request_bytes += handed_on;
+        self.times.start_attempt();
+        self.request_progress = Progress::starting_at(clock::coarse_ms());
+        self.request_pace = Pace::default();
+        self.response_pace = Pace::starting_at(down.accepted());
+        if room.is_exceeded {
+            return Err(Failure::BodyTooLarge);
+        }
+        // Where nothing has gone out, an answer may be waiting all the same; only a silent connection is stale.
+        self.upload_over = matches!(sent, Err(RelayError::Send));
+        match sent {
+            Err(RelayError::Receive(error)) => Err(Failure::from_request(&error)),
+            Ok(_) | Err(RelayError::Send) => Ok(()),
+        }
+    }
+
     // RelayRequestBody ‖ ReadResponseHead, ResponseFilters, RelayResponseBody: one loop over both directions.
 
     async fn relay<D: Downstream, U: Upstream>(
@@ -827,35 +846,44 @@ impl<S: Dial> Exchange<S> {
         up: &mut U,
         counters: &EndpointCounters,
     ) -> Result<(), Failure> {
-        let mut out = core.buffers.take();
         let relayed = poll_fn(|cx| {
-            loop {
-                let mut moved = self.step_request(cx, core, down, up)?;
-                moved |= self.step_response(cx, core, down, up, &mut out)?;
-                if self.phase == Phase::Switched || (self.phase == Phase::Complete && !down.is_blocked()) {
-                    return Poll::Ready(Ok(()));
-                }
-                if !moved {
-                    break;
-                }
-            }
+            let relayed = self.poll_relay(cx, core, timer, down, up);
             // A long transfer shows in the counters while it runs.
             self.count_moved(down, up, counters);
-            loop {
-                let (due_ms, failure) = self.deadline(core, down, up);
-                ready!(timer.poll_until(cx, due_ms));
-                if !self.is_reprieved(failure, down, up) {
-                    return Poll::Ready(Err(failure));
-                }
-            }
-        })
-        .await;
-        self.count_moved(down, up, counters);
-        core.buffers.give(out);
-        relayed
+            relayed
+        });
+        relayed.await
     }
 
-    /// Moves the request, and watches the client once it is complete. Returns whether anything moved.
+    fn poll_relay<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core<S>,
+        timer: &mut Timer<S>,
+        down: &mut D,
+        up: &mut U,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            let mut moved = self.step_request(cx, core, down, up)?;
+            moved |= self.step_response(cx, core, down, up)?;
+            if self.phase == Phase::Switched || (self.phase == Phase::Complete && !down.is_blocked()) {
+                return Poll::Ready(Ok(()));
+            }
+            // The client is looked at when there is nothing else to do: what has come is handed on all the same.
+            if !moved && !self.watch_client(cx, core, down)? {
+                break;
+            }
+        }
+        loop {
+            let (due_ms, failure) = self.deadline(core, down, up);
+            ready!(timer.poll_until(cx, due_ms));
+            if !self.is_reprieved(failure, down, up) {
+                return Poll::Ready(Err(failure));
+            }
+        }
+    }
+
+    /// Moves the request. Returns whether anything moved.
     // Hedged requests call it, too: for all others it stays a part of the relay.
     #[inline(always)]
     fn step_request<D: Downstream, U: Upstream>(
@@ -874,54 +902,75 @@ impl<S: Dial> Exchange<S> {
                 Poll::Pending => return Ok(false),
             }
         }
-        if !down.is_request_complete() {
-            if self.upload_over {
-                return Ok(false);
-            }
-            let mut handed_on = 0;
-            let mut mirror = self.mirror.take();
-            let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
-            let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
-            // What passes through a pipe cannot be copied.
-            let takes_pipes = up.takes_pipes() && mirror.is_none();
-            let step = down.poll_request_body(cx, lent.towards(takes_pipes), &mut |batch| {
-                room.take(batch.bytes)?;
-                handed_on += batch.bytes;
-                mirror.take_if(|copy| !copy.add(batch));
-                trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
-            });
-            if mirror.is_some() {
-                self.mirror = mirror;
-                self.send_mirror();
-            }
-            self.request_bytes += handed_on;
-            if room.is_exceeded {
-                return Err(Failure::BodyTooLarge);
-            }
-            return match step {
-                Poll::Pending => Ok(false),
-                Poll::Ready(Ok(_)) => {
-                    self.request_progress.at_ms = clock::coarse_ms();
-                    self.times.note_sent();
-                    Ok(true)
-                }
-                Poll::Ready(Err(RelayError::Receive(error))) => Err(Failure::from_request(&error)),
-                Poll::Ready(Err(RelayError::Send)) => {
-                    self.upload_over = true;
-                    Ok(true)
-                }
-            };
+        if down.is_request_complete() || self.upload_over {
+            return Ok(false);
         }
-        if !matches!(self.phase, Phase::Complete | Phase::Switched)
-            && let Poll::Ready(signal) = poll_client(cx, core, down)
-        {
-            if signal == ClientSignal::Gone || !self.client_may_finish() {
-                return Err(Failure::ClientGone);
-            }
-            // It is watched for a reset from now on.
-            return Ok(true);
+        self.step_request_body(cx, core, down, up)
+    }
+
+    // A function of its own: most requests have no body, or bring it with the head.
+    #[inline(never)]
+    fn step_request_body<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core<S>,
+        down: &mut D,
+        up: &mut U,
+    ) -> Result<bool, Failure> {
+        let lent = core.lent();
+        let mut handed_on = 0;
+        let mut mirror = self.mirror.take();
+        let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
+        let mut room = BodyRoom::new(self.body_bytes_max, self.request_bytes);
+        // What passes through a pipe cannot be copied.
+        let takes_pipes = up.takes_pipes() && mirror.is_none();
+        let step = down.poll_request_body(cx, lent.towards(takes_pipes), &mut |batch| {
+            room.take(batch.bytes)?;
+            handed_on += batch.bytes;
+            mirror.take_if(|copy| !copy.add(batch));
+            trailers.filter(rules, batch, |batch| up.send_request(&[], batch, lent))
+        });
+        if mirror.is_some() {
+            self.mirror = mirror;
+            self.send_mirror();
         }
-        Ok(false)
+        self.request_bytes += handed_on;
+        if room.is_exceeded {
+            return Err(Failure::BodyTooLarge);
+        }
+        match step {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(_)) => {
+                self.request_progress.at_ms = clock::coarse_ms();
+                self.times.note_sent();
+                Ok(true)
+            }
+            Poll::Ready(Err(RelayError::Receive(error))) => Err(Failure::from_request(&error)),
+            Poll::Ready(Err(RelayError::Send)) => {
+                self.upload_over = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Watches a client whose request is complete and whose response is not. Returns whether it is to be watched for something
+    /// else from now on.
+    #[inline(always)]
+    fn watch_client<D: Downstream>(
+        &self,
+        cx: &mut Context<'_>,
+        core: &Core<S>,
+        down: &mut D,
+    ) -> Result<bool, Failure> {
+        if !down.is_request_complete() || matches!(self.phase, Phase::Complete | Phase::Switched) {
+            return Ok(false);
+        }
+        match poll_client(cx, core, down) {
+            Poll::Pending => Ok(false),
+            // For a reset.
+            Poll::Ready(ClientSignal::HalfClosed) if self.client_may_finish() => Ok(true),
+            Poll::Ready(_) => Err(Failure::ClientGone),
+        }
     }
 
     /// Moves the response. Returns whether anything moved.
@@ -931,7 +980,6 @@ impl<S: Dial> Exchange<S> {
         core: &Core<S>,
         down: &mut D,
         up: &mut U,
-        out: &mut Vec<u8>,
     ) -> Result<bool, Failure> {
         let lent = core.lent();
         if down.is_blocked() {
@@ -945,6 +993,7 @@ impl<S: Dial> Exchange<S> {
         let step = match self.phase {
             Phase::Complete | Phase::Switched => return Ok(false),
             Phase::Head => {
+                let out = &mut *core.written_head.borrow_mut();
                 out.clear();
                 self.request_complete = down.is_request_complete();
                 self.request_sent = self.request_complete && !up.is_blocked();
@@ -995,13 +1044,7 @@ impl<S: Dial> Exchange<S> {
                 }
                 Poll::Ready(begun)
             }
-            Phase::Body => {
-                let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
-                up.poll_response_body(cx, lent.towards(down.takes_pipes()), &mut |batch| {
-                    received += batch.bytes;
-                    trailers.filter(rules, batch, |batch| down.send_response(&[], batch, lent))
-                })
-            }
+            Phase::Body => self.step_response_body(cx, core, down, up),
         };
         self.response_bytes += received;
         match step {
@@ -1017,6 +1060,26 @@ impl<S: Dial> Exchange<S> {
         (self.response_progress.accepted, self.response_progress.at_ms) =
             (down.accepted(), clock::coarse_ms());
         Ok(true)
+    }
+
+    // As `step_request_body`.
+    #[inline(never)]
+    fn step_response_body<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core<S>,
+        down: &mut D,
+        up: &mut U,
+    ) -> Poll<Result<BodyStep, RelayError>> {
+        let lent = core.lent();
+        let mut received = 0;
+        let (trailers, rules) = (&self.response_trailers, &self.listener().rules);
+        let step = up.poll_response_body(cx, lent.towards(down.takes_pipes()), &mut |batch| {
+            received += batch.bytes;
+            trailers.filter(rules, batch, |batch| down.send_response(&mut Vec::new(), batch, lent))
+        });
+        self.response_bytes += received;
+        step
     }
 
     /// Judges a response head and writes the one that goes to the client.
@@ -1041,7 +1104,6 @@ impl<S: Dial> Exchange<S> {
             options,
             framing: BodyFraming::None,
             persistence: Persistence::Keep,
-            date: b"",
             edits: None,
             set_cookies: [None; 2],
         };
@@ -1103,7 +1165,7 @@ impl<S: Dial> Exchange<S> {
         written.set_cookies = self.set_cookies();
         let edits = self.filter_response(&self.local, head, bytes);
         written.edits = edits.as_deref().map(|edits| &edits.response);
-        core.with_date(|date| DownstreamHead { date, ..written }.write(out));
+        core.with_date(|date| written.write(date, out));
         Ok(Answer::Final { upstream })
     }
 

@@ -174,7 +174,7 @@ impl Peer {
         Self { stream: Some(stream), to_send: VecDeque::new(), received: Vec::new(), ended: false }
     }
 
-    /// Moves what can be moved. Returns whether anything did.
+    /// Moves what can be moved. Returns whether anything did, or is worth another attempt.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         match stream.poll_handshake(cx, None, &mut |_, _| Poll::Ready(())) {
@@ -193,7 +193,7 @@ impl Peer {
                     moved = true;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let _ = stream.poll_ready(cx, Interest::Write);
+                    moved = stream.poll_ready(cx, Interest::Write).is_ready();
                 }
                 Err(_) => self.to_send.clear(),
             }
@@ -206,7 +206,7 @@ impl Peer {
                 moved = true;
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                let _ = stream.poll_ready(cx, Interest::Read);
+                moved |= stream.poll_ready(cx, Interest::Read).is_ready();
             }
             Err(_) => self.ended = true,
         }
@@ -260,17 +260,23 @@ impl World {
 
     /// A new connection to this worker.
     fn on(core: &Rc<Core<TestStream>>, faults: Faults) -> Self {
+        let mut world = Self::beneath(core, faults);
+        if world.is_tls {
+            let client = world.client.stream.take().unwrap();
+            world.client.stream = Some(client.start_tls(&tls::tests::both().1).unwrap());
+        }
+        world
+    }
+
+    /// The same, with a client that sends and receives what is beneath TLS.
+    fn beneath(core: &Rc<Core<TestStream>>, faults: Faults) -> Self {
         let (near, far) = pair(faults);
         let session = Box::new(session_over(core, near));
         let is_tls = core.local.borrow().tls_config(0).is_some();
-        let mut client = Transport::Plain(far);
-        if is_tls {
-            client = client.start_tls(&tls::tests::both().1).unwrap();
-        }
         Self {
             session: Some(if is_tls { Box::pin(run_secured(session)) } else { Box::pin(session.run()) }),
             is_tls,
-            client: Peer::new(client),
+            client: Peer::new(Transport::Plain(far)),
             origins: Vec::new(),
             tasks: Vec::new(),
             flag: Arc::new(Flag(AtomicBool::new(true))),

@@ -384,8 +384,6 @@ pub(crate) struct DownstreamHead<'a> {
     pub(crate) framing: BodyFraming,
     /// What becomes of the client's connection.
     pub(crate) persistence: Persistence,
-    /// The current date as an HTTP date, for a response without one.
-    pub(crate) date: &'a [u8],
     /// What filters change of the fields.
     pub(crate) edits: Option<&'a FieldEdits>,
     /// Cookies of Corelane's own.
@@ -418,8 +416,8 @@ impl Persistence {
 }
 
 impl DownstreamHead<'_> {
-    /// Writes the head, ready to be sent.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// Writes the head, ready to be sent. `date`: the current one as an HTTP date, for a response without one.
+    pub(crate) fn write(&self, date: &[u8], out: &mut Vec<u8>) {
         // RFC 9110 §8.6: no Content-Length in 1xx and 204; a HEAD or 304 response keeps what a GET would have.
         let keep_length = matches!(self.framing, BodyFraming::Length(_))
             || (self.framing == BodyFraming::None && !matches!(self.head.status, 100..=199 | 204));
@@ -431,7 +429,7 @@ impl DownstreamHead<'_> {
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
         if !self.head.fields.has(Known::Date) && !self.edits.is_some_and(|edits| edits.adds(b"Date")) {
             out.extend_from_slice(b"Date: ");
-            out.extend_from_slice(self.date);
+            out.extend_from_slice(date);
             out.extend_from_slice(b"\r\n");
         }
         self.write_added(out);

@@ -182,8 +182,9 @@ pub(crate) trait Downstream {
     /// ends at once.
     fn start_response(&mut self, framing: BodyFraming, closes: bool);
 
-    /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept.
-    fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
+    /// Sends a response head (or nothing) and body bytes. What does not go out at once is kept. The body may be put
+    /// behind the head, for both to go out as one piece.
+    fn send_response(&mut self, head: &mut Vec<u8>, batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()>;
 
     /// Whether body bytes may come in pipes: they are sent as they are, over a stream that splices.
     fn takes_pipes(&self) -> bool;

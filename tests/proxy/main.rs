@@ -61,6 +61,7 @@ mod status_page;
 mod streaming;
 mod strictness;
 mod timeouts;
+mod tls;
 mod top;
 mod tracing;
 mod tripwires;

@@ -54,6 +54,8 @@ TARGETS = (
     Target("CPU, GET 1 MiB over TLS", "tls-get-1m", "nginx", 1.0),
     Target("CPU, new connection with a full handshake", "tls-full", "nginx", 1.0),
     Target("CPU, new connection with a resumed session", "tls-resumed", "nginx", 1.0),
+    Target("full handshakes/s of one core, with a GET each", "tls-full", "nginx", 1.0, measure.rate, False),
+    Target("resumed handshakes/s of one core, with a GET each", "tls-resumed", "nginx", 1.0, measure.rate, False),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "nginx", 1.6, measure.rate, False),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "haproxy", 1.5, measure.rate, False),
 )

@@ -105,6 +105,8 @@ def first_line(command):
 def versions(names, built):
     """One line for each program that takes part."""
     found = [first_line([built["corelane"], "--version"])]
+    libraries = [f"{name} {locked_version(ROOT / 'Cargo.lock', name)}" for name in ("rustls", "aws-lc-rs")]
+    found[0] += f" ({', '.join(libraries)})"
     if any(name.startswith("nginx") for name in names):
         found.append(first_line([find("nginx"), "-v"]).replace("nginx version: ", ""))
     if any(name.startswith("haproxy") for name in names):
@@ -114,6 +116,8 @@ def versions(names, built):
     if "envoy" in names:
         # hash/version/...
         found.append("envoy " + first_line([built["envoy"], "--version"]).split("version: ")[-1].split("/")[1])
+    # What Debian's nginx and HAProxy link.
+    found.append(first_line([find("openssl"), "version"]).split(" (")[0])
     found.append(first_line([find("h2load"), "--version"]))
     found.append(first_line([find("wrk"), "-v"]).split(" [")[0])
     return found

@@ -67,6 +67,7 @@ WORKLOADS = {
         Workload("slow-readers-64", "64 clients that read 16 MiB slowly", "/get-16m", 0, 16 << 20, kind="slow"),
         Workload("tls-get-1k", "GET of 1 KiB over TLS, keep-alive", tls="full"),
         Workload("tls-get-1m", "GET of 1 MiB over TLS", "/get-1m", 0, 1 << 20, seconds=0.4, tls="full"),
+        Workload("tls-post-1m", "POST of 1 MiB over TLS", "/post", 1 << 20, 2, seconds=0.4, tls="full"),
         Workload("tls-full", "GET of 1 KiB, a connection and a full handshake each", closes=True, tls="full"),
         Workload("tls-resumed", "GET of 1 KiB, a connection and a resumed session each", closes=True, tls="resumed"),
         Workload("tls-idle-10k", "GET of 1 KiB over TLS beside 10 000 idle connections", kind="idle", tls="full"),

@@ -20,10 +20,11 @@ impl<S: Dial> Exchange<S> {
         if core.cutting.get() {
             return (0, Failure::DrainTimeout);
         }
+        let (up_blocked, down_blocked) = (up.is_blocked(), down.is_blocked());
         self.request_progress.see(up.accepted());
-        self.request_progress.watch(up.is_blocked(), || up.taken());
+        self.request_progress.watch(up_blocked, || up.taken());
         self.response_progress.see(down.accepted());
-        self.response_progress.watch(down.is_blocked(), || down.taken());
+        self.response_progress.watch(down_blocked, || down.taken());
         let timeouts = self.timeouts;
         let listener = self.listener();
         let request_ms = self.request_progress.at_ms;
@@ -32,9 +33,9 @@ impl<S: Dial> Exchange<S> {
         let held_back = self.expects_continue && self.request_bytes == 0;
         // Behind an answer that is no success neither side has to go on with the request (RFC 9112 §9.5).
         let is_unwanted = self.phase != Phase::Head && self.status >= 300;
-        let request_deadline = if is_unwanted {
+        let mut first = if is_unwanted {
             (u64::MAX, Failure::RequestBodyTimeout)
-        } else if up.is_blocked() && !self.upload_over {
+        } else if up_blocked && !self.upload_over {
             (due_ms(request_ms, timeouts.response_head_ms), Failure::UpstreamStalled)
         } else if uploads && held_back {
             // Nobody can tell whose fault it is, so it is not the endpoint's: any client could put it there.
@@ -46,40 +47,31 @@ impl<S: Dial> Exchange<S> {
         } else {
             (u64::MAX, Failure::ResponseHeadTimeout)
         };
-        let response_ms = self.response_progress.at_ms;
-        let response_deadline = if down.is_blocked() {
-            (due(response_ms, listener.send_timeout), Failure::ClientStalled)
-        } else if self.phase == Phase::Body {
-            (due_ms(response_ms.max(request_ms), timeouts.body_idle_ms), Failure::ResponseBodyTimeout)
-        } else {
-            (u64::MAX, Failure::ClientStalled)
+        let mut sooner = |due_ms: u64, failure| {
+            if due_ms < first.0 {
+                first = (due_ms, failure);
+            }
         };
-        let exchange_deadline = due_ms(self.started_ms, timeouts.request_ms);
+        let response_ms = self.response_progress.at_ms;
+        if down_blocked {
+            sooner(due(response_ms, listener.send_timeout), Failure::ClientStalled);
+        } else if self.phase == Phase::Body {
+            sooner(due_ms(response_ms.max(request_ms), timeouts.body_idle_ms), Failure::ResponseBodyTimeout);
+        }
         // A client that does not send its body must not put the blame on the endpoint.
-        let awaits_client = uploads && !is_unwanted && !up.is_blocked();
+        let awaits_client = uploads && !is_unwanted && !up_blocked;
         let exchange_failure =
             if awaits_client { Failure::RequestBodyTimeout } else { Failure::RequestTimeout };
-        let limits = &listener.limits;
-        let (body_rate_min, send_rate_min) = (limits.body_rate_min, limits.send_rate_min);
+        sooner(due_ms(self.started_ms, timeouts.request_ms), exchange_failure);
+        let (body_rate_min, send_rate_min) = (listener.limits.body_rate_min, listener.limits.send_rate_min);
         let awaits_body = awaits_client && !held_back;
-        let body_rate_due = self.request_pace.due(awaits_body, self.request_bytes, body_rate_min);
+        sooner(self.request_pace.due(awaits_body, self.request_bytes, body_rate_min), Failure::BodyTooSlow);
         let taken = self.response_progress.taken;
-        let send_rate_due = self.response_pace.due(down.is_blocked(), taken, send_rate_min);
-        let mut first = request_deadline;
-        for other in [
-            response_deadline,
-            (exchange_deadline, exchange_failure),
-            (body_rate_due, Failure::BodyTooSlow),
-            (send_rate_due, Failure::ClientTooSlow),
-        ] {
-            if other.0 < first.0 {
-                first = other;
-            }
+        sooner(self.response_pace.due(down_blocked, taken, send_rate_min), Failure::ClientTooSlow);
+        if self.phase == Phase::Head {
+            sooner(self.tries.due_ms, Failure::TryTimeout);
         }
-        if self.tries.due_ms < first.0 && self.phase == Phase::Head {
-            first = (self.tries.due_ms, Failure::TryTimeout);
-        }
-        if uploads && !up.is_blocked() {
+        if uploads && !up_blocked {
             first.0 = first.0.min(self.probe_due_ms());
         }
         first

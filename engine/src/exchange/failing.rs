@@ -47,7 +47,7 @@ impl<S: Dial> Exchange<S> {
         self.keep_own_answer(&out, body_bytes);
         session.down.start_response(BodyFraming::None, false);
         let nothing = BodyBatch::default();
-        let sent = session.down.send_response(&out, &nothing, core.lent());
+        let sent = session.down.send_response(&mut out, &nothing, core.lent());
         core.buffers.give(out);
         if sent.is_err() || !self.flush_answer(session).await {
             return Next::Abort;

@@ -12,13 +12,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use corelane_http1::HeadLimits;
 use corelane_semantics::{BodyFraming, Method};
 
 use super::deadline::Progress;
 use super::tracing::AttemptSpan;
 use super::visit::Visit;
-use super::{Connecting, Exchange, count_connect, count_endpoint_failure, note_tls_failure};
+use super::{Connecting, Exchange, count_connect, count_endpoint_failure, note_tls_failure, response_limits};
 use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
@@ -42,7 +41,6 @@ struct Race<'r, 'a, S: Dial> {
     core: &'r Core<S>,
     sides: Sides<'r, S>,
     visit: &'r mut Visit<'a, S>,
-    limits: HeadLimits,
     /// When the second begins.
     alarm: Alarm<'r>,
     second: Option<Box<Second<'a, S>>>,
@@ -102,10 +100,9 @@ impl<S: Dial> Exchange<S> {
         core: &'r Core<S>,
         sides: Sides<'r, S>,
         visit: &'r mut Visit<'a, S>,
-        limits: HeadLimits,
     ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + 'r>> {
         let alarm = Alarm::new(&core.alarms, self.tries.hedge_due_ns);
-        let mut race = Race { core, sides, visit, limits, alarm, second: None };
+        let mut race = Race { core, sides, visit, alarm, second: None };
         Box::pin(async move {
             let outcome = poll_fn(|cx| self.poll_race(cx, &mut race)).await;
             if let Some(second) = race.second.take() {
@@ -120,7 +117,9 @@ impl<S: Dial> Exchange<S> {
 
     fn poll_race(&mut self, cx: &mut Context<'_>, race: &mut Race<'_, '_, S>) -> Poll<Result<(), Failure>> {
         loop {
-            while self.step_request(cx, race.core, race.sides.down, race.sides.up)? {}
+            while self.step_request(cx, race.core, race.sides.down, race.sides.up)?
+                || self.watch_client(cx, race.core, race.sides.down)?
+            {}
             self.request_complete = race.sides.down.is_request_complete();
             self.request_sent = self.request_complete && !race.sides.up.is_blocked();
             if let Poll::Ready(has_begun) = race.sides.up.poll_begun(cx) {
@@ -130,7 +129,7 @@ impl<S: Dial> Exchange<S> {
                 return Poll::Ready(Ok(()));
             }
             if let Some(second) = &mut race.second
-                && let Poll::Ready(begun) = self.poll_second(cx, race.core, second, race.limits)
+                && let Poll::Ready(begun) = self.poll_second(cx, race.core, second)
             {
                 match begun {
                     Ok(()) => {
@@ -197,7 +196,7 @@ impl<S: Dial> Exchange<S> {
         let mark = Mark { reused: pooled.is_some(), started_ns: clock::monotonic_ns(), ..Mark::default() };
         let mut second = Second { visit, stage: Stage::Failed, reserved, mark };
         match pooled {
-            Some(stream) => self.send_second(race.core, &mut second, stream, race.limits),
+            Some(stream) => self.send_second(race.core, &mut second, stream),
             None => match Connecting::start(upstream, endpoint) {
                 Ok(connecting) => {
                     second.stage = Stage::Connecting(connecting, due(now_ms, upstream.connect_timeout));
@@ -218,7 +217,6 @@ impl<S: Dial> Exchange<S> {
         cx: &mut Context<'_>,
         core: &Core<S>,
         second: &mut Second<'_, S>,
-        limits: HeadLimits,
     ) -> Poll<Result<(), Failure>> {
         if let Stage::Connecting(connecting, _) = &mut second.stage {
             let opened = ready!(connecting.poll(cx, core));
@@ -226,7 +224,7 @@ impl<S: Dial> Exchange<S> {
             second.stage = Stage::Failed;
             let stream = opened?;
             second.visit.counters().connects.increment();
-            self.send_second(core, second, stream, limits);
+            self.send_second(core, second, stream);
         }
         let Stage::Sent(up) = &mut second.stage else { return Poll::Ready(Err(Failure::ConnectFailed)) };
         if up.is_blocked() && up.poll_flush(cx, core.lent()).is_pending() {
@@ -237,13 +235,13 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Sends the request on the second connection.
-    fn send_second(&mut self, core: &Core<S>, second: &mut Second<'_, S>, stream: S, limits: HeadLimits) {
+    fn send_second(&mut self, core: &Core<S>, second: &mut Second<'_, S>, stream: S) {
         self.count_second(core, second.visit.index, &mut second.mark);
         self.tell_attempt(self.attempts);
         let counters = second.visit.counters();
         counters.requests.increment();
         counters.reused.add(u64::from(second.mark.reused));
-        let mut up = H1Upstream::new(stream, self.framing, limits);
+        let mut up = H1Upstream::new(stream, self.framing, response_limits(second.visit.upstream));
         // What cannot be sent is found out by what is received next.
         let _ = up.send_request(&self.head[self.head_start..], &BodyBatch::end(), core.lent());
         second.mark.sent_ns = clock::recent_ns();

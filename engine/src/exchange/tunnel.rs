@@ -199,7 +199,7 @@ impl<S: Dial> Exchange<S> {
         let mut received = 0;
         let step = up.poll_response_body(cx, lent.towards(down.takes_pipes()), &mut |batch| {
             received += batch.bytes;
-            down.send_response(&[], batch, lent)
+            down.send_response(&mut Vec::new(), batch, lent)
         });
         self.response_bytes += received;
         direction(step, Failure::UpstreamClosed)

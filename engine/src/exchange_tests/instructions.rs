@@ -5,12 +5,14 @@
 //! outside of it, because each entry of one of these functions switches the counting over.
 
 use std::hint::black_box;
+use std::io::{Read as _, Write as _};
 
 use corelane_http1::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, ChunkEvent, ChunkedDecoder, HeadLimits, HeadScanner, LAST_CHUNK,
     chunk_header, read_request, read_response,
 };
 use corelane_semantics::{RequestHead, ResponseHead};
+use rustls::ClientConnection;
 
 use super::*;
 use crate::access_log::log_channel;
@@ -278,6 +280,62 @@ fn exchange_post() {
     exchanges(&request, &Message { head, body, chunked: true });
 }
 
+/// The client speaks TLS, and the upstream does not. What the client does for that is not counted.
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_tls() {
+    let mut snapshot = snapshot();
+    let (server, client) = tls::tests::both();
+    snapshot.listeners[0].tls = Some(server);
+    let mut world = World::beneath(&worker_for(snapshot, None), Faults::none());
+    let client = ClientConnection::new(client.config.clone(), client.server_name.clone()).unwrap();
+    let mut client = Client::Tls(Box::new(client));
+    let (mut hello, mut buffer) = (client.seal(b""), vec![0; RECEIVED_BYTES_MAX]);
+    // The hello, then the end of the handshake; each is answered within a turn.
+    for _ in 0..2 {
+        send(world.client.stream.as_mut(), &hello);
+        turn(&mut world);
+        let received = receive(world.client.stream.as_mut(), &mut buffer);
+        client.open(&buffer[..received]);
+        hello = client.seal(b"");
+    }
+    // The name that the handshake has asked for.
+    let head = REQUEST_SMALL.replace("127.0.0.1:18080", "localhost");
+    let request = Message { head, body: vec![], chunked: false };
+    let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
+    exchanges_in(&mut world, &mut client, &request, &response);
+}
+
+/// What a client sends for its messages, and what it reads from what it receives.
+enum Client {
+    Plain,
+    Tls(Box<ClientConnection>),
+}
+
+impl Client {
+    fn seal(&mut self, message: &[u8]) -> Vec<u8> {
+        let Self::Tls(tls) = self else { return message.to_vec() };
+        tls.writer().write_all(message).unwrap();
+        let mut sealed = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed).unwrap();
+        }
+        sealed
+    }
+
+    fn open(&mut self, mut received: &[u8]) -> Vec<u8> {
+        let Self::Tls(tls) = self else { return received.to_vec() };
+        while !received.is_empty() {
+            tls.read_tls(&mut received).unwrap();
+            tls.process_new_packets().unwrap();
+        }
+        let mut opened = Vec::new();
+        // The error says that nothing more has come.
+        let _ = tls.reader().read_to_end(&mut opened);
+        opened
+    }
+}
+
 fn wire(message: &Message) -> Vec<u8> {
     let body = if message.chunked { in_chunks(&message.body) } else { message.body.clone() };
     [message.head.as_bytes(), &body].concat()
@@ -290,24 +348,28 @@ fn exchanges(request: &Message, response: &Message) {
 /// Exchanges on one connection each side: the first one opens the upstream's, all others find it in the pool. The proxy
 /// gets one turn when the request is there and one when the response is there.
 fn exchanges_on(core: &Rc<Core<TestStream>>, request: &Message, response: &Message) {
+    exchanges_in(&mut World::on(core, Faults::none()), &mut Client::Plain, request, response);
+}
+
+fn exchanges_in(world: &mut World, client: &mut Client, request: &Message, response: &Message) {
     set_dial_faults(Faults::none());
-    let mut world = World::on(core, Faults::none());
     let (request_wire, response_wire) = (wire(request), wire(response));
     let mut origin = None;
     let (mut at_origin, mut at_client) = (vec![0; RECEIVED_BYTES_MAX], vec![0; RECEIVED_BYTES_MAX]);
     for _ in 0..rounds() {
         let mut received = [0; 2];
+        let request_wire = client.seal(&request_wire);
         measured(&mut || {
             send(world.client.stream.as_mut(), &request_wire);
-            turn(&mut world);
+            turn(world);
             origin = origin.take().or_else(take_dialled);
             received[0] = receive(origin.as_mut(), &mut at_origin);
             send(origin.as_mut(), &response_wire);
-            turn(&mut world);
+            turn(world);
             received[1] = receive(world.client.stream.as_mut(), &mut at_client);
         });
         assert!(has_arrived(request, &at_origin[..received[0]]), "the request");
-        assert!(has_arrived(response, &at_client[..received[1]]), "the response");
+        assert!(has_arrived(response, &client.open(&at_client[..received[1]])), "the response");
         assert!(world.session.is_some() && take_dialled().is_none(), "both connections are kept");
     }
 }

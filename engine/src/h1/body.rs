@@ -154,14 +154,35 @@ impl BodyWriter {
         let is_one_slice = self == Self::Plain && head.is_empty() && batch.len() == 1;
         if !is_one_slice && head.len() as u64 + batch.bytes <= ONE_PIECE_BYTES_MAX {
             let mut piece = buffers.take();
-            self.each_piece(head, batch, &mut header_room, |bytes| piece.extend_from_slice(bytes));
+            piece.extend_from_slice(head);
+            self.each_piece(batch, &mut header_room, |bytes| piece.extend_from_slice(bytes));
             let sent = outbox.send(stream, &[IoSlice::new(&piece)], is_last, buffers);
             buffers.give(piece);
             return sent;
         }
         let mut slices = Slices::new();
-        self.each_piece(head, batch, &mut header_room, |bytes| slices.push(bytes));
+        slices.push(head);
+        self.each_piece(batch, &mut header_room, |bytes| slices.push(bytes));
         outbox.send(stream, slices.used(), is_last, buffers)
+    }
+
+    /// As [`Self::send`]; a small body is put behind the head, which is cheaper than to copy both.
+    pub(crate) fn send_behind(
+        self,
+        head: &mut Vec<u8>,
+        batch: &BodyBatch<'_>,
+        is_last: bool,
+        outbox: &mut Outbox,
+        stream: &mut impl ByteStream,
+        buffers: &Buffers,
+    ) -> io::Result<()> {
+        let is_sent = self.adds_to(batch) && batch.slices().next().is_some();
+        if head.is_empty() || !is_sent || head.len() as u64 + batch.bytes > ONE_PIECE_BYTES_MAX {
+            return self.send(head, batch, is_last, outbox, stream, buffers);
+        }
+        let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];
+        self.each_piece(batch, &mut header_room, |bytes| head.extend_from_slice(bytes));
+        outbox.send(stream, &[IoSlice::new(head)], is_last, buffers)
     }
 
     /// Whether anything of a batch is sent.
@@ -173,16 +194,14 @@ impl BodyWriter {
         }
     }
 
-    /// What goes out, in order. A piece may be empty.
+    /// What goes out of a batch, in order. A piece may be empty.
     #[inline]
     fn each_piece<'a>(
         self,
-        head: &'a [u8],
         batch: &'a BodyBatch<'_>,
         header_room: &'a mut [u8; CHUNK_HEADER_BYTES_MAX],
         mut take: impl FnMut(&'a [u8]),
     ) {
-        take(head);
         match self {
             Self::Nothing => {}
             Self::Plain => batch.slices().for_each(take),

@@ -60,6 +60,12 @@ impl<S: ByteStream> Connection<S> {
         lent: Lent<'_>,
         read: &mut ReadHead<'_>,
     ) -> Poll<Result<(), ReceiveError>> {
+        if self.inbox.is_empty() {
+            // Nearly always it has to be waited for: then the scratch buffer is not asked for.
+            ready!(self.poll_turn(cx, BURST_BYTES_MAX))?;
+            // The readiness is used up.
+            self.more_likely = true;
+        }
         lent.scratch.with(|scratch| {
             self.inbox.load(scratch);
             loop {
@@ -147,6 +153,18 @@ impl<S: ByteStream> Connection<S> {
         lent: Lent<'_>,
     ) -> io::Result<()> {
         writer.send(head, batch, is_last, &mut self.outbox, &mut self.stream, lent.buffers)
+    }
+
+    /// As [`Self::send`]; the body may be put behind the head.
+    pub(super) fn send_behind(
+        &mut self,
+        writer: BodyWriter,
+        head: &mut Vec<u8>,
+        batch: &BodyBatch<'_>,
+        is_last: bool,
+        lent: Lent<'_>,
+    ) -> io::Result<()> {
+        writer.send_behind(head, batch, is_last, &mut self.outbox, &mut self.stream, lent.buffers)
     }
 
     /// Sends what is kept; ready when nothing is.

@@ -236,12 +236,12 @@ impl<S: ByteStream> Downstream for H1Downstream<S> {
         self.ending = if closes { Ending::WithResponse } else { Ending::None };
     }
 
-    fn send_response(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
+    fn send_response(&mut self, head: &mut Vec<u8>, batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
         let is_last = batch.end && self.ending != Ending::None;
         if is_last {
             self.ending = Ending::Awaited;
         }
-        self.connection.send(self.writer, head, batch, is_last, lent)
+        self.connection.send_behind(self.writer, head, batch, is_last, lent)
     }
 
     fn takes_pipes(&self) -> bool {

@@ -34,7 +34,7 @@ impl<S: ByteStream> H1Upstream<S> {
     /// What is left of the connection after a response.
     #[inline(always)]
     pub(crate) fn into_leftover(self) -> Leftover<S> {
-        let mut connection = self.connection;
+        let Self { mut connection, .. } = self;
         if !connection.reader.is_done() {
             Leftover::Unfit
         } else if !connection.inbox.is_empty() {
@@ -94,9 +94,9 @@ impl<S: ByteStream> Upstream for H1Upstream<S> {
         head: &mut ResponseHead,
         accept: &mut dyn FnMut(&ResponseHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
-        let limits = self.limits;
-        self.connection.poll_head(cx, lent, &mut |scanner, bytes| {
-            let Some(place) = read_response(scanner, bytes, &limits, head)? else { return Ok(None) };
+        let Self { connection, limits, .. } = self;
+        connection.poll_head(cx, lent, &mut |scanner, bytes| {
+            let Some(place) = read_response(scanner, bytes, limits, head)? else { return Ok(None) };
             accept(head, &bytes[place.clone()]);
             Ok(Some(place.end))
         })

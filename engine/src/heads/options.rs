@@ -18,9 +18,8 @@ pub(crate) struct ConnectionOptions {
     pub(crate) excess: bool,
     /// A field is named that cannot be a hop's own: framing, routing, authentication or the client's address rest on it.
     pub(crate) protected: bool,
-    /// The other fields that are named; not there, and so not written, for most messages.
-    nominated: Option<[Span; CONNECTION_OPTIONS_MAX]>,
-    nominated_count: usize,
+    /// The other fields that are named. For most messages there is none, and no memory.
+    nominated: Vec<Span>,
 }
 
 /// Reads the `Connection` fields.
@@ -44,7 +43,7 @@ fn read_options(fields: &Fields, bytes: &[u8], options: &mut ConnectionOptions) 
     for (index, member) in members.enumerate() {
         if index == CONNECTION_OPTIONS_MAX {
             options.excess = true;
-            options.nominated_count = 0;
+            options.nominated.clear();
             return;
         }
         let option = member.trim_ascii();
@@ -57,9 +56,7 @@ fn read_options(fields: &Fields, bytes: &[u8], options: &mut ConnectionOptions) 
         } else if is_protected(option) {
             options.protected = true;
         } else if !option.is_empty() {
-            let nominated = options.nominated.get_or_insert([Span::default(); CONNECTION_OPTIONS_MAX]);
-            nominated[options.nominated_count] = Span::of(bytes, option);
-            options.nominated_count += 1;
+            options.nominated.push(Span::of(bytes, option));
         }
     }
 }
@@ -68,7 +65,7 @@ impl ConnectionOptions {
     /// Whether this field is named, so that it ends here.
     #[inline]
     pub(crate) fn nominate(&self, field: &Field, bytes: &[u8]) -> bool {
-        if self.nominated_count == 0 {
+        if self.nominated.is_empty() {
             return false;
         }
         let name = field.name.bytes(bytes);
@@ -77,9 +74,7 @@ impl ConnectionOptions {
 
     /// The names of the fields that end here.
     pub(crate) fn nominated<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let nominated =
-            self.nominated.as_ref().map_or(&[][..], |nominated| &nominated[..self.nominated_count]);
-        nominated.iter().map(|option| option.bytes(bytes))
+        self.nominated.iter().map(|option| option.bytes(bytes))
     }
 }
 

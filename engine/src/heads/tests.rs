@@ -164,17 +164,8 @@ fn answer(received: &str, framing: BodyFraming, persistence: Persistence) -> Str
     parse_response(bytes, &HeadLimits::default(), &mut head).unwrap();
     let options = &connection_options(&head.fields, bytes);
     let mut out = Vec::new();
-    DownstreamHead {
-        head: &head,
-        bytes,
-        options,
-        framing,
-        persistence,
-        date: b"today",
-        edits: None,
-        set_cookies: [None; 2],
-    }
-    .write(&mut out);
+    DownstreamHead { head: &head, bytes, options, framing, persistence, edits: None, set_cookies: [None; 2] }
+        .write(b"today", &mut out);
     String::from_utf8(out).unwrap()
 }
 

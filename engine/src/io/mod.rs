@@ -9,7 +9,7 @@ pub(crate) mod clock;
 mod descriptors;
 mod listener;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod readiness;

@@ -3,6 +3,8 @@
 //! Keys, certificates, tickets and what is accepted of a peer are the configurations', which the control thread makes; a
 //! worker only shares them.
 
+#[cfg(any(test, fuzzing))]
+pub mod altered;
 mod failure;
 mod handshakes;
 mod records;
@@ -49,8 +51,12 @@ pub struct ServerTls {
 impl ServerTls {
     /// Whether a connection may carry requests for a host, as requests name it.
     pub(crate) fn covers(&self, secured: &Secured, host: &[u8]) -> bool {
-        let name = host_name(host);
         let asked = secured.server_name.as_deref();
+        // As nearly every request has it.
+        if asked.is_some_and(|asked| asked.as_bytes() == host) {
+            return true;
+        }
+        let name = host_name(host);
         // HTTP/1.0 may name none.
         if name.is_empty() || asked.is_some_and(|asked| name.eq_ignore_ascii_case(asked.as_bytes())) {
             return true;

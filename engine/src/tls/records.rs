@@ -29,6 +29,12 @@ pub(super) enum Outgoing<'a> {
     CloseNotify,
 }
 
+impl Outgoing<'_> {
+    fn is_none(self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
 /// Where plaintext goes: into the buffer that was lent, and what does not fit behind `rest`.
 pub(super) struct Plaintext<'a> {
     pub(super) buffer: &'a mut [u8],
@@ -59,6 +65,8 @@ pub(super) struct Processed {
 enum Step {
     /// Another state.
     Again,
+    /// Another state, after plaintext.
+    Read,
     Closed,
     /// More input is needed.
     Done,
@@ -79,7 +87,15 @@ impl Records {
             let (used, step) = self.step(&mut incoming[processed.used..], outgoing, plaintext, sealed);
             processed.used += used;
             match step {
-                Ok(Step::Again) => {}
+                // Nothing is left to ask for: a state machine's turn less for each request.
+                Ok(Step::Read)
+                    if processed.used == incoming.len()
+                        && outgoing.is_none()
+                        && !self.state().wants_write() =>
+                {
+                    return (processed, Ok(()));
+                }
+                Ok(Step::Again | Step::Read) => {}
                 Ok(Step::Closed) => processed.is_closed = true,
                 Ok(Step::Done) => return (processed, Ok(())),
                 Err(error) => {
@@ -130,7 +146,7 @@ fn take_step<Data>(
     let step = match state {
         Err(error) => Err(error),
         Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            let mut outcome = Ok(Step::Again);
+            let mut outcome = Ok(Step::Read);
             while let Some(record) = traffic.next_record() {
                 match record {
                     Ok(record) => {

@@ -9,40 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ProtocolVersion, RootCertStore, ServerConfig,
     ServerConnection, SupportedProtocolVersion, version,
 };
 
+use super::altered::{self, VERSIONS, client_config, client_tls, server_config};
 use super::{
     Alert, ClientCertificate, ClientTls, Policy, SEALED_BYTES_MAX, ServerTls, TlsFailure, TlsStream,
     noting_names, provider,
 };
 use crate::io::memory::{Faults, MemoryStream, Seed, pair};
 use crate::io::{ByteStream, Check, IdleState, Interest};
-
-const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
-const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
-
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
-
-fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
-    let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
-    builder.with_single_cert(vec![certificate], key).unwrap()
-}
-
-fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
-    let builder = builder.with_protocol_versions(versions).unwrap();
-    builder.with_root_certificates(roots).with_no_client_auth()
-}
 
 /// Holds for every host, and says nothing of clients.
 #[derive(Debug)]
@@ -74,10 +53,6 @@ thread_local! {
 /// What both sides of an exchange are told.
 pub(crate) fn both() -> (Arc<ServerTls>, Arc<ClientTls>) {
     BOTH.with(Clone::clone)
-}
-
-fn client_tls(config: ClientConfig) -> ClientTls {
-    ClientTls { config: config.into(), server_name: "localhost".try_into().unwrap(), identity: "".into() }
 }
 
 /// The other end: rustls' buffered connection over the far end of a stream.
@@ -288,6 +263,33 @@ fn every_byte_arrives_whatever_the_splits_are() {
         };
         assert_eq!(shake_hands(&mut stream, &mut peer), Ok(()), "seed {number}");
         converse(&mut stream, &mut peer, &mut seed);
+    }
+}
+
+#[test]
+fn nothing_is_taken_for_what_was_sent_that_was_altered_on_the_way() {
+    for number in 0..300 {
+        let mut seed = Seed::new(number);
+        altered::converse(&random_bytes(&mut seed, 300));
+    }
+}
+
+#[test]
+fn what_comes_in_place_of_a_handshake_is_judged_the_same_in_any_pieces() {
+    let mut hello = Vec::new();
+    let name = "localhost".try_into().unwrap();
+    let mut client = ClientConnection::new(client_config(&VERSIONS).into(), name).unwrap();
+    client.write_tls(&mut hello).unwrap();
+    for number in 0..300 {
+        let mut seed = Seed::new(number);
+        let mut bytes = hello.clone();
+        let place = seed.below(bytes.len());
+        match number % 3 {
+            0 => bytes[place] ^= 1 << seed.below(8),
+            1 => bytes.extend(random_bytes(&mut seed, 200)),
+            _ => drop(bytes.splice(place.., random_bytes(&mut seed, 2000))),
+        }
+        altered::receive(&bytes);
     }
 }
 

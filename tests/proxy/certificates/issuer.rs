@@ -6,13 +6,13 @@ use std::process::Command;
 use crate::support::process::{output, stderr};
 
 /// The authority, with a folder for what it issues.
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     dir: tempfile::TempDir,
 }
 
 /// The kind of a key.
 #[derive(Clone, Copy)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Ecdsa,
     Rsa,
 }
@@ -28,33 +28,33 @@ impl Key {
 
 impl Issuer {
     /// Its own certificate is in `ca.pem`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let it = Self { dir: tempfile::Builder::new().prefix("corelane-certificates-").tempdir().unwrap() };
         it.openssl(Key::Ecdsa, "ca", &["-days", "30", "-subj", "/CN=Authority of the tests"]);
         it
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// `NAME.pem` and `NAME.key` for these hosts; the subject is `name`.
-    pub(super) fn issue(&self, name: &str, hosts: &[&str], key: Key) {
+    pub(crate) fn issue(&self, name: &str, hosts: &[&str], key: Key) {
         let hosts: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
         self.issue_with(name, key, "30", &format!("subjectAltName={}", hosts.join(",")));
     }
 
     /// `NAME.pem` and `NAME.key` of a client.
-    pub(super) fn issue_client(&self, name: &str) {
+    pub(crate) fn issue_client(&self, name: &str) {
         self.issue_with(name, Key::Ecdsa, "30", "extendedKeyUsage=clientAuth");
     }
 
     /// With an extension of its own, for so many days.
-    pub(super) fn issue_with(&self, name: &str, key: Key, days: &str, extension: &str) {
+    pub(crate) fn issue_with(&self, name: &str, key: Key, days: &str, extension: &str) {
         let (ca, ca_key) = (self.file("ca.pem"), self.file("ca.key"));
         let signed = ["-CA", ca.to_str().unwrap(), "-CAkey", ca_key.to_str().unwrap()];
         let subject = format!("/CN={name}");
@@ -63,7 +63,7 @@ impl Issuer {
     }
 
     /// `{ cert = "...", key = "..." }` of what was issued under this name.
-    pub(super) fn pair(&self, name: &str) -> String {
+    pub(crate) fn pair(&self, name: &str) -> String {
         let file = |ending: &str| self.file(&format!("{name}.{ending}")).display().to_string();
         format!("{{ cert = \"{}\", key = \"{}\" }}", file("pem"), file("key"))
     }

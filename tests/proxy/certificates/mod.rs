@@ -5,7 +5,7 @@ mod check;
 mod choice;
 mod clients;
 mod failures;
-mod issuer;
+pub(crate) mod issuer;
 mod ocsp;
 mod renewal;
 mod resumption;
@@ -19,12 +19,12 @@ use crate::support::process::{output, stderr, stdout};
 use crate::support::{Proxy, Setup};
 
 /// A proxy whose listener speaks TLS, by these keys of `tls`.
-fn speaking(setup: Setup, keys: &str) -> Proxy {
+pub(crate) fn speaking(setup: Setup, keys: &str) -> Proxy {
     setup.listener(&format!("tls = {{ {keys} }}")).start()
 }
 
 /// What openssl says of a handshake with the listener, and of what came behind it.
-fn s_client(proxy: &Proxy, arguments: &str) -> String {
+pub(crate) fn s_client(proxy: &Proxy, arguments: &str) -> String {
     let request = "GET / HTTP/1.1\\r\\nHost: app.test\\r\\nConnection: close\\r\\n\\r\\n";
     let address = proxy.address("web");
     let line = format!("printf '{request}' | openssl s_client -ign_eof -connect {address} {arguments}");
@@ -39,7 +39,7 @@ fn subject(told: &str) -> String {
 }
 
 /// curl asks for `url`, whose host is the proxy, whatever its name; its exit status, and all that it says.
-fn curl(proxy: &Proxy, issuer: &Issuer, host: &str, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn curl(proxy: &Proxy, issuer: &Issuer, host: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let port = proxy.port("web");
     let mut command = Command::new("curl");
     command.args(["-sS", "-m", "15", "--cacert"]).arg(issuer.file("ca.pem"));

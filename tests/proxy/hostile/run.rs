@@ -488,6 +488,7 @@ fn latin1(bytes: &[u8]) -> String {
 fn local_port(client: &Client) -> u16 {
     match client.stream() {
         Stream::Tcp(stream) => stream.local_addr().expect("the client's address").port(),
+        Stream::Tls(tls) => tls.stream.local_addr().expect("the client's address").port(),
         Stream::Unix(_) => 0,
     }
 }

@@ -39,6 +39,10 @@ impl Client {
         Ok(Self { wire: Wire::new(Stream::connect(address)?)? })
     }
 
+    pub(crate) const fn over(wire: Wire) -> Self {
+        Self { wire }
+    }
+
     /// Connects to `127.0.0.1:1` from another address of this machine.
     #[track_caller]
     pub(crate) fn connect_from(source: &str, address: &str) -> Self {

@@ -34,13 +34,24 @@ pub(crate) struct Tally {
 impl Load {
     /// Starts `connections` connections that each send GET `target` over and over.
     pub(crate) fn start(address: &str, connections: usize, target: &str) -> Self {
+        let address = address.to_owned();
+        Self::start_with(move || Client::try_connect(&address), u64::MAX, connections, target)
+    }
+
+    /// The same with connections that are opened in another way, each for at most so many requests.
+    pub(crate) fn start_with(
+        connect: impl Fn() -> io::Result<Client> + Clone + Send + 'static,
+        requests_max: u64,
+        connections: usize,
+        target: &str,
+    ) -> Self {
         let request = format!("GET {target} HTTP/1.1\r\nHost: load\r\n\r\n");
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let threads = (0..connections)
             .map(|_| {
                 let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-                let (address, request) = (address.to_owned(), request.clone());
-                std::thread::spawn(move || run(&address, request.as_bytes(), &stop, &answered))
+                let (connect, request) = (connect.clone(), request.clone());
+                std::thread::spawn(move || run(&connect, requests_max, request.as_bytes(), &stop, &answered))
             })
             .collect();
         Self { stop, answered, threads }
@@ -104,17 +115,23 @@ impl Tally {
     }
 }
 
-fn run(address: &str, request: &[u8], stop: &AtomicBool, answered: &AtomicU64) -> Tally {
+fn run(
+    connect: &impl Fn() -> io::Result<Client>,
+    requests_max: u64,
+    request: &[u8],
+    stop: &AtomicBool,
+    answered: &AtomicU64,
+) -> Tally {
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
-        let Ok(mut client) = Client::try_connect(address) else {
+        let Ok(mut client) = connect() else {
             tally.refused += 1;
             // A refused load does not need to be a busy one.
             std::thread::sleep(Duration::from_millis(10));
             continue;
         };
         let mut on_connection = 0u64;
-        while !stop.load(Ordering::Relaxed) {
+        while on_connection < requests_max && !stop.load(Ordering::Relaxed) {
             let start = Instant::now();
             match exchange(&mut client, request) {
                 Ok(response) => {

@@ -15,6 +15,7 @@ pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod setup;
 pub(crate) mod sys;
+pub(crate) mod tls;
 pub(crate) mod wire;
 pub(crate) mod wrk;
 

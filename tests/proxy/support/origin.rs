@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use super::message::Request;
 use super::sys;
+use super::tls::Tls;
 use super::wire::{Neither, Stream, Wire};
 
 /// A listening origin; it and its connections end when it is dropped, which fails the test if a script panicked.
@@ -35,6 +36,7 @@ struct Shared {
 
 enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<rustls::ServerConfig>),
     Unix(UnixListener),
 }
 
@@ -49,6 +51,16 @@ impl Origin {
         let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("bind {address}: {error}"));
         let address = listener.local_addr().unwrap().to_string();
         Self::run(Listener::Tcp(listener), address, script)
+    }
+
+    /// [`Origin::script`] over TLS. A script that does not [`Tls::close`] ends with a truncation.
+    pub(crate) fn script_over_tls(
+        config: rustls::ServerConfig,
+        script: impl Fn(&mut Connection) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        Self::run(Listener::Tls(listener, config.into()), address, script)
     }
 
     /// [`Origin::script`] at a Unix socket.
@@ -187,6 +199,11 @@ fn accept(listener: &Listener) -> io::Result<Stream> {
             let (stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
+        }
+        Listener::Tls(listener, config) => {
+            let (stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tls(Box::new(Tls::server(stream, config))))
         }
         Listener::Unix(listener) => Ok(Stream::Unix(listener.accept()?.0)),
     }

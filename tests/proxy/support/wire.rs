@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use super::DEADLINE;
 use super::message::{Body, Framing, Head, pattern_slice};
 use super::sys;
+use super::tls::Tls;
 
 /// How much of what a connection received is kept to look at.
 const RECORDED_BYTES_MAX: usize = 1 << 20;
 
-/// A TCP or Unix stream.
+/// A TCP or Unix stream, or TLS over TCP.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Tls>),
 }
 
 macro_rules! either {
@@ -26,6 +28,21 @@ macro_rules! either {
         match $stream {
             Stream::Tcp($inner) => $do,
             Stream::Unix($inner) => $do,
+            Stream::Tls($inner) => $do,
+        }
+    };
+}
+
+/// The same of what is below TLS.
+macro_rules! either_socket {
+    ($stream:expr, $inner:ident => $do:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $do,
+            Stream::Unix($inner) => $do,
+            Stream::Tls(tls) => {
+                let $inner = &tls.stream;
+                $do
+            }
         }
     };
 }
@@ -42,19 +59,21 @@ impl Stream {
         Ok(Self::Tcp(stream))
     }
 
+    /// Another handle: of TLS to the connection below.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
             Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+            Self::Tls(tls) => Self::Tcp(tls.stream.try_clone()?),
         })
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        either!(self, stream => stream.shutdown(how))
+        either_socket!(self, stream => stream.shutdown(how))
     }
 
     fn set_timeouts(&self, timeout: Duration) -> io::Result<()> {
-        either!(self, stream => {
+        either_socket!(self, stream => {
             stream.set_read_timeout(Some(timeout))?;
             stream.set_write_timeout(Some(timeout))
         })
@@ -63,7 +82,7 @@ impl Stream {
 
 impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
-        either!(self, stream => stream.as_raw_fd())
+        either_socket!(self, stream => stream.as_raw_fd())
     }
 }
 
@@ -93,6 +112,15 @@ impl Wire {
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// TLS, where it is spoken.
+    #[track_caller]
+    pub(crate) fn tls(&mut self) -> &mut Tls {
+        match &mut self.stream {
+            Stream::Tls(tls) => tls,
+            other => panic!("no TLS: {other:?}"),
+        }
     }
 
     pub(crate) fn record(&self) -> Arc<Mutex<Vec<u8>>> {
@@ -295,7 +323,7 @@ impl Wire {
     /// Waits, and reads nothing, until the peer has reset the connection.
     pub(crate) fn await_reset(&self) -> io::Result<()> {
         let start = Instant::now();
-        while either!(&self.stream, stream => stream.take_error())?.is_none() {
+        while either_socket!(&self.stream, stream => stream.take_error())?.is_none() {
             if start.elapsed() > self.deadline {
                 return Err(ErrorKind::TimedOut.into());
             }
