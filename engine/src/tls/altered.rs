@@ -17,8 +17,8 @@ use super::{ClientTls, TlsFailure, TlsStream, noting_names, provider};
 use crate::io::memory::{Faults, MemoryStream, pair};
 use crate::io::{ByteStream, Interest};
 
-pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
-pub(super) const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
+const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
+const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
 
 pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
