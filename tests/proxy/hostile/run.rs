@@ -11,7 +11,7 @@ use super::case::{Case, End, OK, Received, Reply, Seen, Step, Then, When};
 use crate::support::message::Framing;
 use crate::support::origin::Connection;
 use crate::support::proxy::Proxy;
-use crate::support::wire::{Neither, Stream, Wire};
+use crate::support::wire::{Neither, Wire};
 use crate::support::{Client, Origin, Setup, wire};
 
 /// Rows that share a proxy.
