@@ -30,7 +30,7 @@ pub use failure::{Alert, TlsFailure};
 pub(crate) use handshakes::{HandshakePlace, HandshakeTurns, Handshakes};
 pub use reports::{ReportFilter, TlsPeer, TlsReport};
 pub(crate) use server_name::noting_names;
-pub(crate) use stream::{HELD_BYTES_MAX, SEALED_BYTES_MAX, TlsStream};
+pub(crate) use stream::{HELD_BYTES_MAX, MESSAGE_BYTES_MAX, SEALED_BYTES_MAX, STAGE_BYTES_MAX, TlsStream};
 pub(crate) use transport::{Secure, Transport};
 
 /// How the clients of a listener speak TLS.
