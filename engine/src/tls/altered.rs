@@ -17,8 +17,8 @@ use super::{ClientTls, TlsFailure, TlsStream, noting_names, provider};
 use crate::io::memory::{Faults, MemoryStream, pair};
 use crate::io::{ByteStream, Interest};
 
-const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
-const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
+pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
+pub(super) const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
 
 pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
@@ -105,7 +105,7 @@ impl Side {
         if self.has_failed {
             return false;
         }
-        let shaken = self.stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(()));
+        let shaken = self.stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()));
         self.has_failed = matches!(shaken, Poll::Ready(Err(_)));
         matches!(shaken, Poll::Ready(Ok(())))
     }
@@ -306,7 +306,8 @@ fn received(bytes: &[u8], faults: Faults) -> Option<Result<(), TlsFailure>> {
     let mut turns_left = 1000;
     while turns_left > 0 {
         sent += far.try_send(&[IoSlice::new(&bytes[sent..])]).unwrap_or(0);
-        if let Poll::Ready(shaken) = stream.poll_handshake(&mut context(), None, &mut |_| Poll::Ready(())) {
+        if let Poll::Ready(shaken) = stream.poll_handshake(&mut context(), None, &mut |_, _| Poll::Ready(()))
+        {
             return Some(shaken);
         }
         let _ = far.try_recv(&mut [0; 4096]);

@@ -1,7 +1,10 @@
 //! What a handshake asks its worker for before it does anything that takes long.
 
 use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 
+use super::super::altered::{CERTIFICATE, KEY};
 use super::*;
 use crate::io::Work;
 
