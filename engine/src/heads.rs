@@ -265,7 +265,8 @@ impl UpstreamHead<'_> {
         match field.known {
             None => {
                 let name = field.name.bytes(self.bytes);
-                !(drops_names && self.drops_name(field, name)) && !is_unbelieved(name, self.trusted)
+                let is_dropped = drops_names && self.drops_name(field, name);
+                !is_dropped && !is_unbelieved(name, self.trusted)
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)
