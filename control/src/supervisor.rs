@@ -42,7 +42,7 @@ use crate::shutdown::{Action, Shutdown};
 use crate::signals::{self, Received, Signals};
 use crate::snapshot_builder::{self, Version};
 use crate::status::{Phase, Status};
-use crate::tls::{Assembled, Tls};
+use crate::tls::{Assembled, Tls, Towards};
 use crate::tls_failures::TlsFailures;
 use crate::tracing::{Exporter, SPAN_BATCHES_MAX};
 
@@ -353,26 +353,26 @@ impl Supervisor {
         router: corelane_routing::Router,
         (filters, tls): (&Compiled, &Assembled),
         version: Version,
-    ) -> (Arc<Snapshot>, Plan) {
+    ) -> Built {
         let registry = &mut self.status.registry.borrow_mut();
         let answers = self.resolver.answers();
         let plan = self.checks.plan(config, answers);
         let mut snapshot =
             snapshot_builder::build(config, router, filters, (answers, &plan), registry, version);
         tls.equip(config, answers, &mut snapshot);
-        (Arc::new(snapshot), plan)
+        Built { snapshot: Arc::new(snapshot), plan, towards: tls.towards() }
     }
 
     /// Sends a snapshot, and to each worker its sockets.
     pub(crate) fn send(
         &mut self,
         config: Rc<Config>,
-        (snapshot, plan): (Arc<Snapshot>, Plan),
+        Built { snapshot, plan, towards }: Built,
         version: Version,
         sockets: Vec<Vec<ListenSocket>>,
     ) {
         self.version = version;
-        self.checks.configure(&config, self.resolver.answers(), plan);
+        self.checks.configure(&config, self.resolver.answers(), plan, &towards);
         self.status.watch(config, &snapshot);
         let sockets = sockets.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (worker, sockets) in self.workers.iter().zip(sockets) {
@@ -413,6 +413,13 @@ impl Supervisor {
         self.log.finish(LOG_FLUSH_TIMEOUT);
         self.exporter.finish(SPAN_FLUSH_TIMEOUT).await;
     }
+}
+
+/// A snapshot, and what is put in force with it.
+pub(crate) struct Built {
+    snapshot: Arc<Snapshot>,
+    plan: Plan,
+    towards: Towards,
 }
 
 fn log_breaker(worker: usize, upstream: &str, moved: BreakerMove) {

@@ -1,19 +1,28 @@
 //! Runs one check of whatever kind.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::dial::{Outcome, dial};
 use super::subject::Subject;
 use super::tls::{SystemRoots, Tls};
 use super::{exec, grpc, http, probe};
 use crate::config::{Check, Health, ProbeProtocol};
+use crate::tls::Spoken;
 
 /// What the checks of one upstream share.
 #[derive(Clone)]
-pub(super) struct Checker {
+pub(super) struct Checker(Rc<RefCell<Shared>>);
+
+struct Shared {
     tls: Option<Tls>,
+    /// What it was made from.
+    spoken: Option<Arc<Spoken>>,
 }
 
-impl Checker {
-    pub(super) fn new(health: &Health, system: &SystemRoots) -> Self {
+impl Shared {
+    fn new(health: &Health, spoken: Option<&Arc<Spoken>>, system: &SystemRoots) -> Self {
         let (settings, protocol) = match &health.check {
             Check::Http(check) => (check.tls.as_ref(), &b"http/1.1"[..]),
             Check::Grpc(check) => (check.tls.as_ref(), &b"h2"[..]),
@@ -23,12 +32,32 @@ impl Checker {
             },
             Check::Tcp | Check::Exec(_) => (None, &b""[..]),
         };
-        Self { tls: settings.map(|settings| Tls::new(settings, system, protocol)) }
+        let tls = settings.map(|settings| Tls::new(settings, spoken.map(|it| &**it), system, protocol));
+        Self { tls, spoken: spoken.cloned() }
+    }
+}
+
+impl Checker {
+    /// `spoken` is what the upstream's requests are spoken with.
+    pub(super) fn new(health: &Health, spoken: Option<&Arc<Spoken>>, system: &SystemRoots) -> Self {
+        Self(Rc::new(RefCell::new(Shared::new(health, spoken, system))))
+    }
+
+    /// The same from now on, for checks that go on: its files may have been renewed.
+    pub(super) fn renew(&self, health: &Health, spoken: Option<&Arc<Spoken>>, system: &SystemRoots) {
+        let is_same = match (&self.0.borrow().spoken, spoken) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if !is_same {
+            self.0.replace(Shared::new(health, spoken, system));
+        }
     }
 
     /// Runs it to its end, or to the timeout.
     pub(super) async fn run(&self, subject: &Subject) -> Outcome {
-        let tls = self.tls.as_ref();
+        let tls = self.0.borrow().tls.clone();
+        let tls = tls.as_ref();
         let check = async {
             match &subject.health.check {
                 Check::Tcp => dial(subject, None).await.map(drop),

@@ -49,6 +49,7 @@ pub(crate) use self::tls::{Anybody, SystemRoots};
 use crate::config::{Check, Config, Health};
 use crate::log;
 use crate::snapshot_builder::{Answers, Located, endpoint_addresses};
+use crate::tls::Towards;
 
 pub(crate) use self::group::{Checked, Ejections, Standing, State};
 pub(crate) use self::healths::{Failing, Healths, Key, Plan};
@@ -62,6 +63,7 @@ pub(crate) struct Checks {
 
 struct Running {
     subject: Subject,
+    checker: Checker,
     task: AbortHandle,
 }
 
@@ -99,20 +101,24 @@ impl Checks {
         plan
     }
 
-    /// Puts a plan in force: checks the endpoints of `config` and no others.
-    pub(crate) fn configure(&mut self, config: &Config, answers: &Answers, plan: Plan) {
+    /// Puts a plan in force: checks the endpoints of `config` and no others. `towards` is how requests are spoken.
+    pub(crate) fn configure(&mut self, config: &Config, answers: &Answers, plan: Plan, towards: &Towards) {
         self.healths.put_in_force(plan);
         let mut before = std::mem::take(&mut self.running);
         let system = SystemRoots::default();
         for upstream in &config.upstreams {
             let Some(health) = &upstream.health else { continue };
             let (health, mut checker) = (Arc::new(health.clone()), None);
+            let spoken = towards.get(&upstream.name);
             for endpoint in endpoint_addresses(upstream, answers) {
                 let key = (upstream.name.clone(), endpoint.address.clone());
                 let running = match before.remove(&key) {
-                    Some(running) if is_same(&running.subject, &health, &endpoint) => running,
+                    Some(running) if is_same(&running.subject, &health, &endpoint) => {
+                        running.checker.renew(&health, spoken, &system);
+                        running
+                    }
                     _ => {
-                        let checker = checker.get_or_insert_with(|| Checker::new(&health, &system));
+                        let checker = checker.get_or_insert_with(|| Checker::new(&health, spoken, &system));
                         let subject = Subject {
                             upstream: upstream.name.clone(),
                             endpoint: endpoint.address.clone(),
@@ -142,13 +148,13 @@ impl Checks {
             key: (subject.upstream.clone(), subject.endpoint.clone()),
             random: RandomState::new().hash_one(&subject.endpoint),
             subject: subject.clone(),
-            checker,
+            checker: checker.clone(),
             healths: self.healths.clone(),
             slots: self.slots.clone(),
             is_hindered: false,
         };
         let task = tokio::task::spawn_local(task.run()).abort_handle();
-        Running { subject, task }
+        Running { subject, checker, task }
     }
 }
 

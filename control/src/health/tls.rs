@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -15,6 +16,7 @@ use super::dial::Stream;
 use super::subject::Subject;
 use crate::config::{TlsSettings, Trust};
 use crate::log;
+use crate::tls::Spoken;
 
 /// The certificate authorities of the system, read when they are first asked for.
 #[derive(Default)]
@@ -44,29 +46,29 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// `protocol` is what the endpoint is offered to speak inside (RFC 7301); nothing: whatever it likes.
-    pub(super) fn new(settings: &TlsSettings, system: &SystemRoots, protocol: &[u8]) -> Self {
-        let provider = Arc::new(corelane_engine::tls::provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the suites of both versions");
-        let builder = match &settings.trust {
-            Trust::System => builder.with_root_certificates(system.get()),
-            Trust::Authorities(authorities) => {
-                let mut roots = RootCertStore::empty();
-                // Each was added once when the configuration was read.
-                roots.add_parsable_certificates(authorities.iter().cloned());
-                builder.with_root_certificates(roots)
-            }
-            Trust::Anybody => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(&provider)))
-            }
+    /// `spoken` is what the upstream's requests are spoken with; `protocol` is what the endpoint is offered to speak inside
+    /// (RFC 7301); nothing: whatever it likes.
+    pub(super) fn new(
+        settings: &TlsSettings,
+        spoken: Option<&Spoken>,
+        system: &SystemRoots,
+        protocol: &[u8],
+    ) -> Self {
+        let mut config = match (&settings.trust, spoken) {
+            (None, Some(spoken)) => ClientConfig::clone(&spoken.config),
+            (trust, _) => trusting(trust.as_ref(), system),
         };
-        let mut config = builder.with_no_client_auth();
-        if !protocol.is_empty() {
-            config.alpn_protocols = vec![protocol.to_vec()];
+        if let Some(spoken) = spoken {
+            config.client_auth_cert_resolver = spoken.config.client_auth_cert_resolver.clone();
         }
-        Self { connector: Arc::new(config).into(), server_name: settings.server_name.clone() }
+        // The sessions of requests are the workers'.
+        config.resumption = Resumption::default();
+        config.alpn_protocols.clear();
+        if !protocol.is_empty() {
+            config.alpn_protocols.push(protocol.to_vec());
+        }
+        let server_name = settings.server_name.clone().or_else(|| spoken?.server_name.clone());
+        Self { connector: Arc::new(config).into(), server_name }
     }
 
     pub(super) async fn shake_hands(
@@ -77,6 +79,27 @@ impl Tls {
         let name = self.server_name.clone().map_or_else(|| expected(subject), Ok)?;
         Ok(Box::new(self.connector.connect(name, stream).await?))
     }
+}
+
+/// Of both versions, without a certificate of our own.
+fn trusting(trust: Option<&Trust>, system: &SystemRoots) -> ClientConfig {
+    let provider = Arc::new(corelane_engine::tls::provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the suites of both versions");
+    let builder = match trust {
+        None => builder.with_root_certificates(system.get()),
+        Some(Trust::Authorities(authorities)) => {
+            let mut roots = RootCertStore::empty();
+            // Each was added once when the configuration was read.
+            roots.add_parsable_certificates(authorities.iter().cloned());
+            builder.with_root_certificates(roots)
+        }
+        Some(Trust::Anybody) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(&provider)))
+        }
+    };
+    builder.with_no_client_auth()
 }
 
 /// Whose certificate it must be if the configuration does not say.

@@ -19,9 +19,10 @@ use crate::snapshot_builder::Located;
 
 /// What an upstream is spoken to with.
 #[derive(Debug)]
-pub(super) struct Spoken {
-    config: Arc<ClientConfig>,
-    server_name: Option<ServerName<'static>>,
+pub(crate) struct Spoken {
+    pub(crate) config: Arc<ClientConfig>,
+    /// `None`: the endpoint's name, or its address.
+    pub(crate) server_name: Option<ServerName<'static>>,
     /// A hash of what its connections are made with.
     identity: String,
     /// What its files say.

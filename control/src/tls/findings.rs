@@ -13,7 +13,7 @@ use super::pair::Pair;
 use super::states::{Owner, Role, Serving, moment};
 use super::x509::Facts;
 use super::{Assembled, Served};
-use crate::config::{CertificateFiles, Config, UpstreamTrust};
+use crate::config::{CertificateFiles, Check, Config, ProbeProtocol, UpstreamTrust};
 
 /// A line each.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,12 @@ pub(crate) fn examine(config: &Config, now: SystemTime) -> Findings {
         let Some((tls, _)) = assembled.upstreams.get(&upstream.name) else { continue };
         if tls.trust == UpstreamTrust::Anybody {
             let text = format!("upstream \"{}\": tls.verify is false: anybody can be it", upstream.name);
+            looker.warnings.push(tls.places.tell(None, text));
+        }
+        let checks = upstream.health.as_ref();
+        if checks.is_some_and(|it| is_in_clear_text(&it.check) && it.port.is_none() && it.address.is_none()) {
+            let text =
+                format!("upstream \"{}\": its checks do not speak TLS, and its endpoints do", upstream.name);
             looker.warnings.push(tls.places.tell(None, text));
         }
         if let Some(CertificateFiles { cert, key, .. }) = &tls.certificate {
@@ -167,6 +173,16 @@ impl Looker<'_> {
             found.iter().filter_map(Facts::of).map(|facts| facts.encoded_subject().to_vec()).collect()
         });
         roots.contains(of.encoded_issuer())
+    }
+}
+
+/// Whether a check says something to a server that this one would not understand over TLS.
+fn is_in_clear_text(check: &Check) -> bool {
+    match check {
+        Check::Http(check) => check.tls.is_none(),
+        Check::Grpc(check) => check.tls.is_none(),
+        Check::Probe(check) => check.protocol == ProbeProtocol::Tcp && !check.send.is_empty(),
+        Check::Tcp | Check::Exec(_) => false,
     }
 }
 

@@ -54,8 +54,7 @@ use crate::config::{
 use crate::health::SystemRoots;
 use crate::log;
 use crate::snapshot_builder::{Answers, endpoint_addresses};
-use client::Spoken;
-pub(crate) use client::server_name;
+pub(crate) use client::{Spoken, server_name};
 use fault::Fault;
 pub(crate) use findings::{DAYS_LEFT_FEW, Findings, examine};
 use kept::Kept;
@@ -135,6 +134,9 @@ pub(crate) struct Assembled {
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
+/// What upstreams are spoken to with, by their names.
+pub(crate) type Towards = HashMap<Arc<str>, Arc<Spoken>>;
+
 /// A directory of certificates.
 #[derive(Clone, Debug, Default)]
 struct Folder {
@@ -185,6 +187,12 @@ impl Assembled {
             }
         }
         (assembling.found, errors)
+    }
+
+    /// What upstreams are spoken to with.
+    pub(crate) fn towards(&self) -> Towards {
+        let all = self.upstreams.iter();
+        all.filter_map(|(name, (_, kept))| Some((name.clone(), kept.serves.clone()?))).collect()
     }
 
     /// Tells the listeners and endpoints of a snapshot how they speak TLS.

@@ -23,7 +23,7 @@ fn check_looks_at_the_files() {
             "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:1\"\n\
              tls = {{ certificates = [{}] }}\n\
              [[routes]]\nname = \"all\"\nhosts = [\"app.test\"]\nupstream = \"api\"\n\
-             [upstreams.api]\nendpoints = [\"127.0.0.1:2\"]\ntls = {{ verify = false }}\n",
+             [upstreams.api]\nendpoints = [\"127.0.0.1:2\"]\ntls = {{ verify = false }}\nhealth = {{ kind = \"http\" }}\n",
             pairs.join(", ")
         );
         fs::write(&file, text).unwrap();
@@ -34,14 +34,18 @@ fn check_looks_at_the_files() {
     assert_eq!(code, Some(0), "{warnings}");
     assert!(told.starts_with("OK: "), "{told}");
     let warnings: Vec<_> = warnings.lines().collect();
-    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+    assert_eq!(warnings.len(), 4, "{warnings:#?}");
     assert_eq!(warnings[0], "warning: edge.toml:4:34: listener \"web\": app.pem: no route is for other.test");
     assert_eq!(
         warnings[1],
         "warning: edge.toml:11:7: upstream \"api\": tls.verify is false: anybody can be it"
     );
+    assert_eq!(
+        warnings[2],
+        "warning: edge.toml:11:7: upstream \"api\": its checks do not speak TLS, and its endpoints do"
+    );
     let old = "warning: edge.toml:4:73: listener \"web\": old.pem: the certificate expires at ";
-    assert!(warnings[2].starts_with(old), "{warnings:#?}");
+    assert!(warnings[3].starts_with(old), "{warnings:#?}");
 
     let (code, _, errors) = check(&["swapped", "missing", "app"]);
     assert_eq!(code, Some(1));

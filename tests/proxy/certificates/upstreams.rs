@@ -85,3 +85,35 @@ fn a_certificate_of_our_own_is_shown_and_renewed() {
     }
     eventually("the new one is shown", || body("/").contains("CN=you"));
 }
+
+#[test]
+fn checks_speak_as_requests_do() {
+    let issuer = Issuer::new();
+    issuer.issue_with("app", Key::Ecdsa, "30", "subjectAltName=DNS:app.test");
+    issuer.issue_client("me");
+    let ca = issuer.file("ca.pem");
+    let (_nginx, address) =
+        nginx(&issuer, &format!("ssl_verify_client on; ssl_client_certificate {};", ca.display()));
+    let (file, strangers) = (issuer.file("theirs.pem"), Issuer::new());
+    std::fs::copy(strangers.file("ca.pem"), &file).unwrap();
+    let (cert, key) = (issuer.file("me.pem"), issuer.file("me.key"));
+    let tls = format!(
+        "tls = {{ ca = \"{}\", server_name = \"app.test\", cert = \"{}\", key = \"{}\" }}",
+        file.display(),
+        cert.display(),
+        key.display()
+    );
+    let health = "health = { kind = \"https\", interval = \"100ms\", fall = 1, rise = 1 }";
+    let proxy = Setup::to(&[&address]).upstream(&tls).upstream(health).start();
+    eventually("it is down", || proxy.log().contains("TLS: invalid peer certificate: "));
+    assert_eq!(proxy.get("/").status(), 503);
+    // With a new file of authorities, and the client certificate, the checks that are under way pass.
+    std::fs::copy(&ca, &file).unwrap();
+    eventually("it is up", || proxy.get("/").status() == 200);
+    // Keys of their own go before.
+    let health = health.replace(" }", ", server_name = \"other.test\" }");
+    let proxy = Setup::to(&[&address]).upstream(&tls).upstream(&health).start();
+    eventually("it is down", || {
+        proxy.log().contains("TLS: invalid peer certificate: certificate not valid for name")
+    });
+}

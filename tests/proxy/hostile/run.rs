@@ -11,7 +11,7 @@ use super::case::{Case, End, OK, Received, Reply, Seen, Step, Then, When};
 use crate::support::message::Framing;
 use crate::support::origin::Connection;
 use crate::support::proxy::Proxy;
-use crate::support::wire::{Neither, Stream, Wire};
+use crate::support::wire::{Neither, Wire};
 use crate::support::{Client, Origin, Setup, wire};
 
 /// Rows that share a proxy.
@@ -89,7 +89,7 @@ impl Run {
         let failures = self.failures();
         let mut client = self.proxy.client();
         client.set_deadline(self.deadline).expect("a deadline");
-        let port = local_port(&client);
+        let port = client.stream().local_port();
         play(&mut client, &case.client);
         if let Err(what) = observe(&mut client, case) {
             wrong.push(what);
@@ -483,14 +483,6 @@ fn shortened(bytes: &[u8]) -> String {
 /// One `char` for each byte.
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
-}
-
-fn local_port(client: &Client) -> u16 {
-    match client.stream() {
-        Stream::Tcp(stream) => stream.local_addr().expect("the client's address").port(),
-        Stream::Tls(tls) => tls.stream.local_addr().expect("the client's address").port(),
-        Stream::Unix(_) => 0,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -68,6 +68,17 @@ impl Stream {
         })
     }
 
+    /// 0 over a Unix socket.
+    pub(crate) fn local_port(&self) -> u16 {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+            Self::Tls(tls) => tls.stream.local_addr(),
+            Self::Unix(_) => return 0,
+        }
+        .expect("the client's address")
+        .port()
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         either_socket!(self, stream => stream.shutdown(how))
     }

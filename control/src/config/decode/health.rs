@@ -233,9 +233,9 @@ fn tls(table: &Reader<'_>) -> Result<TlsSettings, Reported> {
             let text = "ca has no meaning without verify; leave one of them out";
             return Err(table.report().wrong(table.at("ca"), text.to_owned()));
         }
-        (None, false) => Trust::Anybody,
-        (Some(authorities), true) => Trust::Authorities(authorities),
-        (None, true) => Trust::System,
+        (None, false) => Some(Trust::Anybody),
+        (Some(authorities), true) => Some(Trust::Authorities(authorities)),
+        (None, true) => None,
     };
     Ok(TlsSettings { server_name: server_name?, trust })
 }

@@ -122,7 +122,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "server_name",
         "string",
-        Absent("the endpoint's name, or its address"),
+        Absent("that of the upstream's tls, or the endpoint's name, or its address"),
         "a name or an IP address",
         "Whose certificate it must be (TLS).",
         "\"app.internal\"",
@@ -130,7 +130,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "ca",
         "string",
-        Absent("the system's authorities"),
+        Absent("those of the upstream's tls, or the system's"),
         "the path of a file of certificates (PEM)",
         "Whose signature it must bear (TLS).",
         "\"pages/ca.pem\"",

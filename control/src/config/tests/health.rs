@@ -30,7 +30,7 @@ fn regex(text: &str) -> Option<Expected> {
     Some(Expected::Regex(Pattern::new(text, Case::Sensitive).expect("a regex")))
 }
 
-const NO_SETTINGS: TlsSettings = TlsSettings { server_name: None, trust: Trust::System };
+const NO_SETTINGS: TlsSettings = TlsSettings { server_name: None, trust: None };
 
 #[test]
 fn without_it_nothing_is_checked() {
@@ -90,7 +90,8 @@ fn http_and_https() {
     let keys = "kind = \"http\", method = \"HEAD\", path = \"/healthz?full\", host = \"a.test:81\", \
                 headers = { X-A = \"b c\" }, statuses = [204, \"5xx\", \"200-201\", \"301\"], body = 'a\\n'";
     assert_eq!(check(keys), Check::Http(all));
-    let tls = TlsSettings { server_name: Some("a.test".try_into().expect("a name")), trust: Trust::Anybody };
+    let tls =
+        TlsSettings { server_name: Some("a.test".try_into().expect("a name")), trust: Some(Trust::Anybody) };
     let secure = HttpCheck { tls: Some(tls), body: regex("^a$"), ..plain };
     let keys = "kind = \"https\", server_name = \"a.test\", verify = false, body_regex = \"^a$\"";
     assert_eq!(check(keys), Check::Http(secure));

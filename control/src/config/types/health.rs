@@ -127,17 +127,15 @@ pub enum Expected {
 /// How a check speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// `server_name`; `None`: the endpoint's name, or its address.
+    /// `server_name`; `None`: that of the upstream's `tls`, or the endpoint's name, or its address.
     pub server_name: Option<ServerName<'static>>,
-    /// `verify` and `ca`
-    pub trust: Trust,
+    /// `verify` and `ca`; `None`: as the upstream's `tls` says, or the system's authorities.
+    pub trust: Option<Trust>,
 }
 
 /// Whose certificates are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Those of the system's authorities.
-    System,
     /// Those of these authorities.
     Authorities(Vec<CertificateDer<'static>>),
     /// Anybody's.
