@@ -17,14 +17,19 @@ use super::{ClientTls, TlsFailure, TlsStream, noting_names, provider};
 use crate::io::memory::{Faults, MemoryStream, pair};
 use crate::io::{ByteStream, Interest};
 
-pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
-pub(super) const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
+const CERTIFICATE: &[u8] = include_bytes!("../../testdata/localhost.pem");
+const KEY: &[u8] = include_bytes!("../../testdata/localhost.key");
 
 pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
-pub(super) fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+/// Of `localhost`.
+pub(super) fn certificate_and_key() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    (certificate, PrivateKeyDer::from_pem_slice(KEY).unwrap())
+}
+
+pub(super) fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+    let (certificate, key) = certificate_and_key();
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
     builder.with_single_cert(vec![certificate], key).unwrap()
@@ -32,7 +37,7 @@ pub(super) fn server_config(versions: &[&'static SupportedProtocolVersion]) -> S
 
 pub(super) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+    roots.add(certificate_and_key().0).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(versions).unwrap();
     builder.with_root_certificates(roots).with_no_client_auth()

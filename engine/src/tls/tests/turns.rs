@@ -1,12 +1,10 @@
 //! What a handshake asks its worker for before it does anything that takes long.
 
 use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 
-use super::super::altered::{CERTIFICATE, KEY};
 use super::*;
 use crate::io::Work;
+use crate::tls::altered::certificate_and_key;
 
 /// Drives the handshake; what it has asked for, in this order, and how it ended.
 fn asked(stream: &mut TlsStream<MemoryStream>, peer: &mut Peer) -> (Vec<Work>, Result<(), TlsFailure>) {
@@ -79,11 +77,11 @@ fn nothing_is_done_before_the_turn() {
 fn a_long_chain_is_received_in_few_pieces() {
     let (near, far) = pair(Faults::none());
     let mut stream = TlsStream::client(&client_tls(client_config(&VERSIONS)), near).unwrap();
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+    let (certificate, key) = certificate_and_key();
     let chain = vec![certificate.clone(); 50_000 / certificate.len()];
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(&VERSIONS).unwrap().with_no_client_auth();
-    let config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(KEY).unwrap()).unwrap();
+    let config = builder.with_single_cert(chain, key).unwrap();
     let (asked, shaken) = asked(&mut stream, &mut Peer::server(config, far));
     assert_eq!(shaken, Ok(()));
     // Each piece is processed again with all that came before it.
