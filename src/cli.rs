@@ -91,6 +91,9 @@ pub(crate) enum Command {
         /// The listener; without it the one with the URL's port, or the only one
         #[arg(long, value_name = "NAME")]
         listener: Option<String>,
+        /// The subject of the client's certificate, e.g. CN=me,O=Example; without it, it shows none
+        #[arg(long, value_name = "SUBJECT")]
+        client_subject: Option<String>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,

@@ -45,8 +45,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             print(&corelane_control::config::schema())?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Explain { file, method, url, headers, from, listener, json } => {
-            let question = Question { method, url, fields: headers, from, listener };
+        Command::Explain { file, method, url, headers, from, listener, client_subject, json } => {
+            let question = Question { method, url, fields: headers, from, listener, client_subject };
             return Ok(explain(file.as_os_str(), &question, json)?);
         }
         Command::Top { admin, once, json, interval } => {

@@ -39,6 +39,8 @@ pub struct Question {
     pub from: IpAddr,
     /// The listener; without it the one of the URL's port, or the only one.
     pub listener: Option<String>,
+    /// The subject of the certificate that the client shows (RFC 4514); without it, it shows none.
+    pub client_subject: Option<String>,
 }
 
 /// Where a question's connection comes from if it does not say.

@@ -7,12 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
-    ConnectionLimits, IDLE_CONNECTION_BYTES, POOLED_CONNECTION_BYTES, TLS_IDLE_BYTES, access_log_bytes,
-    busy_connection_bytes, mirrors_bytes, spans_bytes, tls_busy_bytes, trace_bytes, worker_bytes,
+    ConnectionLimits, IDLE_CONNECTION_BYTES, PEER_CHAIN_BYTES, POOLED_CONNECTION_BYTES, TLS_IDLE_BYTES,
+    access_log_bytes, busy_connection_bytes, mirrors_bytes, spans_bytes, tls_busy_bytes, trace_bytes,
+    worker_bytes,
 };
 use corelane_engine::worker;
 
-use crate::config::{Config, ErrorPage, Listener, LogTarget, PageSegment, Route, Target, Upstream};
+use crate::config::{
+    Config, ErrorPage, Listener, ListenerTls, LogTarget, PageSegment, Route, Target, Upstream,
+};
 use crate::health::{CHECK_BYTES_MAX, CHECKS_AT_ONCE, TASK_BYTES};
 use crate::log_writer::WAITING_BYTES_MAX;
 use crate::supervisor::LOG_BATCHES_MAX;
@@ -55,7 +58,7 @@ impl MemoryBound {
         let head_bytes_max = config.listeners.iter().map(|it| it.head_bytes_max).max().unwrap_or(0);
         let upstreams = config.upstreams.iter();
         let pooled = upstreams.map(|upstream| {
-            let tls_bytes = upstream.tls.as_ref().map_or(0, |_| TLS_IDLE_BYTES);
+            let tls_bytes = upstream.tls.as_ref().map_or(0, |_| TLS_IDLE_BYTES + PEER_CHAIN_BYTES);
             let connections = endpoints(upstream) * upstream.idle_connections_max as u64;
             connections * (POOLED_CONNECTION_BYTES + tls_bytes)
         });
@@ -128,13 +131,20 @@ fn endpoints(upstream: &Upstream) -> u64 {
 /// What a route's mirrored requests can take on one worker.
 fn mirrors(config: &Config, route: &Route) -> u64 {
     let Some(mirror) = &route.mirror else { return 0 };
-    let response_head_bytes_max = config.upstreams[mirror.upstream].head_bytes_max;
+    let upstream = &config.upstreams[mirror.upstream];
+    let response_head_bytes_max = upstream.head_bytes_max;
+    let tls_bytes = mirror.mirrors_max as u64 * upstream_tls_bytes(upstream);
     let of_listener = |&index: &usize| {
         let listener = &config.listeners[index];
         let limits = connection_limits(listener, response_head_bytes_max, 0, false);
         mirrors_bytes(&limits, mirror.body_bytes_max, mirror.mirrors_max)
     };
-    route.listeners.iter().map(of_listener).max().unwrap_or(0)
+    route.listeners.iter().map(of_listener).max().unwrap_or(0) + tls_bytes
+}
+
+/// What TLS adds to a busy connection to an upstream.
+fn upstream_tls_bytes(upstream: &Upstream) -> u64 {
+    upstream.tls.as_ref().map_or(0, |_| tls_busy_bytes() + PEER_CHAIN_BYTES)
 }
 
 fn connection_limits(
@@ -160,8 +170,9 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     let upstreams = routes.flat_map(|route| route.action.upstreams());
     let upstreams: Vec<_> = upstreams.map(|upstream| &config.upstreams[upstream]).collect();
     let response_heads = upstreams.iter().map(|upstream| upstream.head_bytes_max);
-    let tls_of_client = listener.tls.is_some();
-    let tls_sides = u64::from(tls_of_client) + u64::from(upstreams.iter().any(|it| it.tls.is_some()));
+    let chain_bytes = |tls: &ListenerTls| tls.client_auth.as_ref().map_or(0, |_| PEER_CHAIN_BYTES);
+    let client_tls = |bytes| listener.tls.as_ref().map_or(0, |tls| bytes + chain_bytes(tls));
+    let upstream_tls_bytes = upstreams.iter().map(|it| upstream_tls_bytes(it)).max().unwrap_or(0);
     let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
     let pages = config.error_pages.iter().filter(holds).map(page_bytes);
     let answer_bytes_max = pages.max().unwrap_or(0).max(ANSWER_BYTES);
@@ -172,9 +183,10 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
         busy_bytes: busy_connection_bytes(&limits)
-            + tls_sides * tls_busy_bytes()
+            + client_tls(tls_busy_bytes())
+            + upstream_tls_bytes
             + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
-        idle_bytes: IDLE_CONNECTION_BYTES + if tls_of_client { TLS_IDLE_BYTES } else { 0 },
+        idle_bytes: IDLE_CONNECTION_BYTES + client_tls(TLS_IDLE_BYTES),
     }
 }
 
@@ -249,7 +261,7 @@ const PROCESS_BYTES: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Filter, PageVariable, StatusPattern};
+    use crate::config::{ClientAuth, ClientAuthMode, Filter, PageVariable, StatusPattern};
     use crate::fixtures;
     use corelane_engine::action::{Action, Destination, Split, Token};
     use corelane_filters::Settings;
@@ -369,6 +381,31 @@ mod tests {
             assert!(total(change) > least, "change {number}");
         }
         assert!(MemoryBound::with_workers(&base, 3).total_bytes() > least);
+    }
+
+    #[test]
+    fn what_peers_show_of_themselves_counts_where_it_is_asked_for() {
+        let mut config = fixtures::config();
+        let bound = |config: &Config| MemoryBound::with_workers(config, 1);
+        config.listeners[0].tls = Some(fixtures::listener_tls());
+        let [web] = &bound(&config).listeners[..] else { panic!("there is one listener") };
+        assert_eq!(web.idle_bytes, IDLE_CONNECTION_BYTES + TLS_IDLE_BYTES);
+        let tls = config.listeners[0].tls.as_mut().unwrap();
+        tls.client_auth =
+            Some(ClientAuth { mode: ClientAuthMode::Optional, ca: "ca.pem".into(), crls: vec![] });
+        let asked = bound(&config);
+        assert_eq!(asked.listeners[0].idle_bytes - web.idle_bytes, PEER_CHAIN_BYTES);
+        assert_eq!(asked.listeners[0].busy_bytes - web.busy_bytes, PEER_CHAIN_BYTES);
+        // Endpoints always are.
+        config.routes[0].mirror = Some(fixtures::mirror(0));
+        let plain = bound(&config);
+        config.upstreams[0].tls = Some(fixtures::upstream_tls());
+        let secured = bound(&config);
+        let connection = tls_busy_bytes() + PEER_CHAIN_BYTES;
+        assert_eq!(secured.listeners[0].busy_bytes - plain.listeners[0].busy_bytes, connection);
+        assert_eq!(secured.mirrors_bytes - plain.mirrors_bytes, 64 * connection);
+        let idle = endpoints(&config.upstreams[0]) * config.upstreams[0].idle_connections_max as u64;
+        assert_eq!(secured.pooled_bytes - plain.pooled_bytes, idle * (TLS_IDLE_BYTES + PEER_CHAIN_BYTES));
     }
 
     #[test]

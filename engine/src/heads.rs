@@ -175,11 +175,12 @@ impl UpstreamHead<'_> {
             (head.fields_start, words)
         };
         let lines = Span { start: lines_start, end: head.fields_end };
-        let edits = self.fields();
+        let (edits, drops_names) = (self.fields(), self.drops_names());
         let mut index = 0..;
         write_lines(out, self.bytes, lines, &head.fields, |field, place| {
             let index = index.next().unwrap_or_default();
-            let keep = self.keeps(field, keep_host) && !edits.is_some_and(|edits| edits.drops(index));
+            let keep =
+                self.keeps(field, keep_host, drops_names) && !edits.is_some_and(|edits| edits.drops(index));
             if keep && field.known == Some(Known::Host) {
                 let start = place + (field.value.start - field.name.start) as usize;
                 words.host = Span::new(start, start + field.value.len());
@@ -244,19 +245,28 @@ impl UpstreamHead<'_> {
         value
     }
 
-    fn keeps(&self, field: &Field, keep_host: bool) -> bool {
+    /// Whether any field may end here, or be replaced, because of its name.
+    fn drops_names(&self) -> bool {
+        self.drops_underscores || self.tells_attempt || self.trace.is_some() || self.options.names_fields()
+    }
+
+    fn drops_name(&self, field: &Field, name: &[u8]) -> bool {
+        if self.drops_underscores && name.contains(&b'_') {
+            self.dropped_underscore.set(true);
+            return true;
+        }
+        self.options.nominate(field, self.bytes)
+            || self.trace.is_some_and(|trace| trace.replaces(name))
+            || self.tells_attempt && name.eq_ignore_ascii_case(ATTEMPT)
+    }
+
+    /// `drops_names`: asked once for all lines.
+    fn keeps(&self, field: &Field, keep_host: bool, drops_names: bool) -> bool {
         match field.known {
             None => {
                 let name = field.name.bytes(self.bytes);
-                if self.drops_underscores && name.contains(&b'_') {
-                    self.dropped_underscore.set(true);
-                    return false;
-                }
-                let is_replaced = self.trace.is_some_and(|trace| trace.replaces(name))
-                    || self.tells_attempt && name.eq_ignore_ascii_case(ATTEMPT);
-                !self.options.nominate(field, self.bytes)
-                    && !is_unbelieved(name, self.trusted)
-                    && !is_replaced
+                let is_dropped = drops_names && self.drops_name(field, name);
+                !is_dropped && !is_unbelieved(name, self.trusted)
             }
             Some(Known::ContentLength) => {
                 matches!(self.framing, BodyFraming::Length(_)) && is_plain_length(field, self.bytes)

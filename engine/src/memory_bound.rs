@@ -52,9 +52,13 @@ pub const IDLE_CONNECTION_BYTES: u64 = 2 * 1024;
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
 pub const POOLED_CONNECTION_BYTES: u64 = 512;
 
-/// What TLS adds to an idle connection at most: its keys, what rustls keeps of it, who the client is. Some 5 KiB were
-/// measured.
+/// What TLS adds to an idle connection at most: its keys, what rustls keeps of it, who the client is. Of it 2.7 KiB are on the
+/// heap, which a test counts.
 pub const TLS_IDLE_BYTES: u64 = 8 * 1024;
+
+/// The certificates that a peer has shown are kept for as long as its connection: those of endpoints, and of clients that are
+/// asked for any.
+pub const PEER_CHAIN_BYTES: u64 = allocated(tls::MESSAGE_BYTES_MAX);
 
 /// What TLS adds to a connection that is busy, at most: beside that, a message of a handshake that is not whole, plaintext
 /// that was not asked for, and records that the peer does not take.
@@ -102,12 +106,12 @@ pub fn mirrors_bytes(limits: &ConnectionLimits, body_bytes_max: usize, mirrors_m
     allocated(bytes) + mirrors_max as u64 * (MIRROR_TASK_BYTES + POOLED_CONNECTION_BYTES)
 }
 
-/// What a worker takes at most apart from its connections: its scratch buffer, its free list, its tables for one head and
+/// What a worker takes at most apart from its connections: its scratch buffer, those of TLS, its free list, its tables for one head and
 /// one path of this size, its ring and its stack, and all its pipes full.
 #[must_use]
 pub fn worker_bytes(head_bytes_max: usize) -> u64 {
     let tables = HEAD_TABLES_BYTES + PATH_FORMS * head_bytes_max;
-    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables)
+    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables + tls::STAGE_BYTES_MAX)
         + RUNTIME_BYTES
         + (PIPES_MAX * PIPE_BYTES_MAX) as u64
 }
@@ -153,7 +157,7 @@ const ATTEMPT_SPAN_BYTES: usize = CLIENT_TEXT_BYTES + 10 * 128;
 const TRACED_MAX: usize = 2 * ATTEMPTS_MAX as usize;
 
 /// With what an allocator adds when it rounds sizes up: an eighth (mimalloc's size classes).
-fn allocated(bytes: usize) -> u64 {
+const fn allocated(bytes: usize) -> u64 {
     let bytes = bytes as u64;
     bytes + bytes / 8
 }

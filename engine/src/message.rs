@@ -75,6 +75,11 @@ impl<'a> BodyBatch<'a> {
         self.count
     }
 
+    /// The slice, if there is one and no other.
+    pub(crate) fn only_slice(&self) -> Option<&'a [u8]> {
+        (self.count == 1).then_some(self.first)
+    }
+
     /// The slices.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &'a [u8]> {
         let others = self.others.as_ref().map_or(&[][..], |others| &others[..self.count - 1]);

@@ -84,7 +84,14 @@ impl ChunkedDecoder {
                 },
                 State::Done => return Ok(ChunkEvent::End),
                 State::Failed(error) => return Err(error),
+                State::DataCr if input.starts_with(CRLF) => {
+                    *input = &input[CRLF.len()..];
+                    self.state = State::SizeStart;
+                }
                 _ => {
+                    if matches!(self.state, State::SizeStart) && self.take_plain_size(input) {
+                        continue;
+                    }
                     let Some((&byte, rest)) = input.split_first() else { return Ok(ChunkEvent::NeedMore) };
                     *input = rest;
                     self.state = self.step(byte).unwrap_or_else(State::Failed);
@@ -119,6 +126,27 @@ impl ChunkedDecoder {
         data
     }
 
+    /// Takes a size with its CRLF if both are there as a whole and nothing else is in the line, as in nearly all of them.
+    /// Whatever else there is, is for [`Self::step`], which says what is wrong.
+    fn take_plain_size(&mut self, input: &mut &[u8]) -> bool {
+        let mut size = 0;
+        for (digits, &byte) in input.iter().enumerate().take(CHUNK_SIZE_DIGITS_MAX as usize + 1) {
+            if let Some(digit) = hex_digit(byte) {
+                size = size << 4 | u64::from(digit);
+                continue;
+            }
+            let line_end = digits + CRLF.len();
+            if digits == 0 || input.get(digits..line_end) != Some(CRLF) {
+                return false;
+            }
+            *input = &input[line_end..];
+            self.remaining = size;
+            self.state = self.end_line();
+            return true;
+        }
+        false
+    }
+
     /// The state after a byte that is not data and not in the trailer section.
     fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
         match (self.state, byte) {
@@ -147,7 +175,7 @@ impl ChunkedDecoder {
             (State::Extension(extension), b'\r') if extension.may_end() => Ok(State::LineLf),
             (State::Extension(_), b'\n') => Err(ChunkError::BareLineFeed),
             (State::Extension(extension), _) => self.step_extension(extension, byte),
-            (State::LineLf, b'\n') => self.end_line(),
+            (State::LineLf, b'\n') => Ok(self.end_line()),
             (State::LineLf, _) => Err(ChunkError::BareCarriageReturn),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::SizeStart),
@@ -171,9 +199,9 @@ impl ChunkedDecoder {
         Ok(State::Extension(extension))
     }
 
-    fn end_line(&mut self) -> Result<State, ChunkError> {
+    fn end_line(&mut self) -> State {
         self.extensions_excess = self.extensions_excess.saturating_sub(self.remaining);
-        Ok(if self.remaining == 0 { State::Trailers } else { State::Data })
+        if self.remaining == 0 { State::Trailers } else { State::Data }
     }
 }
 
@@ -185,6 +213,8 @@ fn hex_digit(byte: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+const CRLF: &[u8] = b"\r\n";
 
 /// The digits of a chunk size, leading zeros included: 16 are 64 bits.
 pub const CHUNK_SIZE_DIGITS_MAX: u32 = 16;

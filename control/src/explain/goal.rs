@@ -6,7 +6,7 @@ use corelane_engine::counters::{EndpointCounters, PerWorker};
 use corelane_engine::snapshot::{Chains, UnderscoreFields};
 use corelane_engine::{hide_from_filters, monotonic_ns};
 use corelane_filters::{
-    Answer as Answered, Body, Context, Edits, FilterStep, Limits, Outcome, Purpose, Tls, Verdict,
+    Answer as Answered, Body, Context, Edits, FilterStep, Limits, Outcome, Purpose, Verdict,
 };
 use corelane_semantics::{BodyFraming, Span};
 
@@ -128,7 +128,7 @@ impl OnRoute<'_> {
             client: request.client,
             peer: Some(self.seen.peer),
             trusted: self.seen.is_trusted,
-            tls: request.tls.then(Tls::default),
+            tls: self.seen.tls,
             request_id: REQUEST_ID.as_bytes(),
             listener: &config.listeners[request.listener].name,
             route: &self.route.name,
@@ -215,14 +215,14 @@ impl OnRoute<'_> {
                 breaker.map(|breaker| breaker.shared.state())
             }),
             endpoints,
-            sends: self.sends(edits),
+            sends: self.sends(upstream, edits),
             timeouts: timeouts(of, limits, upstream),
             body_bytes_max,
         }
     }
 
     /// The first line of what the upstream gets, and the host.
-    fn sends(&self, edits: &Edits) -> String {
+    fn sends(&self, upstream: &Upstream, edits: &Edits) -> String {
         let request = &self.seen.request;
         let path = edits.path().unwrap_or(self.seen.forwarded_path);
         let received = request.head.query.map(|query| query.bytes(request.bytes));
@@ -230,7 +230,13 @@ impl OnRoute<'_> {
         let query = query.map_or_else(String::new, |query| format!("?{}", shown(query)));
         let host = edits.host().or_else(|| self.route.host.set()).unwrap_or(request.host);
         let method = shown(request.head.method_token.bytes(request.bytes));
-        format!("{method} {}{query}, Host: {}", shown(path), shown(host))
+        let secured = upstream.endpoints.iter().filter(|it| it.tls).count();
+        let over = match secured {
+            0 => "",
+            _ if secured < upstream.endpoints.len() => ", to some endpoints over TLS",
+            _ => ", over TLS",
+        };
+        format!("{method} {}{query}, Host: {}{over}", shown(path), shown(host))
     }
 }
 

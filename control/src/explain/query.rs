@@ -1,4 +1,4 @@
-//! A question as the query of a URL, `method=GET&url=...&header=...&from=...&listener=...`, and back.
+//! A question as the query of a URL, `method=GET&url=...&header=...&from=...&listener=...&client_subject=...`, and back.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub(super) struct Query {
 
 /// The query of a question.
 pub(super) fn written(question: &Question, json: bool) -> String {
-    let Question { method, url, fields, from, listener } = question;
+    let Question { method, url, fields, from, listener, client_subject } = question;
     let mut query =
         format!("method={}&url={}&from={}", encoded(method), encoded(url), encoded(&from.to_string()));
     for field in fields {
@@ -23,12 +23,16 @@ pub(super) fn written(question: &Question, json: bool) -> String {
     if let Some(listener) = listener {
         query += &format!("&listener={}", encoded(listener));
     }
+    if let Some(subject) = client_subject {
+        query += &format!("&client_subject={}", encoded(subject));
+    }
     query + if json { "&format=json" } else { "&format=text" }
 }
 
 /// Reads a query.
 pub(super) fn read(query: &str) -> Result<Query, String> {
     let (mut method, mut url, mut from, mut listener, mut json) = (None, None, None, None, None);
+    let mut client_subject = None;
     let mut fields = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -37,6 +41,7 @@ pub(super) fn read(query: &str) -> Result<Query, String> {
             "method" => method.replace(value).is_some(),
             "url" => url.replace(value).is_some(),
             "listener" => listener.replace(value).is_some(),
+            "client_subject" => client_subject.replace(value).is_some(),
             "header" => {
                 fields.push(value);
                 false
@@ -63,11 +68,12 @@ pub(super) fn read(query: &str) -> Result<Query, String> {
         fields,
         from: from.unwrap_or(super::FROM),
         listener,
+        client_subject,
     };
     Ok(Query { question, json })
 }
 
-const NAMES: &str = "method, url, header, from, listener and format";
+const NAMES: &str = "method, url, header, from, listener, client_subject and format";
 
 /// Percent-encodes all but unreserved characters (RFC 3986 §2.3).
 fn encoded(text: &str) -> String {
@@ -110,6 +116,7 @@ mod tests {
             fields: vec!["A: b+c %".to_owned(), "Cookie: x=y; z".to_owned()],
             from: "::1".parse().expect("an address"),
             listener: Some("a b".to_owned()),
+            client_subject: Some("CN=a,O=b".to_owned()),
         };
         let read = read(&written(&question, true)).expect("is right");
         assert_eq!((read.question, read.json), (question, Some(true)));
@@ -128,7 +135,7 @@ mod tests {
             ("method=GET&url=/&format=xml", "format is text or json, not \"xml\""),
             (
                 "method=GET&url=/&headers=a",
-                "unknown parameter \"headers\"; there are method, url, header, from, listener and format",
+                "unknown parameter \"headers\"; there are method, url, header, from, listener, client_subject and format",
             ),
         ] {
             assert_eq!(read(query).expect_err(query), error, "{query}");

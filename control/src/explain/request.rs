@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use corelane_engine::forwarded_client;
 use corelane_engine::snapshot::{Address, UnderscoreFields};
+use corelane_filters::Tls;
 use corelane_http1::{HeadLimits, parse_request};
 use corelane_routing::Request;
 use corelane_semantics::{BodyFraming, PathBuffers, RequestHead, request_framing};
 
 use super::Question;
-use crate::config::Config;
+use crate::config::{ClientAuthMode, Config, Listener};
 
 /// A request that was written and read.
 pub(super) struct Asked {
@@ -17,7 +18,13 @@ pub(super) struct Asked {
     head: RequestHead,
     bytes: Vec<u8>,
     from: IpAddr,
-    tls: bool,
+    tls: Option<Secured>,
+}
+
+/// What its connection would tell of TLS.
+struct Secured {
+    server_name: String,
+    client_subject: String,
 }
 
 /// A request as routes see it, and what filters and limits see beside.
@@ -27,6 +34,7 @@ pub(super) struct Seen<'a> {
     pub(super) is_trusted: bool,
     pub(super) forwarded_path: &'a [u8],
     pub(super) framing: BodyFraming,
+    pub(super) tls: Option<Tls<'a>>,
 }
 
 impl Asked {
@@ -45,6 +53,7 @@ impl Asked {
         }
         text += "\r\n";
         let of = &config.listeners[listener];
+        let tls = secured(of, &url, question.client_subject.as_deref())?;
         let limits = HeadLimits {
             head_bytes_max: of.head_bytes_max,
             request_line_bytes_max: of.limits.request_line_bytes_max,
@@ -54,7 +63,7 @@ impl Asked {
         let bytes = text.into_bytes();
         let mut head = RequestHead::default();
         parse_request(&bytes, &limits, &mut head).map_err(|error| refused(&error))?;
-        Ok(Self { listener, head, bytes, from: question.from.to_canonical(), tls: url.tls })
+        Ok(Self { listener, head, bytes, from: question.from.to_canonical(), tls })
     }
 
     /// Calls `with` with the request as routes and filters see it.
@@ -80,8 +89,13 @@ impl Asked {
             false => *from,
         };
         let client = Some(client);
-        let request = Request { listener: *listener, host, path, head, bytes, client, tls: *tls };
-        Ok(with(&Seen { request, peer: *from, is_trusted, forwarded_path, framing }))
+        let request = Request { listener: *listener, host, path, head, bytes, client, tls: tls.is_some() };
+        let tls = tls.as_ref().map(|secured| Tls {
+            server_name: &secured.server_name,
+            client_subject: secured.client_subject.as_bytes(),
+            ..Tls::default()
+        });
+        Ok(with(&Seen { request, peer: *from, is_trusted, forwarded_path, framing, tls }))
     }
 }
 
@@ -89,9 +103,35 @@ fn refused(why: &dyn std::fmt::Display) -> String {
     format!("the request is refused before any route is looked at: {why}")
 }
 
+/// What a listener would know of the connection, if it speaks TLS or a proxy before it does.
+fn secured(of: &Listener, url: &Url<'_>, client_subject: Option<&str>) -> Result<Option<Secured>, String> {
+    let auth = of.tls.as_ref().map(|tls| tls.client_auth.as_ref().map(|auth| auth.mode));
+    match (auth, client_subject) {
+        (Some(_), _) if url.tls == Some(false) => {
+            return Err(refused(&"the listener speaks TLS, and answers clear text with 400; write https://"));
+        }
+        (Some(Some(ClientAuthMode::Required)), None) => {
+            return Err(refused(
+                &"the listener needs a client's certificate; say whose with --client-subject",
+            ));
+        }
+        (None | Some(None), Some(_)) => {
+            return Err("the listener asks for no client's certificate (client_auth)".to_owned());
+        }
+        _ => {}
+    }
+    let is_secured = url.tls.unwrap_or(of.tls.is_some());
+    let host = url.authority.rsplit_once(':').map_or(url.authority, |(host, _)| host);
+    Ok(is_secured.then(|| Secured {
+        server_name: host.to_ascii_lowercase(),
+        client_subject: client_subject.unwrap_or_default().to_owned(),
+    }))
+}
+
 /// The parts of a URL that a request is made from.
 struct Url<'a> {
-    tls: bool,
+    /// `None`: it does not say.
+    tls: Option<bool>,
     authority: &'a str,
     port: Option<u16>,
     target: String,
@@ -100,15 +140,16 @@ struct Url<'a> {
 impl<'a> Url<'a> {
     fn parse(url: &'a str) -> Result<Self, String> {
         let (tls, rest) = match url.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
             Some((scheme, _)) => return Err(format!("no http or https URL: {}", scheme.escape_debug())),
-            None if url.starts_with('/') => (false, url),
+            None if url.starts_with('/') => (None, url),
             None => return Err("a URL begins with http://, https:// or, for a path alone, with /".to_owned()),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port = port.or(tls.map(|tls| if tls { 443 } else { 80 }));
         let root = if target.starts_with('/') { "" } else { "/" };
         Ok(Self { tls, authority, port, target: format!("{root}{target}") })
     }

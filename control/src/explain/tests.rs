@@ -3,6 +3,7 @@
 use super::*;
 
 mod goals;
+mod secured;
 
 const FILE: &str = r#"
 [[listeners]]
@@ -50,6 +51,7 @@ fn asked(url: &str, fields: &[&str], listener: Option<&str>) -> Result<Explanati
         fields: fields.iter().map(ToString::to_string).collect(),
         from: IpAddr::from([127, 0, 0, 1]),
         listener: listener.map(str::to_owned),
+        client_subject: None,
     };
     let source = ConfigSource::Text { name: "t.toml".to_owned(), text: FILE.to_owned() };
     explain(&source, &question)

@@ -151,7 +151,7 @@ impl BodyWriter {
             };
         }
         let mut header_room = [0; CHUNK_HEADER_BYTES_MAX];
-        let is_one_slice = self == Self::Plain && head.is_empty() && batch.len() == 1;
+        let is_one_slice = self == Self::Plain && head.is_empty() && batch.only_slice().is_some();
         if !is_one_slice && head.len() as u64 + batch.bytes <= ONE_PIECE_BYTES_MAX {
             let mut piece = buffers.take();
             piece.extend_from_slice(head);
@@ -159,6 +159,12 @@ impl BodyWriter {
             let sent = outbox.send(stream, &[IoSlice::new(&piece)], is_last, buffers);
             buffers.give(piece);
             return sent;
+        }
+        if self == Self::Plain
+            && let Some(only) = batch.only_slice()
+        {
+            let slices = [IoSlice::new(head), IoSlice::new(only)];
+            return outbox.send(stream, &slices[usize::from(head.is_empty())..], is_last, buffers);
         }
         let mut slices = Slices::new();
         slices.push(head);

@@ -62,6 +62,12 @@ fn read_options(fields: &Fields, bytes: &[u8], options: &mut ConnectionOptions) 
 }
 
 impl ConnectionOptions {
+    /// Whether any field is named.
+    #[inline]
+    pub(crate) fn names_fields(&self) -> bool {
+        !self.nominated.is_empty()
+    }
+
     /// Whether this field is named, so that it ends here.
     #[inline]
     pub(crate) fn nominate(&self, field: &Field, bytes: &[u8]) -> bool {

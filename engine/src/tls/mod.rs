@@ -30,7 +30,7 @@ pub use failure::{Alert, TlsFailure};
 pub(crate) use handshakes::{HandshakePlace, HandshakeTurns, Handshakes};
 pub use reports::{ReportFilter, TlsPeer, TlsReport};
 pub(crate) use server_name::noting_names;
-pub(crate) use stream::{HELD_BYTES_MAX, SEALED_BYTES_MAX, TlsStream};
+pub(crate) use stream::{HELD_BYTES_MAX, MESSAGE_BYTES_MAX, SEALED_BYTES_MAX, STAGE_BYTES_MAX, TlsStream};
 pub(crate) use transport::{Secure, Transport};
 
 /// How the clients of a listener speak TLS.
@@ -63,7 +63,11 @@ impl ServerTls {
         }
         // Authorities are ASCII by then.
         let Ok(name) = std::str::from_utf8(name) else { return false };
-        self.policy.covers(asked, &name.to_ascii_lowercase())
+        // Hardly anybody writes capitals: a copy would be the only one that a request costs.
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.policy.covers(asked, &name.to_ascii_lowercase());
+        }
+        self.policy.covers(asked, name)
     }
 }
 

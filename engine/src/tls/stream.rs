@@ -37,8 +37,15 @@ pub(crate) const SEALED_BYTES_MAX: usize = 2 * BURST_BYTES;
 /// The most of a ClientHello that is held before it is whole: those with post-quantum shares have under 2 KiB.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
 
-/// The most that is held of what is not whole later: the largest message of a handshake, which is a chain of certificates.
-pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 + WIRE_RECORD_BYTES_MAX;
+/// The largest message of a handshake (rustls): a chain of certificates.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// The most that is held of what is not whole later.
+pub(crate) const HELD_BYTES_MAX: usize = MESSAGE_BYTES_MAX + WIRE_RECORD_BYTES_MAX;
+
+/// The most that a worker has for the connection that it is busy with ([`stage`]).
+pub(crate) const STAGE_BYTES_MAX: usize =
+    HELD_BYTES_MAX + RECV_BYTES_MAX + RECORD_BYTES_MAX + SEALED_BYTES_MAX;
 
 /// The least room for what is received behind a part of a message.
 const ROOM_BYTES_MIN: usize = 4096;

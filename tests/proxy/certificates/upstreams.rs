@@ -106,7 +106,7 @@ fn checks_speak_as_requests_do() {
     let health = "health = { kind = \"https\", interval = \"100ms\", fall = 1, rise = 1 }";
     let proxy = Setup::to(&[&address]).upstream(&tls).upstream(health).start();
     eventually("it is down", || proxy.log().contains("TLS: invalid peer certificate: "));
-    assert_eq!(proxy.get("/").status(), 503);
+    eventually("workers know it", || proxy.get("/").status() == 503);
     // With a new file of authorities, and the client certificate, the checks that are under way pass.
     std::fs::copy(&ca, &file).unwrap();
     eventually("it is up", || proxy.get("/").status() == 200);

@@ -1,6 +1,7 @@
 //! Handshakes that are slow, many or none at all.
 
 use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustls::{AlertDescription, Connection, Error};
@@ -145,16 +146,42 @@ fn a_thousand_slow_handshakes_hold_little_and_nobody_waits_for_them() {
     settles_at(COUNT, || site.failures("peer_gone"));
 }
 
+/// A ClientHello: what it costs a client is a packet, what it costs the server a signature.
+fn hello(site: &Site) -> Vec<u8> {
+    let stream = TcpStream::connect(site.proxy.address("web")).unwrap();
+    let mut hello = Vec::new();
+    tls::Tls::client(stream, &site.config, "app.test").connection.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[test]
+fn what_is_ready_at_once_is_done_in_many_turns() {
+    const COUNT: u64 = 200;
+    const A_TURN: u64 = 4;
+    let site = Site::start("");
+    let hello = hello(&site);
+    let mut clients: Vec<Client> = (0..COUNT).map(|_| site.proxy.client()).collect();
+    settles_at(COUNT, || site.handshakes_in_progress());
+    let turns = || site.proxy.metric("corelane_worker_turns_total", &[]);
+    let before = turns();
+    // They are all there when it goes on.
+    site.proxy.signal(libc::SIGSTOP);
+    clients.iter_mut().for_each(|client| client.send(&hello).unwrap());
+    site.proxy.signal(libc::SIGCONT);
+    for client in &mut clients {
+        client.fill().unwrap();
+    }
+    let turns = turns() - before;
+    assert!(turns >= COUNT / A_TURN, "{turns} turns");
+}
+
 #[test]
 fn a_flood_of_handshakes_does_not_starve_the_others() {
     let _alone = alone();
     let site = Site::start("");
-    // The same ClientHello again and again: what it costs the client is a packet, what it costs here a signature.
-    let stream = std::net::TcpStream::connect(site.proxy.address("web")).unwrap();
-    let mut hello = Vec::new();
-    tls::Tls::client(stream, &site.config, "app.test").connection.write_tls(&mut hello).unwrap();
+    // The same one again and again.
     let flood = super::Flood::start(4, {
-        let address = site.proxy.address("web");
+        let (address, hello) = (site.proxy.address("web"), hello(&site));
         move || {
             let Ok(mut client) = Client::try_connect(&address) else { return };
             // Until the server's answer has come.

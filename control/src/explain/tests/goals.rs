@@ -83,6 +83,7 @@ fn asked(method: &str, url: &str, fields: &[&str], from: &str) -> Explanation {
         fields: fields.iter().map(ToString::to_string).collect(),
         from: from.parse().expect("an address"),
         listener: None,
+        client_subject: None,
     };
     let source = ConfigSource::Text { name: "t.toml".to_owned(), text: FILE.to_owned() };
     explain(&source, &question).expect("is explained")
@@ -262,6 +263,7 @@ fn filters_of_upstreams_are_told_for_each() {
         fields: Vec::new(),
         from: super::super::FROM,
         listener: None,
+        client_subject: None,
     };
     let source = ConfigSource::Text { name: "t.toml".to_owned(), text: file };
     let told = explain(&source, &question).expect("is explained");
