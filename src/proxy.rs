@@ -43,10 +43,11 @@ mod tests {
 
     #[test]
     fn carries_the_addresses() {
-        let to = ["127.0.0.1:3000", "app.test:3001", "unix:/run/app"];
+        let to = ["127.0.0.1:3000", "app.test:3001", "unix:/run/app", "https://far.test"];
         let config = parsed("0.0.0.0:8080", &to, Some("127.0.0.1:9900")).expect("is right");
         assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8080");
-        assert_eq!(config.upstreams[0].endpoints.len(), 3);
+        assert_eq!(config.upstreams[0].endpoints.len(), 4);
+        assert!(config.upstreams[0].tls.is_some());
         assert_eq!(config.admin.expect("is on").address.to_string(), "127.0.0.1:9900");
         assert!(parsed("[::]:80", &["b:1"], None).expect("is right").admin.is_none());
     }

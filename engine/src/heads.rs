@@ -24,7 +24,7 @@ pub use self::claims::hide_from_filters;
 use self::claims::is_unbelieved;
 pub use self::client::forwarded_client;
 pub(crate) use self::client::{ClientAddress, Sender};
-pub(crate) use self::options::{ConnectionOptions, connection_options};
+pub(crate) use self::options::{ConnectionOptions, connection_options, upgrades, wants_upgrade};
 use crate::action::SetCookie;
 use crate::snapshot::ForwardedFields;
 use crate::tracing::TraceFields;
@@ -364,22 +364,6 @@ fn write_odd_length(out: &mut Vec<u8>, fields: &Fields, bytes: &[u8], framing: B
         write_decimal(out, length);
         out.extend_from_slice(b"\r\n");
     }
-}
-
-/// Whether a client asks to switch protocols in a way that can be granted.
-pub(crate) fn wants_upgrade(head: &RequestHead, options: &ConnectionOptions) -> bool {
-    options.upgrade && head.version == Version::Http11 && head.fields.has(Known::Upgrade)
-}
-
-/// Those of the protocols in `Upgrade` that are allowed.
-pub(crate) fn upgrades<'a>(
-    head: &'a RequestHead,
-    bytes: &'a [u8],
-    allowed: &'a [Box<str>],
-) -> impl Iterator<Item = &'a [u8]> {
-    head.fields
-        .list(Known::Upgrade, bytes)
-        .filter(|protocol| allowed.iter().any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes())))
 }
 
 /// What a response head towards a client is made from.

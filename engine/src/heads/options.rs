@@ -1,6 +1,6 @@
-//! What the `Connection` fields of a message say (RFC 9110 §7.6.1).
+//! What the `Connection` fields of a message say (RFC 9110 §7.6.1), and whether it asks for another protocol by them.
 
-use corelane_semantics::{Field, Fields, Known, Span, is_word};
+use corelane_semantics::{Field, Fields, Known, RequestHead, Span, Version, is_word};
 
 /// Members of the lists in `Connection` fields at most, empty ones counted: each is compared with each field name.
 pub(crate) const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -82,6 +82,22 @@ impl ConnectionOptions {
     pub(crate) fn nominated<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.nominated.iter().map(|option| option.bytes(bytes))
     }
+}
+
+/// Whether a client asks to switch protocols in a way that can be granted.
+pub(crate) fn wants_upgrade(head: &RequestHead, options: &ConnectionOptions) -> bool {
+    options.upgrade && head.version == Version::Http11 && head.fields.has(Known::Upgrade)
+}
+
+/// Those of the protocols in `Upgrade` that are allowed.
+pub(crate) fn upgrades<'a>(
+    head: &'a RequestHead,
+    bytes: &'a [u8],
+    allowed: &'a [Box<str>],
+) -> impl Iterator<Item = &'a [u8]> {
+    head.fields
+        .list(Known::Upgrade, bytes)
+        .filter(|protocol| allowed.iter().any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes())))
 }
 
 /// Whether naming this field would let a sender make the next hop read another message than this one.

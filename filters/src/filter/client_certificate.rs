@@ -95,7 +95,8 @@ mod tests {
             (vec![Values::Empty], vec![], false, true),
             (vec![Values::Empty, me()], vec![], true, true),
         ] {
-            let chain = chain([Any::ClientCertificate(Settings { allow: allow.clone(), deny: deny.clone() })]);
+            let chain =
+                chain([Any::ClientCertificate(Settings { allow: allow.clone(), deny: deny.clone() })]);
             let answer = |tls| Sent { tls, ..Sent::get("/") }.through(&chain).answer();
             let refused = "403 client_certificate_denied\n";
             assert_eq!(answer(true), if by_tls { "" } else { refused }, "{allow:?} {deny:?}");

@@ -1,7 +1,10 @@
 //! Which certificate a client gets.
 
+use std::process::Command;
+
 use super::issuer::{Issuer, Key};
 use super::{curl, s_client, speaking, subject};
+use crate::support::process::{output, stderr, stdout};
 use crate::support::{Origin, Setup, ok};
 
 #[test]
@@ -87,7 +90,9 @@ fn http_goes_to_https_and_browsers_remember_it() {
         .listener(&format!("tls = {{ certificates = [{}] }}\nfilters = [\"strict\"]", issuer.pair("app")))
         .more(
             "[[listeners]]\nname = \"plain\"\naddress = \"127.0.0.1:@plain@\"\n\
-             [[routes]]\nname = \"upgrade\"\nhosts = [\"app.test\"]\nredirect = { scheme = \"https\", port = @web@ }\n\
+             [[routes]]\nname = \"upgrade\"\nlisteners = [\"plain\"]\nhosts = [\"app.test\"]\n\
+             redirect = { scheme = \"https\", port = @web@ }\n\
+             [[routes]]\nname = \"loop\"\nhosts = [\"loop.test\"]\nredirect = { scheme = \"https\", port = @web@ }\n\
              [filters.strict]\ntype = \"security_headers\"",
         )
         .start();
@@ -96,8 +101,17 @@ fn http_goes_to_https_and_browsers_remember_it() {
     let answer = client.response();
     let location = format!("https://app.test:{}/a?b", proxy.port("web"));
     assert_eq!((answer.status(), answer.head.field("location")), (308, Some(&*location)));
-    // The same route over TLS does not lead to itself.
+    // A client that follows arrives, with one step.
+    let mut command = Command::new("curl");
+    command.args(["-sS", "-L", "-m", "15", "--connect-to", "::127.0.0.1:", "--cacert"]);
+    command.arg(issuer.file("ca.pem")).args(["-w", " %{num_redirects} %{http_code}"]);
+    let output = output(command.arg(format!("http://app.test:{}/a?b", proxy.port("plain"))));
+    assert_eq!(stdout(&output), "hello 1 200", "{}", stderr(&output));
     let (code, told) = curl(&proxy, &issuer, "app.test", &["-i"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.to_lowercase().contains("strict-transport-security: max-age=31536000"), "{told}");
+    // A route that is for both listeners does not lead to itself.
+    let (_, told) =
+        curl(&proxy, &issuer, "app.test", &["-H", &format!("Host: loop.test:{}", proxy.port("web"))]);
+    assert!(told.ends_with(" 404"), "{told}");
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use crate::support::{eventually, sys};
 
@@ -10,6 +11,8 @@ use crate::support::{eventually, sys};
 pub(super) struct Talk {
     child: Child,
     told: Arc<Mutex<String>>,
+    /// Ends when everything that it says has been read.
+    reading: JoinHandle<()>,
 }
 
 impl Talk {
@@ -21,27 +24,22 @@ impl Talk {
         let mut child = command.spawn().unwrap();
         let told = Arc::<Mutex<String>>::default();
         let (mut stdout, into) = (child.stdout.take().unwrap(), told.clone());
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = stdout.read(&mut bytes) {
                 into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        Self { child, told }
+        Self { child, told, reading }
     }
 
     /// What it has said since it was last asked, up to and with `end`, which must come.
     #[track_caller]
     pub(super) fn until(&mut self, end: &str) -> String {
-        let mut found = None;
-        eventually(&format!("{end:?}"), || {
-            found = self.told.lock().unwrap().find(end);
-            found.is_some() || self.child.try_wait().unwrap().is_some()
-        });
-        let mut told = self.told.lock().unwrap();
-        found = found.or_else(|| told.find(end));
-        let end = found.unwrap_or_else(|| panic!("it ended without {end:?}: {told}")) + end.len();
-        told.drain(..end).collect()
+        let find = || self.told.lock().unwrap().find(end);
+        eventually(&format!("{end:?}"), || find().is_some() || self.reading.is_finished());
+        let found = find().unwrap_or_else(|| panic!("it ended without {end:?}"));
+        self.told.lock().unwrap().drain(..found + end.len()).collect()
     }
 
     /// Tells it something, as one piece.
