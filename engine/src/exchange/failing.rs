@@ -49,9 +49,10 @@ impl<S: Dial> Exchange<S> {
         let mut out = core.buffers.take();
         let body_bytes = self.write_answer(&core, failure, &mut out);
         self.keep_own_answer(&out, body_bytes);
-        caller.down.start_response(BodyFraming::None, false);
-        let nothing = BodyBatch::default();
-        let sent = caller.down.send_response(&mut out, &nothing, core.lent());
+        let body = out.split_off(out.len() - body_bytes);
+        caller.down.start_response(BodyFraming::Length(body_bytes as u64), false);
+        let batch = BodyBatch::of(&body, true, Vec::new());
+        let sent = caller.down.send_response(&mut out, &batch, core.lent());
         core.buffers.give(out);
         if sent.is_err() || !self.flush_answer(caller).await {
             return Next::Abort;
