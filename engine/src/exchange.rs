@@ -484,7 +484,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(id) = edits.and_then(Edits::request_id) {
             self.given_id = self.keep_word(id);
         }
-        self.keep_request_words(head, bytes, sender, edits);
+        self.keep_request_words(head, bytes, (client, sender), edits);
         let written = UpstreamHead {
             head,
             bytes,

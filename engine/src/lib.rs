@@ -25,7 +25,6 @@ mod exchange_tests;
 mod failure;
 mod footprint;
 mod h1;
-#[cfg_attr(not(test), expect(dead_code, reason = "no listener offers HTTP/2 yet"))]
 mod h2;
 mod heads;
 pub mod health;
@@ -57,5 +56,6 @@ pub mod tracing;
 pub mod tripwire;
 pub mod worker;
 
+pub use h2::End as Http2End;
 pub use heads::{forwarded_client, hide_from_filters};
 pub use io::clock::{ThreadClock, monotonic_ns, process_cpu_ns};

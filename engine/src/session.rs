@@ -3,6 +3,8 @@
 //! An idle session is small: its entry in the worker's readiness set and this struct. What an exchange needs is in a box
 //! of its own that lives while the connection is busy and for [`BUSY_GRACE`] after.
 
+mod http2;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +16,7 @@ use crate::core::{Core, Timer, due};
 use crate::counters::ListenerCounters;
 use crate::exchange::{Next, serve};
 use crate::h1::H1Downstream;
+use crate::h2::PREFACE;
 use crate::heads::ClientAddress;
 use crate::io::{Check, Dial, clock};
 use crate::limits::IdleKey;
@@ -104,6 +107,9 @@ impl<S: Dial> Session<S> {
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self: Box<Self>) {
         while poll_fn(|cx| self.poll_request(cx)).await {
+            if self.requests == 0 && self.begins_http2() {
+                return Box::pin(self.run_http2()).await;
+            }
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
                 Next::Close => {
@@ -124,6 +130,13 @@ impl<S: Dial> Session<S> {
                 }
             }
         }
+    }
+
+    /// Whether a client speaks HTTP/2 without having asked, to a listener that has it so.
+    fn begins_http2(&mut self) -> bool {
+        let (local, index) = self.slot.local(&self.core);
+        let is_open = self.client.secured().is_none() && local.snapshot().listeners[index].http2;
+        is_open && self.down.begins_with(PREFACE, self.core.lent())
     }
 
     /// Waits for a request: whether one is coming; if not, the connection closes. No future of its own, so that the task of

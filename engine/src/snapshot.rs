@@ -214,6 +214,8 @@ pub struct Listener {
     pub address: Address,
     /// How its clients speak TLS. Absent: they do not.
     pub tls: Option<Arc<ServerTls>>,
+    /// Whether a client without TLS may speak HTTP/2; with TLS, what was agreed on counts.
+    pub http2: bool,
     /// The whole request head must arrive within this time of its first byte. Zero: no limit.
     pub head_timeout: Duration,
     /// A request body may make no progress for so long. Zero: no limit.

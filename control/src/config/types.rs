@@ -245,6 +245,8 @@ pub struct Listener {
     pub forwarded: ForwardedFields,
     /// `client_half_close`
     pub client_half_close: ClientHalfClose,
+    /// `http2`; then `h2` stands in `alpn`.
+    pub http2: bool,
     /// `request_line_bytes_max`, `field_bytes_max`, `pipeline_bytes_max`, `requests_max`, `body_rate_min`,
     /// `send_rate_min`, `connections_max`, `client_connections_max`
     pub limits: ListenerLimits,

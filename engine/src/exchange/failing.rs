@@ -49,11 +49,14 @@ impl<S: Dial> Exchange<S> {
         let mut out = core.buffers.take();
         let body_bytes = self.write_answer(&core, failure, &mut out);
         self.keep_own_answer(&out, body_bytes);
-        let body = out.split_off(out.len() - body_bytes);
+        let (head_bytes, mut body) = (out.len() - body_bytes, core.buffers.take());
+        body.extend_from_slice(&out[head_bytes..]);
+        out.truncate(head_bytes);
         caller.down.start_response(BodyFraming::Length(body_bytes as u64), false);
         let batch = BodyBatch::of(&body, true, Vec::new());
         let sent = caller.down.send_response(&mut out, &batch, core.lent());
         core.buffers.give(out);
+        core.buffers.give(body);
         if sent.is_err() || !self.flush_answer(caller).await {
             return Next::Abort;
         }

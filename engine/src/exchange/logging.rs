@@ -6,7 +6,7 @@ use corelane_semantics::RequestHead;
 use super::Exchange;
 use crate::action::SHARE_ALL;
 use crate::caller::Caller;
-use crate::heads::Sender;
+use crate::heads::{ClientAddress, Sender};
 use crate::io::Dial;
 use crate::message::Downstream;
 use crate::record::{AccessLog, Asked, Keeping, LogPolicy, Record, keep_response};
@@ -18,7 +18,7 @@ impl<S: Dial> Exchange<S> {
         &mut self,
         head: &RequestHead,
         bytes: &[u8],
-        sender: Sender,
+        (client, sender): (&ClientAddress, Sender),
         edits: Option<&Edits>,
     ) {
         let Some(log) = &self.local.snapshot().access_log else { return };
@@ -27,7 +27,8 @@ impl<S: Dial> Exchange<S> {
             return;
         }
         let (user, api_key) = edits.map_or((&[][..], &[][..]), |edits| (edits.user(), edits.api_key()));
-        Keeping { head, bytes, sender, user, api_key }.keep(words, &mut self.head);
+        Keeping { head, bytes, sender, is_http2: client.is_http2(), user, api_key }
+            .keep(words, &mut self.head);
         self.kept.request = self.end_kept();
     }
 

@@ -118,7 +118,11 @@ impl<S: Dial> Exchange<S> {
             add.text("server.address", name);
             add.number("server.port", port.unwrap_or(PORT_HTTP));
         }
-        let version: &[u8] = if head.version == Version::Http10 { b"1.0" } else { b"1.1" };
+        let version: &[u8] = match head.version {
+            Version::Http10 => b"1.0",
+            Version::Http11 if request.client.is_http2() => b"2",
+            Version::Http11 => b"1.1",
+        };
         add.text("network.protocol.version", version);
         if client.ip().is_some() {
             let (peer, port) = split_authority(client.with_port());

@@ -9,7 +9,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
 use crate::buffers::RECV_BYTES_MAX;
-use crate::io::{ByteStream, Check, IdleState, Interest};
+use crate::io::{ByteStream, Check, Dial, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
 /// A client's connection.
@@ -74,6 +74,26 @@ impl<S: ByteStream> H1Downstream<S> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             received => Some(received.unwrap_or(false)),
         }
+    }
+
+    /// Whether what a new connection has brought is the beginning of `opening`, which it is not with fewer than four bytes.
+    /// It is received if it has not been.
+    pub(crate) fn begins_with(&mut self, opening: &[u8], lent: Lent<'_>) -> bool {
+        if self.connection.inbox.is_empty() && self.connection.try_first(lent).is_err() {
+            // Who receives next finds out why.
+            return false;
+        }
+        let held = self.connection.inbox.held();
+        held.len() >= 4 && held.iter().zip(opening).all(|(byte, expected)| byte == expected)
+    }
+
+    /// Gives up the stream, with what was received of it.
+    pub(crate) fn take_stream(&mut self) -> (S, Vec<u8>)
+    where
+        S: Dial,
+    {
+        let stream = std::mem::replace(&mut self.connection.stream, S::closed());
+        (stream, self.connection.inbox.take_held())
     }
 
     /// Asks for a turn after the others: the next event of a stream that can be sent to.

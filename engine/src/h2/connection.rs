@@ -27,6 +27,8 @@ use super::io::{Io, Wire};
 use super::stream::{H2Downstream, InProgress, Piece};
 use crate::core::{Core, due};
 use crate::io::Dial;
+use crate::message::Moved;
+use crate::reason::words;
 
 /// How long a draining connection waits for requests that are on their way.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -64,19 +66,16 @@ pub(crate) struct Limits {
     pub(crate) send_timeout: Duration,
 }
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// By the client, or drained, or idle for long enough.
-    Clean,
-    /// The client did not say what it began to say, or takes nothing.
-    Timeout,
-    /// It broke a rule of the protocol.
-    Protocol,
-    /// It broke none, and cost too much.
-    Misconduct,
-    /// It failed.
-    Io,
+words! {
+    /// How a connection ended: by the client, or drained, or idle for long enough; because the client did not say what it
+    /// began to say, or took nothing; broke a rule; broke none, and cost too much; or because it failed.
+    End {
+        Clean = "clean",
+        Timeout = "timeout",
+        Protocol = "protocol",
+        Misconduct = "misconduct",
+        Io = "io",
+    }
 }
 
 /// See the module.
@@ -130,8 +129,9 @@ impl Since {
 
 impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
-    pub(crate) fn new(core: &Rc<Core<S>>, stream: S, limits: Limits, now_ms: u64) -> Self {
-        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream)));
+    /// `early` has been received of it.
+    pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
+        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early)));
         let handshake = server::Builder::new()
             .max_concurrent_streams(limits.streams_max)
             .initial_window_size(limits.stream_window)
@@ -169,7 +169,7 @@ impl<S: Dial> Connection<S> {
             self.note_times(now_ms);
             match (polled, sent) {
                 (Poll::Ready(Ok(request)), _) => {
-                    self.note_request();
+                    self.note_request(now_ms);
                     return Poll::Ready(Ok(request));
                 }
                 (Poll::Ready(Err(end)), _) => return Poll::Ready(Err(self.end_with(end))),
@@ -203,17 +203,43 @@ impl<S: Dial> Connection<S> {
     }
 
     /// Takes no more streams, and ends when those that are open have ended.
-    pub(crate) fn drain(&mut self) {
-        if !std::mem::replace(&mut self.is_draining, true)
-            && let State::Open(connection) = &mut self.state
-        {
+    pub(crate) fn drain(&mut self, now_ms: u64) {
+        if std::mem::replace(&mut self.is_draining, true) {
+            return;
+        }
+        if self.times.idle_ms != u64::MAX {
+            // A request may be on its way.
+            self.times.idle_ms = now_ms;
+        }
+        if let State::Open(connection) = &mut self.state {
             connection.graceful_shutdown();
         }
+    }
+
+    /// Ends at once, because its place is wanted: no stream is open.
+    pub(crate) fn close(&mut self, now_ms: u64) {
+        self.end_by(End::Clean, Reason::NO_ERROR, now_ms);
     }
 
     /// Streams that are open.
     pub(crate) fn streams(&self) -> usize {
         self.in_progress.count()
+    }
+
+    /// The same, beyond its end.
+    pub(crate) fn in_progress(&self) -> Rc<InProgress> {
+        self.in_progress.clone()
+    }
+
+    /// What was moved since the last call.
+    pub(crate) fn take_moved(&mut self) -> Moved {
+        self.wire.borrow_mut().take_moved()
+    }
+
+    /// Gives up the stream. What is open sees the end of the connection.
+    pub(crate) fn into_stream(self) -> S {
+        drop(self.state);
+        self.wire.borrow_mut().take_stream()
     }
 
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<H2Downstream, End>> {
@@ -222,8 +248,8 @@ impl<S: Dial> Connection<S> {
                 State::Beginning(handshake) => match ready!(Pin::new(handshake).poll(cx)) {
                     Ok(connection) => {
                         self.state = State::Open(connection);
-                        if std::mem::take(&mut self.is_draining) {
-                            self.drain();
+                        if let (true, State::Open(connection)) = (self.is_draining, &mut self.state) {
+                            connection.graceful_shutdown();
                         }
                     }
                     Err(error) => return Poll::Ready(Err(end_of(&error))),
@@ -249,10 +275,10 @@ impl<S: Dial> Connection<S> {
         }
     }
 
-    fn note_request(&mut self) {
+    fn note_request(&mut self, now_ms: u64) {
         self.requests += 1;
         if self.limits.requests_max > 0 && self.requests >= self.limits.requests_max {
-            self.drain();
+            self.drain(now_ms);
         }
     }
 
@@ -289,16 +315,21 @@ impl<S: Dial> Connection<S> {
         } else {
             return false;
         };
+        self.end_by(end, reason, now_ms);
+        true
+    }
+
+    /// Says GOAWAY, and resets what is open.
+    fn end_by(&mut self, end: End, reason: Reason, now_ms: u64) {
         match &mut self.state {
             State::Open(connection) => connection.abrupt_shutdown(reason),
             _ => self.state = State::Over(end),
         }
         self.end = Some((end, due(now_ms, END_TIMEOUT)));
-        true
     }
 
     /// Ends at once, with a reset.
-    fn cut(&mut self, end: End) {
+    pub(crate) fn cut(&mut self, end: End) {
         self.wire.borrow_mut().abort();
         self.state = State::Over(end);
     }

@@ -14,6 +14,7 @@ use super::frames::FrameScanner;
 use crate::buffers::RECV_BYTES_MAX;
 use crate::core::Core;
 use crate::io::{Dial, Interest};
+use crate::message::Moved;
 
 /// What is gathered before it is sent, at most: a pooled buffer, four records of TLS.
 pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
@@ -25,6 +26,8 @@ const TURN_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Wire<S: Dial> {
     core: Rc<Core<S>>,
     stream: S,
+    /// Received before it was known that this is HTTP/2.
+    early: Vec<u8>,
     /// What h2 has written; the first `sent` bytes have been sent.
     gathered: Vec<u8>,
     sent: usize,
@@ -40,15 +43,19 @@ pub(super) struct Wire<S: Dial> {
     conduct: Conduct,
     /// Bytes since the connection began.
     sent_bytes: u64,
+    received_bytes: u64,
+    /// What [`Self::take_moved`] has reported.
+    reported: Moved,
 }
 
 impl<S: Dial> Wire<S> {
     /// The server's end.
-    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S) -> Self {
-        Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server())
+    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>) -> Self {
+        Self { early, ..Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server()) }
     }
 
     /// The client's end.
+    #[cfg(test)]
     pub(super) fn of_client(core: &Rc<Core<S>>, stream: S) -> Self {
         Self::new(core, stream, FrameScanner::of_server(), FrameScanner::of_client())
     }
@@ -57,6 +64,7 @@ impl<S: Dial> Wire<S> {
         Self {
             core: core.clone(),
             stream,
+            early: Vec::new(),
             gathered: Vec::new(),
             sent: 0,
             is_writable: true,
@@ -67,6 +75,8 @@ impl<S: Dial> Wire<S> {
             outgoing,
             conduct: Conduct::default(),
             sent_bytes: 0,
+            received_bytes: 0,
+            reported: Moved::default(),
         }
     }
 
@@ -88,6 +98,18 @@ impl<S: Dial> Wire<S> {
     /// Bytes that the socket has taken.
     pub(super) fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// What was moved since the last call.
+    pub(super) fn take_moved(&mut self) -> Moved {
+        let moved = Moved { received: self.received_bytes, sent: self.sent_bytes };
+        let before = std::mem::replace(&mut self.reported, moved);
+        Moved { received: moved.received - before.received, sent: moved.sent - before.sent }
+    }
+
+    /// Gives up the stream.
+    pub(super) fn take_stream(&mut self) -> S {
+        std::mem::replace(&mut self.stream, S::closed())
     }
 
     /// Whether h2 waits for room that there was none of since the last call.
@@ -124,8 +146,20 @@ impl<S: Dial> Wire<S> {
         self.stream.poll_flush(cx)
     }
 
+    fn note_received(&mut self, bytes: &[u8]) {
+        let Self { incoming, conduct, .. } = self;
+        incoming.scan(bytes, |frame| conduct.note_received(frame));
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buffer.remaining().min(RECV_BYTES_MAX);
+        if !self.early.is_empty() {
+            let left = self.early.split_off(room.min(self.early.len()));
+            let bytes = std::mem::replace(&mut self.early, left);
+            self.note_received(&bytes);
+            buffer.put_slice(&bytes);
+            return Poll::Ready(Ok(()));
+        }
         loop {
             if self.received_in_turn >= TURN_BYTES_MAX {
                 // Others first: this stream gets its next turn with the next events.
@@ -151,6 +185,7 @@ impl<S: Dial> Wire<S> {
                 Ok(received) => {
                     self.is_drained = received < room;
                     self.received_in_turn += received;
+                    self.received_bytes += received as u64;
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_drained = true,

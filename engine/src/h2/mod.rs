@@ -22,3 +22,10 @@ mod io;
 mod stream;
 #[cfg(test)]
 mod tests;
+
+pub use connection::End;
+pub(crate) use connection::{Connection, Limits};
+pub(crate) use stream::H2Downstream;
+
+/// How a client's connection begins (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

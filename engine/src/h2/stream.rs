@@ -78,7 +78,7 @@ impl Drop for Piece {
 }
 
 /// Streams that have not ended for us: a client that resets one does not get its place before the exchange is over.
-pub(super) struct InProgress {
+pub(crate) struct InProgress {
     count: Cell<usize>,
     driver: Cell<Option<Waker>>,
 }
@@ -90,6 +90,12 @@ impl InProgress {
 
     pub(super) fn count(&self) -> usize {
         self.count.get()
+    }
+
+    /// Ready when none is left.
+    pub(crate) fn poll_none(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watch(cx);
+        if self.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Wakes the connection's task when one ends.

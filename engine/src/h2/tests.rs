@@ -63,7 +63,7 @@ impl Server {
         let (count, waker) = counter();
         Self {
             core: core.clone(),
-            connection: Connection::new(core, stream, limits, 0),
+            connection: Connection::new(core, stream, Vec::new(), limits, 0),
             serve,
             tasks: Vec::new(),
             end: None,

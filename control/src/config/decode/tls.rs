@@ -68,7 +68,8 @@ const OTHER_NAMES: [(&str, &str); 9] = [
 /// What can be spoken once it is agreed on.
 const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
 
-pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Reported> {
+/// `http2`: it is agreed on with whoever offers it, unless nothing is agreed on.
+pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<ListenerTls>, Reported> {
     let Some(table) = section.table("tls", Section::ListenerTls)? else { return Ok(None) };
     let files = Files::new(section);
     let certificates = certificates(&table, &files);
@@ -97,7 +98,7 @@ pub(super) fn decode(section: &Reader<'_>) -> Result<Option<ListenerTls>, Report
         min_version: min_version?,
         cipher_suites: cipher_suites?,
         groups: groups?,
-        alpn: alpn?,
+        alpn: with_http2(alpn?, http2),
         handshake_timeout: handshake_timeout?,
         handshakes_max: handshakes_max? as usize,
         client_handshakes_max: client_handshakes_max? as usize,
@@ -228,6 +229,13 @@ fn alpn(table: &Reader<'_>) -> Result<Vec<Box<[u8]>>, Reported> {
     let shown = |name: &&str| (*name).to_owned();
     let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), &PROTOCOLS)?);
     table.any_items("alpn", "protocol", shown, one).map(bytes)
+}
+
+fn with_http2(mut alpn: Vec<Box<[u8]>>, http2: bool) -> Vec<Box<[u8]>> {
+    if http2 && !alpn.is_empty() {
+        alpn.insert(0, b"h2"[..].into());
+    }
+    alpn
 }
 
 fn bytes(names: Vec<&str>) -> Vec<Box<[u8]>> {

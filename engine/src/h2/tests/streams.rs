@@ -206,7 +206,7 @@ fn a_drained_connection_ends_with_its_last_stream() {
     world
         .spawn(async move { status.set(Some(first.get(get("http://a/")).await.unwrap().status().as_u16())) });
     world.run();
-    world.server.connection.drain();
+    world.server.connection.drain(0);
     world.run();
     assert_eq!(world.server.end, None, "a stream is open");
     let (refused, error) = shared();
