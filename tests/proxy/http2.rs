@@ -54,14 +54,16 @@ fn clear_text_by_prior_knowledge() {
     assert_eq!(curl(&[h2, "-d", "some words", &url]), "some words 2 200");
     assert_eq!(curl(&[h2, "-I", "-o", "/dev/null", &url]), " 2 200");
     assert!(curl(&[h2, "-X", "TRACE", &url]).ends_with(" 2 405"), "an answer of our own");
+    let long = format!("x-a: {}", "a".repeat(9000));
+    assert!(curl(&[h2, "-H", &long, &url]).ends_with(" 2 431"), "field_bytes_max");
     // Both protocols at one port; and no upgrade.
     assert_eq!(curl(&["--http1.1", &url]), "hello 1.1 200");
     assert_eq!(curl(&["--http2", &url]), "hello 1.1 200");
     assert_eq!(proxy.get("/").text(), "hello");
-    assert_eq!(proxy.listener("http2_connections_total"), 4);
-    let records = records(&proxy, 7);
+    assert_eq!(proxy.listener("http2_connections_total"), 5);
+    let records = records(&proxy, 8);
     assert_eq!(records[0], "GET /a?b=c HTTP/2.0|HTTP/2.0|1");
-    assert_eq!(records[4], "GET /a?b=c HTTP/1.1|HTTP/1.1|1");
+    assert_eq!(records[5], "GET /a?b=c HTTP/1.1|HTTP/1.1|1");
 }
 
 #[test]

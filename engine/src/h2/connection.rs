@@ -67,10 +67,11 @@ pub(crate) struct Limits {
 }
 
 words! {
-    /// How a connection ended: by the client, or drained, or idle for long enough; because the client did not say what it
+    /// How a connection ended: by the client, or drained; idle for long enough; because the client did not say what it
     /// began to say, or took nothing; broke a rule; broke none, and cost too much; or because it failed.
     End {
         Clean = "clean",
+        Idle = "idle",
         Timeout = "timeout",
         Protocol = "protocol",
         Misconduct = "misconduct",
@@ -311,7 +312,7 @@ impl<S: Dial> Connection<S> {
         } else if now_ms >= self.amid_due_ms() {
             (End::Timeout, Reason::PROTOCOL_ERROR)
         } else if now_ms >= self.idle_due_ms() {
-            (End::Clean, Reason::NO_ERROR)
+            (if self.is_draining { End::Clean } else { End::Idle }, Reason::NO_ERROR)
         } else {
             return false;
         };

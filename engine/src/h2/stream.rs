@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
-use corelane_http1::{HeadLimits, parse_request};
+use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -260,12 +260,13 @@ impl Downstream for H2Downstream {
         let mut bytes = lent.buffers.take();
         let read =
             head::write_request(&self.request, !self.is_request_complete, limits.fields_max, &mut bytes)
-                .and_then(|()| parse_request(&bytes, limits, head));
+                .and_then(|()| read_request(&mut HeadScanner::new(), &bytes, limits, head))
+                .and_then(|place| place.ok_or(HeadError::NotOneHead));
         if read.is_ok() {
             accept(head, &bytes);
         }
         lent.buffers.give(bytes);
-        Poll::Ready(read.map_err(ReceiveError::from))
+        Poll::Ready(read.map(drop).map_err(ReceiveError::from))
     }
 
     fn has_surplus(&self) -> bool {

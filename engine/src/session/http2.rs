@@ -81,6 +81,7 @@ impl<S: Dial> Session<S> {
         // What TLS has failed by is told when the session is dropped.
         self.down = H1Downstream::new(connection.into_stream());
         self.counters().http2_ended.add(end);
+        self.counters().keepalive_timeouts.add(u64::from(end == End::Idle));
         if matches!(end, End::Timeout | End::Protocol | End::Misconduct) || self.slot.is_ending(&self.core) {
             // Over unread bytes a close would throw the GOAWAY away, and what the client has not read yet.
             self.linger().await;

@@ -241,7 +241,7 @@ fn a_connection_without_requests_ends_after_its_time() {
     world.run();
     world.server.now_ms = 60_000;
     world.run();
-    assert_eq!(world.server.end, Some(End::Clean));
+    assert_eq!(world.server.end, Some(End::Idle));
 }
 
 #[test]
