@@ -16,7 +16,6 @@ use crate::core::{Core, Timer, due};
 use crate::counters::ListenerCounters;
 use crate::exchange::{Next, serve};
 use crate::h1::H1Downstream;
-use crate::h2::PREFACE;
 use crate::heads::ClientAddress;
 use crate::io::{Check, Dial, clock};
 use crate::limits::IdleKey;
@@ -107,9 +106,6 @@ impl<S: Dial> Session<S> {
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self: Box<Self>) {
         while poll_fn(|cx| self.poll_request(cx)).await {
-            if self.requests == 0 && self.begins_http2() {
-                return Box::pin(self.run_http2()).await;
-            }
             match Box::pin(self.serve_while_busy()).await {
                 Next::Keep => {}
                 Next::Close => {
@@ -130,13 +126,6 @@ impl<S: Dial> Session<S> {
                 }
             }
         }
-    }
-
-    /// Whether a client speaks HTTP/2 without having asked, to a listener that has it so.
-    fn begins_http2(&mut self) -> bool {
-        let (local, index) = self.slot.local(&self.core);
-        let is_open = self.client.secured().is_none() && local.snapshot().listeners[index].http2;
-        is_open && self.down.begins_with(PREFACE, self.core.lent())
     }
 
     /// Waits for a request: whether one is coming; if not, the connection closes. No future of its own, so that the task of

@@ -64,6 +64,8 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Returns the length of its body.
+    // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
+    #[inline(always)]
     fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) -> usize {
         let (status, listener) = (self.status, self.listener());
         let edits = self.filter_own_response(&self.local, failure);

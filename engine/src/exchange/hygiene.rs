@@ -14,6 +14,8 @@ use crate::tripwire::Tripwire;
 
 impl<S: Dial> Exchange<S> {
     /// After a complete response: the connection goes to the pool, or it closes.
+    // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
+    #[inline(always)]
     pub(super) fn retire(
         &mut self,
         core: &Core<S>,

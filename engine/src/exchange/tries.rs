@@ -148,7 +148,8 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// An attempt begins.
-    #[inline]
+    // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
+    #[inline(always)]
     pub(super) fn start_try(&mut self, retry: &Retry) {
         if !retry.per_try_timeout.is_zero() {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);

@@ -13,7 +13,7 @@ use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::exchange::{Next, serve};
 use crate::h1::H1Downstream;
-use crate::h2::{Connection, End, H2Downstream, Limits};
+use crate::h2::{Connection, End, H2Downstream, Limits, PREFACE};
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::listener::ListenerSlot;
@@ -53,6 +53,18 @@ impl Drop for Active {
 }
 
 impl<S: Dial> Session<S> {
+    /// Serves a client that may speak HTTP/2 without having asked.
+    pub(crate) async fn run_either(mut self: Box<Self>) {
+        if !poll_fn(|cx| self.poll_request(cx)).await {
+            return;
+        }
+        if self.down.begins_with(PREFACE, self.core.lent()) {
+            return Box::pin(self.run_http2()).await;
+        }
+        // What has come is still there.
+        self.run().await;
+    }
+
     /// Serves the connection's streams until it ends.
     pub(crate) async fn run_http2(mut self: Box<Self>) {
         self.count_moved();
