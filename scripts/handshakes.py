@@ -82,7 +82,7 @@ def run_ordinary(port, stop, results):
         connection = connections[len(times) % len(connections)]
         start = time.monotonic()
         try:
-            connection.sendall(GET)
+            connection.sendall(GET.replace(b"Host: a", b"Host: app.test"))
             got = b""
             while not got.endswith(bytes(1024)):
                 more = connection.recv(65536)

@@ -84,14 +84,17 @@ impl Names {
         Self { pairs, exact, wildcards, default, unknown }
     }
 
+    /// The certificates that are for a name in lower case.
+    fn by_name(&self, name: &str) -> Option<&[usize]> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        // RFC 6125 §6.4.3: the star stands for one label, and an exact name goes before it.
+        let wildcard = || self.wildcards.get(name.split_once('.')?.1);
+        self.exact.get(name).or_else(wildcard).map(Vec::as_slice)
+    }
+
     /// The certificates for a name in lower case, the default ones where there is none.
     pub(super) fn of(&self, name: Option<&str>) -> &[usize] {
-        let known = name.map(|name| name.strip_suffix('.').unwrap_or(name)).and_then(|name| {
-            // RFC 6125 §6.4.3: the star stands for one label, and an exact name goes before it.
-            let wildcard = || self.wildcards.get(name.split_once('.')?.1);
-            self.exact.get(name).or_else(wildcard)
-        });
-        match (known, self.unknown) {
+        match (name.and_then(|name| self.by_name(name)), self.unknown) {
             (Some(indices), _) => indices,
             (None, UnknownNames::Default) => &self.default,
             (None, UnknownNames::Refuse) => &[],
@@ -124,12 +127,18 @@ impl Policy for Names {
         // A client that named nobody has taken whatever certificate there was.
         let Some(name) = server_name else { return true };
         let host = host.strip_suffix('.').unwrap_or(host);
-        if name == host {
+        if name == host || host.is_empty() {
             return true;
         }
-        let (had, would_have) = (self.of(server_name), self.of(Some(host)));
-        // RFC 9110 §4.3.3: what a certificate is for may be asked for on its connection.
-        had.first() == would_have.first() || had.iter().any(|&index| self.is_for(index, host))
+        let had = self.of(server_name);
+        match self.by_name(host) {
+            // RFC 9110 §4.3.3: what a certificate is for may be asked for on its connection.
+            Some(would_have) => {
+                had.first() == would_have.first() || had.iter().any(|&index| self.is_for(index, host))
+            }
+            // Who took a certificate that is not for the name asked for takes it for the others, too.
+            None => self.by_name(name).is_none(),
+        }
     }
 
     fn client(&self, certificate: &CertificateDer<'_>) -> ClientCertificate {

@@ -237,7 +237,15 @@ fn a_connection_is_for_what_its_certificate_is_for() {
         (Some("a.test"), "a.test", true),
         (Some("a.test"), "b.test", true),
         (Some("a.test"), "b.test.", true),
-        (Some("b.test"), "c.test", true),
+        (Some("a.test"), "c.test", false),
+        (Some("b.test"), "c.test", false),
+        (Some("b.test"), "192.0.2.1", false),
+        // An HTTP/1.0 request without Host.
+        (Some("b.test"), "", true),
+        // The default certificate is for neither, and was taken all the same.
+        (Some("d.test"), "c.test", true),
+        (Some("d.test"), "a.test", true),
+        (Some("d.test"), "y.c.test", false),
         (Some("a.test"), "x.c.test", false),
         (Some("x.c.test"), "y.c.test", true),
         (Some("x.c.test"), "x.y.c.test", false),

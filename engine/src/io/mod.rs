@@ -10,6 +10,7 @@ mod descriptors;
 mod listener;
 
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz targets use a part of it"))]
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod readiness;

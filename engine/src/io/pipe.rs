@@ -184,7 +184,9 @@ impl Drop for Pipe {
 }
 
 /// What the streams in memory do instead of splicing, on a pipe of the kernel all the same.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz targets use a part of it"))]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, which is what it is for")]
 impl Pipe {
     /// Fills the pipe with bytes that it has room for.
     pub(super) fn put(&mut self, bytes: &[u8]) {

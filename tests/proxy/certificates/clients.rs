@@ -13,7 +13,7 @@ fn setup(origin: &Origin) -> Setup {
 #[test]
 fn a_route_may_need_a_certificate_where_others_need_none() {
     let issuer = Issuer::new();
-    issuer.issue("app", &["app.test"], Key::Ecdsa);
+    issuer.issue("app", &["app.test", "other.test"], Key::Ecdsa);
     issuer.issue_client("me");
     issuer.issue_client("you");
     let origin = Origin::answering(ok("hello"));

@@ -36,7 +36,7 @@ impl Site {
 
     fn with(origin: Origin, setup: impl FnOnce(Setup) -> Setup, keys: &str) -> Self {
         let issuer = Issuer::new();
-        issuer.issue("app", &["app.test"], Key::Ecdsa);
+        issuer.issue("app", &["app.test", "test", "load"], Key::Ecdsa);
         let pair = issuer.pair("app");
         let keys = if keys.is_empty() { String::new() } else { format!(", {keys}") };
         let proxy = speaking(setup(Setup::origin(&origin)), &format!("certificates = [{pair}]{keys}"));

@@ -34,7 +34,7 @@ fn no_request_and_no_handshake_fails_while_certificates_change() {
     let mut seen = HashSet::from([shown(&site, &full)]);
     for round in 0..ROUNDS {
         let (before, answered) = (shown(&site, &full), new.answered());
-        site.issuer.issue("app", &["app.test"], Key::Ecdsa);
+        site.issuer.issue("app", &["app.test", "test", "load"], Key::Ecdsa);
         // The last one without a signal.
         if round + 1 < ROUNDS {
             site.proxy.reload();
