@@ -22,6 +22,7 @@ mod io;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};

@@ -13,12 +13,13 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 
-use super::head;
+use super::{head, websocket};
 use crate::io::Check;
 use crate::message::{
     BATCH_SLICES_MAX, BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError,
@@ -132,6 +133,10 @@ pub(crate) struct H2Downstream {
     unreleased: usize,
     /// All of it has been handed on.
     is_request_complete: bool,
+    /// A CONNECT: what the stream carries is a tunnel's, and none before the answer has made one.
+    is_tunnel: bool,
+    /// For a server that is asked for a WebSocket.
+    key: Option<websocket::Key>,
     response: Sending,
     /// Whether the response has a body.
     sends_body: bool,
@@ -152,9 +157,15 @@ impl H2Downstream {
         in_progress: &Rc<InProgress>,
     ) -> Self {
         let (request, body) = request.into_parts();
+        let is_tunnel = request.method == Method::CONNECT;
+        let protocol = request.extensions.get::<Protocol>();
+        let is_websocket =
+            protocol.is_some_and(|it| it.as_str().as_bytes().eq_ignore_ascii_case(websocket::WEBSOCKET));
         Self {
             request,
-            is_request_complete: body.is_end_stream(),
+            is_request_complete: is_tunnel || body.is_end_stream(),
+            is_tunnel,
+            key: is_websocket.then(websocket::random_key),
             body,
             held: Vec::new(),
             trailers: None,
@@ -182,6 +193,8 @@ impl H2Downstream {
                 // What came before is handed on first, and the error comes again.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => break,
                 Poll::Ready(None) => match self.body.poll_trailers(cx) {
+                    // A tunnel has none.
+                    Poll::Ready(Ok(_)) if self.is_tunnel => self.trailers = Some(Vec::new()),
                     Poll::Ready(trailers) => self.trailers = Some(lines_of(trailers)?),
                     Poll::Pending => break,
                 },
@@ -258,10 +271,10 @@ impl Downstream for H2Downstream {
         accept: &mut dyn FnMut(&RequestHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
         let mut bytes = lent.buffers.take();
-        let read =
-            head::write_request(&self.request, !self.is_request_complete, limits.fields_max, &mut bytes)
-                .and_then(|()| read_request(&mut HeadScanner::new(), &bytes, limits, head))
-                .and_then(|place| place.ok_or(HeadError::NotOneHead));
+        let (has_body, key) = (!self.is_request_complete, self.key.as_ref());
+        let read = head::write_request(&self.request, has_body, key, limits.fields_max, &mut bytes)
+            .and_then(|()| read_request(&mut HeadScanner::new(), &bytes, limits, head))
+            .and_then(|place| place.ok_or(HeadError::NotOneHead));
         if read.is_ok() {
             accept(head, &bytes);
         }
@@ -331,8 +344,17 @@ impl Downstream for H2Downstream {
     }
 
     fn send_interim(&mut self, head: &[u8], _lent: Lent<'_>) -> io::Result<()> {
-        let response = head::read_response(head)?;
-        // The answer to a CONNECT that is granted: what follows is the tunnel.
+        let mut response = head::read_response(head)?;
+        // The answer to a CONNECT that is granted, and what follows is the tunnel.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let accepted = response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+            if let Some(key) = &self.key
+                && accepted.is_none_or(|accepted| accepted.as_bytes() != websocket::accept_of(key))
+            {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            *response.status_mut() = StatusCode::OK;
+        }
         if !response.status().is_informational() {
             return self.send_head(response, false);
         }
@@ -404,8 +426,13 @@ impl Downstream for H2Downstream {
         self.accepted()
     }
 
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_reset(cx)
+    }
+
     fn start_tunnel(&mut self) {
         self.sends_body = true;
+        self.is_request_complete = false;
     }
 
     fn finish(&mut self) {
@@ -416,9 +443,11 @@ impl Downstream for H2Downstream {
     }
 
     fn reset(&mut self) {
+        // RFC 8441 §5: as a tunnel's end is told.
+        let reason = if self.is_tunnel { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
         match &mut self.response {
-            Sending::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Sending::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Sending::Head(respond) => respond.send_reset(reason),
+            Sending::Body(stream) => stream.send_reset(reason),
         }
     }
 
