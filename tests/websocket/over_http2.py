@@ -19,6 +19,11 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 DEADLINE = 30
 CANCEL = 8
 
+# RFC 9113 §6.8: what is open goes on behind a GOAWAY; to this library all is over.
+MACHINE = h2.connection.H2ConnectionStateMachine
+OPEN = h2.connection.ConnectionState.CLIENT_OPEN
+MACHINE._transitions[OPEN, h2.connection.ConnectionInputs.RECV_GOAWAY] = (None, OPEN)
+
 
 class Http2:
     """One connection; its streams get what comes for them."""
@@ -47,8 +52,6 @@ class Http2:
                 if isinstance(event, h2.events.RemoteSettingsChanged):
                     self.settings.set()
                 elif isinstance(event, h2.events.ConnectionTerminated):
-                    # RFC 9113 §6.8: streams that are open go on, of which this library knows nothing.
-                    self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
                     self.goaway.set()
                 elif isinstance(event, h2.events.DataReceived):
                     # What is read late is given back late.

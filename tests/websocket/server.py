@@ -5,6 +5,8 @@ connection ended: the path and the code of the client's closing frame, or None. 
 """
 
 import asyncio
+import socket
+import struct
 import sys
 
 from websockets.asyncio.server import serve
@@ -30,6 +32,9 @@ async def handle(connection):
             return
         elif path == "/aborts":
             await connection.recv()
+            # With a reset.
+            linger = struct.pack("ii", 1, 0)
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             connection.transport.abort()
             return
         elif path == "/pings":
