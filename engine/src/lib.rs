@@ -40,6 +40,7 @@ pub mod outlier;
 mod outstanding;
 mod own_answer;
 mod pool;
+pub mod protocol;
 pub mod reason;
 pub mod record;
 mod reputation;
