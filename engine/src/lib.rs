@@ -31,6 +31,7 @@ pub mod health;
 pub mod histogram;
 mod io;
 pub mod limits;
+mod link;
 mod listener;
 mod local;
 pub mod memory_bound;
