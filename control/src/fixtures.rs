@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
+use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
 use corelane_engine::record::LogFormat;
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -106,6 +107,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
         trusted_proxies: Vec::new(),
         forwarded: ForwardedFields { x_forwarded: true, forwarded: false, via: true },
         client_half_close: ClientHalfClose::Abort,
+        http2: false,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
         filters: Vec::new(),
@@ -164,6 +166,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        protocol: UpstreamProtocol::default(),
+        http2: Http2Rules::default(),
         tls: None,
         outlier: Outlier::default(),
         limits: UpstreamLimits::default(),

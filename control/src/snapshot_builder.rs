@@ -122,6 +122,7 @@ fn listener(
         name: it.name.clone(),
         address: it.address.clone(),
         tls: None,
+        http2: it.http2,
         head_timeout: it.head_timeout,
         body_idle_timeout: it.body_idle_timeout,
         keepalive_timeout: it.keepalive_timeout,
@@ -237,6 +238,8 @@ fn upstream(
         retry_limit,
         breaker,
         queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
+        protocol: it.protocol,
+        http2: it.http2,
         counters,
     }
 }

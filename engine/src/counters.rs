@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::Http2End;
 use crate::action::MirrorSkip;
 use crate::histogram::{Distribution, Durations, Histogram, Sizes};
 use crate::reason::{Reason, Word};
@@ -326,6 +327,7 @@ counter_set! {
         client_aborts: Counter, "client_aborts_total", "Requests abandoned because the client went away.";
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to clients.";
+        http2_connections: Counter, "http2_connections_total", "Connections that speak HTTP/2.";
         tls_handshaking: Gauge, "tls_handshakes_in_progress", "TLS handshakes in progress now.";
         tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with clients.";
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
@@ -333,6 +335,7 @@ counter_set! {
     by reason {
         failures: Reason, "failures_total", "Exchanges that Corelane itself ended with an error.";
         suspicious: Tripwire, "suspicious_total", "Exchanges with something suspicious that was no reason to refuse them.";
+        http2_ended: Http2End, "http2_connections_ended_total", "HTTP/2 connections that have ended, by how.";
         tls_failures: TlsFailure, "tls_failures_total", "TLS connections of clients that failed, in the handshake or after it.";
         tls_alerts: Alert, "tls_alerts_total", "Fatal TLS alerts that clients sent.";
     }

@@ -33,6 +33,7 @@ mod waiting;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -62,15 +63,17 @@ use self::tries::Tries;
 use self::visit::Visit;
 use crate::action::Timeouts;
 use crate::affinity::Wish;
+use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::{H1Downstream, H1Upstream, Leftover};
+use crate::h1::{H1Upstream, Leftover};
 use crate::heads::{
     ClientAddress, ConnectionOptions, DownstreamHead, HeadWords, Persistence, Sender, UpstreamHead,
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, clock};
+use crate::link::{Carrier, Link};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::message::{
@@ -80,7 +83,6 @@ use crate::mirror::MirrorCopy;
 use crate::record::KeptWords;
 use crate::request_id::RequestId;
 use crate::reserved::Reserved;
-use crate::session::Session;
 use crate::snapshot::{
     ClientHalfClose, Endpoint, Listener, Snapshot, UnderscoreFields, Upstream as UpstreamConfig,
 };
@@ -107,7 +109,7 @@ pub(crate) enum Next {
 }
 
 /// One request and its response.
-pub(crate) struct Exchange<S: Dial> {
+pub(crate) struct Exchange<S: Dial, D: Downstream> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
@@ -183,6 +185,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) tripwires: Tripwires,
     /// What is recorded of it, if it is sampled.
     trace: Option<Box<Trace>>,
+    /// Its methods exist for each kind of client: each is called once, and so a part of its caller.
+    downstream: PhantomData<D>,
 }
 
 /// Where the response stands.
@@ -231,48 +235,49 @@ enum Done<S> {
     /// With a response.
     Answered(Leftover<S>),
     /// With a tunnel.
-    Switched(Box<H1Upstream<S>>),
+    Switched(Box<Link<S>>),
 }
 
 /// Serves one request on a connection that has something to read.
-pub(crate) async fn serve<S: Dial>(session: &mut Session<S>) -> Next {
-    let mut exchange = Exchange::new(session);
-    let outcome = match exchange.read_head(session).await {
-        Ok(Some(())) => exchange.forward(session).await,
-        Ok(None) => return exchange.discard(session),
+pub(crate) async fn serve<S: Dial, D: Downstream>(caller: &mut Caller<'_, S, D>) -> Next {
+    let mut exchange = Exchange::new(caller);
+    let outcome = match exchange.read_head(caller).await {
+        Ok(Some(())) => exchange.forward(caller).await,
+        Ok(None) => return exchange.discard(caller),
         Err(failure) => Err(failure),
     };
     let outcome = match outcome {
         // Boxed: the future of every exchange would be as large as that of a tunnel.
-        Ok(Some(upstream)) => Box::pin(exchange.tunnel(session, upstream)).await,
+        Ok(Some(upstream)) => Box::pin(exchange.tunnel(caller, upstream)).await,
         Ok(None) => Ok(()),
         Err(failure) => Err(failure),
     };
     let next = match outcome {
-        Ok(()) => exchange.after_response(session),
-        Err(failure) => exchange.fail(session, failure).await,
+        Ok(()) => exchange.after_response(caller),
+        Err(failure) => exchange.fail(caller, failure).await,
     };
-    exchange.finish(session);
+    exchange.finish(caller);
     next
 }
 
-impl<S: Dial> Exchange<S> {
-    fn new(session: &Session<S>) -> Self {
-        let (local, listener) = session.slot.local(&session.core);
+impl<S: Dial, D: Downstream> Exchange<S, D> {
+    fn new(caller: &Caller<'_, S, D>) -> Self {
+        let (local, listener) = caller.slot.local(caller.core);
         let times = Times::starting(local.snapshot());
-        let is_last = session.is_last_request(&local.snapshot().listeners[listener].limits);
+        let requests_max = local.snapshot().listeners[listener].limits.requests_max;
+        let is_last = requests_max > 0 && caller.requests >= requests_max;
         let now_ms = clock::coarse_ms();
         let progress = Progress::starting_at(now_ms);
         Self {
             local,
             listener,
-            number: session.core.request_ids.take(),
+            number: caller.core.request_ids.take(),
             given_id: Span::default(),
-            head: session.core.buffers.take(),
+            head: caller.core.buffers.take(),
             head_start: 0,
             words: HeadWords::default(),
             kept: KeptWords::default(),
-            sent_before: session.down.accepted(),
+            sent_before: caller.down.accepted(),
             method: Method::Get,
             version: Version::Http11,
             framing: BodyFraming::None,
@@ -284,7 +289,7 @@ impl<S: Dial> Exchange<S> {
             response_trailers: TrailerFilter::default(),
             client_keeps: false,
             is_last,
-            slot: session.slot.clone(),
+            slot: caller.slot.clone(),
             route: None,
             upstream: None,
             timeouts: Timeouts::default(),
@@ -319,6 +324,7 @@ impl<S: Dial> Exchange<S> {
             failure: None,
             tripwires: Tripwires::default(),
             trace: None,
+            downstream: PhantomData,
         }
     }
 
@@ -345,9 +351,9 @@ impl<S: Dial> Exchange<S> {
     // ReadHead, Route, RequestFilters: one step, once the head is complete.
 
     /// `Ok(None)`: the client closed the connection without a request.
-    async fn read_head(&mut self, session: &mut Session<S>) -> Result<Option<()>, Failure> {
-        let received = poll_fn(|cx| self.poll_head(cx, session)).await;
-        let Session { core, down, .. } = session;
+    async fn read_head(&mut self, caller: &mut Caller<'_, S, D>) -> Result<Option<()>, Failure> {
+        let received = poll_fn(|cx| self.poll_head(cx, caller)).await;
+        let (core, down, _) = caller.parts();
         match received {
             Some(Ok(verdict)) => {
                 down.start_body(self.framing);
@@ -375,9 +381,10 @@ impl<S: Dial> Exchange<S> {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
     ) -> Poll<Option<Result<Result<(), Failure>, ReceiveError>>> {
-        let Session { core, down, timer, client, .. } = session;
+        let client = caller.client;
+        let (core, down, timer) = caller.parts();
         let core = &**core;
         let local = self.local.clone();
         let listener = &local.snapshot().listeners[self.listener];
@@ -479,7 +486,7 @@ impl<S: Dial> Exchange<S> {
         if let Some(id) = edits.and_then(Edits::request_id) {
             self.given_id = self.keep_word(id);
         }
-        self.keep_request_words(head, bytes, sender, edits);
+        self.keep_request_words(head, bytes, (client, sender), edits);
         let written = UpstreamHead {
             head,
             bytes,
@@ -600,8 +607,8 @@ impl<S: Dial> Exchange<S> {
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
     /// `Ok(Some)`: the response switched protocols on this connection.
-    async fn forward(&mut self, session: &mut Session<S>) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
-        let core = session.core.clone();
+    async fn forward(&mut self, caller: &mut Caller<'_, S, D>) -> Result<Option<Box<Link<S>>>, Failure> {
+        let core = caller.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
         let (Some(route), Some(upstream_index)) = (self.route, self.upstream) else {
@@ -612,18 +619,18 @@ impl<S: Dial> Exchange<S> {
         upstream_counters.requests.increment();
         self.pass_breaker(&core, upstream)?;
         let Some(local_upstream) = local.upstream(upstream_index) else { return Err(Failure::NoEndpoint) };
-        self.make_resendable(session, upstream);
+        self.make_resendable(caller, upstream);
         if snapshot.routes[route].mirror.is_some() {
             self.begin_mirror(&core, route, self.tries.is_resendable);
         }
         loop {
             if self.attempts > 0 {
-                self.back_off(session, upstream).await?;
+                self.back_off(caller, upstream).await?;
             }
             // Pick. A retry has its endpoint already.
             let index = match self.take_endpoint(upstream, local_upstream) {
                 Ok(index) => index,
-                Err(why) => self.without_endpoint(session, upstream, local_upstream, why).await?,
+                Err(why) => self.without_endpoint(caller, upstream, local_upstream, why).await?,
             };
             let Some(pool) = local_upstream.pool(index) else { return Err(Failure::NoEndpoint) };
             if self.attempts > 0 {
@@ -642,7 +649,7 @@ impl<S: Dial> Exchange<S> {
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
                     Some(stream) => stream,
-                    None => match self.connect(session, upstream, visit.endpoint()).await {
+                    None => match self.connect(caller, upstream, visit.endpoint()).await {
                         Ok(stream) => stream,
                         // Nothing was sent; but for what is not the endpoint's fault, another one is no better.
                         Err(failure) => {
@@ -651,7 +658,7 @@ impl<S: Dial> Exchange<S> {
                         }
                     },
                 };
-                let attempt = self.attempt(session, stream, &mut visit).await;
+                let attempt = self.attempt::<H1Upstream<S>>(caller, stream, &mut visit).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -689,14 +696,14 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
-    fn make_resendable(&mut self, session: &mut Session<S>, upstream: &UpstreamConfig) {
+    fn make_resendable(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
         self.tries.may_repeat =
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
             BodyFraming::Length(length) if self.tries.may_repeat => {
-                let lent = session.core.lent();
-                let taken = session.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
+                let lent = caller.core.lent();
+                let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
                     self.request_bytes = length;
                 }
@@ -708,16 +715,16 @@ impl<S: Dial> Exchange<S> {
 
     async fn connect(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         upstream: &UpstreamConfig,
         endpoint: &Endpoint,
     ) -> Result<S, Failure> {
-        let counters = endpoint.counters.of(session.core.index);
+        let counters = endpoint.counters.of(caller.core.index);
         // The task is going to wait: what is left of the request leaves the scratch buffer.
-        session.down.settle(session.core.lent());
+        caller.down.settle(caller.core.lent());
         let started_ns = clock::monotonic_ns();
         let connect_due_ms = due(clock::coarse_ms(), upstream.connect_timeout);
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let finishes = self.client_may_finish();
         let connected = match Connecting::start(upstream, endpoint) {
             Ok(mut connecting) => {
@@ -751,30 +758,34 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
-    async fn attempt(
+    async fn attempt<U: Carrier<S>>(
         &mut self,
-        session: &mut Session<S>,
-        stream: S,
+        caller: &mut Caller<'_, S, D>,
+        way: U::Way,
         visit: &mut Visit<'_, S>,
     ) -> Result<Done<S>, (Failure, bool)> {
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let core = &**core;
         let counters = visit.counters();
         counters.requests.increment();
         if self.reused {
             counters.reused.increment();
         }
-        let mut up = H1Upstream::new(stream, self.framing, response_limits(visit.upstream));
+        let mut up = U::begin(way, self.framing, response_limits(visit.upstream));
         let mut relayed = self.send_head(core, down, &mut up);
-        if self.tries.hedge_due_ns != u64::MAX && relayed.is_ok() && !self.upload_over {
-            relayed = self.race(core, Sides { timer, down, up: &mut up }, visit).await;
+        if self.tries.hedge_due_ns != u64::MAX
+            && relayed.is_ok()
+            && !self.upload_over
+            && let Some(up) = up.as_racer()
+        {
+            relayed = self.race(core, Sides { timer, down, up }, visit).await;
         }
         let counters = visit.counters();
         if relayed.is_ok() {
             relayed = self.relay(core, timer, down, &mut up, counters).await;
         }
         match relayed {
-            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
+            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
@@ -790,6 +801,9 @@ impl<S: Dial> Exchange<S> {
                 // What was handed on of a body is gone, be it only its end with the trailers.
                 let complete =
                     self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                if up.was_not_processed() {
+                    return Err((failure, complete));
+                }
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }
@@ -799,12 +813,7 @@ impl<S: Dial> Exchange<S> {
     /// Sends the head with what has arrived of the body, in one step.
     // No part of `attempt`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn send_head(
-        &mut self,
-        core: &Core<S>,
-        down: &mut H1Downstream<S>,
-        up: &mut H1Upstream<S>,
-    ) -> Result<(), Failure> {
+    fn send_head<U: Upstream>(&mut self, core: &Core<S>, down: &mut D, up: &mut U) -> Result<(), Failure> {
         let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
@@ -838,7 +847,7 @@ impl<S: Dial> Exchange<S> {
 
     // RelayRequestBody ‖ ReadResponseHead, ResponseFilters, RelayResponseBody: one loop over both directions.
 
-    async fn relay<D: Downstream, U: Upstream>(
+    async fn relay<U: Upstream>(
         &mut self,
         core: &Core<S>,
         timer: &mut Timer<S>,
@@ -855,7 +864,7 @@ impl<S: Dial> Exchange<S> {
         relayed.await
     }
 
-    fn poll_relay<D: Downstream, U: Upstream>(
+    fn poll_relay<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -886,7 +895,7 @@ impl<S: Dial> Exchange<S> {
     /// Moves the request. Returns whether anything moved.
     // Hedged requests call it, too: for all others it stays a part of the relay.
     #[inline(always)]
-    fn step_request<D: Downstream, U: Upstream>(
+    fn step_request<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -910,7 +919,7 @@ impl<S: Dial> Exchange<S> {
 
     // A function of its own: most requests have no body, or bring it with the head.
     #[inline(never)]
-    fn step_request_body<D: Downstream, U: Upstream>(
+    fn step_request_body<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -956,12 +965,7 @@ impl<S: Dial> Exchange<S> {
     /// Watches a client whose request is complete and whose response is not. Returns whether it is to be watched for something
     /// else from now on.
     #[inline(always)]
-    fn watch_client<D: Downstream>(
-        &self,
-        cx: &mut Context<'_>,
-        core: &Core<S>,
-        down: &mut D,
-    ) -> Result<bool, Failure> {
+    fn watch_client(&self, cx: &mut Context<'_>, core: &Core<S>, down: &mut D) -> Result<bool, Failure> {
         if !down.is_request_complete() || matches!(self.phase, Phase::Complete | Phase::Switched) {
             return Ok(false);
         }
@@ -974,7 +978,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Moves the response. Returns whether anything moved.
-    fn step_response<D: Downstream, U: Upstream>(
+    fn step_response<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -1064,7 +1068,7 @@ impl<S: Dial> Exchange<S> {
 
     // As `step_request_body`.
     #[inline(never)]
-    fn step_response_body<D: Downstream, U: Upstream>(
+    fn step_response_body<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -1211,41 +1215,41 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response(&mut self, session: &mut Session<S>) -> Next {
+    fn after_response(&mut self, caller: &mut Caller<'_, S, D>) -> Next {
         if self.phase == Phase::Switched {
             return Next::Close;
         }
-        if !session.down.is_request_complete() {
+        if !caller.down.is_request_complete() {
             return Next::Linger;
         }
         match self.persistence {
-            Persistence::Close if session.down.has_surplus() => Next::Linger,
+            Persistence::Close if caller.down.has_surplus() => Next::Linger,
             // A client that did not ask for the close may have sent more while the end of the response went out: closing
             // over that would reset the connection.
-            Persistence::Close if self.client_keeps && !session.down.is_silent(Check::Events) => Next::Linger,
+            Persistence::Close if self.client_keeps && !caller.down.is_silent(Check::Events) => Next::Linger,
             Persistence::Close => Next::Close,
             Persistence::Keep | Persistence::KeepSaid => Next::Keep,
         }
     }
 
     /// The connection ended without a request: there is nothing to count or log.
-    fn discard(&mut self, session: &Session<S>) -> Next {
-        session.core.buffers.give(std::mem::take(&mut self.head));
+    fn discard(&mut self, caller: &Caller<'_, S, D>) -> Next {
+        caller.core.buffers.give(std::mem::take(&mut self.head));
         Next::Close
     }
 
     /// Counts and logs.
-    fn finish(&mut self, session: &mut Session<S>) {
+    fn finish(&mut self, caller: &mut Caller<'_, S, D>) {
         self.count_listener(|counters| {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
         });
-        session.core.counters().requests.increment();
+        caller.core.counters().requests.increment();
         if self.mirror.is_some() {
             self.end_mirror();
         }
         self.note_trailers();
-        self.settle_answered(&session.core);
+        self.settle_answered(caller.core);
         if !self.tripwires.is_empty() {
             self.count_tripwires();
         }
@@ -1261,19 +1265,23 @@ impl<S: Dial> Exchange<S> {
                 _ => counters.responses_5xx.increment(),
             }
         }
-        session.count_moved();
+        let moved = caller.down.take_moved();
+        self.count_listener(|counters| {
+            counters.received_bytes.add(moved.received);
+            counters.sent_bytes.add(moved.sent);
+        });
         self.times.end();
         if self.snapshot().histograms {
             self.observe();
         }
         if self.snapshot().access_log.is_some() {
-            self.log(session);
+            self.log(caller);
         }
         if self.trace.is_some() {
-            self.end_trace(&session.core);
+            self.end_trace(caller.core);
         }
         self.release_filters();
-        session.core.buffers.give(std::mem::take(&mut self.head));
+        caller.core.buffers.give(std::mem::take(&mut self.head));
     }
 
     /// As logs and answers name the request.

@@ -123,6 +123,7 @@ impl UpstreamHead<'_> {
         if self.forwarded.via && !self.sets(b"Via") {
             out.extend_from_slice(match self.head.version {
                 Version::Http10 => b"Via: 1.0 ",
+                Version::Http11 if self.client.is_http2() => b"Via: 2.0 ",
                 Version::Http11 => b"Via: 1.1 ",
             });
             out.extend_from_slice(PSEUDONYM);

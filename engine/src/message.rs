@@ -8,11 +8,11 @@ use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_http1::{ChunkError, HeadError};
-use corelane_semantics::{BodyFraming, FramingError, ResponseHead};
+use corelane_http1::{ChunkError, HeadError, HeadLimits};
+use corelane_semantics::{BodyFraming, FramingError, RequestHead, ResponseHead};
 
 use crate::buffers::Buffers;
-use crate::io::{Pipe, Pipes};
+use crate::io::{Check, Pipe, Pipes};
 
 /// Slices of one batch at most; more small chunks than this take another turn.
 pub(crate) const BATCH_SLICES_MAX: usize = 16;
@@ -164,8 +164,46 @@ pub(crate) enum ClientSignal {
     Gone,
 }
 
-/// The client's side of an exchange, after its request head was read.
+/// The client's side of an exchange.
 pub(crate) trait Downstream {
+    /// Begins an exchange that may receive so many bytes of further requests.
+    fn limit_pipeline(&mut self, bytes_max: usize);
+
+    /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
+    /// ([`Downstream::lend_body`]) or settled ([`Downstream::settle`]) before the task waits.
+    fn poll_request_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        accept: &mut dyn FnMut(&RequestHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>>;
+
+    /// Whether anything has been received that no request has made use of.
+    fn has_surplus(&self) -> bool;
+
+    /// Whether nothing has come since the last request, and the connection is open.
+    fn is_silent(&mut self, check: Check) -> bool;
+
+    /// Decides the framing of the request's body.
+    fn start_body(&mut self, framing: BodyFraming);
+
+    /// Hands on what has been received of the body, which may be nothing, without waiting. If `accept` fails, the
+    /// bytes count as not handed on. Only before any of the body was handed on.
+    fn lend_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError>;
+
+    /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
+    /// complete. For a request that may have to be sent again.
+    fn take_small_body(&mut self, lent: Lent<'_>, bytes_max: usize, out: &mut Vec<u8>) -> bool;
+
+    /// Moves what is left in the scratch buffer to memory of the connection's own.
+    fn settle(&mut self, lent: Lent<'_>);
+
     /// Receives body bytes and hands them to `accept`.
     fn poll_request_body(
         &mut self,

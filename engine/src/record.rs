@@ -25,10 +25,11 @@ use crate::access_log::LogBatch;
 use crate::calendar::write_rfc3339;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::heads::ClientAddress;
 use crate::io::Dial;
+use crate::message::Downstream;
 use crate::reason::Word;
 use crate::request_id::RequestId;
-use crate::session::Session;
 use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
 use crate::tripwire::Tripwires;
 
@@ -97,17 +98,22 @@ pub(crate) fn opening(unix_ns: u64, out: &mut Vec<u8>) -> Opening {
 }
 
 /// Writes one exchange.
-pub(crate) struct Record<'a, S: Dial> {
-    pub(crate) exchange: &'a Exchange<S>,
+pub(crate) struct Record<'a, S: Dial, D: Downstream> {
+    pub(crate) exchange: &'a Exchange<S, D>,
     pub(crate) names: &'a LogNames,
-    pub(crate) session: &'a Session<S>,
+    /// Who asked.
+    pub(crate) client: &'a ClientAddress,
+    /// Requests so far on its connection.
+    pub(crate) connection_requests: u64,
+    /// Bytes that the client's socket took.
+    pub(crate) sent_bytes: u64,
     pub(crate) request_id: RequestId<'a>,
     pub(crate) log: &'a AccessLog,
     /// Of [`crate::action::SHARE_ALL`] requests like this one so many have a record.
     pub(crate) share: u32,
 }
 
-impl<S: Dial> Record<'_, S> {
+impl<S: Dial, D: Downstream> Record<'_, S, D> {
     /// `opening` is for the time of the record.
     pub(crate) fn write(&self, batch: &mut LogBatch, opening: &Opening) {
         match &self.log.format.shape {
@@ -150,7 +156,7 @@ impl<S: Dial> Record<'_, S> {
             RequestId::Given(id) => line.text(id),
         }
         line.fixed(b"\",\"client\":\"");
-        let (client, client_bytes) = self.session.client.text_with_port();
+        let (client, client_bytes) = self.client.text_with_port();
         line.short(client, client_bytes);
         names.into_iter().for_each(|name| line.text(name));
         // The words are in the head that was written; a head that could not be parsed has none.

@@ -3,12 +3,15 @@
 //! An idle session is small: its entry in the worker's readiness set and this struct. What an exchange needs is in a box
 //! of its own that lives while the connection is busy and for [`BUSY_GRACE`] after.
 
+mod http2;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::{Admission, Permit};
+use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::ListenerCounters;
 use crate::exchange::{Next, serve};
@@ -18,7 +21,6 @@ use crate::io::{Check, Dial, clock};
 use crate::limits::IdleKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
-use crate::snapshot::ListenerLimits;
 use crate::stages::{Established, note_failure};
 use crate::tls::Secured;
 
@@ -195,14 +197,10 @@ impl<S: Dial> Session<S> {
         yields
     }
 
-    /// Whether the request in progress is the last one that the connection may have.
-    pub(crate) fn is_last_request(&self, limits: &ListenerLimits) -> bool {
-        limits.requests_max > 0 && self.requests >= limits.requests_max
-    }
-
-    /// Requests so far, the one in progress included.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests
+    /// As its exchanges see it.
+    pub(crate) fn caller(&mut self) -> Caller<'_, S, H1Downstream<S>> {
+        let Self { core, slot, client, timer, down, requests, .. } = self;
+        Caller { core, slot, client, timer, down, requests: *requests }
     }
 
     /// By which it was admitted.
@@ -240,7 +238,7 @@ impl<S: Dial> Session<S> {
             counters.connections_active.increment();
             let active = OnDrop(|| counters.connections_active.decrement());
             self.requests += 1;
-            let next = serve(self).await;
+            let next = serve(&mut self.caller()).await;
             drop(active);
             if self.down.take_pipeline_full() {
                 counters.pipeline_full.increment();
@@ -326,7 +324,7 @@ impl<S: Dial> Session<S> {
     }
 
     /// Counts what was moved outside of exchanges, or after them.
-    pub(crate) fn count_moved(&mut self) {
+    fn count_moved(&mut self) {
         let moved = self.down.take_moved();
         let counters = self.permit.admission().counters();
         counters.received_bytes.add(moved.received);

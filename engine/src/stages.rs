@@ -55,9 +55,13 @@ pub(crate) fn with_tls<S: Secure>(
 /// Serves a connection that begins with a handshake.
 pub(crate) async fn run_secured<S: Dial>(mut session: Box<Session<S>>) {
     // Boxed, so that the task of an idle connection stays small.
-    if Box::pin(secure(&mut session)).await {
-        session.run().await;
+    if !Box::pin(secure(&mut session)).await {
+        return;
     }
+    if session.client.secured().is_some_and(|secured| secured.is_http2) {
+        return Box::pin(session.run_http2()).await;
+    }
+    session.run().await;
 }
 
 /// The handshake: whether there is a connection to serve.

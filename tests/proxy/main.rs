@@ -36,6 +36,7 @@ mod harness;
 mod health;
 mod hedging;
 mod hostile;
+mod http2;
 mod interim;
 mod keepalive;
 mod log_formats;

@@ -14,6 +14,7 @@ use corelane_balancer::{BreakerRules, Policy};
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
 use corelane_engine::limits::QueueRules;
+use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -245,6 +246,8 @@ pub struct Listener {
     pub forwarded: ForwardedFields,
     /// `client_half_close`
     pub client_half_close: ClientHalfClose,
+    /// `http2`; then `h2` stands in `alpn`.
+    pub http2: bool,
     /// `request_line_bytes_max`, `field_bytes_max`, `pipeline_bytes_max`, `requests_max`, `body_rate_min`,
     /// `send_rate_min`, `connections_max`, `client_connections_max`
     pub limits: ListenerLimits,
@@ -355,6 +358,10 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `protocol`: `h2` has TLS everywhere, `h2c` nowhere.
+    pub protocol: UpstreamProtocol,
+    /// `http2_streams_max`, `http2_stream_window`, `http2_connection_window`, `http2_ping_interval`, `http2_ping_timeout`
+    pub http2: Http2Rules,
     /// `tls`; `None`: clear text.
     pub tls: Option<UpstreamTls>,
     /// `outlier`

@@ -7,24 +7,24 @@ use corelane_filters::Body;
 use corelane_semantics::{BodyFraming, Method};
 
 use super::{Exchange, Next, Phase};
+use crate::caller::Caller;
 use crate::core::{Core, due};
 use crate::error_page::Facts;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
 use crate::own_answer::{Content, OwnAnswer, page_for};
-use crate::session::Session;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
-    pub(super) async fn fail(&mut self, session: &mut Session<S>, failure: Failure) -> Next {
+    pub(super) async fn fail(&mut self, caller: &mut Caller<'_, S, D>, failure: Failure) -> Next {
         self.release();
-        self.settle_failed(&session.core, failure);
+        self.settle_failed(caller.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);
             self.count_failure(failure);
         }
-        session.down.settle(session.core.lent());
+        caller.down.settle(caller.core.lent());
         if self.phase == Phase::Switched {
             // Its end has told both sides.
             return Next::Close;
@@ -38,24 +38,30 @@ impl<S: Dial> Exchange<S> {
             return if self.response_framing == BodyFraming::UntilClose { Next::Abort } else { Next::Close };
         }
         self.status = failure.status();
-        let discarded = !failure.ends_connection() && self.discard_body(session);
+        let discarded = !failure.ends_connection() && self.discard_body(caller);
         self.request_complete = discarded;
-        let core = session.core.clone();
+        let core = caller.core.clone();
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
         let body_bytes = self.write_answer(&core, failure, &mut out);
         self.keep_own_answer(&out, body_bytes);
-        session.down.start_response(BodyFraming::None, false);
-        let nothing = BodyBatch::default();
-        let sent = session.down.send_response(&mut out, &nothing, core.lent());
+        let (head_bytes, mut body) = (out.len() - body_bytes, core.buffers.take());
+        body.extend_from_slice(&out[head_bytes..]);
+        out.truncate(head_bytes);
+        caller.down.start_response(BodyFraming::Length(body_bytes as u64), false);
+        let batch = BodyBatch::of(&body, true, Vec::new());
+        let sent = caller.down.send_response(&mut out, &batch, core.lent());
         core.buffers.give(out);
-        if sent.is_err() || !self.flush_answer(session).await {
+        core.buffers.give(body);
+        if sent.is_err() || !self.flush_answer(caller).await {
             return Next::Abort;
         }
         if self.persistence.stays() { Next::Keep } else { Next::Linger }
     }
 
     /// Returns the length of its body.
+    // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
+    #[inline(always)]
     fn write_answer(&self, core: &Core<S>, failure: Failure, out: &mut Vec<u8>) -> usize {
         let (status, listener) = (self.status, self.listener());
         let edits = self.filter_own_response(&self.local, failure);
@@ -78,10 +84,10 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Whether the rest of the request's body is there, and gone now.
-    fn discard_body(&self, session: &mut Session<S>) -> bool {
-        while !session.down.is_request_complete() {
-            let had = session.down.has_surplus();
-            let read = session.down.lend_body(session.core.lent(), &mut |_| Ok(()));
+    fn discard_body(&self, caller: &mut Caller<'_, S, D>) -> bool {
+        while !caller.down.is_request_complete() {
+            let had = caller.down.has_surplus();
+            let read = caller.down.lend_body(caller.core.lent(), &mut |_| Ok(()));
             if read.is_err() || !had {
                 return false;
             }
@@ -89,8 +95,8 @@ impl<S: Dial> Exchange<S> {
         true
     }
 
-    async fn flush_answer(&self, session: &mut Session<S>) -> bool {
-        let Session { core, down, timer, .. } = session;
+    async fn flush_answer(&self, caller: &mut Caller<'_, S, D>) -> bool {
+        let (core, down, timer) = caller.parts();
         let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
         poll_fn(|cx| match down.poll_flush(cx, core.lent()) {
             Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),

@@ -22,24 +22,24 @@ use crate::alarms::Alarm;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::{H1Downstream, H1Upstream};
+use crate::h1::H1Upstream;
 use crate::io::{Dial, clock};
-use crate::message::{BodyBatch, Downstream as _, Upstream};
+use crate::message::{BodyBatch, Downstream, Upstream};
 use crate::reserved::Reserved;
 use crate::retry::Retry;
 
 /// What a hedged attempt works with.
-pub(super) struct Sides<'r, S: Dial> {
+pub(super) struct Sides<'r, S: Dial, D> {
     pub(super) timer: &'r mut Timer<S>,
-    pub(super) down: &'r mut H1Downstream<S>,
+    pub(super) down: &'r mut D,
     /// The first; the winner afterwards.
     pub(super) up: &'r mut H1Upstream<S>,
 }
 
 /// The wait for the first of two responses.
-struct Race<'r, 'a, S: Dial> {
+struct Race<'r, 'a, S: Dial, D> {
     core: &'r Core<S>,
-    sides: Sides<'r, S>,
+    sides: Sides<'r, S, D>,
     visit: &'r mut Visit<'a, S>,
     /// When the second begins.
     alarm: Alarm<'r>,
@@ -75,7 +75,7 @@ enum Stage<'a, S> {
     Failed,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// When this attempt is to be hedged ([`clock::monotonic_ns`]); `u64::MAX` for never.
     #[cold]
     pub(super) fn hedge_due_ns(&self, retry: &Retry) -> u64 {
@@ -98,7 +98,7 @@ impl<S: Dial> Exchange<S> {
     pub(super) fn race<'r, 'a: 'r>(
         &'r mut self,
         core: &'r Core<S>,
-        sides: Sides<'r, S>,
+        sides: Sides<'r, S, D>,
         visit: &'r mut Visit<'a, S>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + 'r>> {
         let alarm = Alarm::new(&core.alarms, self.tries.hedge_due_ns);
@@ -115,7 +115,11 @@ impl<S: Dial> Exchange<S> {
         })
     }
 
-    fn poll_race(&mut self, cx: &mut Context<'_>, race: &mut Race<'_, '_, S>) -> Poll<Result<(), Failure>> {
+    fn poll_race(
+        &mut self,
+        cx: &mut Context<'_>,
+        race: &mut Race<'_, '_, S, D>,
+    ) -> Poll<Result<(), Failure>> {
         loop {
             while self.step_request(cx, race.core, race.sides.down, race.sides.up)?
                 || self.watch_client(cx, race.core, race.sides.down)?
@@ -167,7 +171,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Begins a second attempt, if there may be one: as many and where retries may be.
-    fn begin_second<'a>(&mut self, race: &Race<'_, 'a, S>) -> Option<Box<Second<'a, S>>> {
+    fn begin_second<'a>(&mut self, race: &Race<'_, 'a, S, D>) -> Option<Box<Second<'a, S>>> {
         self.tries.hedge_due_ns = u64::MAX;
         let queue = race.visit.upstream.queue.as_ref();
         // Those that wait have no place at all yet.
@@ -254,14 +258,14 @@ impl<S: Dial> Exchange<S> {
         self.tries.exclude(endpoint);
     }
 
-    fn fail_second(&mut self, race: &mut Race<'_, '_, S>, failure: Failure) {
+    fn fail_second(&mut self, race: &mut Race<'_, '_, S, D>, failure: Failure) {
         if let Some(second) = race.second.take() {
             self.end_second(race.core, *second, Some(failure));
         }
     }
 
     /// Goes on with the second: its response begins, or the first has failed.
-    fn take_second(&mut self, race: &mut Race<'_, '_, S>, failure: Option<Failure>) {
+    fn take_second(&mut self, race: &mut Race<'_, '_, S, D>, failure: Option<Failure>) {
         let Some(second) = race.second.take() else { return };
         let Second { visit, stage, reserved, mark } = *second;
         let Stage::Sent(up) = stage else { return };
@@ -333,7 +337,7 @@ impl<S: Dial> Exchange<S> {
     }
 }
 
-impl<S: Dial> Race<'_, '_, S> {
+impl<S: Dial, D> Race<'_, '_, S, D> {
     fn is_second_sent(&self) -> bool {
         self.second.as_ref().is_some_and(|second| matches!(second.stage, Stage::Sent(_)))
     }

@@ -5,20 +5,20 @@ use corelane_semantics::RequestHead;
 
 use super::Exchange;
 use crate::action::SHARE_ALL;
-use crate::heads::Sender;
+use crate::caller::Caller;
+use crate::heads::{ClientAddress, Sender};
 use crate::io::Dial;
 use crate::message::Downstream;
 use crate::record::{AccessLog, Asked, Keeping, LogPolicy, Record, keep_response};
-use crate::session::Session;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Keeps what records say of the request's head, in front of the head that goes upstream.
     #[inline]
     pub(super) fn keep_request_words(
         &mut self,
         head: &RequestHead,
         bytes: &[u8],
-        sender: Sender,
+        (client, sender): (&ClientAddress, Sender),
         edits: Option<&Edits>,
     ) {
         let Some(log) = &self.local.snapshot().access_log else { return };
@@ -27,7 +27,8 @@ impl<S: Dial> Exchange<S> {
             return;
         }
         let (user, api_key) = edits.map_or((&[][..], &[][..]), |edits| (edits.user(), edits.api_key()));
-        Keeping { head, bytes, sender, user, api_key }.keep(words, &mut self.head);
+        Keeping { head, bytes, sender, is_http2: client.is_http2(), user, api_key }
+            .keep(words, &mut self.head);
         self.kept.request = self.end_kept();
     }
 
@@ -52,20 +53,25 @@ impl<S: Dial> Exchange<S> {
 
     // A function of its own, so that profiles tell what the log costs.
     #[inline(never)]
-    pub(super) fn log(&self, session: &Session<S>) {
+    pub(super) fn log(&self, caller: &Caller<'_, S, D>) {
         let Some(log) = self.snapshot().access_log.as_deref() else { return };
         let Some(share) = self.sample(log) else {
-            session.core.counters().log_skipped.increment();
+            caller.core.counters().log_skipped.increment();
             return;
         };
-        let (names, request_id) = (self.local.log_names(), self.request_id(&session.core));
-        let record = Record { exchange: self, session, names, request_id, log, share };
-        session.core.log_record(|batch, opening| record.write(batch, opening));
-    }
-
-    /// Bytes that the client's socket took, heads and framing included.
-    pub(crate) fn sent_bytes(&self, session: &Session<S>) -> u64 {
-        session.down.accepted() - self.sent_before
+        let (names, request_id) = (self.local.log_names(), self.request_id(caller.core));
+        let record = Record {
+            exchange: self,
+            client: caller.client,
+            connection_requests: caller.requests,
+            // Heads and framing included.
+            sent_bytes: caller.down.accepted() - self.sent_before,
+            names,
+            request_id,
+            log,
+            share,
+        };
+        caller.core.log_record(|batch, opening| record.write(batch, opening));
     }
 
     /// The share of requests like this one that have a record, if this one has.

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::failure::{Failure, Fault};
 use crate::heads::{ClientAddress, Sender};
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::reason::Word;
 use crate::snapshot::Address;
 use crate::tracing::protobuf::{Attribute, write_attribute};
@@ -42,7 +43,7 @@ pub(super) struct AttemptSpan {
 /// Where an authority has none.
 const PORT_HTTP: u64 = 80;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Joins the client's trace or begins one, and says what the upstream is told of it.
     #[inline(never)]
     pub(super) fn begin_trace(
@@ -118,7 +119,11 @@ impl<S: Dial> Exchange<S> {
             add.text("server.address", name);
             add.number("server.port", port.unwrap_or(PORT_HTTP));
         }
-        let version: &[u8] = if head.version == Version::Http10 { b"1.0" } else { b"1.1" };
+        let version: &[u8] = match head.version {
+            Version::Http10 => b"1.0",
+            Version::Http11 if request.client.is_http2() => b"2",
+            Version::Http11 => b"1.1",
+        };
         add.text("network.protocol.version", version);
         if client.ip().is_some() {
             let (peer, port) = split_authority(client.with_port());

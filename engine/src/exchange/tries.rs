@@ -8,14 +8,15 @@ use corelane_balancer::{NoEndpoint, mix};
 
 use super::deadline::end_of_exchange;
 use super::{Exchange, poll_gone};
+use crate::caller::Caller;
 use crate::core::{due, due_ms};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::local::LocalUpstream;
+use crate::message::Downstream;
 use crate::reserved::Reserved;
 use crate::retry::Retry;
-use crate::session::Session;
 use crate::snapshot::Upstream;
 
 /// See the module.
@@ -54,7 +55,7 @@ impl Tries {
     }
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Chooses where this attempt goes, and takes what is limited there, and of the upstream.
     ///
     /// # Errors
@@ -147,7 +148,8 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// An attempt begins.
-    #[inline]
+    // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
+    #[inline(always)]
     pub(super) fn start_try(&mut self, retry: &Retry) {
         if !retry.per_try_timeout.is_zero() {
             self.tries.due_ms = due(clock::coarse_ms(), retry.per_try_timeout);
@@ -221,19 +223,19 @@ impl<S: Dial> Exchange<S> {
     /// Waits before another attempt.
     pub(super) async fn back_off(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         upstream: &Upstream,
     ) -> Result<(), Failure> {
         let retry = &upstream.retry;
         if retry.backoff.first.is_zero() {
             return Ok(());
         }
-        session.down.settle(session.core.lent());
+        caller.down.settle(caller.core.lent());
         let delay = retry.backoff.delay(self.attempts - 1, mix(clock::monotonic_ns() ^ self.number));
         let over_ms = due(clock::coarse_ms(), delay);
         let exchange_due_ms = due_ms(self.started_ms, self.timeouts.request_ms);
         let finishes = self.client_may_finish();
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         poll_fn(|cx| {
             if poll_gone(cx, core, down, finishes).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone));

@@ -12,14 +12,14 @@ use std::task::{Context, Poll, ready};
 use super::Exchange;
 use super::deadline::Progress;
 use super::tries::Lease;
+use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::H1Upstream;
 use crate::io::{Dial, clock};
+use crate::link::Link;
 use crate::local::Local;
 use crate::message::{BodyStep, Downstream, RelayError, Upstream};
-use crate::session::Session;
 
 /// Which directions have ended.
 #[derive(Default)]
@@ -41,18 +41,18 @@ enum Step {
     Unwanted,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Relays until the tunnel ends.
     pub(super) async fn tunnel(
         &mut self,
-        session: &mut Session<S>,
-        mut up: Box<H1Upstream<S>>,
+        caller: &mut Caller<'_, S, D>,
+        mut up: Box<Link<S>>,
     ) -> Result<(), Failure> {
-        self.settle_answered(&session.core);
+        self.settle_answered(caller.core);
         self.leave_snapshot();
         // Nor is the listener's place needed any more: one that is removed keeps its last snapshot.
-        session.slot = Rc::new(session.slot.leave(self.local.clone()));
-        self.slot = session.slot.clone();
+        *caller.slot = Rc::new(caller.slot.leave(self.local.clone()));
+        self.slot = caller.slot.clone();
         let local = self.local.clone();
         let (Some(upstream), Some(endpoint)) = (self.upstream, self.endpoint) else { return Ok(()) };
         let upstream = &local.snapshot().upstreams[upstream];
@@ -62,7 +62,7 @@ impl<S: Dial> Exchange<S> {
         let listener = listener.of(self.worker());
         listener.tunnels.increment();
         listener.tunnels_total.increment();
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let relayed =
             self.relay_tunnel(core, timer, down, &mut *up, counters, upstream.tunnel_idle_timeout).await;
         listener.tunnels.decrement();
@@ -83,7 +83,7 @@ impl<S: Dial> Exchange<S> {
         (self.listener, self.route, self.upstream, self.endpoint) = (0, Some(0), Some(0), Some(0));
     }
 
-    async fn relay_tunnel<D: Downstream, U: Upstream>(
+    async fn relay_tunnel<U: Upstream>(
         &mut self,
         core: &Core<S>,
         timer: &mut Timer<S>,
@@ -122,7 +122,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Returns whether anything moved.
-    fn step_tunnel<D: Downstream, U: Upstream>(
+    fn step_tunnel<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -150,7 +150,7 @@ impl<S: Dial> Exchange<S> {
         Ok(moved)
     }
 
-    fn step_to_upstream<D: Downstream, U: Upstream>(
+    fn step_to_upstream<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -178,7 +178,7 @@ impl<S: Dial> Exchange<S> {
         direction(step, Failure::ClientGone)
     }
 
-    fn step_to_client<D: Downstream, U: Upstream>(
+    fn step_to_client<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,

@@ -8,30 +8,31 @@ use corelane_balancer::NoEndpoint;
 
 use super::deadline::end_of_exchange;
 use super::{Exchange, poll_gone};
+use crate::caller::Caller;
 use crate::core::{due, due_ms};
 use crate::counters::UpstreamCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
 use crate::limits::QueueRules;
 use crate::local::LocalUpstream;
-use crate::session::Session;
+use crate::message::Downstream;
 use crate::snapshot::{Endpoint, Upstream};
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
     /// the future of every exchange would hold it, and its code keep that of others from being inlined.
     #[cold]
     #[inline(never)]
     pub(super) fn without_endpoint<'a>(
         &'a mut self,
-        session: &'a mut Session<S>,
+        caller: &'a mut Caller<'_, S, D>,
         upstream: &'a Upstream,
         local: &'a LocalUpstream<S>,
         why: NoEndpoint,
     ) -> Pin<Box<dyn Future<Output = Result<usize, Failure>> + 'a>> {
         Box::pin(async move {
             let waited = match why {
-                NoEndpoint::Full => self.wait_for_place(session, upstream, local).await,
+                NoEndpoint::Full => self.wait_for_place(caller, upstream, local).await,
                 _ => Err(local.choice().no_endpoint(upstream, why)),
             };
             let counters = upstream.counters.of(self.worker());
@@ -65,7 +66,7 @@ impl<S: Dial> Exchange<S> {
     /// other workers.
     async fn wait_for_place(
         &mut self,
-        session: &mut Session<S>,
+        caller: &mut Caller<'_, S, D>,
         upstream: &Upstream,
         local: &LocalUpstream<S>,
     ) -> Result<usize, Failure> {
@@ -82,7 +83,7 @@ impl<S: Dial> Exchange<S> {
         };
         let has_queue = upstream.queue.is_some();
         let why = |failure| if has_queue { failure } else { Failure::EndpointsFull };
-        let Session { core, down, timer, .. } = session;
+        let (core, down, timer) = caller.parts();
         let turn = line.join(core.index, timer.key(), rules.requests_max);
         let turn = turn.ok_or(why(Failure::QueueFull))?;
         let counters = upstream.counters.of(core.index);

@@ -9,7 +9,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 use super::body::{BodyReader, BodyWriter};
 use super::connection::Connection;
 use crate::buffers::RECV_BYTES_MAX;
-use crate::io::{ByteStream, Check, IdleState, Interest};
+use crate::io::{ByteStream, Check, Dial, IdleState, Interest};
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
 /// A client's connection.
@@ -53,81 +53,9 @@ impl<S: ByteStream> H1Downstream<S> {
         &mut self.connection.stream
     }
 
-    /// Begins an exchange that may receive so many bytes of further requests.
-    pub(crate) fn limit_pipeline(&mut self, bytes_max: usize) {
-        self.pipeline_bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-    }
-
     /// Whether so many were received since the last call.
     pub(crate) fn take_pipeline_full(&mut self) -> bool {
         std::mem::take(&mut self.pipeline_full)
-    }
-
-    /// Whether nothing has come since the last request, and the connection is open.
-    pub(crate) fn is_silent(&mut self, check: Check) -> bool {
-        self.connection.inbox.is_empty() && self.connection.stream.look(check) == IdleState::Silent
-    }
-
-    /// Receives a request head and lends it to `accept` with its bytes. What follows it must be handed on
-    /// ([`Self::lend_body`]) or settled ([`Self::settle`]) before the task waits.
-    pub(crate) fn poll_request_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        lent: Lent<'_>,
-        limits: &HeadLimits,
-        head: &mut RequestHead,
-        accept: &mut dyn FnMut(&RequestHead, &[u8]),
-    ) -> Poll<Result<(), ReceiveError>> {
-        self.connection.poll_head(cx, lent, &mut |scanner, bytes| {
-            let Some(place) = read_request(scanner, bytes, limits, head)? else { return Ok(None) };
-            accept(head, &bytes[place.clone()]);
-            Ok(Some(place.end))
-        })
-    }
-
-    /// Decides the framing of the request's body.
-    pub(crate) fn start_body(&mut self, framing: BodyFraming) {
-        self.framing = framing;
-        self.connection.reader = BodyReader::new(framing);
-    }
-
-    /// Hands on what has been received of the body, which may be nothing, without waiting. If `accept` fails, the
-    /// bytes count as not handed on. Only before any of the body was handed on.
-    pub(crate) fn lend_body(
-        &mut self,
-        lent: Lent<'_>,
-        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
-    ) -> Result<BodyStep, RelayError> {
-        let before = self.connection.reader.clone();
-        let handed_on = self.connection.lend_body(lent, accept);
-        if let Err(RelayError::Send) = handed_on {
-            self.connection.reader = before;
-        }
-        handed_on
-    }
-
-    /// Appends the whole body to `out` if it has been received and is not larger than `bytes_max`; then the request is
-    /// complete. For a request that may have to be sent again.
-    pub(crate) fn take_small_body(&mut self, lent: Lent<'_>, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        let BodyFraming::Length(length) = self.framing else { return false };
-        if length > bytes_max as u64 || length > self.connection.inbox.len() as u64 {
-            return false;
-        }
-        let taken = self.lend_body(lent, &mut |batch| {
-            batch.slices().for_each(|slice| out.extend_from_slice(slice));
-            Ok(())
-        });
-        matches!(taken, Ok(BodyStep::End))
-    }
-
-    /// Moves what is left in the scratch buffer to memory of the connection's own.
-    pub(crate) fn settle(&mut self, lent: Lent<'_>) {
-        self.connection.settle(lent);
-    }
-
-    /// Whether bytes of another request have been received.
-    pub(crate) fn has_surplus(&self) -> bool {
-        !self.connection.inbox.is_empty()
     }
 
     /// Waits for the client to send something or to leave, without receiving it.
@@ -146,6 +74,26 @@ impl<S: ByteStream> H1Downstream<S> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             received => Some(received.unwrap_or(false)),
         }
+    }
+
+    /// Whether what a new connection has brought is the beginning of `opening`, which it is not with fewer than four bytes.
+    /// It is received if it has not been.
+    pub(crate) fn begins_with(&mut self, opening: &[u8], lent: Lent<'_>) -> bool {
+        if self.connection.inbox.is_empty() && self.connection.try_first(lent).is_err() {
+            // Who receives next finds out why.
+            return false;
+        }
+        let held = self.connection.inbox.held();
+        held.len() >= 4 && held.iter().zip(opening).all(|(byte, expected)| byte == expected)
+    }
+
+    /// Gives up the stream, with what was received of it.
+    pub(crate) fn take_stream(&mut self) -> (S, Vec<u8>)
+    where
+        S: Dial,
+    {
+        let stream = std::mem::replace(&mut self.connection.stream, S::closed());
+        (stream, self.connection.inbox.take_held())
     }
 
     /// Asks for a turn after the others: the next event of a stream that can be sent to.
@@ -179,6 +127,67 @@ impl<S: ByteStream> H1Downstream<S> {
 }
 
 impl<S: ByteStream> Downstream for H1Downstream<S> {
+    fn limit_pipeline(&mut self, bytes_max: usize) {
+        self.pipeline_bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+    }
+
+    fn poll_request_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: Lent<'_>,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        accept: &mut dyn FnMut(&RequestHead, &[u8]),
+    ) -> Poll<Result<(), ReceiveError>> {
+        self.connection.poll_head(cx, lent, &mut |scanner, bytes| {
+            let Some(place) = read_request(scanner, bytes, limits, head)? else { return Ok(None) };
+            accept(head, &bytes[place.clone()]);
+            Ok(Some(place.end))
+        })
+    }
+
+    fn has_surplus(&self) -> bool {
+        !self.connection.inbox.is_empty()
+    }
+
+    fn is_silent(&mut self, check: Check) -> bool {
+        self.connection.inbox.is_empty() && self.connection.stream.look(check) == IdleState::Silent
+    }
+
+    fn start_body(&mut self, framing: BodyFraming) {
+        self.framing = framing;
+        self.connection.reader = BodyReader::new(framing);
+    }
+
+    fn lend_body(
+        &mut self,
+        lent: Lent<'_>,
+        accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
+    ) -> Result<BodyStep, RelayError> {
+        let before = self.connection.reader.clone();
+        let handed_on = self.connection.lend_body(lent, accept);
+        if let Err(RelayError::Send) = handed_on {
+            self.connection.reader = before;
+        }
+        handed_on
+    }
+
+    fn take_small_body(&mut self, lent: Lent<'_>, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let BodyFraming::Length(length) = self.framing else { return false };
+        if length > bytes_max as u64 || length > self.connection.inbox.len() as u64 {
+            return false;
+        }
+        let taken = self.lend_body(lent, &mut |batch| {
+            batch.slices().for_each(|slice| out.extend_from_slice(slice));
+            Ok(())
+        });
+        matches!(taken, Ok(BodyStep::End))
+    }
+
+    fn settle(&mut self, lent: Lent<'_>) {
+        self.connection.settle(lent);
+    }
+
     fn poll_request_body(
         &mut self,
         cx: &mut Context<'_>,

@@ -102,6 +102,16 @@ impl Inbox {
         self.held.len() + self.window.len()
     }
 
+    /// Those between steps.
+    pub(super) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Takes them.
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0

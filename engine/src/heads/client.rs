@@ -24,12 +24,21 @@ pub(crate) struct ClientAddress {
     ip_length: u8,
     /// What TLS has settled; `None` without it.
     secured: Option<Rc<Secured>>,
+    /// It speaks HTTP/2, whatever the heads say that are made of its requests.
+    is_http2: bool,
 }
 
 impl ClientAddress {
     pub(crate) fn new(address: Option<SocketAddr>) -> Self {
-        let mut client =
-            Self { ip: None, text: [0; TEXT_BYTES_MAX], length: 0, ip_start: 0, ip_length: 0, secured: None };
+        let mut client = Self {
+            ip: None,
+            text: [0; TEXT_BYTES_MAX],
+            length: 0,
+            ip_start: 0,
+            ip_length: 0,
+            secured: None,
+            is_http2: false,
+        };
         // The longest of them fits.
         let _ = client.write(address);
         client
@@ -75,6 +84,16 @@ impl ClientAddress {
     /// What TLS has settled; `None` without it.
     pub(crate) fn secured(&self) -> Option<&Secured> {
         self.secured.as_deref()
+    }
+
+    /// Notes that it speaks HTTP/2.
+    pub(crate) fn note_http2(&mut self) {
+        self.is_http2 = true;
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 
     /// The scheme that it came by.

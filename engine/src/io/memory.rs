@@ -346,6 +346,10 @@ impl Dial for MemoryStream {
     fn take_error(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    fn closed() -> Self {
+        pair(Faults::none()).0
+    }
 }
 
 impl Drop for MemoryStream {

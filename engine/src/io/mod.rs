@@ -171,4 +171,7 @@ pub(crate) trait Dial: Secure + 'static {
 
     /// The outcome of connecting.
     fn take_error(&mut self) -> io::Result<()>;
+
+    /// One that is closed: what stays where a stream is moved away from.
+    fn closed() -> Self;
 }

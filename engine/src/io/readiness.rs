@@ -329,6 +329,12 @@ impl Pollable {
         Ok(shared)
     }
 
+    /// One without a descriptor.
+    pub(super) fn closed() -> Self {
+        let set = SET.with(|cell| cell.get().cloned()).expect("a worker installs its set first");
+        Self { set, raw: -1, key: Key { index: u32::MAX, generation: 0 }, is_sole: true }
+    }
+
     pub(super) fn raw(&self) -> RawFd {
         self.raw
     }

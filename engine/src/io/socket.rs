@@ -135,6 +135,10 @@ impl Dial for Socket {
     fn take_error(&mut self) -> io::Result<()> {
         syscall::take_error(self.0.raw())
     }
+
+    fn closed() -> Self {
+        Self(Pollable::closed())
+    }
 }
 
 #[cfg(test)]

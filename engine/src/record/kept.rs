@@ -26,6 +26,8 @@ pub(crate) struct Keeping<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) bytes: &'a [u8],
     pub(crate) sender: Sender,
+    /// The client speaks HTTP/2.
+    pub(crate) is_http2: bool,
     /// Whom `basic_auth` let in, and whose key `api_key` found.
     pub(crate) user: &'a [u8],
     pub(crate) api_key: &'a [u8],
@@ -51,6 +53,14 @@ impl Keeping<'_> {
                 }
                 _ => None,
             },
+            RequestWord::Line | RequestWord::Protocol if self.is_http2 => {
+                if *word == RequestWord::Line {
+                    let line = self.line();
+                    out.extend_from_slice(line.strip_suffix(b"HTTP/1.1").unwrap_or(line));
+                }
+                out.extend_from_slice(b"HTTP/2.0");
+                return true;
+            }
             RequestWord::Line => Some(self.line()),
             RequestWord::Protocol => self.line().rsplit(|&byte| byte == b' ').next(),
             RequestWord::Scheme => {
@@ -153,9 +163,14 @@ mod tests {
     use corelane_http1::{HeadLimits, parse_request};
 
     fn kept(request: &str, sender: Sender, words: &[RequestWord]) -> Vec<Option<String>> {
+        kept_of(request, sender, false, words)
+    }
+
+    fn kept_of(request: &str, sender: Sender, is_http2: bool, words: &[RequestWord]) -> Vec<Option<String>> {
         let mut head = RequestHead::default();
         parse_request(request.as_bytes(), &HeadLimits::default(), &mut head).unwrap();
-        let keeping = Keeping { head: &head, bytes: request.as_bytes(), sender, user: b"", api_key: b"ci" };
+        let keeping =
+            Keeping { head: &head, bytes: request.as_bytes(), sender, is_http2, user: b"", api_key: b"ci" };
         let mut out = b"before".to_vec();
         keeping.keep(words, &mut out);
         let request = Span::new(6, out.len());
@@ -207,6 +222,9 @@ mod tests {
         let trusted = Sender { is_trusted: true, ..sender };
         let shown = kept(request, trusted, &words[10..]);
         assert_eq!(shown, [Some("https".to_owned()), Some("192.0.2.1".to_owned())]);
+        let words = [RequestWord::Line, RequestWord::Protocol];
+        let shown = kept_of("GET /x HTTP/1.1\r\nHost: a\r\n\r\n", sender, true, &words);
+        assert_eq!(shown, [Some("GET /x HTTP/2.0".to_owned()), Some("HTTP/2.0".to_owned())]);
     }
 
     #[test]

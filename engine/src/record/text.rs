@@ -12,6 +12,7 @@ use crate::access_log::LogBatch;
 use crate::calendar::{write_common_log, write_rfc3339};
 use crate::exchange::{Outcome, Try};
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::reason::Word as _;
 use crate::snapshot::Address;
 use crate::tls::Secured;
@@ -47,7 +48,7 @@ enum Place {
     Json,
 }
 
-impl<S: Dial> Record<'_, S> {
+impl<S: Dial, D: Downstream> Record<'_, S, D> {
     /// Writes the exchange as the format has it. Text is written here; to a JSON record what it has behind its last field.
     #[inline(never)]
     pub(super) fn write_shaped(&self, batch: &mut LogBatch) {
@@ -92,13 +93,13 @@ impl<S: Dial> Record<'_, S> {
         let guarded = |text: Option<&'a [u8]>, in_query| {
             text.map_or(Shown::Absent, |text| Shown::Guarded(text, in_query))
         };
-        let (peer, peer_bytes) = self.session.client.text_with_port();
+        let (peer, peer_bytes) = self.client.text_with_port();
         match variable {
             Variable::Request(word) => guarded(kept.request(*word), false),
             Variable::Response(word) => guarded(kept.response(*word), false),
-            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.session.client.text())),
+            Variable::Client(word) => Shown::Plain(kept.request(*word).unwrap_or(self.client.text())),
             Variable::Peer => Shown::Plain(&peer[..peer_bytes]),
-            Variable::PeerIp => Shown::Plain(self.session.client.text()),
+            Variable::PeerIp => Shown::Plain(self.client.text()),
             Variable::PeerPort => match peer[..peer_bytes].rsplit(|&byte| byte == b':').next() {
                 Some(port @ [_, ..]) => Shown::Plain(port),
                 _ => Shown::Absent,
@@ -141,7 +142,7 @@ impl<S: Dial> Record<'_, S> {
             Variable::RequestBytes => Shown::Number(exchange.request_bytes),
             Variable::ResponseBytes => Shown::Number(exchange.response_bytes),
             Variable::BodyBytes => Shown::Number(exchange.response_bytes + exchange.kept.own_body_bytes),
-            Variable::SentBytes => Shown::Number(exchange.sent_bytes(self.session)),
+            Variable::SentBytes => Shown::Number(self.sent_bytes),
             Variable::Attempts => Shown::Number(u64::from(exchange.attempts)),
             Variable::Tries if exchange.attempts == 0 => Shown::Absent,
             Variable::Tries => Shown::Tries(exchange.tries().collect()),
@@ -159,10 +160,8 @@ impl<S: Dial> Record<'_, S> {
             Variable::UpstreamDuration(unit) => {
                 duration(exchange.upstream_response().and_then(|(.., duration_ns)| duration_ns), *unit)
             }
-            Variable::ConnectionRequests => Shown::Number(self.session.requests()),
-            Variable::Tls(word) => {
-                self.session.client.secured().map_or(Shown::Absent, |secured| tls(*word, secured))
-            }
+            Variable::ConnectionRequests => Shown::Number(self.connection_requests),
+            Variable::Tls(word) => self.client.secured().map_or(Shown::Absent, |secured| tls(*word, secured)),
             Variable::Worker => Shown::Number(exchange.worker() as u64),
             Variable::Share => Shown::Millionths(self.share),
         }

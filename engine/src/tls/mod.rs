@@ -123,6 +123,8 @@ pub(crate) struct Secured {
     pub(crate) server_name: Option<Box<str>>,
     /// The verified certificate of the client.
     pub(crate) client: Option<ClientCertificate>,
+    /// Both agreed on HTTP/2.
+    pub(crate) is_http2: bool,
 }
 
 impl Secured {
@@ -139,6 +141,7 @@ impl Secured {
             is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             server_name,
             client,
+            is_http2: state.alpn_protocol() == Some(b"h2"),
         }
     }
 }

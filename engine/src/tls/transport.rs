@@ -221,4 +221,8 @@ impl<S: Dial> Dial for Transport<S> {
             Self::Tls(_) => Ok(()),
         }
     }
+
+    fn closed() -> Self {
+        Self::Plain(S::closed())
+    }
 }

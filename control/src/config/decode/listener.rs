@@ -87,10 +87,11 @@ fn listener(
     let forwarded = forwarded(section);
     let client_half_close =
         section.or_default("client_half_close", |value| value::choice(value, &HALF_CLOSES));
+    let http2 = section.or_default("http2", value::boolean);
     let limits = limits::decode(section, head_bytes_max);
     let rules = rules::decode(section);
     let filters = filters.listed(section);
-    let tls = tls::decode(section);
+    let tls = tls::decode(section, matches!(http2, Ok(true)));
     protocol?;
     Ok(Listener {
         name: name?.into(),
@@ -104,6 +105,7 @@ fn listener(
         trusted_proxies: trusted_proxies?,
         forwarded: forwarded?,
         client_half_close: client_half_close?,
+        http2: http2?,
         limits: limits?,
         rules: rules?,
         filters: filters?,

@@ -114,6 +114,15 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         section: Section::Listener,
+        name: "http2",
+        kind: "boolean",
+        default: Value("false"),
+        allowed: "true, false",
+        description: "Whether clients may speak HTTP/2: with TLS if they offer `h2`, without TLS if they begin with it.",
+        example: "true",
+    },
+    Key {
+        section: Section::Listener,
         name: "request_line_bytes_max",
         kind: "size",
         default: Value("\"8KiB\""),

@@ -1,0 +1,180 @@
+//! Heads between HTTP/2 and the HTTP/1.1 bytes that mean the same, which is what everything behind works on.
+//!
+//! A request is written as bytes and read by the parser that reads every head: what the `h2` crate lets pass and a head may not
+//! have is refused there, with the same answer. A response is written by `heads.rs` for an HTTP/1.1 client; what frames it
+//! there is left out.
+
+use std::io;
+
+use bytes::Bytes;
+use corelane_http1::{HeadError, write_field};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+/// Fields that an HTTP/2 message must not have (RFC 9113 §8.2.2). `Upgrade` and the others of requests never come: the `h2` crate
+/// takes such a request for malformed.
+const CONNECTION_FIELDS: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+/// Writes a request's head. `has_body`: its stream has not ended with its head.
+///
+/// # Errors
+///
+/// What makes the request malformed (RFC 9113 §8.1.1), or too many fields.
+pub(super) fn write_request(
+    parts: &Parts,
+    has_body: bool,
+    fields_max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), HeadError> {
+    let (fields, authority) = (&parts.headers, parts.uri.authority());
+    // Each crumb of a cookie counts: a list of one-byte references is how 16 KiB become many megabytes.
+    if fields.len() > fields_max {
+        return Err(HeadError::TooManyFields);
+    }
+    out.extend_from_slice(parts.method.as_str().as_bytes());
+    out.push(b' ');
+    match (parts.uri.path_and_query(), authority) {
+        // RFC 9113 §8.5.
+        (_, Some(authority)) if parts.method == http::Method::CONNECT => {
+            out.extend_from_slice(authority.as_str().as_bytes());
+        }
+        (Some(path), _) => out.extend_from_slice(path.as_str().as_bytes()),
+        (None, _) => return Err(HeadError::TargetInvalid),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(authority) = authority {
+        write_field(out, b"host", authority.as_str().as_bytes());
+    }
+    for name in fields.keys() {
+        match name {
+            // RFC 9113 §8.3.1: if there are both, they are the same. Where they are not there are two of them now, which is
+            // refused.
+            &header::HOST if is_repeated(authority, fields) => {}
+            // RFC 9113 §8.2.3: one field again, because HTTP/1.1 has no more.
+            &header::COOKIE => write_cookies(fields, out)?,
+            name => {
+                for value in fields.get_all(name) {
+                    write_field(out, name.as_str().as_bytes(), checked(value)?);
+                }
+            }
+        }
+    }
+    // What has no length ends with its stream; in HTTP/1.1 that is said so.
+    if has_body && !fields.contains_key(header::CONTENT_LENGTH) {
+        write_field(out, b"transfer-encoding", b"chunked");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Whether the only Host field says what the authority says.
+fn is_repeated(authority: Option<&http::uri::Authority>, fields: &HeaderMap) -> bool {
+    let mut hosts = fields.get_all(header::HOST).iter();
+    let (Some(authority), Some(host), None) = (authority, hosts.next(), hosts.next()) else { return false };
+    host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+}
+
+fn write_cookies(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
+    let mut separator: &[u8] = b"cookie: ";
+    for crumb in fields.get_all(header::COOKIE) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(checked(crumb)?);
+        separator = b"; ";
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// RFC 9113 §8.2.1: a value has no white space at its ends. The rest of the rules the type keeps.
+fn checked(value: &HeaderValue) -> Result<&[u8], HeadError> {
+    match value.as_bytes() {
+        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => Err(HeadError::FieldValueInvalid),
+        value => Ok(value),
+    }
+}
+
+/// Writes the lines of a trailer section.
+///
+/// # Errors
+///
+/// A value that is none.
+pub(super) fn write_trailers(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
+    for (name, value) in fields {
+        write_field(out, name.as_str().as_bytes(), checked(value)?);
+    }
+    Ok(())
+}
+
+/// Reads a response head that `heads.rs` has written.
+///
+/// # Errors
+///
+/// A field that HTTP/2 cannot say.
+pub(super) fn read_response(head: &[u8]) -> io::Result<Response<()>> {
+    // One piece of memory for all values.
+    let head = Bytes::copy_from_slice(head);
+    let line_end = memchr::memchr(b'\n', &head).ok_or(io::ErrorKind::InvalidData)?;
+    // `HTTP/1.1 200 OK`
+    let status = head.get(9..12).ok_or(io::ErrorKind::InvalidData)?;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_bytes(status).map_err(io::Error::other)?;
+    *response.headers_mut() = read_fields(&head.slice(line_end + 1..))?;
+    Ok(response)
+}
+
+/// Reads field lines, each with its CRLF; an empty line ends them.
+///
+/// # Errors
+///
+/// A field that HTTP/2 cannot say.
+pub(super) fn read_fields(lines: &Bytes) -> io::Result<HeaderMap> {
+    let mut fields = HeaderMap::with_capacity(FIELDS_EXPECTED);
+    let mut start = 0;
+    while let Some(end) = memchr::memchr(b'\n', &lines[start..]) {
+        let line = lines[start..start + end].trim_ascii_end();
+        start += end + 1;
+        let Some(colon) = memchr::memchr(b':', line) else { break };
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(io::Error::other)?;
+        if CONNECTION_FIELDS.contains(&name.as_str()) {
+            continue;
+        }
+        let value = line[colon + 1..].trim_ascii();
+        let value = HeaderValue::from_maybe_shared(lines.slice_ref(value)).map_err(io::Error::other)?;
+        fields.append(name, value);
+    }
+    Ok(fields)
+}
+
+/// A table for so many grows no more for most responses.
+const FIELDS_EXPECTED: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_the_form_of_their_method() {
+        let written = |method: &str, uri: &str| {
+            let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+            let mut out = Vec::new();
+            write_request(&request.into_parts().0, false, 100, &mut out)
+                .map(|()| String::from_utf8(out).unwrap())
+        };
+        let line = |line: &str| Ok(format!("{line} HTTP/1.1\r\n\r\n"));
+        assert_eq!(written("OPTIONS", "*"), line("OPTIONS *"));
+        assert_eq!(written("GET", "/?a"), line("GET /?a"));
+        assert_eq!(written("CONNECT", "a:1"), Ok("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n".into()));
+    }
+
+    #[test]
+    fn what_http2_cannot_say_is_an_error() {
+        for lines in ["a b: c\r\n", ": a\r\n", "a: \u{1}\r\n", "a: \x7f\r\n"] {
+            assert!(read_fields(&Bytes::copy_from_slice(lines.as_bytes())).is_err(), "{lines:?}");
+        }
+        for head in ["", "HTTP/1.1\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/1.1 099 OK\r\n\r\n"] {
+            assert!(read_response(head.as_bytes()).is_err(), "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! HTTP/2 (RFC 9113) towards clients: one connection, its streams as the client's side of exchanges, and what bounds both.
+//!
+//! Frames, HPACK and flow control are the `h2` crate's. What is ours:
+//!
+//! ```text
+//!  ByteStream ── io: Wire ── h2 ── connection: Connection ── stream: H2Downstream ── exchange
+//!                 │ frames: every frame's header, both ways
+//!                 └ conduct: one score
+//! ```
+//!
+//! - A request is the HTTP/1.1 head that means the same, written once and read as every head is (`head.rs`), so that rules about
+//!   heads exist once and no request can become two at an HTTP/1.1 upstream.
+//! - What h2 writes is gathered and sent when it has said all that it can, so that the frames of many streams share a system
+//!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`stream.rs`).
+//! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the table of `connection.rs`.
+
+mod conduct;
+mod connection;
+mod frames;
+mod head;
+mod io;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use connection::End;
+pub(crate) use connection::{Connection, Limits};
+pub(crate) use stream::H2Downstream;
+
+/// How a client's connection begins (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,0 +1,189 @@
+//! A connection that speaks HTTP/2: each of its streams is an exchange in a task of its own.
+//!
+//! The session stays the connection's owner: its permit, its place among the idle ones, its timer. While the connection lasts
+//! the stream is lent to `h2::Connection`; for the end it comes back.
+
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use super::{OnDrop, SILENT_GRACE, Session};
+use crate::admission::Admission;
+use crate::caller::Caller;
+use crate::core::{Core, Timer, due};
+use crate::exchange::{Next, serve};
+use crate::h1::H1Downstream;
+use crate::h2::{Connection, End, H2Downstream, Limits, PREFACE};
+use crate::heads::ClientAddress;
+use crate::io::{Dial, clock};
+use crate::listener::ListenerSlot;
+use crate::message::Downstream;
+use crate::task;
+
+/// Streams that are open at once, at most.
+const STREAMS_MAX: u32 = 100;
+
+/// Bytes of a request's body before the first are taken, at most.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What the tasks of a connection's streams share.
+struct Shared<S: Dial> {
+    core: Rc<Core<S>>,
+    slot: Rc<ListenerSlot<S>>,
+    client: ClientAddress,
+}
+
+/// A connection has a request in progress. Its streams hold it.
+struct Active(Rc<Admission>);
+
+impl Active {
+    fn new(admission: Rc<Admission>) -> Rc<Self> {
+        admission.counters().connections_active.increment();
+        Rc::new(Self(admission))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.counters().connections_active.decrement();
+    }
+}
+
+impl<S: Dial> Session<S> {
+    /// Serves a client that may speak HTTP/2 without having asked.
+    pub(crate) async fn run_either(mut self: Box<Self>) {
+        if !poll_fn(|cx| self.poll_request(cx)).await {
+            return;
+        }
+        if self.down.begins_with(PREFACE, self.core.lent()) {
+            return Box::pin(self.run_http2()).await;
+        }
+        // What has come is still there.
+        self.run().await;
+    }
+
+    /// Serves the connection's streams until it ends.
+    pub(crate) async fn run_http2(mut self: Box<Self>) {
+        self.count_moved();
+        self.counters().http2_connections.increment();
+        self.client.note_http2();
+        let (core, slot, client) = (self.core.clone(), self.slot.clone(), self.client.clone());
+        let shared = Rc::new(Shared { core, slot, client });
+        let (stream, early) = self.down.take_stream();
+        let now_ms = clock::coarse_ms();
+        let limits = self.http2_limits();
+        let mut connection = Box::new(Connection::new(&self.core, stream, early, limits, now_ms));
+        let mut active = Weak::new();
+        let end = loop {
+            match poll_fn(|cx| self.poll_stream(cx, &mut connection)).await {
+                Ok(down) => {
+                    self.requests += 1;
+                    let is_active = active.upgrade().unwrap_or_else(|| Active::new(self.admission()));
+                    active = Rc::downgrade(&is_active);
+                    let stream = serve_stream(shared.clone(), down, self.requests, is_active);
+                    task::spawn_aside(&self.core, stream);
+                }
+                Err(end) => break end,
+            }
+        };
+        let in_progress = connection.in_progress();
+        // What TLS has failed by is told when the session is dropped.
+        self.down = H1Downstream::new(connection.into_stream());
+        self.counters().http2_ended.add(end);
+        self.counters().keepalive_timeouts.add(u64::from(end == End::Idle));
+        if matches!(end, End::Timeout | End::Protocol | End::Misconduct) || self.slot.is_ending(&self.core) {
+            // Over unread bytes a close would throw the GOAWAY away, and what the client has not read yet.
+            self.linger().await;
+        }
+        // They hold its place.
+        poll_fn(|cx| in_progress.poll_none(cx)).await;
+    }
+
+    fn http2_limits(&self) -> Limits {
+        let (local, index) = self.slot.local(&self.core);
+        let listener = &local.snapshot().listeners[index];
+        Limits {
+            streams_max: STREAMS_MAX,
+            stream_window: STREAM_WINDOW,
+            connection_window: CONNECTION_WINDOW,
+            head_bytes_max: u32::try_from(listener.head_bytes_max).unwrap_or(u32::MAX / 2),
+            fields_max: u32::try_from(listener.fields_max).unwrap_or(u32::MAX / 64),
+            requests_max: listener.limits.requests_max,
+            head_timeout: listener.head_timeout,
+            idle_timeout: listener.keepalive_timeout,
+            send_timeout: listener.send_timeout,
+        }
+    }
+
+    /// The next stream, or the end.
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<S>,
+    ) -> Poll<Result<H2Downstream, End>> {
+        loop {
+            let now_ms = clock::coarse_ms();
+            if self.core.cutting.get() {
+                connection.cut(End::Io);
+            } else if self.slot.is_ending(&self.core) || (self.requests > 0 && self.slot.is_crowded()) {
+                connection.drain(now_ms);
+            }
+            let polled = connection.poll_request(cx, now_ms);
+            let moved = connection.take_moved();
+            self.counters().received_bytes.add(moved.received);
+            self.counters().sent_bytes.add(moved.sent);
+            let is_idle = polled.is_pending() && connection.streams() == 0;
+            if is_idle && self.is_called() && !self.permit.is_yielding() {
+                self.permit.begin_yield();
+                self.counters().connections_yielded.increment();
+                connection.close(now_ms);
+                continue;
+            }
+            if !is_idle {
+                self.become_busy();
+            }
+            if polled.is_ready() {
+                return polled;
+            }
+            // As one that has sent nothing it is not closed for others at once.
+            let silent_due_ms =
+                if self.requests == 0 { due(self.idle_since_ms, SILENT_GRACE) } else { now_ms };
+            let silent_due_ms = if silent_due_ms > now_ms { silent_due_ms } else { u64::MAX };
+            if self.timer.poll_until(cx, connection.due_ms().min(silent_due_ms)).is_pending() {
+                if is_idle && silent_due_ms == u64::MAX {
+                    self.become_idle();
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Serves one stream.
+async fn serve_stream<S: Dial>(
+    shared: Rc<Shared<S>>,
+    mut down: H2Downstream,
+    requests: u64,
+    _active: Rc<Active>,
+) {
+    let core = &shared.core;
+    core.footprint.add_exchange();
+    let _held = OnDrop(|| core.footprint.remove_exchange());
+    let (mut slot, mut timer) = (shared.slot.clone(), Timer::new(core));
+    let next = serve(&mut Caller {
+        core,
+        slot: &mut slot,
+        client: &shared.client,
+        timer: &mut timer,
+        down: &mut down,
+        requests,
+    })
+    .await;
+    // However else it ends: what is not complete is reset when the stream is dropped.
+    if next == Next::Abort {
+        down.reset();
+    }
+}
