@@ -98,7 +98,7 @@ fn of_connections() {
             reset("§8.2.2: TE for more than trailers", get_with(&[("te", "trailers, gzip")])),
             arrives("§8.2.2: TE for trailers", &[("te", "trailers")], "TE: trailers\nConnection: TE"),
             arrives(
-                "RFC 7540 §3.2.1: HTTP2-Settings ends here",
+                "HTTP2-Settings, of an upgrade to h2c, ends here",
                 &[("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA")],
                 "",
             ),
