@@ -125,8 +125,12 @@ impl ClientConnection {
 
     /// Whether it takes one more stream.
     pub(crate) fn has_room(&self) -> bool {
-        let streams_max = self.peer_streams_max.get().min(self.limits.streams_max as usize);
-        self.is_open() && self.streams() < streams_max
+        self.is_open() && self.streams() < self.streams_max()
+    }
+
+    /// How many it takes at once.
+    pub(crate) fn streams_max(&self) -> usize {
+        self.peer_streams_max.get().min(self.limits.streams_max as usize)
     }
 
     /// Whether it takes streams, now or when others have ended.

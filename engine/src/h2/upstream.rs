@@ -22,7 +22,6 @@ use super::places::Place;
 use crate::core::due;
 use crate::io::clock;
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
-use crate::tls::{Alert, TlsFailure};
 
 /// A request that waited so long for an endpoint that said nothing at all takes its connection out of use.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -101,11 +100,6 @@ impl H2Upstream {
     /// The code by which the endpoint has reset the stream, if it has.
     pub(crate) fn reset_by(&self) -> Option<u32> {
         self.reset_by.map(u32::from)
-    }
-
-    /// Why TLS with the endpoint failed, if it did, and by which alert.
-    pub(crate) fn tls_failure(&self) -> Option<(TlsFailure, Option<Alert>)> {
-        self.connection.tls_failure()
     }
 
     /// Sends the head, and returns what of `head` follows it: a small body.
