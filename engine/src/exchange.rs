@@ -692,7 +692,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     self.fail_attempt(failure);
                     self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
+                    // What it was to share has closed: it waits for the next one.
+                    let has_next = failure == Failure::EndpointsFull || self.tries.next.is_some();
+                    if !may_try_again || !(has_next || self.plan_retry(failure)) {
                         return Err(failure);
                     }
                 }
@@ -793,16 +795,6 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
-                count_endpoint_failure(counters, failure);
-                note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
-                let unanswered = match failure {
-                    Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
-                        !up.has_received()
-                    }
-                    // It was decided when the time was over, or the response's head there.
-                    Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
-                    _ => false,
-                };
                 // What was handed on of a body is gone, be it only its end with the trailers.
                 let complete =
                     self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
@@ -816,6 +808,16 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     self.tries.was_unprocessed = true;
                     return Err((failure, complete));
                 }
+                count_endpoint_failure(counters, failure);
+                note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
+                let unanswered = match failure {
+                    Failure::UpstreamClosed | Failure::UpstreamStalled | Failure::ResponseHeadTimeout => {
+                        !up.has_received()
+                    }
+                    // It was decided when the time was over, or the response's head there.
+                    Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
+                    _ => false,
+                };
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }

@@ -20,7 +20,7 @@ use crate::local::Local;
 use crate::message::Downstream;
 use crate::pool::{Opener, Pooled, Waiting};
 use crate::protocol::UpstreamProtocol;
-use crate::snapshot::Upstream;
+use crate::snapshot::{Endpoint, Upstream};
 use crate::task;
 use crate::tls::TlsPeer;
 
@@ -39,27 +39,29 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     ) -> Pin<Box<dyn Future<Output = Attempted<S>> + 'a>> {
         Box::pin(async move {
             let core = caller.core.clone();
-            let mut is_last = false;
+            let mut tries = 0;
             loop {
+                tries += 1;
                 let mut way = self.way_there(visit);
                 self.reused = way.is_some();
                 self.begin_attempt(&core);
                 let way = match way.take() {
                     Some(way) => way,
                     None => self.open_way(caller, visit).await.map_err(|failure| {
-                        (failure, failure == Failure::TryTimeout || failure.is_of_connecting())
+                        let waits = matches!(failure, Failure::TryTimeout | Failure::EndpointsFull);
+                        (failure, waits || failure.is_of_connecting())
                     })?,
                 };
                 let attempt = self.attempt::<Link<S>>(caller, way, visit).await;
-                self.call_waiting(visit);
+                call_waiting(visit.endpoint());
                 match attempt {
-                    // The connection was closed meanwhile, or takes no more: once more, to the same endpoint.
+                    // The connection was closed meanwhile, or takes no more: again, to the same endpoint.
                     Err((Failure::UpstreamClosed, true))
-                        if !is_last && (self.reused || self.tries.was_unprocessed) =>
+                        if tries < TRIES_MAX && (self.reused || self.tries.was_unprocessed) =>
                     {
-                        is_last = true;
                         self.fail_attempt(Failure::UpstreamClosed);
-                        visit.counters().stale.increment();
+                        let is_unprocessed = std::mem::take(&mut self.tries.was_unprocessed);
+                        visit.counters().stale.add(u64::from(!is_unprocessed));
                         visit.upstream.counters.of(core.index).retries.increment();
                     }
                     attempt => return attempt,
@@ -156,14 +158,14 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         task::spawn_aside(core, open(core.clone(), place, opener, permit));
         Ok(waiting)
     }
+}
 
-    /// Those that wait for room at the endpoint may have some now.
-    fn call_waiting(&self, visit: &Visit<'_, S>) {
-        if let Some(limit) = &visit.endpoint().connections
-            && limit.is_awaited()
-        {
-            limit.line().call();
-        }
+/// Those that wait for room at an endpoint may have some now.
+fn call_waiting(endpoint: &Endpoint) {
+    if let Some(limit) = &endpoint.connections
+        && limit.is_awaited()
+    {
+        limit.line().call();
     }
 }
 
@@ -214,6 +216,7 @@ async fn open<S: Dial>(core: Rc<Core<S>>, place: Place<S>, opener: Opener<S>, pe
                 };
                 let end = move |connection: &ClientConnection| open.end(connection);
                 opener.complete(ClientConnection::start(&core, stream, limits_of(upstream), end));
+                call_waiting(endpoint);
             } else {
                 opener.complete_http1(Pooled { stream, permit });
             }
@@ -279,6 +282,10 @@ impl<S: Dial> Drop for Open<S> {
 
 /// As of responses in HTTP/1.1.
 const FIELDS_MAX: u32 = 100;
+
+/// Connections of one endpoint that a request may meet that close or take no more. One that says so has as many requests on their
+/// way as it has streams, and all of them may meet the next one's end together.
+const TRIES_MAX: u32 = 4;
 
 /// Streams are numbered by every other number below 2^31 (RFC 9113 §5.1.1).
 const REQUESTS_MAX: u64 = 1 << 29;
