@@ -21,6 +21,7 @@ mod hygiene;
 mod judging;
 mod logging;
 mod mirroring;
+mod sharing;
 mod telling;
 mod times;
 mod tracing;
@@ -73,6 +74,7 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, clock};
+use crate::link::{Carrier, Link};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::message::{
@@ -132,6 +134,8 @@ pub(crate) struct Exchange<S: Dial, D: Downstream> {
     filtered: Filtered,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
+    /// It is an HTTP/2 client's CONNECT for another protocol: to it any 2xx means that it is spoken now (RFC 8441 §5).
+    is_connect: bool,
     /// One of the two sides speaks of a scheme that authenticates the connection, not the request.
     authenticates_connection: bool,
     request_trailers: TrailerFilter,
@@ -234,7 +238,7 @@ enum Done<S> {
     /// With a response.
     Answered(Leftover<S>),
     /// With a tunnel.
-    Switched(Box<H1Upstream<S>>),
+    Switched(Box<Link<S>>),
 }
 
 /// Serves one request on a connection that has something to read.
@@ -283,6 +287,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             body_bytes_max: u64::MAX,
             filtered: Filtered::default(),
             expects_continue: false,
+            is_connect: false,
             authenticates_connection: false,
             request_trailers: TrailerFilter::default(),
             response_trailers: TrailerFilter::default(),
@@ -513,9 +518,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if written.dropped_underscore.get() {
             self.note(Tripwire::UnderscoreFieldDropped);
         }
-        if verdict.is_ok() && head.fields.count(Known::Upgrade) > 0 && self.words.upgrade.is_empty() {
-            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
-            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        if head.fields.has(Known::Upgrade) {
+            self.is_connect = client.is_http2();
+            verdict = verdict.and_then(|()| self.judge_upgrade(head, bytes));
         }
         self.words.host = asked_host.unwrap_or(self.words.host);
         self.words.target = asked_target.unwrap_or(self.words.target);
@@ -523,6 +528,20 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             self.request_trailers = TrailerFilter::of_request(options, bytes);
         }
         verdict
+    }
+
+    /// What becomes of a request to switch protocols, when the head for the upstream has been written.
+    #[cold]
+    fn judge_upgrade(&mut self, head: &RequestHead, bytes: &[u8]) -> Result<(), Failure> {
+        if self.words.upgrade.is_empty() {
+            // It means nothing else.
+            if self.is_connect {
+                return Err(Failure::UpgradeRefused);
+            }
+            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
+            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        }
+        Ok(())
     }
 
     /// Keeps a word in front of the head.
@@ -606,10 +625,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
     /// `Ok(Some)`: the response switched protocols on this connection.
-    async fn forward(
-        &mut self,
-        caller: &mut Caller<'_, S, D>,
-    ) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
+    async fn forward(&mut self, caller: &mut Caller<'_, S, D>) -> Result<Option<Box<Link<S>>>, Failure> {
         let core = caller.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
@@ -645,8 +661,12 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let mut visit = Visit::new(upstream, local_upstream, pool, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = visit.check_out(&mut self.reserved);
+            let is_http1 = !upstream.protocol.may_be_http2();
+            let mut pooled = if is_http1 { visit.check_out(&mut self.reserved) } else { None };
             let attempt = loop {
+                if !is_http1 {
+                    break self.attempt_either(caller, &mut visit).await;
+                }
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
@@ -660,7 +680,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                         }
                     },
                 };
-                let attempt = self.attempt(caller, stream, &mut visit).await;
+                let attempt = self.attempt::<H1Upstream<S>>(caller, stream, &mut visit).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -689,7 +709,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     self.fail_attempt(failure);
                     self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
+                    // What it was to share has closed: it waits for the next one.
+                    let has_next = failure == Failure::EndpointsFull || self.tries.next.is_some();
+                    if !may_try_again || !(has_next || self.plan_retry(failure)) {
                         return Err(failure);
                     }
                 }
@@ -703,7 +725,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.tries.may_repeat => {
+            BodyFraming::Length(length) if self.tries.may_repeat || upstream.protocol.may_be_http2() => {
                 let lent = caller.core.lent();
                 let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
@@ -760,10 +782,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     }
 
     /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
-    async fn attempt(
+    async fn attempt<U: Carrier<S>>(
         &mut self,
         caller: &mut Caller<'_, S, D>,
-        stream: S,
+        way: U::Way,
         visit: &mut Visit<'_, S>,
     ) -> Result<Done<S>, (Failure, bool)> {
         let (core, down, timer) = caller.parts();
@@ -773,19 +795,36 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if self.reused {
             counters.reused.increment();
         }
-        let mut up = H1Upstream::new(stream, self.framing, response_limits(visit.upstream));
+        let mut up = U::begin(way, self.framing, response_limits(visit.upstream));
         let mut relayed = self.send_head(core, down, &mut up);
-        if self.tries.hedge_due_ns != u64::MAX && relayed.is_ok() && !self.upload_over {
-            relayed = self.race(core, Sides { timer, down, up: &mut up }, visit).await;
+        if self.tries.hedge_due_ns != u64::MAX
+            && relayed.is_ok()
+            && !self.upload_over
+            && let Some(up) = up.as_racer()
+        {
+            relayed = self.race(core, Sides { timer, down, up }, visit).await;
         }
         let counters = visit.counters();
         if relayed.is_ok() {
             relayed = self.relay(core, timer, down, &mut up, counters).await;
         }
         match relayed {
-            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
+            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
+                // What was handed on of a body is gone, be it only its end with the trailers.
+                let complete =
+                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                if let Some(code) = up.reset_by() {
+                    counters.http2_resets.add(code);
+                    // Its connection is not what has failed.
+                    self.reused = false;
+                }
+                if up.was_not_processed() {
+                    counters.http2_unprocessed.increment();
+                    self.tries.was_unprocessed = true;
+                    return Err((failure, complete));
+                }
                 count_endpoint_failure(counters, failure);
                 note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
                 let unanswered = match failure {
@@ -796,9 +835,6 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
                     _ => false,
                 };
-                // What was handed on of a body is gone, be it only its end with the trailers.
-                let complete =
-                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }
@@ -808,7 +844,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Sends the head with what has arrived of the body, in one step.
     // No part of `attempt`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn send_head(&mut self, core: &Core<S>, down: &mut D, up: &mut H1Upstream<S>) -> Result<(), Failure> {
+    fn send_head<U: Upstream>(&mut self, core: &Core<S>, down: &mut D, up: &mut U) -> Result<(), Failure> {
         let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
@@ -1020,7 +1056,11 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     }
                     Answer::Switch => {
                         self.keep_response_words(out);
-                        down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
+                        down.send_interim(out, lent).map_err(|error| match error.kind() {
+                            // The answer to a key of ours.
+                            io::ErrorKind::InvalidData => Failure::SwitchMismatch,
+                            _ => Failure::ClientGone,
+                        })?;
                         up.settle(lent);
                         self.phase = Phase::Switched;
                         return Ok(true);
@@ -1137,6 +1177,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         }
         if head.status >= 400 && self.retries_status(head.status) {
             return Err(Failure::StatusRetried(head.status));
+        }
+        if self.is_connect && head.status < 300 {
+            return Err(Failure::SwitchMismatch);
         }
         self.status = head.status;
         self.settle_probe(core);
