@@ -250,7 +250,8 @@ impl<S: Dial> Connection<S> {
                     };
                     return Poll::Ready(match polled {
                         Some(Ok((request, respond))) => {
-                            Ok(H2Downstream::new(request, respond, &self.in_progress))
+                            let blocks = self.wire.borrow().blocks().clone();
+                            Ok(H2Downstream::new(request, respond, blocks, &self.in_progress))
                         }
                         Some(Err(error)) => Err(end_of(&error)),
                         None => Err(End::Clean),
