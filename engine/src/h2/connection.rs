@@ -145,7 +145,7 @@ impl<S: Dial> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         now_ms: u64,
-    ) -> Poll<Result<H2Downstream, End>> {
+    ) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             let polled = self.poll_frames(cx);
             let (sent, was_full) = {
@@ -228,7 +228,7 @@ impl<S: Dial> Connection<S> {
         self.wire.borrow_mut().take_stream()
     }
 
-    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<H2Downstream, End>> {
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             match &mut self.state {
                 State::Beginning(handshake) => match ready!(Pin::new(handshake).poll(cx)) {
@@ -251,7 +251,8 @@ impl<S: Dial> Connection<S> {
                     return Poll::Ready(match polled {
                         Some(Ok((request, respond))) => {
                             let blocks = self.wire.borrow().blocks().clone();
-                            Ok(H2Downstream::new(request, respond, blocks, &self.in_progress))
+                            // Boxed, because it passes through several hands.
+                            Ok(Box::new(H2Downstream::new(request, respond, blocks, &self.in_progress)))
                         }
                         Some(Err(error)) => Err(end_of(&error)),
                         None => Err(End::Clean),

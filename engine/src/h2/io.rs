@@ -177,7 +177,7 @@ impl<S: Dial> Wire<S> {
         }
         self.sent = 0;
         if self.gathered.capacity() > 0 {
-            self.core.buffers.give(std::mem::take(&mut self.gathered));
+            self.core.gathers.give(std::mem::take(&mut self.gathered));
         }
         self.stream.poll_flush(cx)
     }
@@ -244,7 +244,7 @@ impl<S: Dial> Wire<S> {
             ready!(sent)?;
         }
         if self.gathered.capacity() == 0 {
-            self.gathered = self.core.buffers.take();
+            self.gathered = self.core.gathers.take();
         }
         let mut written = 0;
         let Self { gathered, outgoing, conduct, blocks, .. } = self;
