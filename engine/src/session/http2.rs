@@ -20,15 +20,6 @@ use crate::listener::ListenerSlot;
 use crate::message::Downstream;
 use crate::task;
 
-/// Streams that are open at once, at most.
-const STREAMS_MAX: u32 = 100;
-
-/// Bytes of a request's body before the first are taken, at most.
-const STREAM_WINDOW: u32 = 64 * 1024;
-
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
 /// What the tasks of a connection's streams share.
 struct Shared<S: Dial> {
     core: Rc<Core<S>>,
@@ -106,9 +97,8 @@ impl<S: Dial> Session<S> {
         let (local, index) = self.slot.local(&self.core);
         let listener = &local.snapshot().listeners[index];
         Limits {
-            streams_max: STREAMS_MAX,
-            stream_window: STREAM_WINDOW,
-            connection_window: CONNECTION_WINDOW,
+            // A reload may have taken HTTP/2 from the listener since it was agreed on.
+            of_http2: listener.http2.clone().unwrap_or_default(),
             head_bytes_max: u32::try_from(listener.head_bytes_max).unwrap_or(u32::MAX / 2),
             fields_max: u32::try_from(listener.fields_max).unwrap_or(u32::MAX / 64),
             requests_max: listener.limits.requests_max,

@@ -12,8 +12,8 @@ use crate::config::reference::Section;
 use crate::config::report::{Report, Reported};
 use crate::config::tree::{Spanned, Value};
 use crate::config::types::{
-    CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Places, Tickets, TlsVersion, UnknownNames,
-    UpstreamTls, UpstreamTrust,
+    CertificateFiles, ClientAuth, ClientAuthMode, HTTP2, ListenerTls, Places, Tickets, TlsVersion,
+    UnknownNames, UpstreamTls, UpstreamTrust,
 };
 use crate::config::value::{self, Parsed};
 use crate::config::{duration, show};
@@ -65,11 +65,14 @@ const OTHER_NAMES: [(&str, &str); 9] = [
     ("P-384", "secp384r1"),
 ];
 
-/// What can be spoken once it is agreed on.
-const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
+/// What can be spoken with clients once it is agreed on.
+const PROTOCOLS: [(&str, &str); 2] = [("h2", "h2"), ("http/1.1", "http/1.1")];
 
-/// `http2`: it is agreed on with whoever offers it, unless nothing is agreed on.
-pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<ListenerTls>, Reported> {
+/// The same with endpoints.
+const UPSTREAM_PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
+
+/// `http2`: what the key says.
+pub(super) fn decode(section: &Reader<'_>, http2: Option<bool>) -> Result<Option<ListenerTls>, Reported> {
     let Some(table) = section.table("tls", Section::ListenerTls)? else { return Ok(None) };
     let files = Files::new(section);
     let certificates = certificates(&table, &files);
@@ -78,7 +81,7 @@ pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<Listene
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
     let cipher_suites = suites(&table, &min_version);
     let groups = groups(&table);
-    let alpn = alpn(&table);
+    let alpn = alpn(&table, &PROTOCOLS).and_then(|alpn| with_http2(section, &table, alpn, http2));
     let handshake_timeout =
         table.or_default("handshake_timeout", |value| value::duration(value, Duration::ZERO));
     let handshakes_max =
@@ -98,7 +101,7 @@ pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<Listene
         min_version: min_version?,
         cipher_suites: cipher_suites?,
         groups: groups?,
-        alpn: with_http2(alpn?, http2),
+        alpn: alpn?,
         handshake_timeout: handshake_timeout?,
         handshakes_max: handshakes_max? as usize,
         client_handshakes_max: client_handshakes_max? as usize,
@@ -222,20 +225,39 @@ fn groups(table: &Reader<'_>) -> Result<Vec<NamedGroup>, Reported> {
 }
 
 /// The list may be empty: nothing is agreed on then.
-fn alpn(table: &Reader<'_>) -> Result<Vec<Box<[u8]>>, Reported> {
+fn alpn(table: &Reader<'_>, protocols: &[(&str, &'static str)]) -> Result<Vec<Box<[u8]>>, Reported> {
     if !table.has("alpn") {
-        return table.or_default("alpn", |value| Ok(bytes(choices(value, &PROTOCOLS)?)));
+        return table.or_default("alpn", |value| Ok(bytes(choices(value, protocols)?)));
     }
     let shown = |name: &&str| (*name).to_owned();
-    let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), &PROTOCOLS)?);
+    let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), protocols)?);
     table.any_items("alpn", "protocol", shown, one).map(bytes)
 }
 
-fn with_http2(mut alpn: Vec<Box<[u8]>>, http2: bool) -> Vec<Box<[u8]>> {
-    if http2 && !alpn.is_empty() {
-        alpn.insert(0, b"h2"[..].into());
-    }
-    alpn
+/// Makes `alpn` what `http2` says, if that is written.
+fn with_http2(
+    section: &Reader<'_>,
+    table: &Reader<'_>,
+    mut alpn: Vec<Box<[u8]>>,
+    http2: Option<bool>,
+) -> Result<Vec<Box<[u8]>>, Reported> {
+    let is_named = alpn.iter().any(|protocol| **protocol == *HTTP2);
+    let text = match http2 {
+        Some(true) if alpn.is_empty() => "http2 is agreed on by ALPN, and alpn is []; leave one of them out",
+        Some(false) if is_named && table.has("alpn") => {
+            "http2 is false, and alpn has \"h2\"; leave one of them out"
+        }
+        Some(true) if !is_named => {
+            alpn.insert(0, HTTP2.into());
+            return Ok(alpn);
+        }
+        Some(false) => {
+            alpn.retain(|protocol| **protocol != *HTTP2);
+            return Ok(alpn);
+        }
+        _ => return Ok(alpn),
+    };
+    Err(section.report().wrong(section.at("http2"), text.to_owned()))
 }
 
 fn bytes(names: Vec<&str>) -> Vec<Box<[u8]>> {
@@ -293,7 +315,7 @@ pub(super) fn of_upstream(section: &Reader<'_>, is_told: bool) -> Result<Option<
     let cert = files.optional(&table, "cert");
     let key = files.optional(&table, "key");
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
-    let alpn = alpn(&table);
+    let alpn = alpn(&table, &UPSTREAM_PROTOCOLS);
     let trust = match (ca?, verify?) {
         (Some(_), false) => {
             let text = "ca has no meaning without verify; leave one of them out";
