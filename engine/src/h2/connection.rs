@@ -24,7 +24,9 @@ use std::time::Duration;
 use h2::{Reason, server};
 
 use super::io::{Io, Wire};
-use super::stream::{H2Downstream, InProgress, Piece};
+use super::piece::Piece;
+use super::places::InProgress;
+use super::stream::H2Downstream;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;

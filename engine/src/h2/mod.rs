@@ -18,7 +18,10 @@ mod conduct;
 mod connection;
 mod frames;
 mod head;
+mod intake;
 mod io;
+mod piece;
+mod places;
 mod stream;
 #[cfg(test)]
 mod tests;
