@@ -1,7 +1,9 @@
 //! How the peer of an HTTP/2 connection behaves: one score of what costs us more than it costs the peer.
 //!
 //! Each frame that does nothing for a request has a price. The score goes down with time, and with each DATA frame that is sent,
-//! so that a busy connection may say more than an idle one. A score above [`SCORE_MAX`] ends the connection.
+//! so that a busy connection may say more than an idle one. A score above the limit ends the connection.
+//! What is paid while the score is above a tenth of the limit is excess: of that the sum over a client's connections is kept
+//! (`clients.rs`).
 //!
 //! | frame | price | burst |
 //! | --- | --- | --- |
@@ -20,46 +22,87 @@ use super::frames::{Frame, Kind};
 /// Resets at once, times their price: what nghttp2 allows (its limits are 1000 resets, 33 more a second).
 pub(super) const SCORE_MAX: u32 = 10_000;
 
-/// What goes off each second.
-const FORGIVEN_A_SECOND: u32 = 330;
+/// In so many seconds a score that is at its limit is forgiven.
+const FORGIVEN_IN: u32 = 30;
 
 /// What a DATA frame that is sent takes off: a PING, or ten updates of windows, as many as Envoy allows.
 const SENT_WORTH: u32 = 10;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Conduct {
-    score: u32,
+    score: Score,
+    score_max: u32,
+    excess: u32,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self::new(SCORE_MAX)
+    }
+}
+
+/// A sum of prices that time takes off from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Score {
+    pub(super) sum: u32,
     /// Until when time has been taken into account.
     forgiven_ms: u64,
 }
 
+impl Score {
+    /// Beginning at a time in milliseconds.
+    pub(super) fn at(now_ms: u64) -> Self {
+        Self { sum: 0, forgiven_ms: now_ms }
+    }
+
+    /// What is left of it, at a time that never goes back. `sum_max` is its limit.
+    pub(super) fn forgive(&mut self, now_ms: u64, sum_max: u32) -> u32 {
+        let seconds = now_ms.saturating_sub(self.forgiven_ms) / 1000;
+        if seconds > 0 {
+            self.forgiven_ms += seconds * 1000;
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            self.sum = self.sum.saturating_sub(seconds.saturating_mul(sum_max / FORGIVEN_IN));
+        }
+        self.sum
+    }
+}
+
 impl Conduct {
+    /// Which is too bad above so much.
+    pub(super) fn new(score_max: u32) -> Self {
+        Self { score: Score::default(), score_max, excess: 0 }
+    }
+
     /// Notes a frame that the peer has sent.
     pub(super) fn note_received(&mut self, frame: Frame) {
-        self.score = self.score.saturating_add(price(frame));
+        self.charge(price(frame));
+    }
+
+    fn charge(&mut self, price: u32) {
+        self.score.sum = self.score.sum.saturating_add(price);
+        if self.score.sum > self.score_max / 10 {
+            self.excess = self.excess.saturating_add(price);
+        }
+    }
+
+    /// The excess since the last call.
+    pub(super) fn take_excess(&mut self) -> u32 {
+        std::mem::take(&mut self.excess)
     }
 
     /// Notes a frame that is sent.
     pub(super) fn note_sent(&mut self, frame: Frame) {
         match frame.kind {
-            Kind::Data => self.score = self.score.saturating_sub(SENT_WORTH),
-            Kind::Reset if frame.code.is_some_and(is_the_peers_fault) => {
-                self.score = self.score.saturating_add(RESET_PRICE);
-            }
+            Kind::Data => self.score.sum = self.score.sum.saturating_sub(SENT_WORTH),
+            Kind::Reset if frame.code.is_some_and(is_the_peers_fault) => self.charge(RESET_PRICE),
             _ => {}
         }
     }
 
     /// Whether it is enough, at a time in milliseconds that never goes back.
     pub(super) fn is_bad(&mut self, now_ms: u64) -> bool {
-        let seconds = now_ms.saturating_sub(self.forgiven_ms) / 1000;
-        if seconds > 0 {
-            self.forgiven_ms += seconds * 1000;
-            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-            self.score = self.score.saturating_sub(seconds.saturating_mul(FORGIVEN_A_SECOND));
-        }
-        self.score > SCORE_MAX
+        self.score.forgive(now_ms, self.score_max) > self.score_max
     }
 }
 
@@ -163,5 +206,19 @@ mod tests {
         assert!(conduct.is_bad(1_000_000));
         assert!(conduct.is_bad(1_000_999), "a part of a second is nothing yet");
         assert!(!conduct.is_bad(1_002_000));
+    }
+
+    #[test]
+    fn excess_is_what_is_paid_above_a_tenth_of_the_limit() {
+        let ping = one(&frame(0x6, 0, 0, &[0; 8]));
+        let mut conduct = Conduct::new(2000);
+        (0..20).for_each(|_| conduct.note_received(ping));
+        assert_eq!(conduct.take_excess(), 0);
+        (0..5).for_each(|_| conduct.note_received(ping));
+        assert_eq!((conduct.take_excess(), conduct.take_excess()), (50, 0));
+        (0..175).for_each(|_| conduct.note_received(ping));
+        assert!(!conduct.is_bad(0));
+        conduct.note_received(ping);
+        assert!(conduct.is_bad(0) && !conduct.is_bad(1000));
     }
 }

@@ -130,7 +130,8 @@ impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
     /// `early` has been received of it.
     pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
-        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early)));
+        let wire =
+            Rc::new(RefCell::new(Wire::of_server(core, stream, early, limits.of_http2.misconduct_max)));
         let handshake = server::Builder::new()
             .max_concurrent_streams(limits.of_http2.streams_max)
             .initial_window_size(limits.of_http2.stream_window)
@@ -218,6 +219,18 @@ impl<S: Dial> Connection<S> {
     /// Ends at once, because its place is wanted: no stream is open.
     pub(crate) fn close(&mut self, now_ms: u64) {
         self.end_by(End::Clean, Reason::NO_ERROR, now_ms);
+    }
+
+    /// Ends because of what its client costs, here and elsewhere.
+    pub(crate) fn refuse(&mut self, now_ms: u64) {
+        if self.end.is_none() {
+            self.end_by(End::Misconduct, Reason::ENHANCE_YOUR_CALM, now_ms);
+        }
+    }
+
+    /// What its client has cost since the last call, beyond what is tolerated for long.
+    pub(crate) fn take_excess(&mut self) -> u32 {
+        self.wire.borrow_mut().take_excess()
     }
 
     /// Streams that are open.

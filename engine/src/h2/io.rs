@@ -50,8 +50,10 @@ pub(super) struct Wire<S: Dial> {
 
 impl<S: Dial> Wire<S> {
     /// The server's end.
-    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>) -> Self {
-        Self { early, ..Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server()) }
+    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, misconduct_max: u32) -> Self {
+        let conduct = Conduct::new(misconduct_max);
+        let wire = Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server());
+        Self { early, conduct, ..wire }
     }
 
     /// The client's end.
@@ -88,6 +90,11 @@ impl<S: Dial> Wire<S> {
     /// Whether the peer has behaved badly for long enough.
     pub(super) fn is_misused(&mut self, now_ms: u64) -> bool {
         self.conduct.is_bad(now_ms)
+    }
+
+    /// What it has paid above what is tolerated for long, since the last call.
+    pub(super) fn take_excess(&mut self) -> u32 {
+        self.conduct.take_excess()
     }
 
     /// Whether the peer does not take what there is to send.

@@ -14,6 +14,7 @@
 //!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`stream.rs`).
 //! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the table of `connection.rs`.
 
+mod clients;
 mod conduct;
 mod connection;
 mod frames;
@@ -26,6 +27,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};
 pub(crate) use stream::H2Downstream;
