@@ -7,10 +7,12 @@
 use std::io;
 
 use bytes::Bytes;
-use corelane_http1::{HeadError, write_field};
+use corelane_http1::{HeadError, read_trailers, write_field};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
+
+use crate::message::ReceiveError;
 
 /// Fields that an HTTP/2 message must not have (RFC 9113 §8.2.2). `Upgrade` and the others of requests never come: the `h2` crate
 /// takes such a request for malformed.
@@ -32,6 +34,10 @@ pub(super) fn write_request(
     // Each crumb of a cookie counts: a list of one-byte references is how 16 KiB become many megabytes.
     if fields.len() > fields_max {
         return Err(HeadError::TooManyFields);
+    }
+    // RFC 9113 §8.3.1 has others for gateways to other protocols. Which of these two it is says who ends TLS.
+    if parts.uri.scheme().is_some_and(|scheme| scheme != "http" && scheme != "https") {
+        return Err(HeadError::TargetInvalid);
     }
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
@@ -95,16 +101,19 @@ fn checked(value: &HeaderValue) -> Result<&[u8], HeadError> {
     }
 }
 
-/// Writes the lines of a trailer section.
+/// The lines of a trailer section, without those that may not stand there (RFC 9110 §6.5.1): to a recipient that takes trailers for
+/// fields of the head they would be framing, or somebody's name.
 ///
 /// # Errors
 ///
-/// A value that is none.
-pub(super) fn write_trailers(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
+/// A value that is none, or more lines than HTTP/1.1 would have let pass.
+pub(super) fn trailer_lines(fields: &HeaderMap) -> Result<Vec<u8>, ReceiveError> {
+    let mut section = Vec::new();
     for (name, value) in fields {
-        write_field(out, name.as_str().as_bytes(), checked(value)?);
+        write_field(&mut section, name.as_str().as_bytes(), checked(value)?);
     }
-    Ok(())
+    section.extend_from_slice(b"\r\n");
+    Ok(read_trailers(&section)?)
 }
 
 /// Reads a response head that `heads.rs` has written.

@@ -120,11 +120,10 @@ impl Intake {
 
 /// Trailers as lines.
 fn lines_of(trailers: Result<Option<HeaderMap>, h2::Error>) -> Result<Vec<u8>, ReceiveError> {
-    let mut lines = Vec::new();
-    if let Some(trailers) = trailers.map_err(receive_error)? {
-        head::write_trailers(&trailers, &mut lines)?;
+    match trailers.map_err(receive_error)? {
+        Some(trailers) => head::trailer_lines(&trailers),
+        None => Ok(Vec::new()),
     }
-    Ok(lines)
 }
 
 /// A stream ends early by a reset, or with its connection.
