@@ -26,6 +26,7 @@ mod places;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub(crate) use clients::Clients;
 pub use connection::End;

@@ -1,7 +1,9 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
 mod connections;
+mod events;
 mod rules;
+mod websocket;
 
 use std::fs;
 use std::process::{Command, Stdio};
