@@ -1,5 +1,6 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod connections;
 mod events;
 mod rules;
 mod websocket;
