@@ -1,6 +1,9 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod floods;
+mod neighbours;
 mod rules;
+mod stalls;
 
 use std::fs;
 use std::process::{Command, Stdio};
