@@ -2,7 +2,10 @@
 
 mod connections;
 mod events;
+mod floods;
+mod neighbours;
 mod rules;
+mod stalls;
 mod websocket;
 
 use std::fs;
