@@ -6,6 +6,7 @@ mod floods;
 mod neighbours;
 mod rules;
 mod stalls;
+mod upstreams;
 mod websocket;
 
 use std::fs;

@@ -89,7 +89,7 @@ impl Wired {
             (far, near) = shake_hands(far, near);
         }
         let near = Near::new(near, limits);
-        let wire = Rc::new(RefCell::new(Wire::of_server(&near.core, far, Vec::new())));
+        let wire = Rc::new(RefCell::new(Wire::of_server(&near.core, far, Vec::new(), u32::MAX)));
         let (begun, drains) = (Rc::default(), Rc::default());
         let endpoint = run_endpoint(wire, builder, answer, Rc::clone(&begun), Rc::clone(&drains));
         Self { near, tasks: vec![endpoint], begun, drains }
