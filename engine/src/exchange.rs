@@ -33,6 +33,7 @@ mod waiting;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -107,7 +108,7 @@ pub(crate) enum Next {
 }
 
 /// One request and its response.
-pub(crate) struct Exchange<S: Dial> {
+pub(crate) struct Exchange<S: Dial, D: Downstream> {
     /// The snapshot that the exchange began with; an `Rc`, because an `Arc` would be a write that all cores share.
     local: Rc<Local<S>>,
     listener: usize,
@@ -183,6 +184,8 @@ pub(crate) struct Exchange<S: Dial> {
     pub(crate) tripwires: Tripwires,
     /// What is recorded of it, if it is sampled.
     trace: Option<Box<Trace>>,
+    /// Its methods exist for each kind of client: each is called once, and so a part of its caller.
+    downstream: PhantomData<D>,
 }
 
 /// Where the response stands.
@@ -256,8 +259,8 @@ pub(crate) async fn serve<S: Dial, D: Downstream>(caller: &mut Caller<'_, S, D>)
     next
 }
 
-impl<S: Dial> Exchange<S> {
-    fn new<D: Downstream>(caller: &Caller<'_, S, D>) -> Self {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
+    fn new(caller: &Caller<'_, S, D>) -> Self {
         let (local, listener) = caller.slot.local(caller.core);
         let times = Times::starting(local.snapshot());
         let requests_max = local.snapshot().listeners[listener].limits.requests_max;
@@ -320,6 +323,7 @@ impl<S: Dial> Exchange<S> {
             failure: None,
             tripwires: Tripwires::default(),
             trace: None,
+            downstream: PhantomData,
         }
     }
 
@@ -346,10 +350,7 @@ impl<S: Dial> Exchange<S> {
     // ReadHead, Route, RequestFilters: one step, once the head is complete.
 
     /// `Ok(None)`: the client closed the connection without a request.
-    async fn read_head<D: Downstream>(
-        &mut self,
-        caller: &mut Caller<'_, S, D>,
-    ) -> Result<Option<()>, Failure> {
+    async fn read_head(&mut self, caller: &mut Caller<'_, S, D>) -> Result<Option<()>, Failure> {
         let received = poll_fn(|cx| self.poll_head(cx, caller)).await;
         let (core, down, _) = caller.parts();
         match received {
@@ -376,7 +377,7 @@ impl<S: Dial> Exchange<S> {
     /// Waits for a whole head, and judges it; `None`: it has not come in time.
     // No closure of `read_head`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn poll_head<D: Downstream>(
+    fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         caller: &mut Caller<'_, S, D>,
@@ -605,7 +606,7 @@ impl<S: Dial> Exchange<S> {
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
     /// `Ok(Some)`: the response switched protocols on this connection.
-    async fn forward<D: Downstream>(
+    async fn forward(
         &mut self,
         caller: &mut Caller<'_, S, D>,
     ) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
@@ -697,7 +698,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
-    fn make_resendable<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
+    fn make_resendable(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
         self.tries.may_repeat =
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
@@ -714,7 +715,7 @@ impl<S: Dial> Exchange<S> {
         };
     }
 
-    async fn connect<D: Downstream>(
+    async fn connect(
         &mut self,
         caller: &mut Caller<'_, S, D>,
         upstream: &UpstreamConfig,
@@ -759,7 +760,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
-    async fn attempt<D: Downstream>(
+    async fn attempt(
         &mut self,
         caller: &mut Caller<'_, S, D>,
         stream: S,
@@ -807,12 +808,7 @@ impl<S: Dial> Exchange<S> {
     /// Sends the head with what has arrived of the body, in one step.
     // No part of `attempt`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn send_head<D: Downstream>(
-        &mut self,
-        core: &Core<S>,
-        down: &mut D,
-        up: &mut H1Upstream<S>,
-    ) -> Result<(), Failure> {
+    fn send_head(&mut self, core: &Core<S>, down: &mut D, up: &mut H1Upstream<S>) -> Result<(), Failure> {
         let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);
@@ -846,7 +842,7 @@ impl<S: Dial> Exchange<S> {
 
     // RelayRequestBody ‖ ReadResponseHead, ResponseFilters, RelayResponseBody: one loop over both directions.
 
-    async fn relay<D: Downstream, U: Upstream>(
+    async fn relay<U: Upstream>(
         &mut self,
         core: &Core<S>,
         timer: &mut Timer<S>,
@@ -863,7 +859,7 @@ impl<S: Dial> Exchange<S> {
         relayed.await
     }
 
-    fn poll_relay<D: Downstream, U: Upstream>(
+    fn poll_relay<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -894,7 +890,7 @@ impl<S: Dial> Exchange<S> {
     /// Moves the request. Returns whether anything moved.
     // Hedged requests call it, too: for all others it stays a part of the relay.
     #[inline(always)]
-    fn step_request<D: Downstream, U: Upstream>(
+    fn step_request<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -918,7 +914,7 @@ impl<S: Dial> Exchange<S> {
 
     // A function of its own: most requests have no body, or bring it with the head.
     #[inline(never)]
-    fn step_request_body<D: Downstream, U: Upstream>(
+    fn step_request_body<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -964,12 +960,7 @@ impl<S: Dial> Exchange<S> {
     /// Watches a client whose request is complete and whose response is not. Returns whether it is to be watched for something
     /// else from now on.
     #[inline(always)]
-    fn watch_client<D: Downstream>(
-        &self,
-        cx: &mut Context<'_>,
-        core: &Core<S>,
-        down: &mut D,
-    ) -> Result<bool, Failure> {
+    fn watch_client(&self, cx: &mut Context<'_>, core: &Core<S>, down: &mut D) -> Result<bool, Failure> {
         if !down.is_request_complete() || matches!(self.phase, Phase::Complete | Phase::Switched) {
             return Ok(false);
         }
@@ -982,7 +973,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Moves the response. Returns whether anything moved.
-    fn step_response<D: Downstream, U: Upstream>(
+    fn step_response<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -1072,7 +1063,7 @@ impl<S: Dial> Exchange<S> {
 
     // As `step_request_body`.
     #[inline(never)]
-    fn step_response_body<D: Downstream, U: Upstream>(
+    fn step_response_body<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -1219,7 +1210,7 @@ impl<S: Dial> Exchange<S> {
 
     // Finish.
 
-    fn after_response<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>) -> Next {
+    fn after_response(&mut self, caller: &mut Caller<'_, S, D>) -> Next {
         if self.phase == Phase::Switched {
             return Next::Close;
         }
@@ -1237,13 +1228,13 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// The connection ended without a request: there is nothing to count or log.
-    fn discard<D>(&mut self, caller: &Caller<'_, S, D>) -> Next {
+    fn discard(&mut self, caller: &Caller<'_, S, D>) -> Next {
         caller.core.buffers.give(std::mem::take(&mut self.head));
         Next::Close
     }
 
     /// Counts and logs.
-    fn finish<D: Downstream>(&mut self, caller: &mut Caller<'_, S, D>) {
+    fn finish(&mut self, caller: &mut Caller<'_, S, D>) {
         self.count_listener(|counters| {
             counters.requests.increment();
             counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));

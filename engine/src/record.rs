@@ -27,6 +27,7 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::heads::ClientAddress;
 use crate::io::Dial;
+use crate::message::Downstream;
 use crate::reason::Word;
 use crate::request_id::RequestId;
 use crate::snapshot::{Endpoint, Listener, Route, Snapshot, Upstream};
@@ -97,8 +98,8 @@ pub(crate) fn opening(unix_ns: u64, out: &mut Vec<u8>) -> Opening {
 }
 
 /// Writes one exchange.
-pub(crate) struct Record<'a, S: Dial> {
-    pub(crate) exchange: &'a Exchange<S>,
+pub(crate) struct Record<'a, S: Dial, D: Downstream> {
+    pub(crate) exchange: &'a Exchange<S, D>,
     pub(crate) names: &'a LogNames,
     /// Who asked.
     pub(crate) client: &'a ClientAddress,
@@ -112,7 +113,7 @@ pub(crate) struct Record<'a, S: Dial> {
     pub(crate) share: u32,
 }
 
-impl<S: Dial> Record<'_, S> {
+impl<S: Dial, D: Downstream> Record<'_, S, D> {
     /// `opening` is for the time of the record.
     pub(crate) fn write(&self, batch: &mut LogBatch, opening: &Opening) {
         match &self.log.format.shape {

@@ -6,17 +6,12 @@ use crate::failure::{Failure, Fault};
 use crate::io::Dial;
 use crate::message::{Downstream, Upstream};
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     pub(super) fn count_listener(&self, count: impl FnOnce(&ListenerCounters)) {
         count(self.listener().counters.of(self.worker()));
     }
 
-    pub(super) fn count_moved<D: Downstream, U: Upstream>(
-        &self,
-        down: &mut D,
-        up: &mut U,
-        counters: &EndpointCounters,
-    ) {
+    pub(super) fn count_moved<U: Upstream>(&self, down: &mut D, up: &mut U, counters: &EndpointCounters) {
         let moved = down.take_moved();
         self.count_listener(|counters| {
             counters.received_bytes.add(moved.received);

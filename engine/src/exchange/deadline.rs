@@ -7,16 +7,11 @@ use crate::io::{Dial, clock};
 use crate::message::{Downstream, Upstream, may_send_again};
 use crate::snapshot::RATE_GRACE;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// When the relay gives up, and why.
     // As `step_request`.
     #[inline(always)]
-    pub(super) fn deadline<D: Downstream, U: Upstream>(
-        &mut self,
-        core: &Core<S>,
-        down: &D,
-        up: &U,
-    ) -> (u64, Failure) {
+    pub(super) fn deadline<U: Upstream>(&mut self, core: &Core<S>, down: &D, up: &U) -> (u64, Failure) {
         if core.cutting.get() {
             return (0, Failure::DrainTimeout);
         }
@@ -95,12 +90,7 @@ impl<S: Dial> Exchange<S> {
     /// Whether a deadline that has passed is none: because the side that seemed to stand still has taken bytes from the
     /// kernel, which wakes nobody before a good part of the socket's buffer is free; because no other attempt can be made; or
     /// because it was that of a probe, whose request goes on.
-    pub(super) fn is_reprieved<D: Downstream, U: Upstream>(
-        &mut self,
-        failure: Failure,
-        down: &D,
-        up: &U,
-    ) -> bool {
+    pub(super) fn is_reprieved<U: Upstream>(&mut self, failure: Failure, down: &D, up: &U) -> bool {
         let uploads = !self.upload_over && !down.is_request_complete();
         if uploads && !up.is_blocked() && self.abandons_probe() {
             return true;

@@ -8,6 +8,7 @@ use crate::affinity;
 use crate::heads::Sender;
 use crate::io::{Dial, clock};
 use crate::local::Local;
+use crate::message::Downstream;
 
 /// What a request tells that its upstream may depend on.
 pub(super) struct Asker<'a> {
@@ -25,7 +26,7 @@ pub(super) struct Assigned {
     is_secure: bool,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Follows the route's action. A split chooses for requests that are served only, so that its shares are theirs.
     #[inline]
     pub(super) fn choose_upstream(

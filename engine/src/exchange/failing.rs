@@ -15,13 +15,9 @@ use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
 use crate::own_answer::{Content, OwnAnswer, page_for};
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
-    pub(super) async fn fail<D: Downstream>(
-        &mut self,
-        caller: &mut Caller<'_, S, D>,
-        failure: Failure,
-    ) -> Next {
+    pub(super) async fn fail(&mut self, caller: &mut Caller<'_, S, D>, failure: Failure) -> Next {
         self.release();
         self.settle_failed(caller.core, failure);
         if failure.is_failure() {
@@ -88,7 +84,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Whether the rest of the request's body is there, and gone now.
-    fn discard_body<D: Downstream>(&self, caller: &mut Caller<'_, S, D>) -> bool {
+    fn discard_body(&self, caller: &mut Caller<'_, S, D>) -> bool {
         while !caller.down.is_request_complete() {
             let had = caller.down.has_surplus();
             let read = caller.down.lend_body(caller.core.lent(), &mut |_| Ok(()));
@@ -99,7 +95,7 @@ impl<S: Dial> Exchange<S> {
         true
     }
 
-    async fn flush_answer<D: Downstream>(&self, caller: &mut Caller<'_, S, D>) -> bool {
+    async fn flush_answer(&self, caller: &mut Caller<'_, S, D>) -> bool {
         let (core, down, timer) = caller.parts();
         let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
         poll_fn(|cx| match down.poll_flush(cx, core.lent()) {

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::heads::{ClientAddress, Sender};
 use crate::io::{Dial, clock};
 use crate::local::Local;
+use crate::message::Downstream;
 use crate::snapshot::{CAPTURES_MAX, Route};
 use crate::tls::Secured;
 
@@ -49,7 +50,7 @@ fn tls(secured: &Secured) -> Tls<'_> {
     }
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Runs the filters of the request; what they change is in the worker's edits.
     pub(super) fn filter_request(
         &mut self,
@@ -178,7 +179,7 @@ impl<S: Dial> Exchange<S> {
 }
 
 /// However the exchange ends, its places in limits are free again.
-impl<S: Dial> Drop for Exchange<S> {
+impl<S: Dial, D: Downstream> Drop for Exchange<S, D> {
     fn drop(&mut self) {
         self.release_filters();
     }

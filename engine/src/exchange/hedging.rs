@@ -75,7 +75,7 @@ enum Stage<'a, S> {
     Failed,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// When this attempt is to be hedged ([`clock::monotonic_ns`]); `u64::MAX` for never.
     #[cold]
     pub(super) fn hedge_due_ns(&self, retry: &Retry) -> u64 {
@@ -95,7 +95,7 @@ impl<S: Dial> Exchange<S> {
     /// from being inlined. So a request that may be hedged pays an allocation.
     #[cold]
     #[inline(never)]
-    pub(super) fn race<'r, 'a: 'r, D: Downstream>(
+    pub(super) fn race<'r, 'a: 'r>(
         &'r mut self,
         core: &'r Core<S>,
         sides: Sides<'r, S, D>,
@@ -115,7 +115,7 @@ impl<S: Dial> Exchange<S> {
         })
     }
 
-    fn poll_race<D: Downstream>(
+    fn poll_race(
         &mut self,
         cx: &mut Context<'_>,
         race: &mut Race<'_, '_, S, D>,
@@ -171,7 +171,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Begins a second attempt, if there may be one: as many and where retries may be.
-    fn begin_second<'a, D>(&mut self, race: &Race<'_, 'a, S, D>) -> Option<Box<Second<'a, S>>> {
+    fn begin_second<'a>(&mut self, race: &Race<'_, 'a, S, D>) -> Option<Box<Second<'a, S>>> {
         self.tries.hedge_due_ns = u64::MAX;
         let queue = race.visit.upstream.queue.as_ref();
         // Those that wait have no place at all yet.
@@ -258,14 +258,14 @@ impl<S: Dial> Exchange<S> {
         self.tries.exclude(endpoint);
     }
 
-    fn fail_second<D>(&mut self, race: &mut Race<'_, '_, S, D>, failure: Failure) {
+    fn fail_second(&mut self, race: &mut Race<'_, '_, S, D>, failure: Failure) {
         if let Some(second) = race.second.take() {
             self.end_second(race.core, *second, Some(failure));
         }
     }
 
     /// Goes on with the second: its response begins, or the first has failed.
-    fn take_second<D>(&mut self, race: &mut Race<'_, '_, S, D>, failure: Option<Failure>) {
+    fn take_second(&mut self, race: &mut Race<'_, '_, S, D>, failure: Option<Failure>) {
         let Some(second) = race.second.take() else { return };
         let Second { visit, stage, reserved, mark } = *second;
         let Stage::Sent(up) = stage else { return };

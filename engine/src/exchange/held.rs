@@ -9,6 +9,7 @@ use crate::failure::{Failure, Fault};
 use crate::io::{Dial, clock};
 use crate::limits::{BreakerMove, Passing, Place, RequestLimit, RetryPlace, UpstreamBreaker};
 use crate::local::LocalUpstream;
+use crate::message::Downstream;
 use crate::snapshot::Upstream;
 
 /// See the module. Nothing, where the upstream has neither a breaker nor limits; what is dropped is given back.
@@ -23,7 +24,7 @@ pub(super) struct Held {
     pub(super) retry: Option<RetryPlace>,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Passes the upstream's breaker, where it has one.
     #[inline(always)]
     pub(super) fn pass_breaker(&mut self, core: &Core<S>, upstream: &Upstream) -> Result<(), Failure> {

@@ -7,12 +7,13 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::h1::Leftover;
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::pool::{Pool, Pooled};
 use crate::reputation::Offence;
 use crate::snapshot::Upstream;
 use crate::tripwire::Tripwire;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// After a complete response: the connection goes to the pool, or it closes.
     // Exchanges over HTTP/1 and over HTTP/2 call it, which would make it a call for both.
     #[inline(always)]

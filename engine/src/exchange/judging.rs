@@ -4,9 +4,10 @@ use super::{Exchange, Phase};
 use crate::failure::{Failure, Fault};
 use crate::io::{Dial, clock};
 use crate::local::{Attempt, LocalUpstream};
+use crate::message::Downstream;
 use crate::snapshot::Upstream;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// It has answered, or switched protocols.
     #[inline(always)]
     pub(super) fn note_answer(&self, upstream: &Upstream, local: &LocalUpstream<S>, attempt: Attempt) {

@@ -11,7 +11,7 @@ use crate::io::Dial;
 use crate::message::Downstream;
 use crate::record::{AccessLog, Asked, Keeping, LogPolicy, Record, keep_response};
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Keeps what records say of the request's head, in front of the head that goes upstream.
     #[inline]
     pub(super) fn keep_request_words(
@@ -53,7 +53,7 @@ impl<S: Dial> Exchange<S> {
 
     // A function of its own, so that profiles tell what the log costs.
     #[inline(never)]
-    pub(super) fn log<D: Downstream>(&self, caller: &Caller<'_, S, D>) {
+    pub(super) fn log(&self, caller: &Caller<'_, S, D>) {
         let Some(log) = self.snapshot().access_log.as_deref() else { return };
         let Some(share) = self.sample(log) else {
             caller.core.counters().log_skipped.increment();

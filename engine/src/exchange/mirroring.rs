@@ -8,9 +8,10 @@ use super::Exchange;
 use crate::action::MirrorSkip;
 use crate::core::Core;
 use crate::io::Dial;
+use crate::message::Downstream;
 use crate::mirror::MirrorCopy;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     // Out of the way of exchanges that are not mirrored.
 
     /// Begins the copy, if the request is one of the mirror's. `resendable`: its body, if it has one, stands behind its head.

@@ -8,6 +8,7 @@ use corelane_semantics::Span;
 use super::Exchange;
 use crate::failure::Failure;
 use crate::io::Dial;
+use crate::message::Downstream;
 use crate::reason::Reason;
 use crate::snapshot::Endpoint;
 
@@ -40,7 +41,7 @@ pub(crate) enum Outcome {
     Failed(Reason),
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// An attempt has failed.
     #[cold]
     pub(super) fn note_try(&mut self, failure: Failure) {

@@ -7,6 +7,7 @@
 use super::{Exchange, Phase};
 use crate::failure::Failure;
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::snapshot::Snapshot;
 
 /// See the module. Monotonic nanoseconds; 0 where it has not happened, and all are 0 in an exchange that is not timed.
@@ -134,7 +135,7 @@ impl Times {
     }
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Adds an exchange that is over to the histograms of its route and its upstream.
     // A function of its own, so that profiles tell what the histograms cost.
     #[inline(never)]

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::failure::{Failure, Fault};
 use crate::heads::{ClientAddress, Sender};
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::reason::Word;
 use crate::snapshot::Address;
 use crate::tracing::protobuf::{Attribute, write_attribute};
@@ -42,7 +43,7 @@ pub(super) struct AttemptSpan {
 /// Where an authority has none.
 const PORT_HTTP: u64 = 80;
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Joins the client's trace or begins one, and says what the upstream is told of it.
     #[inline(never)]
     pub(super) fn begin_trace(

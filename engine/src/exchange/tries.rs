@@ -55,7 +55,7 @@ impl Tries {
     }
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Chooses where this attempt goes, and takes what is limited there, and of the upstream.
     ///
     /// # Errors
@@ -221,7 +221,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Waits before another attempt.
-    pub(super) async fn back_off<D: Downstream>(
+    pub(super) async fn back_off(
         &mut self,
         caller: &mut Caller<'_, S, D>,
         upstream: &Upstream,

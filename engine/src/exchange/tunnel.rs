@@ -41,9 +41,9 @@ enum Step {
     Unwanted,
 }
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Relays until the tunnel ends.
-    pub(super) async fn tunnel<D: Downstream>(
+    pub(super) async fn tunnel(
         &mut self,
         caller: &mut Caller<'_, S, D>,
         mut up: Box<H1Upstream<S>>,
@@ -83,7 +83,7 @@ impl<S: Dial> Exchange<S> {
         (self.listener, self.route, self.upstream, self.endpoint) = (0, Some(0), Some(0), Some(0));
     }
 
-    async fn relay_tunnel<D: Downstream, U: Upstream>(
+    async fn relay_tunnel<U: Upstream>(
         &mut self,
         core: &Core<S>,
         timer: &mut Timer<S>,
@@ -122,7 +122,7 @@ impl<S: Dial> Exchange<S> {
     }
 
     /// Returns whether anything moved.
-    fn step_tunnel<D: Downstream, U: Upstream>(
+    fn step_tunnel<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -150,7 +150,7 @@ impl<S: Dial> Exchange<S> {
         Ok(moved)
     }
 
-    fn step_to_upstream<D: Downstream, U: Upstream>(
+    fn step_to_upstream<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,
@@ -178,7 +178,7 @@ impl<S: Dial> Exchange<S> {
         direction(step, Failure::ClientGone)
     }
 
-    fn step_to_client<D: Downstream, U: Upstream>(
+    fn step_to_client<U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         core: &Core<S>,

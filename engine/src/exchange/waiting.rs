@@ -18,12 +18,12 @@ use crate::local::LocalUpstream;
 use crate::message::Downstream;
 use crate::snapshot::{Endpoint, Upstream};
 
-impl<S: Dial> Exchange<S> {
+impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// No endpoint could be chosen: waits where that can help. Boxed and behind a table of functions, because it is seldom:
     /// the future of every exchange would hold it, and its code keep that of others from being inlined.
     #[cold]
     #[inline(never)]
-    pub(super) fn without_endpoint<'a, D: Downstream>(
+    pub(super) fn without_endpoint<'a>(
         &'a mut self,
         caller: &'a mut Caller<'_, S, D>,
         upstream: &'a Upstream,
@@ -64,7 +64,7 @@ impl<S: Dial> Exchange<S> {
 
     /// Waits until there is a place, which is taken: in the upstream's line, where it has one, and for idle connections of
     /// other workers.
-    async fn wait_for_place<D: Downstream>(
+    async fn wait_for_place(
         &mut self,
         caller: &mut Caller<'_, S, D>,
         upstream: &Upstream,

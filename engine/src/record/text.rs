@@ -12,6 +12,7 @@ use crate::access_log::LogBatch;
 use crate::calendar::{write_common_log, write_rfc3339};
 use crate::exchange::{Outcome, Try};
 use crate::io::{Dial, clock};
+use crate::message::Downstream;
 use crate::reason::Word as _;
 use crate::snapshot::Address;
 use crate::tls::Secured;
@@ -47,7 +48,7 @@ enum Place {
     Json,
 }
 
-impl<S: Dial> Record<'_, S> {
+impl<S: Dial, D: Downstream> Record<'_, S, D> {
     /// Writes the exchange as the format has it. Text is written here; to a JSON record what it has behind its last field.
     #[inline(never)]
     pub(super) fn write_shaped(&self, batch: &mut LogBatch) {
