@@ -1,5 +1,7 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod grpc;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
