@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_balancer::Policy;
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts};
 use corelane_engine::limits::Peers;
+use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
 use corelane_engine::record::LogFormat;
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -165,6 +166,8 @@ pub(crate) fn upstream(name: &str, endpoints: Vec<Endpoint>) -> Upstream {
         quarantine: Quarantine::default(),
         health: None,
         panic_percent: 0,
+        protocol: UpstreamProtocol::default(),
+        http2: Http2Rules::default(),
         tls: None,
         outlier: Outlier::default(),
         limits: UpstreamLimits::default(),

@@ -238,6 +238,8 @@ fn upstream(
         retry_limit,
         breaker,
         queue: it.queue.map(|rules| Queue { rules, line: line.clone() }),
+        protocol: it.protocol,
+        http2: it.http2,
         counters,
     }
 }

@@ -75,6 +75,7 @@ use crate::heads::{
     connection_options, hide_dropped, upgrades, wants_upgrade,
 };
 use crate::io::{Check, Dial, clock};
+use crate::link::{Carrier, Link};
 use crate::listener::ListenerSlot;
 use crate::local::Local;
 use crate::message::{
@@ -237,7 +238,7 @@ enum Done<S> {
     /// With a response.
     Answered(Leftover<S>),
     /// With a tunnel.
-    Switched(Box<H1Upstream<S>>),
+    Switched(Box<Link<S>>),
 }
 
 /// Serves one request on a connection that has something to read.
@@ -613,10 +614,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     // Pick, CheckOut or Connect, SendHead; then the relay. A failed attempt goes round again where that is safe.
 
     /// `Ok(Some)`: the response switched protocols on this connection.
-    async fn forward(
-        &mut self,
-        caller: &mut Caller<'_, S, D>,
-    ) -> Result<Option<Box<H1Upstream<S>>>, Failure> {
+    async fn forward(&mut self, caller: &mut Caller<'_, S, D>) -> Result<Option<Box<Link<S>>>, Failure> {
         let core = caller.core.clone();
         let local = self.local.clone();
         let snapshot = local.snapshot();
@@ -667,7 +665,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                         }
                     },
                 };
-                let attempt = self.attempt(caller, stream, &mut visit).await;
+                let attempt = self.attempt::<H1Upstream<S>>(caller, stream, &mut visit).await;
                 match attempt {
                     Ok(leftover) => break Ok(leftover),
                     Err((Failure::UpstreamClosed, true)) if self.reused => {
@@ -767,10 +765,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     }
 
     /// SendHead and the relay over one connection. `Err` says whether another attempt is safe.
-    async fn attempt(
+    async fn attempt<U: Carrier<S>>(
         &mut self,
         caller: &mut Caller<'_, S, D>,
-        stream: S,
+        way: U::Way,
         visit: &mut Visit<'_, S>,
     ) -> Result<Done<S>, (Failure, bool)> {
         let (core, down, timer) = caller.parts();
@@ -780,17 +778,21 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if self.reused {
             counters.reused.increment();
         }
-        let mut up = H1Upstream::new(stream, self.framing, response_limits(visit.upstream));
+        let mut up = U::begin(way, self.framing, response_limits(visit.upstream));
         let mut relayed = self.send_head(core, down, &mut up);
-        if self.tries.hedge_due_ns != u64::MAX && relayed.is_ok() && !self.upload_over {
-            relayed = self.race(core, Sides { timer, down, up: &mut up }, visit).await;
+        if self.tries.hedge_due_ns != u64::MAX
+            && relayed.is_ok()
+            && !self.upload_over
+            && let Some(up) = up.as_racer()
+        {
+            relayed = self.race(core, Sides { timer, down, up }, visit).await;
         }
         let counters = visit.counters();
         if relayed.is_ok() {
             relayed = self.relay(core, timer, down, &mut up, counters).await;
         }
         match relayed {
-            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up))),
+            Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
                 count_endpoint_failure(counters, failure);
@@ -806,6 +808,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                 // What was handed on of a body is gone, be it only its end with the trailers.
                 let complete =
                     self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                if up.was_not_processed() {
+                    return Err((failure, complete));
+                }
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }
@@ -815,7 +820,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Sends the head with what has arrived of the body, in one step.
     // No part of `attempt`: what that holds would be kept in the memory of its future.
     #[inline(always)]
-    fn send_head(&mut self, core: &Core<S>, down: &mut D, up: &mut H1Upstream<S>) -> Result<(), Failure> {
+    fn send_head<U: Upstream>(&mut self, core: &Core<S>, down: &mut D, up: &mut U) -> Result<(), Failure> {
         let mut mirror = self.mirror.take();
         let (head, mut handed_on) = (&self.head[self.head_start..], 0);
         let (trailers, rules) = (&self.request_trailers, &self.listener().rules);

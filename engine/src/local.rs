@@ -30,6 +30,7 @@ use crate::health::HealthUpdate;
 use crate::io::Dial;
 use crate::limits::OpenConnections;
 use crate::pool::{Place, Pool};
+use crate::protocol::UpstreamProtocol;
 use crate::record::{LogNames, Spreads};
 use crate::snapshot::{
     Address, CAPTURES_MAX, Chains, Endpoint, Listener, RequestRules, Route, Snapshot, Upstream,
@@ -322,8 +323,11 @@ impl<S> Drop for Local<S> {
 }
 
 /// What the connections in a pool have in common.
-fn pool_key(endpoint: &Endpoint) -> (&Address, Option<&str>) {
-    (&endpoint.address, endpoint.tls.as_ref().map(|tls| &*tls.identity))
+fn pool_key<'e>(
+    upstream: &Upstream,
+    endpoint: &'e Endpoint,
+) -> (UpstreamProtocol, &'e Address, Option<&'e str>) {
+    (upstream.protocol, &endpoint.address, endpoint.tls.as_ref().map(|tls| &*tls.identity))
 }
 
 impl<S: Dial> LocalUpstream<S> {
@@ -333,13 +337,16 @@ impl<S: Dial> LocalUpstream<S> {
         (worker, events): (usize, &EventSender),
         place: impl Fn(&Endpoint) -> Place,
     ) -> Self {
-        let known = previous.into_iter().flat_map(|(known, local)| known.endpoints.iter().zip(&local.pools));
-        let known: HashMap<_, _> = known.map(|(endpoint, pool)| (pool_key(endpoint), pool)).collect();
+        let known = previous.into_iter().flat_map(|(known, local)| {
+            let pools = known.endpoints.iter().zip(&local.pools);
+            pools.map(move |(endpoint, pool)| (pool_key(known, endpoint), pool))
+        });
+        let known: HashMap<_, _> = known.collect();
         let pools = upstream
             .endpoints
             .iter()
             .map(|endpoint| {
-                let kept = known.get(&pool_key(endpoint)).copied().cloned();
+                let kept = known.get(&pool_key(upstream, endpoint)).copied().cloned();
                 kept.unwrap_or_else(|| Rc::new(Pool::new(place(endpoint))))
             })
             .collect();

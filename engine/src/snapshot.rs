@@ -24,6 +24,7 @@ use crate::limits::{
     EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
 };
 use crate::outlier::{FailureRow, OutlierDetection};
+use crate::protocol::{Http2Rules, UpstreamProtocol};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tls::{ClientTls, ServerTls};
@@ -384,6 +385,10 @@ pub struct Upstream {
     pub breaker: Option<UpstreamBreaker>,
     /// Who may wait while it, or all of its endpoints, are full. Absent: nobody.
     pub queue: Option<Queue>,
+    /// What its endpoints speak.
+    pub protocol: UpstreamProtocol,
+    /// What bounds their HTTP/2 connections.
+    pub http2: Http2Rules,
     /// Its counters.
     pub counters: PerWorker<UpstreamCounters>,
 }
@@ -415,6 +420,8 @@ impl Upstream {
             retry_limit: None,
             breaker: None,
             queue: None,
+            protocol: UpstreamProtocol::default(),
+            http2: Http2Rules::default(),
             counters: PerWorker::new(workers),
         }
     }

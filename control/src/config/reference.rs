@@ -12,6 +12,7 @@ mod route;
 mod tls;
 mod tracing;
 mod upstream;
+mod upstream_http2;
 mod upstream_tls;
 
 /// The keys, section by section, in the order of the documentation.
@@ -177,13 +178,14 @@ impl KeyDefault {
     }
 }
 
-static KEYS: [&[Key]; 11] = [
+static KEYS: [&[Key]; 12] = [
     process::KEYS,
     tracing::KEYS,
     listener::KEYS,
     tls::KEYS,
     route::KEYS,
     upstream::KEYS,
+    upstream_http2::KEYS,
     upstream_tls::KEYS,
     health::KEYS,
     outlier::KEYS,

@@ -14,6 +14,7 @@ use corelane_balancer::{BreakerRules, Policy};
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
 use corelane_engine::limits::QueueRules;
+use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
@@ -357,6 +358,10 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `panic_threshold`, in percent; 0: never.
     pub panic_percent: u8,
+    /// `protocol`: `h2` has TLS everywhere, `h2c` nowhere.
+    pub protocol: UpstreamProtocol,
+    /// `http2_streams_max`, `http2_stream_window`, `http2_connection_window`, `http2_ping_interval`, `http2_ping_timeout`
+    pub http2: Http2Rules,
     /// `tls`; `None`: clear text.
     pub tls: Option<UpstreamTls>,
     /// `outlier`

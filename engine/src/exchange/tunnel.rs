@@ -16,8 +16,8 @@ use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::counters::EndpointCounters;
 use crate::failure::Failure;
-use crate::h1::H1Upstream;
 use crate::io::{Dial, clock};
+use crate::link::Link;
 use crate::local::Local;
 use crate::message::{BodyStep, Downstream, RelayError, Upstream};
 
@@ -46,7 +46,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     pub(super) async fn tunnel(
         &mut self,
         caller: &mut Caller<'_, S, D>,
-        mut up: Box<H1Upstream<S>>,
+        mut up: Box<Link<S>>,
     ) -> Result<(), Failure> {
         self.settle_answered(caller.core);
         self.leave_snapshot();

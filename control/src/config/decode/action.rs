@@ -161,6 +161,7 @@ pub(super) fn mirror(
     let Some(table) = section.table("mirror", Section::Mirror)? else { return Ok(None) };
     let name = table.required("upstream", value::string);
     let upstream = name.and_then(|name| upstream_named(&table, "upstream", name, upstreams));
+    let upstream = upstream.and_then(|upstream| refuse_http2(&table, upstream, upstreams));
     let share = table.or_default("share", |value| share(value, 1));
     let body_bytes_max = table.or_default("body_bytes_max", |value| value::size(value, 0..=1 << 30));
     let mirrors_max = table.or_default("mirrors_max", |value| value::integer(value, 1..=65_535));
@@ -170,6 +171,22 @@ pub(super) fn mirror(
         body_bytes_max: body_bytes_max?,
         mirrors_max: mirrors_max? as usize,
     }))
+}
+
+/// Copies of requests are sent in HTTP/1.1.
+fn refuse_http2(table: &Reader<'_>, index: usize, upstreams: &Upstreams<'_>) -> Result<usize, Reported> {
+    // Where an upstream is wrong that is told.
+    let known = upstreams.all.as_ref().ok().and_then(|all| all.get(index));
+    match known.filter(|upstream| upstream.protocol.may_be_http2()) {
+        None => Ok(index),
+        Some(upstream) => {
+            let shown = show::quoted(&upstream.name);
+            let text = format!(
+                "a mirror is sent in HTTP/1.1; the protocol of the upstream {shown} has to be \"h1\""
+            );
+            Err(table.report().wrong(table.at("upstream"), text))
+        }
+    }
 }
 
 /// `"10%"`, `"0.5%"`; at least so much.

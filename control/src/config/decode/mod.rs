@@ -22,6 +22,7 @@ mod rules;
 mod tls;
 mod tracing;
 mod upstream;
+mod upstream_http2;
 
 use crate::config::tree::Table;
 

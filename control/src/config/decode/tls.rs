@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use corelane_engine::protocol::UpstreamProtocol;
 use corelane_engine::tls::rustls::{CipherSuite, NamedGroup};
 
 use super::{affinity, health};
@@ -231,6 +232,26 @@ fn alpn(table: &Reader<'_>) -> Result<Vec<Box<[u8]>>, Reported> {
     table.any_items("alpn", "protocol", shown, one).map(bytes)
 }
 
+/// What an upstream is offered.
+fn alpn_for(table: &Reader<'_>, protocol: UpstreamProtocol) -> Result<Vec<Box<[u8]>>, Reported> {
+    match protocol {
+        UpstreamProtocol::Http1 | UpstreamProtocol::Http2ClearText => alpn(table),
+        UpstreamProtocol::Http2 if table.has("alpn") => {
+            let text = "alpn has no meaning with the protocol \"h2\", which offers h2; leave it out";
+            Err(table.report().wrong(table.at("alpn"), text.to_owned()))
+        }
+        UpstreamProtocol::Http2 => Ok(vec![b"h2"[..].into()]),
+        UpstreamProtocol::Negotiated => match alpn(table)? {
+            offered if offered.is_empty() => {
+                let text =
+                    "alpn offers nothing, and the protocol \"auto\" is what is agreed on; leave it out";
+                Err(table.report().wrong(table.at("alpn"), text.to_owned()))
+            }
+            offered => Ok(with_http2(offered, true)),
+        },
+    }
+}
+
 fn with_http2(mut alpn: Vec<Box<[u8]>>, http2: bool) -> Vec<Box<[u8]>> {
     if http2 && !alpn.is_empty() {
         alpn.insert(0, b"h2"[..].into());
@@ -279,8 +300,12 @@ fn ticket_lifetime(value: &Value) -> Parsed<Duration> {
 
 const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// `is_told`: some endpoint says by itself that it speaks TLS.
-pub(super) fn of_upstream(section: &Reader<'_>, is_told: bool) -> Result<Option<UpstreamTls>, Reported> {
+/// `is_told`: some endpoint says by itself that it speaks TLS. `protocol`: what is spoken inside, if that can be told.
+pub(super) fn of_upstream(
+    section: &Reader<'_>,
+    is_told: bool,
+    protocol: Option<&UpstreamProtocol>,
+) -> Result<Option<UpstreamTls>, Reported> {
     let table = match section.table("tls", Section::UpstreamTls)? {
         Some(table) => table,
         None if is_told => Reader::absent(Section::UpstreamTls, section.report()),
@@ -293,7 +318,7 @@ pub(super) fn of_upstream(section: &Reader<'_>, is_told: bool) -> Result<Option<
     let cert = files.optional(&table, "cert");
     let key = files.optional(&table, "key");
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
-    let alpn = alpn(&table);
+    let alpn = alpn_for(&table, protocol.copied().unwrap_or_default());
     let trust = match (ca?, verify?) {
         (Some(_), false) => {
             let text = "ca has no meaning without verify; leave one of them out";

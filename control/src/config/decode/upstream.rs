@@ -17,6 +17,7 @@ use super::outlier;
 use super::retry;
 use super::root::Root;
 use super::tls;
+use super::upstream_http2;
 use crate::config::names::{self, Names};
 use crate::config::reader::{ItemFault, Reader};
 use crate::config::reference::Section;
@@ -97,11 +98,15 @@ fn upstream(
     let queue = queue(section, endpoints.as_deref().ok().filter(|_| is_unlimited));
     let filters = filters.listed(section);
     let is_told = |endpoints: &Vec<Endpoint>| endpoints.iter().any(|it| it.tls);
-    let tls = tls::of_upstream(section, endpoints.as_ref().is_ok_and(is_told));
+    let protocol = upstream_http2::protocol(section);
+    let tls = tls::of_upstream(section, endpoints.as_ref().is_ok_and(is_told), protocol.as_ref().ok());
+    let http2 = upstream_http2::rules(section);
     let mut endpoints = endpoints?;
     if section.has("tls") {
         endpoints.iter_mut().for_each(|it| it.tls = true);
     }
+    let protocol = protocol?;
+    upstream_http2::check(section, protocol, &endpoints, retry.as_ref().ok())?;
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,
@@ -127,6 +132,8 @@ fn upstream(
         breaker: breaker?,
         queue: queue?,
         filters: filters?,
+        protocol,
+        http2: http2?,
         tls: tls?,
     })
 }

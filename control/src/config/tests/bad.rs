@@ -53,7 +53,7 @@ fn actions() {
 
 #[test]
 fn upstreams() {
-    check(include_str!("bad/upstreams.txt"), 61);
+    check(include_str!("bad/upstreams.txt"), 68);
 }
 
 #[test]

@@ -124,6 +124,12 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             let more = format!("\nhash = {{ {name} = {value} }}\npolicy = \"hash\"\n");
             UPSTREAM.replacen('\n', &more, 1)
         }
+        Section::Upstream if name == "protocol" && value == "\"h2\"" => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\ntls = {{ }}\n"), 1)
+        }
+        Section::Upstream if name.starts_with("http2_") => {
+            UPSTREAM.replacen('\n', &format!("\n{name} = {value}\nprotocol = \"auto\"\n"), 1)
+        }
         Section::Upstream if name == "queue" => queueing(value),
         Section::Queue if name == "requests_max" => queueing(&format!("{{ {name} = {value} }}")),
         Section::Queue => queueing(&format!("{{ requests_max = 1, {name} = {value} }}")),
