@@ -1,0 +1,126 @@
+//! Bodies on their way out.
+//!
+//! What is sent is copied once, into pooled memory that the `h2` crate gets as a [`Piece`]: each of its bytes that goes out, and
+//! each that is thrown away with a reset, is noted there. So an exchange knows without asking the connection whether its peer
+//! takes what it has sent, and sends nothing more while it does not: that bounds the memory of a stream.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use h2::SendStream;
+
+use super::head;
+use crate::message::{BodyBatch, Lent};
+
+/// Bytes of a body on their way to the `h2` crate.
+pub(super) struct Piece {
+    bytes: Vec<u8>,
+    gone: usize,
+    outbox: Rc<Outbox>,
+}
+
+/// What a stream has given away and the connection not yet sent.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: Cell<usize>,
+    accepted: Cell<u64>,
+    /// The memory of the last piece, for the worker's free list.
+    spare: RefCell<Vec<u8>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Outbox {
+    /// Sends what a batch brings of a body. Trailers go only behind a body that has an end of its own.
+    ///
+    /// # Errors
+    ///
+    /// The stream is over.
+    pub(super) fn send(
+        self: &Rc<Self>,
+        stream: &mut SendStream<Piece>,
+        batch: &BodyBatch<'_>,
+        lent: Lent<'_>,
+    ) -> io::Result<()> {
+        let has_trailers = !batch.trailers.is_empty();
+        let is_end = batch.end && !has_trailers;
+        if batch.bytes > 0 || is_end {
+            let mut piece = lent.buffers.take();
+            batch.slices().for_each(|slice| piece.extend_from_slice(slice));
+            stream.send_data(Piece::new(piece, self), is_end).map_err(send_error)?;
+        }
+        if has_trailers {
+            let lines = Bytes::copy_from_slice(&batch.trailers);
+            stream.send_trailers(head::read_fields(&lines)?).map_err(send_error)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what is sent.
+    pub(super) fn finish(self: &Rc<Self>, stream: &mut SendStream<Piece>) {
+        // An error means that nobody is there to see the end.
+        let _ = stream.send_data(Piece::new(Vec::new(), self), true);
+    }
+
+    /// Whether something has not gone yet.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    /// Ready when all has gone, be it by a reset.
+    pub(super) fn poll_empty(&self, cx: &Context<'_>, lent: Lent<'_>) -> Poll<()> {
+        lent.buffers.give(self.spare.take());
+        if !self.is_blocked() {
+            return Poll::Ready(());
+        }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Bytes of bodies that have gone.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.get()
+    }
+}
+
+pub(super) fn send_error(error: h2::Error) -> io::Error {
+    error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+}
+
+impl Piece {
+    pub(super) fn new(bytes: Vec<u8>, outbox: &Rc<Outbox>) -> Self {
+        outbox.waiting.set(outbox.waiting.get() + bytes.len());
+        Self { bytes, gone: 0, outbox: outbox.clone() }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len() - self.gone
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes[self.gone..]
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining(), "more sent than there is");
+        self.gone += count;
+        let Outbox { waiting, accepted, .. } = &*self.outbox;
+        waiting.set(waiting.get() - count);
+        accepted.set(accepted.get() + count as u64);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let Outbox { waiting, spare, waker, .. } = &*self.outbox;
+        waiting.set(waiting.get() - self.remaining());
+        spare.replace(std::mem::take(&mut self.bytes));
+        if let Some(waker) = waker.take().filter(|_| waiting.get() == 0) {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Streams that are open on a connection, as those count them who serve them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Streams that have not ended for us: a client that resets one does not get its place before the exchange is over.
+pub(crate) struct InProgress {
+    count: Cell<usize>,
+    driver: Cell<Option<Waker>>,
+}
+
+impl InProgress {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self { count: Cell::new(0), driver: Cell::new(None) })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Ready when none is left.
+    pub(crate) fn poll_none(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watch(cx);
+        if self.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Wakes the connection's task when one ends.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
+        self.driver.set(Some(cx.waker().clone()));
+    }
+
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    pub(super) fn enter(self: &Rc<Self>) -> Place {
+        self.count.set(self.count() + 1);
+        Place(self.clone())
+    }
+}
+
+/// One of them.
+pub(super) struct Place(Rc<InProgress>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count() - 1);
+        self.0.wake();
+    }
+}
