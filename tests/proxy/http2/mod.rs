@@ -1,6 +1,7 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
 mod grpc;
+mod grpc_calls;
 
 use std::fs;
 use std::process::{Command, Stdio};
