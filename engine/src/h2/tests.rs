@@ -30,6 +30,7 @@ use crate::exchange_tests::{Count, TestStream, counter, worker};
 use crate::io::ByteStream as _;
 use crate::io::memory::{Faults, pair};
 use crate::message::{BodyBatch, BodyStep, Downstream, ReceiveError};
+use crate::snapshot::Http2Limits;
 use crate::tls::{self, Secure as _, Transport};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -39,9 +40,7 @@ type Serve = dyn Fn(Rc<Core<TestStream>>, H2Downstream) -> Task;
 
 fn limits() -> Limits {
     Limits {
-        streams_max: 100,
-        stream_window: 64 * 1024,
-        connection_window: 1024 * 1024,
+        of_http2: Http2Limits::default(),
         head_bytes_max: 16 * 1024,
         fields_max: 100,
         requests_max: 0,
