@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::Http2End;
 use crate::action::MirrorSkip;
 use crate::histogram::{Distribution, Durations, Histogram, Sizes};
+use crate::protocol::StreamReset;
 use crate::reason::{Reason, Word};
 use crate::tls::{Alert, TlsFailure};
 use crate::tripwire::Tripwire;
@@ -428,8 +429,14 @@ counter_set! {
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";
         tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with the endpoint.";
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
+        http2_connections: Gauge, "http2_connections", "Connections that speak HTTP/2 and are open now.";
+        http2_goaways: Counter, "http2_goaways_total", "HTTP/2 connections that the endpoint has told to end.";
+        http2_pings: Counter, "http2_pings_total", "Times the endpoint was asked whether it is there.";
+        http2_unprocessed: Counter, "http2_unprocessed_total", "Requests that the endpoint said it had not begun with.";
     }
     by reason {
+        http2_ended: Http2End, "http2_connections_ended_total", "HTTP/2 connections that have ended, by how.";
+        http2_resets: StreamReset, "http2_resets_total", "Requests whose stream the endpoint has reset, by its code.";
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
         suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
         tls_failures: TlsFailure, "tls_failures_total", "TLS connections to the endpoint that failed, in the handshake or in an exchange.";

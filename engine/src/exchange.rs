@@ -21,6 +21,7 @@ mod hygiene;
 mod judging;
 mod logging;
 mod mirroring;
+mod sharing;
 mod telling;
 mod times;
 mod tracing;
@@ -660,8 +661,12 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let mut visit = Visit::new(upstream, local_upstream, pool, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = visit.check_out(&mut self.reserved);
+            let is_http1 = !upstream.protocol.may_be_http2();
+            let mut pooled = if is_http1 { visit.check_out(&mut self.reserved) } else { None };
             let attempt = loop {
+                if !is_http1 {
+                    break self.attempt_either(caller, &mut visit).await;
+                }
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
@@ -704,7 +709,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     self.fail_attempt(failure);
                     self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
+                    // What it was to share has closed: it waits for the next one.
+                    let has_next = failure == Failure::EndpointsFull || self.tries.next.is_some();
+                    if !may_try_again || !(has_next || self.plan_retry(failure)) {
                         return Err(failure);
                     }
                 }
@@ -718,7 +725,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.tries.may_repeat => {
+            BodyFraming::Length(length) if self.tries.may_repeat || upstream.protocol.may_be_http2() => {
                 let lent = caller.core.lent();
                 let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
@@ -805,6 +812,19 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
+                // What was handed on of a body is gone, be it only its end with the trailers.
+                let complete =
+                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                if let Some(code) = up.reset_by() {
+                    counters.http2_resets.add(code);
+                    // Its connection is not what has failed.
+                    self.reused = false;
+                }
+                if up.was_not_processed() {
+                    counters.http2_unprocessed.increment();
+                    self.tries.was_unprocessed = true;
+                    return Err((failure, complete));
+                }
                 count_endpoint_failure(counters, failure);
                 note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
                 let unanswered = match failure {
@@ -815,12 +835,6 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
                     _ => false,
                 };
-                // What was handed on of a body is gone, be it only its end with the trailers.
-                let complete =
-                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
-                if up.was_not_processed() {
-                    return Err((failure, complete));
-                }
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }

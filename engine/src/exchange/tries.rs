@@ -33,6 +33,8 @@ pub(super) struct Tries {
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
     pub(super) is_resendable: bool,
+    /// The endpoint has said that it had not begun with it.
+    pub(super) was_unprocessed: bool,
 }
 
 impl Default for Tries {
@@ -44,6 +46,7 @@ impl Default for Tries {
             hedge_due_ns: u64::MAX,
             may_repeat: false,
             is_resendable: false,
+            was_unprocessed: false,
         }
     }
 }

@@ -13,6 +13,8 @@
 //! | WINDOW_UPDATE, CONTINUATION | 1 | 10 000 |
 //! | DATA that brings nothing and ends nothing, an empty part of a field block | 100 | 100 |
 //!
+//! An upstream's resets cost nothing, each HEADERS of it 5, and each request that it is sent takes off 40.
+//!
 //! The counts of `h2` stay behind it: they know what a frame header does not say.
 
 use super::frames::{Frame, Kind};
@@ -27,23 +29,50 @@ const FORGIVEN_A_SECOND: u32 = 330;
 const SENT_WORTH: u32 = 10;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Conduct {
+    peer: Peer,
     score: u32,
     /// Until when time has been taken into account.
     forgiven_ms: u64,
 }
 
+/// Who the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Client,
+    Server,
+}
+
 impl Conduct {
+    /// For a client: what it costs.
+    pub(super) fn of_client() -> Self {
+        Self { peer: Peer::Client, score: 0, forgiven_ms: 0 }
+    }
+
+    /// For a server, which can do most things no more often than it is sent requests.
+    pub(super) fn of_server() -> Self {
+        Self { peer: Peer::Server, ..Self::of_client() }
+    }
+
     /// Notes a frame that the peer has sent.
     pub(super) fn note_received(&mut self, frame: Frame) {
-        self.score = self.score.saturating_add(price(frame));
+        let price = match (self.peer, frame.kind) {
+            // At most one for each request.
+            (Peer::Server, Kind::Reset) => 0,
+            (Peer::Server, Kind::Headers) if frame.length > 0 => HEAD_PRICE,
+            _ => price(frame),
+        };
+        self.score = self.score.saturating_add(price);
     }
 
     /// Notes a frame that is sent.
     pub(super) fn note_sent(&mut self, frame: Frame) {
         match frame.kind {
             Kind::Data => self.score = self.score.saturating_sub(SENT_WORTH),
+            Kind::Headers if self.peer == Peer::Server => {
+                self.score = self.score.saturating_sub(REQUEST_WORTH);
+            }
             Kind::Reset if frame.code.is_some_and(is_the_peers_fault) => {
                 self.score = self.score.saturating_add(RESET_PRICE);
             }
@@ -64,6 +93,12 @@ impl Conduct {
 }
 
 const RESET_PRICE: u32 = 10;
+
+/// Of an upstream's heads: interim ones cost it nothing.
+const HEAD_PRICE: u32 = 5;
+
+/// What a request takes off: a head, trailers, and six interim heads.
+const REQUEST_WORTH: u32 = 40;
 
 fn price(frame: Frame) -> u32 {
     match frame.kind {
@@ -102,7 +137,7 @@ mod tests {
 
     /// How many of a frame are tolerated at once.
     fn burst(bytes: &[u8]) -> Option<u32> {
-        let (frame, mut conduct) = (one(bytes), Conduct::default());
+        let (frame, mut conduct) = (one(bytes), Conduct::of_client());
         (1..=20_000).find(|_| {
             conduct.note_received(frame);
             conduct.is_bad(0)
@@ -138,7 +173,7 @@ mod tests {
     fn resets_that_the_peer_provokes_count_as_its_own() {
         for (code, counts) in [(1, true), (3, true), (5, true), (7, true), (0, true), (2, false), (8, false)]
         {
-            let mut conduct = Conduct::default();
+            let mut conduct = Conduct::of_client();
             for _ in 0..1001 {
                 conduct.note_sent(one(&frame(0x3, 0, 1, &[0, 0, 0, code])));
             }
@@ -149,7 +184,7 @@ mod tests {
     #[test]
     fn time_and_responses_make_up_for_it() {
         let (ping, data) = (one(&frame(0x6, 0, 0, &[0; 8])), one(&frame(0x0, 0, 1, b"a")));
-        let mut conduct = Conduct::default();
+        let mut conduct = Conduct::of_client();
         for second in 0..1000 {
             (0..33).for_each(|_| conduct.note_received(ping));
             assert!(!conduct.is_bad(second * 1000), "33 a second are tolerated for ever");
