@@ -1179,7 +1179,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             return Err(Failure::StatusRetried(head.status));
         }
         if self.is_connect && head.status < 300 {
-            return Err(Failure::SwitchMismatch);
+            return Err(Failure::UpgradeUnsupported);
         }
         self.status = head.status;
         self.settle_probe(core);
