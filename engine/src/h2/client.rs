@@ -105,7 +105,7 @@ impl ClientConnection {
         on_end: impl FnOnce(&Self) + 'static,
     ) -> Rc<Self> {
         let mut driver = Driver::new(core, stream, limits, clock::coarse_ms());
-        let shared = driver.shared.clone();
+        let shared = driver.connection();
         let (connection, core_held) = (shared.clone(), core.clone());
         task::spawn_aside(core, async move {
             let mut timer = Timer::new(&core_held);
@@ -139,7 +139,16 @@ impl ClientConnection {
 
     /// Whether it takes streams, now or when others have ended.
     pub(crate) fn is_open(&self) -> bool {
-        self.sender.borrow().is_some()
+        !self.is_draining() && !self.has_had_all()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.sender.borrow().is_none()
+    }
+
+    /// Whether the last stream that it may have has been opened.
+    fn has_had_all(&self) -> bool {
+        self.limits.requests_max > 0 && self.requests.get() >= self.limits.requests_max
     }
 
     /// Streams that are open, those included that were reset and whose exchange is not over.
@@ -215,8 +224,7 @@ impl ClientConnection {
         // One of its own, because each remembers a stream that waits for a place.
         let mut sender = self.sender.borrow().clone()?;
         let sent = sender.send_request(request, is_end);
-        let is_last = self.limits.requests_max > 0 && self.requests.get() >= self.limits.requests_max;
-        if is_last || sent.is_err() {
+        if sent.is_err() {
             self.drain();
         }
         Some(sent)
@@ -286,6 +294,10 @@ impl<S: Dial> Driver<S> {
         Self { shared, h2: Some(h2), wire, ping_pong, wish: None, times }
     }
 
+    pub(super) fn connection(&self) -> Rc<ClientConnection> {
+        self.shared.clone()
+    }
+
     /// Does everything that the connection does; ready when it is over. To be repeated, also when [`Self::due_ms`] has passed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Poll<()> {
         loop {
@@ -312,7 +324,7 @@ impl<S: Dial> Driver<S> {
 
     /// When the next call is due if nothing else happens.
     pub(super) fn due_ms(&self) -> u64 {
-        let ends_ms = if self.shared.is_open() { self.idle_due_ms() } else { self.end_due_ms() };
+        let ends_ms = if self.shared.is_draining() { self.end_due_ms() } else { self.idle_due_ms() };
         ends_ms.min(self.blocked_due_ms()).min(self.ping_due_ms()).min(self.pong_due_ms())
     }
 
@@ -383,12 +395,14 @@ impl<S: Dial> Driver<S> {
             self.cut(End::Misconduct);
         } else if now_ms >= self.blocked_due_ms() || now_ms >= self.pong_due_ms() {
             self.cut(End::Timeout);
-        } else if !self.shared.is_open() {
+        } else if self.shared.is_draining() {
             if now_ms < self.end_due_ms() {
                 return false;
             }
             // It does not even take that it has ended.
             self.cut(End::Clean);
+        } else if self.shared.has_had_all() && self.shared.streams() == 0 {
+            drop(self.shared.sender.take());
         } else if now_ms >= self.idle_due_ms() {
             self.wish = Some(End::Idle);
             drop(self.shared.sender.take());

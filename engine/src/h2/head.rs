@@ -128,6 +128,14 @@ fn checked(value: &HeaderValue) -> Result<&[u8], HeadError> {
     }
 }
 
+/// Writes fields as lines.
+fn write_lines(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
+    for (name, value) in fields {
+        write_field(out, name.as_str().as_bytes(), checked(value)?);
+    }
+    Ok(())
+}
+
 /// The lines of a trailer section, without those that may not stand there (RFC 9110 §6.5.1): to a recipient that takes trailers for
 /// fields of the head they would be framing, or somebody's name.
 ///
@@ -139,13 +147,6 @@ pub(super) fn trailer_lines(fields: &HeaderMap) -> Result<Vec<u8>, ReceiveError>
     write_lines(fields, &mut section)?;
     section.extend_from_slice(b"\r\n");
     Ok(read_trailers(&section)?)
-}
-
-fn write_lines(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
-    for (name, value) in fields {
-        write_field(out, name.as_str().as_bytes(), checked(value)?);
-    }
-    Ok(())
 }
 
 /// Reads a response head that `heads.rs` has written.

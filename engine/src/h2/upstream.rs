@@ -106,6 +106,17 @@ impl H2Upstream {
         }
     }
 
+    /// The exchange gives up waiting. A connection that has not brought a byte since the request takes no more of them.
+    pub(crate) fn suspect(&self) {
+        if self.is_silent() {
+            self.connection.drain();
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.sent_ms != u64::MAX && self.connection.received_bytes() == self.received_before
+    }
+
     /// Whether the endpoint has certainly not acted on the request: it may be sent again, whatever its method.
     pub(crate) fn was_not_processed(&self) -> bool {
         self.is_refused
@@ -187,9 +198,6 @@ impl H2Upstream {
             (Some(body), ..) if body.is_complete() => BodyFraming::Length(0),
             _ => BodyFraming::Chunked,
         };
-        if let Some(body) = body {
-            self.response = Receiving::Body(body);
-        }
         let mut bytes = lent.buffers.take();
         let written = match self.switch.as_deref().filter(|_| parts.status.is_success()) {
             Some(Switch { protocol, accept }) => {
@@ -205,7 +213,13 @@ impl H2Upstream {
             accept(head, &bytes);
         }
         lent.buffers.give(bytes);
-        read.map(drop).map_err(ReceiveError::from)
+        match (read, body) {
+            (Err(error), _) => return Err(error.into()),
+            (Ok(_), Some(body)) => self.response = Receiving::Body(body),
+            // More heads are to come.
+            (Ok(_), None) => {}
+        }
+        Ok(())
     }
 }
 
@@ -355,9 +369,8 @@ impl Upstream for H2Upstream {
 impl Drop for H2Upstream {
     /// What is not complete is reset by h2 (CANCEL).
     fn drop(&mut self) {
-        let is_silent = !self.has_received && self.connection.received_bytes() == self.received_before;
-        if is_silent && clock::coarse_ms() >= due(self.sent_ms, SILENCE) {
-            self.connection.drain();
+        if clock::coarse_ms() >= due(self.sent_ms, SILENCE) {
+            self.suspect();
         }
     }
 }
