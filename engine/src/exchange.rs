@@ -1186,7 +1186,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             return Err(Failure::StatusRetried(head.status));
         }
         if self.is_connect && head.status < 300 {
-            return Err(Failure::SwitchMismatch);
+            return Err(Failure::UpgradeUnsupported);
         }
         if self.call.is_some() {
             self.note_call_head(head, bytes)?;
