@@ -17,6 +17,7 @@
 
 mod blocks;
 mod client;
+mod clients;
 mod conduct;
 mod connection;
 mod frames;
@@ -33,6 +34,7 @@ mod upstream;
 mod websocket;
 
 pub(crate) use client::{ClientConnection, ClientLimits};
+pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};
 pub(crate) use stream::H2Downstream;
