@@ -39,14 +39,13 @@ fn ended_streams(mut frames: &[u8]) -> usize {
 struct Connection {
     session: BoxedTask,
     streams: Vec<BoxedTask>,
-    flag: Arc<Flag>,
+    waker: Waker,
 }
 
 impl Connection {
     /// One event: the tasks run until they wait. A worker runs those that were woken; here that is all of them.
     fn turn(&mut self) {
-        let waker = Waker::from(self.flag.clone());
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         self.streams.retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
         assert!(self.session.as_mut().poll(&mut cx).is_pending());
         self.streams.append(&mut TASKS.take());
@@ -62,7 +61,7 @@ pub(super) fn exchanges(response: &Message) {
     let mut connection = Connection {
         session: Box::pin(Box::new(session_over(&core, near)).run_either()),
         streams: Vec::new(),
-        flag: Arc::new(Flag(AtomicBool::new(true))),
+        waker: counter().1,
     };
     let response_wire = wire(response);
     let (mut at_origin, mut at_client) = (vec![0; RECEIVED_BYTES_MAX], vec![0; 2 * RECEIVED_BYTES_MAX]);
