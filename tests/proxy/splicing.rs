@@ -64,8 +64,9 @@ fn assert_both_ways(proxy: &Proxy, origin: &Origin) {
         client.expect_pattern(round * 77, 8 * MIB + round).unwrap();
     }
     assert_eq!(origin.connections(), 1, "a connection is good for more after a large body");
-    let (moved, spliced) = (64 * MIB, spliced(proxy));
-    assert!(spliced > moved / 2 && spliced < moved, "{spliced} of {moved} bytes");
+    // 0, 1, 2 and 3 bytes more, both ways. All of it, where each head comes alone.
+    let (moved, spliced) = (64 * MIB + 12, spliced(proxy));
+    assert!(spliced > moved / 2 && spliced <= moved, "{spliced} of {moved} bytes");
     assert!((1..=2).contains(&pipes(proxy)), "{} pipes for one client", pipes(proxy));
 }
 
