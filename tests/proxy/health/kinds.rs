@@ -50,7 +50,7 @@ fn http_speaks_the_version_that_requests_do() {
          location / {{ return 200 \"$server_protocol $http_host $http_user_agent\"; }}"
     ));
     let ca = format!("tls = {{ ca = \"{}\" }}", tls_file("ca.pem").display());
-    let body = "body_regex = '^HTTP/2.0  corelane-health/'";
+    let body = "body_regex = '^HTTP/2.0 127.0.0.1:[0-9]+ corelane-health/'";
     for (port, kind, upstream) in [
         (clear, "http", "protocol = \"h2c\"".to_owned()),
         (port, "https", format!("protocol = \"h2\"\n{ca}")),
