@@ -1,7 +1,13 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod connections;
 mod events;
+mod floods;
+mod grpc;
+mod grpc_calls;
+mod neighbours;
 mod rules;
+mod stalls;
 mod upstreams;
 mod websocket;
 
