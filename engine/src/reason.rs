@@ -130,6 +130,7 @@ words! {
         InterimResponsesExcess = "interim_responses_excess",
         UnexpectedSwitch = "unexpected_switch",
         SwitchMismatch = "switch_mismatch",
+        UpgradeUnsupported = "upgrade_unsupported",
         RequestTimeout = "request_timeout",
 
         NoRoute = "no_route",
@@ -155,6 +156,7 @@ words! {
         QueueTimeout = "queue_timeout",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
+        CallTimeout = "grpc_timeout",
         TunnelIdleTimeout = "tunnel_idle_timeout",
         DrainTimeout = "drain_timeout",
     }

@@ -1,7 +1,6 @@
 //! What becomes of an HTTP/2 connection as a whole: how it begins, who has to make room, what a reload and its limits do to it,
 //! and when its client has cost too much.
 
-use std::net::Shutdown;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ fn a_preface_may_come_in_pieces() {
     }
     let mut client = proxy.client();
     client.send("PR").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
+    client.half_close().unwrap();
     client.until_end().unwrap();
     assert_eq!(proxy.listener("http2_connections_total"), 4);
 }

@@ -165,7 +165,7 @@ impl Http2 {
 
     /// Over a connection on which that has been said.
     pub(crate) fn over(client: Client) -> Self {
-        Self { client, goaway: None }
+        Self { client, goaway: None, kept: Vec::new() }
     }
 
     /// The same with other frames behind the preface.
