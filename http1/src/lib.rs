@@ -51,6 +51,7 @@ mod scan;
 mod trailers;
 mod write;
 
+pub use bytes::is_token;
 pub use chunk_error::ChunkError;
 pub use chunked::{
     CHUNK_EXTENSIONS_EXCESS_MAX, CHUNK_LINE_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, ChunkEvent, ChunkedDecoder,
@@ -60,7 +61,7 @@ pub use limits::HeadLimits;
 pub use request::{parse_request, read_request};
 pub use response::{parse_response, read_response};
 pub use scan::HeadScanner;
-pub use trailers::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
+pub use trailers::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, read_trailers};
 pub use write::{
     CHUNK_END, CHUNK_HEADER_BYTES_MAX, LAST_CHUNK, chunk_header, reason_phrase, write_decimal, write_field,
     write_fields, write_lines, write_request_line, write_request_line_in_parts, write_status_line,

@@ -100,6 +100,20 @@ impl TrailerSection {
     }
 }
 
+/// Reads a trailer section that is there as a whole, with its empty line: the lines that may be forwarded, each with its CRLF.
+///
+/// # Errors
+///
+/// The rule that it breaks, [`ChunkError::TrailerInvalid`] also where something follows the empty line, or it is not there.
+pub fn read_trailers(mut section: &[u8]) -> Result<Vec<u8>, ChunkError> {
+    let mut read = TrailerSection::default();
+    if read.read(&mut section)? == TrailerStep::NeedMore || !section.is_empty() {
+        return Err(ChunkError::TrailerInvalid);
+    }
+    read.lines.truncate(read.line_start);
+    Ok(read.lines)
+}
+
 /// Whether a field may not stand in a trailer section: fields for framing, routing, request modifiers, authentication and
 /// content (RFC 9110 §6.5.1), those of one connection (RFC 9110 §7.6.1), and those that say who the client is. A recipient
 /// that merges trailers into the head would otherwise let a client set them behind the proxy's back.
@@ -168,3 +182,19 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Trailer field lines, those left out included.
 pub const TRAILER_FIELDS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_read_as_a_whole() {
+        assert_eq!(read_trailers(b"a: b\r\nHost: c\r\nd: e\r\n\r\n"), Ok(b"a: b\r\nd: e\r\n".to_vec()));
+        assert_eq!(read_trailers(b"\r\n"), Ok(vec![]));
+        for section in ["", "a: b\r\n", "a: b\r\n\r\nc", "a b\r\n\r\n", "a: b\r\n c\r\n\r\n"] {
+            assert_eq!(read_trailers(section.as_bytes()), Err(ChunkError::TrailerInvalid), "{section:?}");
+        }
+        let many = "a: b\r\n".repeat(TRAILER_FIELDS_MAX + 1) + "\r\n";
+        assert_eq!(read_trailers(many.as_bytes()), Err(ChunkError::TooManyTrailers));
+    }
+}

@@ -28,6 +28,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod websocket;
 
 pub(crate) use client::{ClientConnection, ClientLimits};
 pub use connection::End;

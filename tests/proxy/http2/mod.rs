@@ -1,7 +1,10 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod events;
 mod grpc;
 mod grpc_calls;
+mod rules;
+mod websocket;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -10,6 +13,7 @@ use std::time::Duration;
 use crate::certificates::issuer::{Issuer, Key};
 use crate::certificates::speaking;
 use crate::support::process::output;
+use crate::support::proxy::sum_of;
 use crate::support::{DEADLINE, Launch, Origin, Proxy, Setup, client, eventually, ok};
 
 /// Echoes bodies, says `hello` where there are none.
@@ -35,6 +39,12 @@ fn curl(arguments: &[&str]) -> String {
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = output(Command::new(program).args(arguments));
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Connections that have ended for that reason.
+fn ended(proxy: &Proxy, reason: &str) -> u64 {
+    let name = "corelane_listener_http2_connections_ended_total";
+    sum_of(&proxy.metrics(), name, &[("reason", reason)]).unwrap_or(0)
 }
 
 fn records(proxy: &Proxy, count: usize) -> Vec<String> {
@@ -151,9 +161,7 @@ fn what_breaks_the_protocol_is_counted() {
     // PING with a wrong length behind SETTINGS.
     let frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x06\0\0\0\0\0\0";
     client.send(frames).unwrap();
-    eventually("it is over", || {
-        proxy.metric("corelane_listener_http2_connections_ended_total", &[("reason", "protocol")]) == 1
-    });
+    eventually("it is over", || ended(&proxy, "protocol") == 1);
     // HTTP/1.1 goes on beside it.
     assert_eq!(proxy.get("/").status(), 200);
     let mut other = proxy.client();

@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod gate;
 pub(crate) mod held;
+pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod nginx;
