@@ -4,6 +4,7 @@ mod events;
 mod grpc;
 mod grpc_calls;
 mod rules;
+mod upstreams;
 mod websocket;
 
 use std::fs;
