@@ -3,6 +3,7 @@
 mod events;
 mod grpc;
 mod grpc_calls;
+mod grpc_web;
 mod rules;
 mod upstreams;
 mod websocket;
