@@ -335,6 +335,7 @@ counter_set! {
         received_bytes: Counter, "received_bytes_total", "Bytes received from clients.";
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to clients.";
         http2_connections: Counter, "http2_connections_total", "Connections that speak HTTP/2.";
+        http2_refused: Counter, "http2_connections_refused_total", "HTTP/2 connections refused because of what their client's others did.";
         tls_handshaking: Gauge, "tls_handshakes_in_progress", "TLS handshakes in progress now.";
         tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with clients.";
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";

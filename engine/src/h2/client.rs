@@ -83,6 +83,10 @@ pub(crate) struct ClientConnection {
     /// How many streams the endpoint takes at once.
     peer_streams_max: Cell<usize>,
     received_bytes: Cell<u64>,
+    /// The endpoint's settings are there.
+    has_settings: Cell<bool>,
+    /// Who waits for them.
+    waiting: RefCell<Vec<Waker>>,
     /// What nobody has counted yet.
     moved: Cell<Moved>,
     is_told_to_end: Cell<bool>,
@@ -101,7 +105,7 @@ impl ClientConnection {
         on_end: impl FnOnce(&Self) + 'static,
     ) -> Rc<Self> {
         let mut driver = Driver::new(core, stream, limits, clock::coarse_ms());
-        let shared = driver.shared.clone();
+        let shared = driver.connection();
         let (connection, core_held) = (shared.clone(), core.clone());
         task::spawn_aside(core, async move {
             let mut timer = Timer::new(&core_held);
@@ -135,7 +139,16 @@ impl ClientConnection {
 
     /// Whether it takes streams, now or when others have ended.
     pub(crate) fn is_open(&self) -> bool {
-        self.sender.borrow().is_some()
+        !self.is_draining() && !self.has_had_all()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.sender.borrow().is_none()
+    }
+
+    /// Whether the last stream that it may have has been opened.
+    fn has_had_all(&self) -> bool {
+        self.limits.requests_max > 0 && self.requests.get() >= self.limits.requests_max
     }
 
     /// Streams that are open, those included that were reset and whose exchange is not over.
@@ -180,6 +193,23 @@ impl ClientConnection {
         self.moved.take()
     }
 
+    /// Whether the endpoint takes requests for tunnels (RFC 8441 §3), when it has said so; `true` where nobody can be asked any more.
+    pub(super) fn poll_takes_tunnels(&self, cx: &Context<'_>) -> Poll<bool> {
+        match &*self.sender.borrow() {
+            Some(sender) if sender.is_extended_connect_protocol_enabled() => Poll::Ready(true),
+            Some(_) if self.has_settings.get() => Poll::Ready(false),
+            Some(_) => {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(true),
+        }
+    }
+
+    fn wake_waiting(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
     /// Bytes that have come.
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes.get()
@@ -194,8 +224,7 @@ impl ClientConnection {
         // One of its own, because each remembers a stream that waits for a place.
         let mut sender = self.sender.borrow().clone()?;
         let sent = sender.send_request(request, is_end);
-        let is_last = self.limits.requests_max > 0 && self.requests.get() >= self.limits.requests_max;
-        if is_last || sent.is_err() {
+        if sent.is_err() {
             self.drain();
         }
         Some(sent)
@@ -251,6 +280,8 @@ impl<S: Dial> Driver<S> {
             requests: Cell::new(0),
             peer_streams_max: Cell::new(STREAMS_AT_FIRST),
             received_bytes: Cell::new(0),
+            has_settings: Cell::new(false),
+            waiting: RefCell::default(),
             moved: Cell::default(),
             is_told_to_end: Cell::new(false),
             pings: Cell::new(0),
@@ -261,6 +292,10 @@ impl<S: Dial> Driver<S> {
         let times =
             Times { blocked: Since::NEVER, received_ms: now_ms, pinged_ms: u64::MAX, idle_ms: now_ms };
         Self { shared, h2: Some(h2), wire, ping_pong, wish: None, times }
+    }
+
+    pub(super) fn connection(&self) -> Rc<ClientConnection> {
+        self.shared.clone()
     }
 
     /// Does everything that the connection does; ready when it is over. To be repeated, also when [`Self::due_ms`] has passed.
@@ -289,7 +324,7 @@ impl<S: Dial> Driver<S> {
 
     /// When the next call is due if nothing else happens.
     pub(super) fn due_ms(&self) -> u64 {
-        let ends_ms = if self.shared.is_open() { self.idle_due_ms() } else { self.end_due_ms() };
+        let ends_ms = if self.shared.is_draining() { self.end_due_ms() } else { self.idle_due_ms() };
         ends_ms.min(self.blocked_due_ms()).min(self.ping_due_ms()).min(self.pong_due_ms())
     }
 
@@ -335,6 +370,11 @@ impl<S: Dial> Driver<S> {
         shared
             .moved
             .set(Moved { received: before.received + moved.received, sent: before.sent + moved.sent });
+        // RFC 9113 §3.4: they come first. h2 has looked at what has come.
+        if !shared.has_settings.get() && wire.incoming().frames() > 0 && !wire.incoming().is_amid() {
+            shared.has_settings.set(true);
+            shared.wake_waiting();
+        }
         if wire.is_told_to_end() && !shared.is_told_to_end.replace(true) {
             drop(shared.sender.take());
         }
@@ -355,12 +395,14 @@ impl<S: Dial> Driver<S> {
             self.cut(End::Misconduct);
         } else if now_ms >= self.blocked_due_ms() || now_ms >= self.pong_due_ms() {
             self.cut(End::Timeout);
-        } else if !self.shared.is_open() {
+        } else if self.shared.is_draining() {
             if now_ms < self.end_due_ms() {
                 return false;
             }
             // It does not even take that it has ended.
             self.cut(End::Clean);
+        } else if self.shared.has_had_all() && self.shared.streams() == 0 {
+            drop(self.shared.sender.take());
         } else if now_ms >= self.idle_due_ms() {
             self.wish = Some(End::Idle);
             drop(self.shared.sender.take());
@@ -394,6 +436,7 @@ impl<S: Dial> Driver<S> {
             self.shared.tls_failure.set(self.wire.borrow().tls_failure());
         }
         drop(self.shared.sender.take());
+        self.shared.wake_waiting();
         self.h2 = None;
     }
 }

@@ -53,9 +53,10 @@ pub(super) struct Wire<S: Dial> {
 
 impl<S: Dial> Wire<S> {
     /// The server's end.
-    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>) -> Self {
+    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, misconduct_max: u32) -> Self {
         let (incoming, outgoing) = (FrameScanner::of_client(), FrameScanner::of_server());
-        Self { early, ..Self::new(core, stream, incoming, outgoing, Conduct::of_client()) }
+        let conduct = Conduct::of_client(misconduct_max);
+        Self { early, ..Self::new(core, stream, incoming, outgoing, conduct) }
     }
 
     /// The client's end.
@@ -99,6 +100,11 @@ impl<S: Dial> Wire<S> {
     /// Whether the peer has behaved badly for long enough.
     pub(super) fn is_misused(&mut self, now_ms: u64) -> bool {
         self.conduct.is_bad(now_ms)
+    }
+
+    /// What it has paid above what is tolerated for long, since the last call.
+    pub(super) fn take_excess(&mut self) -> u32 {
+        self.conduct.take_excess()
     }
 
     /// Whether the peer takes no more streams.

@@ -15,6 +15,7 @@
 //! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the table of `connection.rs`.
 
 mod client;
+mod clients;
 mod conduct;
 mod connection;
 mod frames;
@@ -31,6 +32,7 @@ mod upstream;
 mod websocket;
 
 pub(crate) use client::{ClientConnection, ClientLimits};
+pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};
 pub(crate) use stream::H2Downstream;

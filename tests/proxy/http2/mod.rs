@@ -1,10 +1,14 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod connections;
 mod events;
+mod floods;
 mod grpc;
 mod grpc_calls;
 mod grpc_web;
+mod neighbours;
 mod rules;
+mod stalls;
 mod upstreams;
 mod websocket;
 

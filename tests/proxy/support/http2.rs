@@ -138,6 +138,8 @@ pub(crate) struct Answer {
 pub(crate) struct Http2 {
     client: Client,
     goaway: Option<u32>,
+    /// What has come for streams that nobody has asked for.
+    kept: Vec<Frame>,
 }
 
 impl Deref for Http2 {
@@ -161,12 +163,17 @@ impl Http2 {
         Self::greet_with(client, &[setting(1, 0), setting(4, 1 << 30)].concat())
     }
 
+    /// Over a connection on which that has been said.
+    pub(crate) fn over(client: Client) -> Self {
+        Self { client, goaway: None, kept: Vec::new() }
+    }
+
     /// The same with other frames behind the preface.
     #[track_caller]
     pub(crate) fn greet_with(mut client: Client, frames: &[u8]) -> Self {
         let update = frame(WINDOW_UPDATE, 0, 0, (1_u32 << 30).to_be_bytes());
         client.send([PREFACE, frames, &update].concat()).expect("a greeting");
-        Self { client, goaway: None }
+        Self::over(client)
     }
 
     /// The next frame, SETTINGS acknowledged; `None` when the connection ends instead.
@@ -194,17 +201,14 @@ impl Http2 {
         }
     }
 
-    /// Reads until the stream has ended.
+    /// Reads until the stream has ended. What comes for others meanwhile is kept for them.
     #[track_caller]
     pub(crate) fn answer(&mut self, stream: u32) -> (Outcome, Answer) {
         let mut answer = Answer::default();
         loop {
-            let Some(frame) = self.next_frame().expect("the end of the stream") else {
+            let Some(frame) = self.next_of(stream) else {
                 return (self.goaway.map_or(Outcome::Cut, Outcome::Ended), answer);
             };
-            if frame.stream != stream {
-                continue;
-            }
             match frame.kind {
                 HEADERS if answer.status > 0 => answer.has_trailers = true,
                 HEADERS => match status(&frame.payload) {
@@ -221,6 +225,25 @@ impl Http2 {
         }
     }
 
+    #[track_caller]
+    fn next_of(&mut self, stream: u32) -> Option<Frame> {
+        if let Some(index) = self.kept.iter().position(|frame| frame.stream == stream) {
+            return Some(self.kept.remove(index));
+        }
+        loop {
+            match self.next_frame().expect("the end of the stream")? {
+                frame if frame.stream == stream => return Some(frame),
+                frame if frame.stream == 0 => {}
+                frame => self.kept.push(frame),
+            }
+        }
+    }
+
+    /// Whether such a frame is kept for that stream.
+    pub(crate) fn keeps(&self, kind: u8, stream: u32) -> bool {
+        self.kept.iter().any(|frame| (frame.kind, frame.stream) == (kind, stream))
+    }
+
     /// Whether the connection goes on: a PING is answered.
     pub(crate) fn goes_on(&mut self) -> bool {
         if self.client.send(frame(PING, 0, 0, *b"go on...")).is_err() {
@@ -232,6 +255,13 @@ impl Http2 {
             }
         }
         false
+    }
+
+    /// Reads until there is a GOAWAY: its code.
+    #[track_caller]
+    pub(crate) fn goaway(&mut self) -> Option<u32> {
+        while self.goaway.is_none() && self.next_frame().expect("the end of the connection").is_some() {}
+        self.goaway
     }
 
     /// Reads until the connection ends: with this code in a GOAWAY, or without one.
