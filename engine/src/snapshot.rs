@@ -311,6 +311,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Protocols that a client may switch to, in lower case. Default `websocket`.
     pub upgrades: Vec<Box<str>>,
+    /// Whether calls of gRPC-Web are translated for its upstreams. Default: not.
+    pub grpc_web: bool,
     /// The groups of its path's regex that its filters may ask for, by number; at most [`CAPTURES_MAX`].
     pub captures: Vec<usize>,
     /// The filters of its requests.
