@@ -133,6 +133,8 @@ pub(crate) struct Exchange<S: Dial, D: Downstream> {
     filtered: Filtered,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
+    /// It is an HTTP/2 client's CONNECT for another protocol: to it any 2xx means that it is spoken now (RFC 8441 §5).
+    is_connect: bool,
     /// One of the two sides speaks of a scheme that authenticates the connection, not the request.
     authenticates_connection: bool,
     request_trailers: TrailerFilter,
@@ -284,6 +286,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             body_bytes_max: u64::MAX,
             filtered: Filtered::default(),
             expects_continue: false,
+            is_connect: false,
             authenticates_connection: false,
             request_trailers: TrailerFilter::default(),
             response_trailers: TrailerFilter::default(),
@@ -514,9 +517,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if written.dropped_underscore.get() {
             self.note(Tripwire::UnderscoreFieldDropped);
         }
-        if verdict.is_ok() && head.fields.count(Known::Upgrade) > 0 && self.words.upgrade.is_empty() {
-            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
-            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        if head.fields.has(Known::Upgrade) {
+            self.is_connect = client.is_http2();
+            verdict = verdict.and_then(|()| self.judge_upgrade(head, bytes));
         }
         self.words.host = asked_host.unwrap_or(self.words.host);
         self.words.target = asked_target.unwrap_or(self.words.target);
@@ -524,6 +527,20 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             self.request_trailers = TrailerFilter::of_request(options, bytes);
         }
         verdict
+    }
+
+    /// What becomes of a request to switch protocols, when the head for the upstream has been written.
+    #[cold]
+    fn judge_upgrade(&mut self, head: &RequestHead, bytes: &[u8]) -> Result<(), Failure> {
+        if self.words.upgrade.is_empty() {
+            // It means nothing else.
+            if self.is_connect {
+                return Err(Failure::UpgradeRefused);
+            }
+            let asks_h2c = head.fields.list(Known::Upgrade, bytes).any(|it| it.eq_ignore_ascii_case(b"h2c"));
+            self.note(if asks_h2c { Tripwire::H2cUpgradeStripped } else { Tripwire::UpgradeStripped });
+        }
+        Ok(())
     }
 
     /// Keeps a word in front of the head.
@@ -1025,7 +1042,11 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     }
                     Answer::Switch => {
                         self.keep_response_words(out);
-                        down.send_interim(out, lent).map_err(|_| Failure::ClientGone)?;
+                        down.send_interim(out, lent).map_err(|error| match error.kind() {
+                            // The answer to a key of ours.
+                            io::ErrorKind::InvalidData => Failure::SwitchMismatch,
+                            _ => Failure::ClientGone,
+                        })?;
                         up.settle(lent);
                         self.phase = Phase::Switched;
                         return Ok(true);
@@ -1142,6 +1163,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         }
         if head.status >= 400 && self.retries_status(head.status) {
             return Err(Failure::StatusRetried(head.status));
+        }
+        if self.is_connect && head.status < 300 {
+            return Err(Failure::SwitchMismatch);
         }
         self.status = head.status;
         self.settle_probe(core);

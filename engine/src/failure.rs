@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     MaxForwards,
     /// A body on a request to switch protocols.
     UpgradeWithBody,
+    /// An extended CONNECT for what the route does not allow.
+    UpgradeRefused,
     /// The request's body is larger than the route allows.
     BodyTooLarge,
     /// The request's body comes more slowly than the listener allows.
@@ -107,7 +109,7 @@ pub(crate) enum Failure {
     InterimFlood,
     /// A 101 that nobody asked for.
     UnexpectedSwitch,
-    /// A 101 to another protocol than those that were asked for.
+    /// A 101 to another protocol than those that were asked for, or a 2xx to a client that would take it for one.
     SwitchMismatch,
     /// A tunnel carried nothing for too long.
     TunnelIdle,
@@ -150,6 +152,7 @@ impl Failure {
             Self::Misdirected => (421, Reason::Misdirected, Downstream),
             Self::MaxForwards => (200, Reason::MaxForwards, Local),
             Self::UpgradeWithBody => (400, Reason::UpgradeWithBody, Downstream),
+            Self::UpgradeRefused => (501, Reason::UpgradeRefused, Downstream),
             Self::BodyTooLarge => (413, Reason::BodyTooLarge, Downstream),
             Self::BodyTooSlow => (408, Reason::BodyRate, Downstream),
             Self::HeadTimeout => (408, Reason::HeadTimeout, Downstream),

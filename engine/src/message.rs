@@ -245,6 +245,12 @@ pub(crate) trait Downstream {
     /// call: for seldom use.
     fn taken(&self) -> u64;
 
+    /// Whether a client that has sent all that it will in a tunnel has left all the same. HTTP/1 notices when it is sent
+    /// something.
+    fn poll_left(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     /// From here on both sides are bytes without framing: the rest of what was received counts as the request's body,
     /// which lasts until the client closes its sending side.
     fn start_tunnel(&mut self);

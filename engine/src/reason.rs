@@ -55,6 +55,7 @@ words! {
         MethodRefused = "method_refused",
         BodyTooLarge = "body_too_large",
         UpgradeWithBody = "upgrade_with_body",
+        UpgradeRefused = "upgrade_refused",
         ExpectationUnsupported = "expectation_unsupported",
         SchemeMismatch = "scheme_mismatch",
         Misdirected = "misdirected",

@@ -23,7 +23,7 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Whether the bytes are a token (RFC 9110 §5.6.2).
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
 }
 

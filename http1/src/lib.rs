@@ -51,6 +51,7 @@ mod scan;
 mod trailers;
 mod write;
 
+pub use bytes::is_token;
 pub use chunk_error::ChunkError;
 pub use chunked::{
     CHUNK_EXTENSIONS_EXCESS_MAX, CHUNK_LINE_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, ChunkEvent, ChunkedDecoder,

@@ -13,16 +13,16 @@ use crate::support::python::script;
 use crate::support::{DEADLINE, Proxy, Setup, settles_at};
 
 /// `server.py`, killed when it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     /// What it has said of connections that ended.
     ends: Receiver<String>,
 }
 
 impl Server {
     #[track_caller]
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut command = script("websocket/server.py");
         // It ends with its standard input.
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -37,7 +37,7 @@ impl Server {
 
     /// How the next connection ended in the server's eyes: its path and the client's closing code.
     #[track_caller]
-    fn next_end(&self) -> String {
+    pub(crate) fn next_end(&self) -> String {
         self.ends.recv_timeout(DEADLINE).expect("the server says how a connection ended")
     }
 }

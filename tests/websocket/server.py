@@ -1,10 +1,12 @@
-"""The origin of tests/proxy/websocket.rs: the `websockets` library as a server on a free port.
+"""The origin of tests/proxy/websocket.rs and http2/websocket.rs: the `websockets` library as a server on a free port.
 
 Sends back what it gets, fragment for fragment; the path says what else it does. Prints its port, and then how each
 connection ended: the path and the code of the client's closing frame, or None. Ends with its standard input.
 """
 
 import asyncio
+import socket
+import struct
 import sys
 
 from websockets.asyncio.server import serve
@@ -27,6 +29,13 @@ async def handle(connection):
         elif path == "/closes":
             await connection.recv()
             await connection.close(4001, "that was all")
+            return
+        elif path == "/aborts":
+            await connection.recv()
+            # With a reset.
+            linger = struct.pack("ii", 1, 0)
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.transport.abort()
             return
         elif path == "/pings":
             latency = await (await connection.ping(b"are you there"))

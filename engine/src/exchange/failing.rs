@@ -19,6 +19,13 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Answers a failure, if the response has not begun, and decides about the connection.
     pub(super) async fn fail(&mut self, caller: &mut Caller<'_, S, D>, failure: Failure) -> Next {
         self.release();
+        let failure = match failure {
+            // A filter's answer with 2xx would be taken for a tunnel.
+            _ if self.is_connect && matches!(failure.status(), 200..=299) => Failure::UpgradeRefused,
+            // The connection was cut with all its streams.
+            Failure::ClientGone if caller.core.cutting.get() => Failure::DrainTimeout,
+            failure => failure,
+        };
         self.settle_failed(caller.core, failure);
         if failure.is_failure() {
             self.failure = Some(failure);

@@ -139,6 +139,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             ended.client = matches!(step, Step::Ended | Step::Unwanted);
             moved |= step != Step::Idle;
         }
+        if ended.client && !ended.upstream && down.poll_left(cx).is_ready() {
+            return Err(Failure::ClientGone);
+        }
         if !ended.upstream {
             let step = self.step_to_client(cx, core, down, up)?;
             if step == Step::Ended {

@@ -143,6 +143,8 @@ impl<S: Dial> Connection<S> {
             // each field). h2 answers what is larger with 431, and four times as much with GOAWAY.
             .max_header_list_size(limits.head_bytes_max + 32 * (limits.fields_max + 8))
             .data_frame_budget(SMALL_FRAMES_MAX * SMALL_FRAME_BYTES)
+            // RFC 8441 §3.
+            .enable_connect_protocol()
             .handshake(Io::new(&wire));
         Self {
             state: State::Beginning(handshake),

@@ -7,11 +7,13 @@
 use std::io;
 
 use bytes::Bytes;
-use corelane_http1::{HeadError, read_trailers, write_field};
+use corelane_http1::{HeadError, is_token, read_trailers, write_field};
+use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use super::websocket;
 use crate::message::ReceiveError;
 
 /// Fields that an HTTP/2 message must not have (RFC 9113 §8.2.2). `Upgrade` and the others of requests never come: the `h2` crate
@@ -19,7 +21,8 @@ use crate::message::ReceiveError;
 const CONNECTION_FIELDS: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// Writes a request's head. `has_body`: its stream has not ended with its head.
+/// Writes a request's head. `has_body`: its stream has not ended with its head. `key`: for a server that is asked for a
+/// WebSocket.
 ///
 /// # Errors
 ///
@@ -27,10 +30,12 @@ const CONNECTION_FIELDS: [&str; 5] =
 pub(super) fn write_request(
     parts: &Parts,
     has_body: bool,
+    key: Option<&websocket::Key>,
     fields_max: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), HeadError> {
     let (fields, authority) = (&parts.headers, parts.uri.authority());
+    let protocol = parts.extensions.get::<Protocol>();
     // Each crumb of a cookie counts: a list of one-byte references is how 16 KiB become many megabytes.
     if fields.len() > fields_max {
         return Err(HeadError::TooManyFields);
@@ -39,11 +44,13 @@ pub(super) fn write_request(
     if parts.uri.scheme().is_some_and(|scheme| scheme != "http" && scheme != "https") {
         return Err(HeadError::TargetInvalid);
     }
-    out.extend_from_slice(parts.method.as_str().as_bytes());
+    // RFC 8441 §5.
+    let method = if protocol.is_some() { &http::Method::GET } else { &parts.method };
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     match (parts.uri.path_and_query(), authority) {
         // RFC 9113 §8.5.
-        (_, Some(authority)) if parts.method == http::Method::CONNECT => {
+        (_, Some(authority)) if method == http::Method::CONNECT => {
             out.extend_from_slice(authority.as_str().as_bytes());
         }
         (Some(path), _) => out.extend_from_slice(path.as_str().as_bytes()),
@@ -53,6 +60,12 @@ pub(super) fn write_request(
     if let Some(authority) = authority {
         write_field(out, b"host", authority.as_str().as_bytes());
     }
+    if let Some(protocol) = protocol {
+        write_upgrade(protocol.as_str().as_bytes(), out)?;
+    }
+    if let Some(key) = key {
+        write_field(out, websocket::KEY_FIELD.as_bytes(), key);
+    }
     for name in fields.keys() {
         match name {
             // RFC 9113 §8.3.1: if there are both, they are the same. Where they are not there are two of them now, which is
@@ -60,6 +73,8 @@ pub(super) fn write_request(
             &header::HOST if is_repeated(authority, fields) => {}
             // RFC 9113 §8.2.3: one field again, because HTTP/1.1 has no more.
             &header::COOKIE => write_cookies(fields, out)?,
+            // RFC 8441 §5: it means nothing there.
+            &header::SEC_WEBSOCKET_KEY if key.is_some() => {}
             name => {
                 for value in fields.get_all(name) {
                     write_field(out, name.as_str().as_bytes(), checked(value)?);
@@ -72,6 +87,16 @@ pub(super) fn write_request(
         write_field(out, b"transfer-encoding", b"chunked");
     }
     out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Asks for another protocol, which is none if it is no token: then it could be anything in the lines that it stands in.
+fn write_upgrade(protocol: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
+    if !is_token(protocol) {
+        return Err(HeadError::FieldValueInvalid);
+    }
+    write_field(out, b"connection", b"upgrade");
+    write_field(out, b"upgrade", protocol);
     Ok(())
 }
 
@@ -168,7 +193,7 @@ mod tests {
         let written = |method: &str, uri: &str| {
             let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
             let mut out = Vec::new();
-            write_request(&request.into_parts().0, false, 100, &mut out)
+            write_request(&request.into_parts().0, false, None, 100, &mut out)
                 .map(|()| String::from_utf8(out).unwrap())
         };
         let line = |line: &str| Ok(format!("{line} HTTP/1.1\r\n\r\n"));

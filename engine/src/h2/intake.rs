@@ -21,11 +21,23 @@ pub(super) struct Intake {
     unreleased: usize,
     /// All of it has been handed on.
     is_complete: bool,
+    is_tunnel: bool,
 }
 
 impl Intake {
     pub(super) fn new(body: RecvStream) -> Self {
-        Self { is_complete: body.is_end_stream(), body, held: Vec::new(), trailers: None, unreleased: 0 }
+        let is_complete = body.is_end_stream();
+        Self { body, held: Vec::new(), trailers: None, unreleased: 0, is_complete, is_tunnel: false }
+    }
+
+    /// Of a request for a tunnel: what comes is nobody's until there is one.
+    pub(super) fn of_tunnel(body: RecvStream) -> Self {
+        Self { is_complete: true, ..Self::new(body) }
+    }
+
+    /// What comes is the tunnel's from here on.
+    pub(super) fn open_tunnel(&mut self) {
+        (self.is_complete, self.is_tunnel) = (false, true);
     }
 
     /// Whether all of it has been handed on.
@@ -89,6 +101,8 @@ impl Intake {
                 // What came before is handed on first, and the error comes again.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => break,
                 Poll::Ready(None) => match self.body.poll_trailers(cx) {
+                    // A tunnel has none.
+                    Poll::Ready(Ok(_)) if self.is_tunnel => self.trailers = Some(Vec::new()),
                     Poll::Ready(trailers) => self.trailers = Some(lines_of(trailers)?),
                     Poll::Pending => break,
                 },

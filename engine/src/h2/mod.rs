@@ -25,6 +25,7 @@ mod places;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};

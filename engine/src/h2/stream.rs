@@ -6,15 +6,17 @@ use std::task::{Context, Poll};
 
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use http::request::Parts;
+use http::{Method, StatusCode, header};
 
-use super::head;
 use super::intake::Intake;
 use super::piece::{Outbox, Piece, send_error};
 use super::places::{InProgress, Place};
+use super::{head, websocket};
 use crate::io::Check;
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
 
@@ -22,6 +24,10 @@ use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved,
 pub(crate) struct H2Downstream {
     request: Parts,
     body: Intake,
+    /// A CONNECT.
+    is_connect: bool,
+    /// For a server that is asked for a WebSocket.
+    key: Option<websocket::Key>,
     response: Sending,
     /// Whether the response has a body.
     sends_body: bool,
@@ -42,9 +48,15 @@ impl H2Downstream {
         in_progress: &Rc<InProgress>,
     ) -> Self {
         let (request, body) = request.into_parts();
+        let is_connect = request.method == Method::CONNECT;
+        let protocol = request.extensions.get::<Protocol>();
+        let is_websocket =
+            protocol.is_some_and(|it| it.as_str().as_bytes().eq_ignore_ascii_case(websocket::WEBSOCKET));
         Self {
             request,
-            body: Intake::new(body),
+            body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
+            is_connect,
+            key: is_websocket.then(websocket::random_key),
             response: Sending::Head(respond),
             sends_body: false,
             outbox: Rc::default(),
@@ -82,10 +94,10 @@ impl Downstream for H2Downstream {
         accept: &mut dyn FnMut(&RequestHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
         let mut bytes = lent.buffers.take();
-        let read =
-            head::write_request(&self.request, !self.body.is_complete(), limits.fields_max, &mut bytes)
-                .and_then(|()| read_request(&mut HeadScanner::new(), &bytes, limits, head))
-                .and_then(|place| place.ok_or(HeadError::NotOneHead));
+        let (has_body, key) = (!self.body.is_complete(), self.key.as_ref());
+        let read = head::write_request(&self.request, has_body, key, limits.fields_max, &mut bytes)
+            .and_then(|()| read_request(&mut HeadScanner::new(), &bytes, limits, head))
+            .and_then(|place| place.ok_or(HeadError::NotOneHead));
         if read.is_ok() {
             accept(head, &bytes);
         }
@@ -137,8 +149,17 @@ impl Downstream for H2Downstream {
     }
 
     fn send_interim(&mut self, head: &[u8], _lent: Lent<'_>) -> io::Result<()> {
-        let response = head::read_response(head)?;
-        // The answer to a CONNECT that is granted: what follows is the tunnel.
+        let mut response = head::read_response(head)?;
+        // The answer to a CONNECT that is granted, and what follows is the tunnel.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let accepted = response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+            if let Some(key) = &self.key
+                && accepted.is_none_or(|accepted| accepted.as_bytes() != websocket::accept_of(key))
+            {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            *response.status_mut() = StatusCode::OK;
+        }
         if !response.status().is_informational() {
             return self.send_head(response, false);
         }
@@ -198,8 +219,13 @@ impl Downstream for H2Downstream {
         self.accepted()
     }
 
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_reset(cx)
+    }
+
     fn start_tunnel(&mut self) {
         self.sends_body = true;
+        self.body.open_tunnel();
     }
 
     fn finish(&mut self) {
@@ -209,9 +235,11 @@ impl Downstream for H2Downstream {
     }
 
     fn reset(&mut self) {
+        // RFC 8441 §5: as a tunnel's end is told.
+        let reason = if self.is_connect { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
         match &mut self.response {
-            Sending::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Sending::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Sending::Head(respond) => respond.send_reset(reason),
+            Sending::Body(stream) => stream.send_reset(reason),
         }
     }
 

@@ -4,6 +4,7 @@ mod floods;
 mod heads;
 mod protocol;
 mod streams;
+mod tunnels;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -1,9 +1,11 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod events;
 mod floods;
 mod neighbours;
 mod rules;
 mod stalls;
+mod websocket;
 
 use std::fs;
 use std::process::{Command, Stdio};

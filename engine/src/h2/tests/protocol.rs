@@ -425,9 +425,30 @@ fn messages() {
             Reset(PROTOCOL_ERROR),
         ),
         (
-            "RFC 8441 §4: not offered",
+            "RFC 8441 §4: an extended CONNECT",
             request(&[
                 (":method", "CONNECT"),
+                (":protocol", "websocket"),
+                (":scheme", "http"),
+                (":path", "/"),
+                (":authority", "a"),
+            ]),
+            Answered(200),
+        ),
+        (
+            "RFC 8441 §4: without a path",
+            request(&[
+                (":method", "CONNECT"),
+                (":protocol", "websocket"),
+                (":scheme", "http"),
+                (":authority", "a"),
+            ]),
+            Reset(PROTOCOL_ERROR),
+        ),
+        (
+            "RFC 8441 §4: :protocol without CONNECT",
+            request(&[
+                (":method", "GET"),
                 (":protocol", "websocket"),
                 (":scheme", "http"),
                 (":path", "/"),

@@ -1,0 +1,196 @@
+//! WebSocket over HTTP/2 (RFC 8441): PyPI's `h2` and `wsproto` as client, `websockets` as server.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::process::{output, stderr, stdout};
+use crate::support::python::script;
+use crate::support::{DEADLINE, Origin, Proxy, Setup, eventually, ok, settles_at};
+use crate::websocket::Server;
+
+const CLIENT: &str = "websocket/over_http2.py";
+
+/// Runs `over_http2.py` through `proxy`; fails with what it says.
+#[track_caller]
+fn play(proxy: &Proxy, arguments: &[&str]) {
+    let client = output(script(CLIENT).arg(proxy.address("web")).args(arguments));
+    assert!(client.status.success(), "{arguments:?}: {}{}", stdout(&client), stderr(&client));
+}
+
+fn setup(server: &Server) -> Setup {
+    Setup::to(&[&server.address]).listener("http2 = true")
+}
+
+/// Runs a scenario through a proxy of its own; returns how the records of its tunnels say that they ended.
+#[track_caller]
+fn through(server: &Server, scenario: &str, tunnels: usize) -> Vec<(u64, Option<String>)> {
+    let proxy = setup(server).start();
+    play(&proxy, &[scenario]);
+    settles_at(0, || proxy.listener("tunnels"));
+    settles_at(0, || proxy.listener("connections"));
+    assert_eq!(proxy.listener("tunnels_total"), tunnels as u64);
+    let records = proxy.records(tunnels);
+    let ends = records.iter().map(|record| {
+        assert_eq!(record["method"], "GET", "{record}");
+        (record["status"].as_u64().unwrap(), record["reason"].as_str().map(str::to_owned))
+    });
+    ends.collect()
+}
+
+#[test]
+fn echoes_a_thousand_messages_and_every_length() {
+    let server = Server::start();
+    assert_eq!(through(&server, "messages", 1), [(101, None)]);
+    assert_eq!(server.next_end(), "closed / 1001");
+}
+
+#[test]
+fn passes_what_the_server_ends() {
+    let server = Server::start();
+    let ends = through(&server, "server_ends", 3);
+    assert!(ends.contains(&(101, Some("upstream_closed".into()))), "{ends:?}");
+}
+
+#[test]
+fn tells_the_server_of_a_client_that_is_lost() {
+    let server = Server::start();
+    let ends = through(&server, "lost", 2);
+    assert_eq!(ends, [(101, Some("client_gone".into())), (101, Some("client_gone".into()))]);
+    assert_eq!([server.next_end(), server.next_end()], ["closed / None", "closed / None"]);
+}
+
+#[test]
+fn passes_the_end_of_one_side() {
+    through(&Server::start(), "half_closed", 1);
+}
+
+#[test]
+fn passes_the_choice_of_a_subprotocol() {
+    through(&Server::start(), "subprotocol", 3);
+}
+
+#[test]
+fn carries_90_on_one_connection() {
+    through(&Server::start(), "many", 90);
+}
+
+#[test]
+fn only_a_switch_makes_a_tunnel() {
+    let switch = |fields: &str| {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+        format!("{head}{fields}\r\n").into_bytes()
+    };
+    let origin = Origin::http(move |request| match request.head.target() {
+        "/ok" => ok("a page"),
+        "/no-key" => switch(""),
+        "/another-key" => switch("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        _ => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".into(),
+    });
+    let proxy = Setup::origin(&origin)
+        .listener("http2 = true")
+        .more("[[routes]]\nname = \"page\"\npath = { prefix = \"/page\" }\nrespond = { body = \"a page\" }\n")
+        .start();
+    let expected = [
+        ("/no,websocket", 403, None),
+        ("/ok,websocket", 502, Some("switch_mismatch")),
+        ("/no-key,websocket", 502, Some("switch_mismatch")),
+        ("/another-key,websocket", 502, Some("switch_mismatch")),
+        ("/no,chat", 501, Some("upgrade_refused")),
+        ("/page,websocket", 501, Some("upgrade_refused")),
+    ];
+    let paths: Vec<_> = expected.iter().map(|(path, status, _)| format!("{path},{status}")).collect();
+    let arguments = ["refused"].into_iter().chain(paths.iter().map(String::as_str));
+    play(&proxy, &arguments.collect::<Vec<_>>());
+    assert_eq!(proxy.listener("tunnels_total"), 0);
+    let records = proxy.records(expected.len());
+    for (record, (_, status, reason)) in records.iter().zip(expected) {
+        assert_eq!(
+            (record["status"].as_u64(), record["reason"].as_str()),
+            (Some(status), reason),
+            "{record}"
+        );
+    }
+}
+
+/// The scenario `held`, whose socket is open.
+struct Held {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Held {
+    #[track_caller]
+    fn start(proxy: &Proxy) -> Self {
+        let mut command = script(CLIENT);
+        command.arg(proxy.address("web")).arg("held").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut held = Self { child, lines };
+        assert_eq!(held.said(), "open");
+        held
+    }
+
+    #[track_caller]
+    fn said(&mut self) -> String {
+        self.lines.next().expect("the socket is open").unwrap()
+    }
+
+    #[track_caller]
+    fn assert_echo(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{word}").unwrap();
+        assert_eq!(self.said(), word);
+    }
+
+    /// Lets it close its socket when it has been told that the connection is going away.
+    #[track_caller]
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn reloads_and_a_drain_let_it_live() {
+    let server = Server::start();
+    let mut proxy = setup(&server).start();
+    let mut socket = Held::start(&proxy);
+    let other = Origin::answering(ok("other"));
+    let text = Setup::origin(&other).listener("http2 = true").text();
+    let text = text.replace("upstreams.origin", "upstreams.other");
+    proxy.rewrite(&text.replace("upstream = \"origin\"", "upstream = \"other\""));
+    for round in 0..3 {
+        proxy.reload_and_wait();
+        socket.assert_echo(&format!("round {round}"));
+    }
+    eventually("the old configuration is freed", || proxy.metric("corelane_snapshots_alive", &[]) == 1);
+    let start = Instant::now();
+    proxy.signal(libc::SIGTERM);
+    while start.elapsed() < Duration::from_millis(1_500) {
+        std::thread::sleep(Duration::from_millis(100));
+        socket.assert_echo("during the drain");
+    }
+    socket.end();
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
+    assert_eq!(server.next_end(), "closed / 1000");
+}
+
+#[test]
+fn a_drain_cuts_it_at_its_timeout() {
+    let server = Server::start();
+    let mut proxy = setup(&server).process("drain_timeout = \"2s\"").start();
+    let socket = Held::start(&proxy);
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
+    assert_eq!(server.next_end(), "closed / None");
+    let record = &proxy.records(1)[0];
+    assert_eq!((&record["status"], &record["reason"]), (&101.into(), &"drain_timeout".into()), "{record}");
+    drop(socket);
+}
