@@ -8,6 +8,8 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use corelane_grpc::Status;
+
 use crate::Http2End;
 use crate::action::MirrorSkip;
 use crate::histogram::{Distribution, Durations, Histogram, Sizes};
@@ -92,7 +94,8 @@ pub struct Metric {
     pub help: &'static str,
     /// What kind of number it is.
     pub kind: MetricKind,
-    /// The label, with its value, that tells it from the metrics beside it that have the same name.
+    /// The label, with its value, that tells it from the metrics beside it that have the same name. Of what is counted by word,
+    /// the label of the words alone; without one it is `reason`.
     pub label: Option<(&'static str, &'static str)>,
 }
 
@@ -205,7 +208,7 @@ macro_rules! counter_set {
         $(#[$meta:meta])* $set:ident {
             $($field:ident: $kind:ident, $name:literal $([$label:literal = $value:literal])?, $help:literal;)+
         }
-        $(by reason { $($tally:ident: $word:ident, $tally_name:literal, $tally_help:literal;)+ })?
+        $(by reason { $($tally:ident: $word:ident, $tally_name:literal $([$tally_label:literal])?, $tally_help:literal;)+ })?
         $(histograms $histograms:ident {
             $($histogram:ident: $distribution:ident, $histogram_name:literal, $histogram_help:literal;)+
         })?
@@ -239,7 +242,10 @@ macro_rules! counter_set {
             }
 
             const TALLIES: &'static [Metric] = &[
-                $($(metric($tally_name, $tally_help, MetricKind::Counter),)+)?
+                $($(Metric {
+                    label: label!($($tally_label = "")?),
+                    ..metric($tally_name, $tally_help, MetricKind::Counter)
+                },)+)?
             ];
 
             fn add_tally(&self, index: usize, sums: &mut BTreeMap<&'static str, u64>) {
@@ -401,6 +407,9 @@ counter_set! {
         no_endpoint: Counter, "no_endpoint_total", "Requests answered 503 because no endpoint could be chosen.";
         waited: Counter, "requests_waited_total", "Requests that waited for a place at the upstream or an endpoint.";
         waiting: Gauge, "requests_waiting", "Requests that wait for a place at the upstream or an endpoint now.";
+    }
+    by reason {
+        calls: Status, "grpc_calls_total" ["grpc_status"], "Calls (gRPC) by how they have ended for their clients.";
     }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";

@@ -9,6 +9,7 @@
 //! On the fast path (the whole head received, an idle connection in the pool) everything from ReadHead to SendHead
 //! happens in one step on the worker's scratch buffer, without waiting and without a copy of the body.
 
+mod calls;
 mod connecting;
 mod counting;
 mod deadline;
@@ -46,6 +47,7 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
+use self::calls::Call;
 pub(crate) use self::connecting::{Connecting, note_tls_failure};
 pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
@@ -132,6 +134,7 @@ pub(crate) struct Exchange<S: Dial, D: Downstream> {
     /// `u64::MAX`: no limit.
     body_bytes_max: u64,
     filtered: Filtered,
+    call: Call,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
     /// It is an HTTP/2 client's CONNECT for another protocol: to it any 2xx means that it is spoken now (RFC 8441 §5).
@@ -286,6 +289,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             framing: BodyFraming::None,
             body_bytes_max: u64::MAX,
             filtered: Filtered::default(),
+            call: Call::default(),
             expects_continue: false,
             is_connect: false,
             authenticates_connection: false,
@@ -470,6 +474,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             hide_dropped(head, bytes, options, (sender.is_trusted, drops_underscores), &mut made);
             verdict = self.filter_request(chain, route, &request, &mut made).and(verdict);
             edits = Some(made);
+        }
+        if head.method == Method::Post && client.is_http2() {
+            self.note_call(head, bytes);
         }
         let edits = edits.as_deref();
         let trace = local.snapshot().tracing.as_ref().map(|tracing| {
@@ -763,7 +770,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                         let (due_ms, failure) = self.connect_deadline(core, connect_due_ms);
                         ready!(timer.poll_until(cx, due_ms));
                         if failure != Failure::TryTimeout || self.gives_up(true) {
-                            return Poll::Ready(Err(failure));
+                            return Poll::Ready(Err(self.ended_by(failure)));
                         }
                     }
                 })
@@ -918,7 +925,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let (due_ms, failure) = self.deadline(core, down, up);
             ready!(timer.poll_until(cx, due_ms));
             if !self.is_reprieved(failure, down, up) {
-                return Poll::Ready(Err(failure));
+                return Poll::Ready(Err(self.ended_by(failure)));
             }
         }
     }
@@ -1178,8 +1185,13 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if head.status >= 400 && self.retries_status(head.status) {
             return Err(Failure::StatusRetried(head.status));
         }
+<<<<<<< HEAD
         if self.is_connect && head.status < 300 {
             return Err(Failure::SwitchMismatch);
+=======
+        if self.call.is_some() {
+            self.note_call_head(head, bytes)?;
+>>>>>>> f33f6f0
         }
         self.status = head.status;
         self.settle_probe(core);
@@ -1200,7 +1212,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         };
         self.persistence = self.persistence_with(core, self.response_framing != BodyFraming::UntilClose);
         if self.response_framing == BodyFraming::Chunked {
-            self.response_trailers = TrailerFilter::of_response(options, bytes);
+            self.response_trailers = TrailerFilter::of_response(options, bytes, self.call.is_some());
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
@@ -1285,6 +1297,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         caller.core.counters().requests.increment();
         if self.mirror.is_some() {
             self.end_mirror();
+        }
+        if self.call.is_some() {
+            self.count_call();
         }
         self.note_trailers();
         self.settle_answered(caller.core);

@@ -248,7 +248,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                 return Poll::Ready(Ok(()));
             }
             let over = timer.poll_until(cx, over_ms.min(exchange_due_ms));
-            over.map(|()| end_of_exchange(core, exchange_due_ms, over_ms).map_or(Ok(()), Err))
+            over.map(|()| {
+                let failure = end_of_exchange(core, exchange_due_ms, over_ms);
+                failure.map_or(Ok(()), |failure| Err(self.ended_by(failure)))
+            })
         })
         .await?;
         self.pass_again(core, upstream)

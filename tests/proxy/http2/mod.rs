@@ -3,6 +3,8 @@
 mod connections;
 mod events;
 mod floods;
+mod grpc;
+mod grpc_calls;
 mod neighbours;
 mod rules;
 mod stalls;
