@@ -107,7 +107,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
         trusted_proxies: Vec::new(),
         forwarded: ForwardedFields { x_forwarded: true, forwarded: false, via: true },
         client_half_close: ClientHalfClose::Abort,
-        http2: false,
+        http2: None,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
         filters: Vec::new(),

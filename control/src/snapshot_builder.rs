@@ -122,7 +122,7 @@ fn listener(
         name: it.name.clone(),
         address: it.address.clone(),
         tls: None,
-        http2: it.http2,
+        http2: it.http2.clone(),
         head_timeout: it.head_timeout,
         body_idle_timeout: it.body_idle_timeout,
         keepalive_timeout: it.keepalive_timeout,

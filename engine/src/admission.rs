@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::counters::{ListenerCounters, PerWorker};
 use crate::deadlines::{DeadlineKey, Deadlines};
+use crate::h2::Clients;
 use crate::limits::{ClientKey, IdleEntries, IdleKey, IdleList, SharedLimits};
 use crate::snapshot::Listener;
 use crate::tls::{HandshakePlace, Handshakes, ServerTls};
@@ -22,6 +23,7 @@ pub(crate) struct Admission {
     limits: Arc<SharedLimits>,
     idle: IdleList,
     handshakes: Handshakes,
+    http2_clients: Clients,
 }
 
 /// The admissions of one worker that a listener or a connection still has: a name that comes back finds those that are
@@ -58,6 +60,7 @@ impl Admission {
             limits: listener.shared_limits.clone(),
             idle: IdleList::new(idle),
             handshakes: Handshakes::default(),
+            http2_clients: Clients::default(),
         }
     }
 
@@ -82,6 +85,11 @@ impl Admission {
         client: Option<IpAddr>,
     ) -> Option<HandshakePlace<'_>> {
         self.handshakes.place(self.counters(), tls, client)
+    }
+
+    /// What its clients cost that speak HTTP/2.
+    pub(crate) fn http2_clients(&self) -> &Clients {
+        &self.http2_clients
     }
 
     /// Whether connections wait for others to end, on any worker.

@@ -64,7 +64,7 @@ pub(crate) fn snapshot() -> Snapshot {
             name: "web".into(),
             address: address.clone(),
             tls: None,
-            http2: false,
+            http2: None,
             head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             keepalive_timeout: TIMEOUT,

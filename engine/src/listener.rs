@@ -353,7 +353,7 @@ fn open(
     let accepted = stages::accepted(incoming.open());
     let Some(config) = local.tls_config(index) else {
         let session = Session::new(core, slot, permit, accepted);
-        if local.snapshot().listeners[index].http2 {
+        if local.snapshot().listeners[index].http2.is_some() {
             return task::spawn(core, Box::new(session).run_either());
         }
         // Each future that a value is moved into has room for it twice: the argument and the variable.

@@ -145,6 +145,33 @@ impl Default for ListenerLimits {
     }
 }
 
+/// What a client that speaks HTTP/2 may do. The defaults are those of Envoy's guide for edges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams open at once on a connection, those that were reset and whose exchange is not over included. Default 100.
+    pub streams_max: u32,
+    /// Bytes of a request's body before the first are taken. Default 64 KiB.
+    pub stream_window: u32,
+    /// The same for all streams of a connection together. Default 1 MiB.
+    pub connection_window: u32,
+    /// The score at which a connection ends. Default 10 000.
+    pub misconduct_max: u32,
+    /// The sum of such scores at which a client's connections end, on one worker. Default 100 000; 0: no limit.
+    pub client_misconduct_max: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams_max: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            misconduct_max: 10_000,
+            client_misconduct_max: 100_000,
+        }
+    }
+}
+
 /// What becomes of request fields with `_` in their name: many servers cannot tell them from those with `-`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnderscoreFields {
@@ -215,8 +242,8 @@ pub struct Listener {
     pub address: Address,
     /// How its clients speak TLS. Absent: they do not.
     pub tls: Option<Arc<ServerTls>>,
-    /// Whether a client without TLS may speak HTTP/2; with TLS, what was agreed on counts.
-    pub http2: bool,
+    /// What a client that speaks HTTP/2 may do. Absent: without TLS nobody may; with TLS what was agreed on counts.
+    pub http2: Option<Http2Limits>,
     /// The whole request head must arrive within this time of its first byte. Zero: no limit.
     pub head_timeout: Duration,
     /// A request body may make no progress for so long. Zero: no limit.

@@ -72,7 +72,7 @@ impl Workers {
                 name: "web".into(),
                 address: address.clone(),
                 tls: None,
-                http2: false,
+                http2: None,
                 head_timeout: DEADLINE,
                 body_idle_timeout: DEADLINE,
                 keepalive_timeout: DEADLINE,

@@ -18,7 +18,8 @@ use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
-    Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
+    Address, ClientHalfClose, ForwardedFields, HostPolicy, Http2Limits, ListenerLimits, Quarantine,
+    RequestRules,
 };
 use corelane_engine::tracing::Parents;
 use corelane_filters::Settings;
@@ -246,8 +247,8 @@ pub struct Listener {
     pub forwarded: ForwardedFields,
     /// `client_half_close`
     pub client_half_close: ClientHalfClose,
-    /// `http2`; then `h2` stands in `alpn`.
-    pub http2: bool,
+    /// `http2` and the keys that begin so; where it is spoken over TLS, `h2` stands in `alpn`.
+    pub http2: Option<Http2Limits>,
     /// `request_line_bytes_max`, `field_bytes_max`, `pipeline_bytes_max`, `requests_max`, `body_rate_min`,
     /// `send_rate_min`, `connections_max`, `client_connections_max`
     pub limits: ListenerLimits,

@@ -1,7 +1,7 @@
 //! The client's side of an exchange over HTTP/1.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use corelane_http1::{HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
@@ -76,15 +76,25 @@ impl<S: ByteStream> H1Downstream<S> {
         }
     }
 
-    /// Whether what a new connection has brought is the beginning of `opening`, which it is not with fewer than four bytes.
-    /// It is received if it has not been.
-    pub(crate) fn begins_with(&mut self, opening: &[u8], lent: Lent<'_>) -> bool {
-        if self.connection.inbox.is_empty() && self.connection.try_first(lent).is_err() {
-            // Who receives next finds out why.
-            return false;
+    /// Whether what a new connection brings is the beginning of `opening`: waits for four bytes, unless fewer say no. What has
+    /// come is kept.
+    pub(crate) fn poll_begins_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        opening: &[u8],
+        lent: Lent<'_>,
+    ) -> Poll<bool> {
+        loop {
+            let held = self.connection.inbox.held();
+            let is_like_it = held.iter().zip(opening).all(|(byte, expected)| byte == expected);
+            if held.len() >= 4 || !is_like_it {
+                return Poll::Ready(is_like_it);
+            }
+            if !matches!(ready!(self.connection.poll_watch(cx, lent, RECV_BYTES_MAX)), Ok(true)) {
+                // Who receives next finds out why.
+                return Poll::Ready(false);
+            }
         }
-        let held = self.connection.inbox.held();
-        held.len() >= 4 && held.iter().zip(opening).all(|(byte, expected)| byte == expected)
     }
 
     /// Gives up the stream, with what was received of it.

@@ -10,7 +10,7 @@
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: 16 KiB |
 //! | tables of HPACK, both ways | 4 KiB each |
 //! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`] and a table of them |
-//! | bodies of requests that nobody has taken | [`Limits::connection_window`], and some 300 bytes for each of [`SMALL_FRAMES_MAX`] frames |
+//! | bodies of requests that nobody has taken | [`Http2Limits::connection_window`], and some 300 bytes for each of [`SMALL_FRAMES_MAX`] frames |
 //! | bodies of responses that the client has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the client does not take them |
 
@@ -26,34 +26,31 @@ use h2::{Reason, server};
 use super::io::{Io, Wire};
 use super::piece::Piece;
 use super::places::InProgress;
+use super::since::Since;
 use super::stream::H2Downstream;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
 use crate::reason::words;
+use crate::snapshot::Http2Limits;
 
 /// How long a draining connection waits for requests that are on their way.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a client has to take the GOAWAY that ends its connection.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// DATA frames of less than [`SMALL_FRAME_BYTES`] that wait to be taken, at most: a window full of messages of 8 bytes, each in a
 /// frame of its own, as streaming calls have them.
-const SMALL_FRAMES_MAX: usize = 8192;
+pub(super) const SMALL_FRAMES_MAX: usize = 8192;
 
 /// What h2 takes for a small frame, and charges for one.
-const SMALL_FRAME_BYTES: usize = 256;
+pub(super) const SMALL_FRAME_BYTES: usize = 256;
 
-/// What a client may do. The defaults are those of Envoy's guide for edges.
+/// What a client may do.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Streams open at once, those that were reset and whose exchange is not over included. Default 100.
-    pub(crate) streams_max: u32,
-    /// Bytes of a request's body before the first are taken. Default 64 KiB.
-    pub(crate) stream_window: u32,
-    /// The same for all streams together. Default 1 MiB.
-    pub(crate) connection_window: u32,
+    pub(crate) of_http2: Http2Limits,
     /// Bytes of a request's head, as HTTP/1.1 would have it.
     pub(crate) head_bytes_max: u32,
     /// Its fields.
@@ -69,8 +66,8 @@ pub(crate) struct Limits {
 }
 
 words! {
-    /// How a connection ended: by the client, or drained; idle for long enough; because the client did not say what it
-    /// began to say, or took nothing; broke a rule; broke none, and cost too much; or because it failed.
+    /// How a connection ended: by the peer, or drained; idle for long enough; because the peer did not say what it
+    /// began to say, took nothing, or answered no PING; broke a rule; broke none, and cost too much; or because it failed.
     End {
         Clean = "clean",
         Idle = "idle",
@@ -110,35 +107,16 @@ struct Times {
     idle_ms: u64,
 }
 
-/// A count, and since when it has been the same; `u64::MAX`: nobody waits for it to change.
-#[derive(Clone, Copy)]
-struct Since {
-    count: u64,
-    at_ms: u64,
-}
-
-impl Since {
-    const NEVER: Self = Self { count: 0, at_ms: u64::MAX };
-
-    /// Notes whether somebody waits for `count` to change.
-    fn note(&mut self, now_ms: u64, is_waiting: bool, count: u64) {
-        if !is_waiting {
-            self.at_ms = u64::MAX;
-        } else if self.at_ms == u64::MAX || self.count != count {
-            *self = Self { count, at_ms: now_ms };
-        }
-    }
-}
-
 impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
     /// `early` has been received of it.
     pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
-        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early)));
+        let wire =
+            Rc::new(RefCell::new(Wire::of_server(core, stream, early, limits.of_http2.misconduct_max)));
         let handshake = server::Builder::new()
-            .max_concurrent_streams(limits.streams_max)
-            .initial_window_size(limits.stream_window)
-            .initial_connection_window_size(limits.connection_window)
+            .max_concurrent_streams(limits.of_http2.streams_max)
+            .initial_window_size(limits.of_http2.stream_window)
+            .initial_connection_window_size(limits.of_http2.connection_window)
             // So much that what is refused is refused by the exchange, which logs it (RFC 9113 §6.5.2 counts 32 bytes more for
             // each field). h2 answers what is larger with 431, and four times as much with GOAWAY.
             .max_header_list_size(limits.head_bytes_max + 32 * (limits.fields_max + 8))
@@ -226,6 +204,18 @@ impl<S: Dial> Connection<S> {
         self.end_by(End::Clean, Reason::NO_ERROR, now_ms);
     }
 
+    /// Ends because of what its client costs, here and elsewhere.
+    pub(crate) fn refuse(&mut self, now_ms: u64) {
+        if self.end.is_none() {
+            self.end_by(End::Misconduct, Reason::ENHANCE_YOUR_CALM, now_ms);
+        }
+    }
+
+    /// What its client has cost since the last call, beyond what is tolerated for long.
+    pub(crate) fn take_excess(&mut self) -> u32 {
+        self.wire.borrow_mut().take_excess()
+    }
+
     /// Streams that are open.
     pub(crate) fn streams(&self) -> usize {
         self.in_progress.count()
@@ -262,7 +252,7 @@ impl<S: Dial> Connection<S> {
                 State::Open(connection) => {
                     self.in_progress.watch(cx);
                     // Those above the limit wait in h2, which counts them against the same number.
-                    let polled = if self.in_progress.count() < self.limits.streams_max as usize {
+                    let polled = if self.in_progress.count() < self.limits.of_http2.streams_max as usize {
                         ready!(connection.poll_accept(cx))
                     } else {
                         ready!(connection.poll_closed(cx)).err().map(Err)
@@ -348,12 +338,12 @@ impl<S: Dial> Connection<S> {
 }
 
 /// How an error of h2's ends a connection.
-fn end_of(error: &h2::Error) -> End {
+pub(super) fn end_of(error: &h2::Error) -> End {
     match error.reason() {
         // What h2 itself counts: resets of streams that wait, parts of field blocks, small DATA frames.
         Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => End::Misconduct,
         Some(_) if error.is_library() => End::Protocol,
-        // The client has given up with a GOAWAY.
+        // The peer has given up with a GOAWAY.
         Some(_) => End::Clean,
         None => End::Io,
     }

@@ -4,11 +4,12 @@
 //! the stream is lent to `h2::Connection`; for the end it comes back.
 
 use std::future::poll_fn;
+use std::io::IoSlice;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use super::{OnDrop, SILENT_GRACE, Session};
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::caller::Caller;
 use crate::core::{Core, Timer, due};
 use crate::exchange::{Next, serve};
@@ -16,18 +17,11 @@ use crate::h1::H1Downstream;
 use crate::h2::{Connection, End, H2Downstream, Limits, PREFACE};
 use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
+use crate::limits::ClientKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
+use crate::snapshot::Http2Limits;
 use crate::task;
-
-/// Streams that are open at once, at most.
-const STREAMS_MAX: u32 = 100;
-
-/// Bytes of a request's body before the first are taken, at most.
-const STREAM_WINDOW: u32 = 64 * 1024;
-
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What the tasks of a connection's streams share.
 struct Shared<S: Dial> {
@@ -35,6 +29,28 @@ struct Shared<S: Dial> {
     slot: Rc<ListenerSlot<S>>,
     client: ClientAddress,
 }
+
+/// A client whose misconduct is summed, and what of it is too much.
+#[derive(Clone, Copy)]
+struct Watched {
+    client: ClientKey,
+    sum_max: u32,
+}
+
+impl Watched {
+    /// Whether it has done too much.
+    fn is_bad(self, permit: &Permit) -> bool {
+        permit.admission().http2_clients().is_bad(self.client, clock::coarse_ms(), self.sum_max)
+    }
+
+    /// Adds to what it has done; whether that is too much now.
+    fn charge(self, permit: &Permit, price: u32, now_ms: u64) -> bool {
+        permit.admission().http2_clients().charge(self.client, price, now_ms, self.sum_max)
+    }
+}
+
+/// SETTINGS, which comes first, and GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 §3.4, §6.8).
+const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 
 /// A connection has a request in progress. Its streams hold it.
 struct Active(Rc<Admission>);
@@ -58,27 +74,45 @@ impl<S: Dial> Session<S> {
         if !poll_fn(|cx| self.poll_request(cx)).await {
             return;
         }
-        if self.down.begins_with(PREFACE, self.core.lent()) {
+        if Box::pin(self.begins_http2()).await {
             return Box::pin(self.run_http2()).await;
         }
         // What has come is still there.
         self.run().await;
     }
 
+    /// Whether the client begins with HTTP/2. One that takes its time for the first bytes gets as long as for a head.
+    async fn begins_http2(&mut self) -> bool {
+        let (local, index) = self.slot.local(&self.core);
+        let due_ms = due(clock::coarse_ms(), local.snapshot().listeners[index].head_timeout);
+        poll_fn(|cx| match self.down.poll_begins_with(cx, PREFACE, self.core.lent()) {
+            Poll::Ready(begins) => Poll::Ready(begins),
+            Poll::Pending => self.timer.poll_until(cx, due_ms).map(|()| false),
+        })
+        .await
+    }
+
     /// Serves the connection's streams until it ends.
     pub(crate) async fn run_http2(mut self: Box<Self>) {
         self.count_moved();
+        let limits = self.http2_limits();
+        let watched = self.watched_client(&limits.of_http2);
+        if watched.is_some_and(|it| it.is_bad(&self.permit)) {
+            self.counters().http2_refused.increment();
+            // A socket that has been sent nothing yet has room for it.
+            let _ = self.down.stream().try_send(&[IoSlice::new(REFUSAL)]);
+            return self.linger().await;
+        }
         self.counters().http2_connections.increment();
         self.client.note_http2();
         let (core, slot, client) = (self.core.clone(), self.slot.clone(), self.client.clone());
         let shared = Rc::new(Shared { core, slot, client });
         let (stream, early) = self.down.take_stream();
         let now_ms = clock::coarse_ms();
-        let limits = self.http2_limits();
         let mut connection = Box::new(Connection::new(&self.core, stream, early, limits, now_ms));
         let mut active = Weak::new();
         let end = loop {
-            match poll_fn(|cx| self.poll_stream(cx, &mut connection)).await {
+            match poll_fn(|cx| self.poll_stream(cx, &mut connection, watched)).await {
                 Ok(down) => {
                     self.requests += 1;
                     let is_active = active.upgrade().unwrap_or_else(|| Active::new(self.admission()));
@@ -106,9 +140,8 @@ impl<S: Dial> Session<S> {
         let (local, index) = self.slot.local(&self.core);
         let listener = &local.snapshot().listeners[index];
         Limits {
-            streams_max: STREAMS_MAX,
-            stream_window: STREAM_WINDOW,
-            connection_window: CONNECTION_WINDOW,
+            // A reload may have taken HTTP/2 from the listener since it was agreed on.
+            of_http2: listener.http2.clone().unwrap_or_default(),
             head_bytes_max: u32::try_from(listener.head_bytes_max).unwrap_or(u32::MAX / 2),
             fields_max: u32::try_from(listener.fields_max).unwrap_or(u32::MAX / 64),
             requests_max: listener.limits.requests_max,
@@ -118,11 +151,21 @@ impl<S: Dial> Session<S> {
         }
     }
 
+    /// The client, if the sum over its connections is limited. Who forwards the requests of others is not held responsible.
+    fn watched_client(&self, limits: &Http2Limits) -> Option<Watched> {
+        let (local, index) = self.slot.local(&self.core);
+        let trusted = &local.snapshot().listeners[index].trusted_proxies;
+        let ip = self.client.ip().filter(|ip| !trusted.iter().any(|network| network.contains(ip)))?;
+        let sum_max = limits.client_misconduct_max;
+        (sum_max > 0).then(|| Watched { client: ClientKey::new(ip), sum_max })
+    }
+
     /// The next stream, or the end.
     fn poll_stream(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut Connection<S>,
+        watched: Option<Watched>,
     ) -> Poll<Result<H2Downstream, End>> {
         loop {
             let now_ms = clock::coarse_ms();
@@ -135,6 +178,15 @@ impl<S: Dial> Session<S> {
             let moved = connection.take_moved();
             self.counters().received_bytes.add(moved.received);
             self.counters().sent_bytes.add(moved.sent);
+            let excess = connection.take_excess();
+            let is_excessive =
+                excess > 0 && watched.is_some_and(|it| it.charge(&self.permit, excess, now_ms));
+            if is_excessive && !matches!(polled, Poll::Ready(Err(_))) {
+                connection.refuse(now_ms);
+                if polled.is_pending() {
+                    continue;
+                }
+            }
             let is_idle = polled.is_pending() && connection.streams() == 0;
             if is_idle && self.is_called() && !self.permit.is_yielding() {
                 self.permit.begin_yield();

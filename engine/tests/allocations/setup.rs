@@ -121,7 +121,7 @@ fn snapshot(
             name: "web".into(),
             address,
             tls: of_listener(wire),
-            http2: false,
+            http2: None,
             head_timeout: TIMEOUT,
             body_idle_timeout: TIMEOUT,
             keepalive_timeout: TIMEOUT,

@@ -200,7 +200,7 @@ fn snapshot(
             trusted_proxies: vec![],
             forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: false },
             client_half_close: ClientHalfClose::Abort,
-            http2: false,
+            http2: None,
             limits: ListenerLimits::default(),
             rules: RequestRules::default(),
             shared_limits: Arc::new(SharedLimits::new(peers)),

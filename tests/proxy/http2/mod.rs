@@ -1,11 +1,15 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
+mod connections;
 mod events;
 mod floods;
+mod grpc;
+mod grpc_calls;
 mod neighbours;
 mod peers;
 mod rules;
 mod stalls;
+mod upstreams;
 mod websocket;
 
 use std::fs;

@@ -163,12 +163,17 @@ impl Http2 {
         Self::greet_with(client, &[setting(1, 0), setting(4, 1 << 30)].concat())
     }
 
+    /// Over a connection on which that has been said.
+    pub(crate) fn over(client: Client) -> Self {
+        Self { client, goaway: None, kept: Vec::new() }
+    }
+
     /// The same with other frames behind the preface.
     #[track_caller]
     pub(crate) fn greet_with(mut client: Client, frames: &[u8]) -> Self {
         let update = frame(WINDOW_UPDATE, 0, 0, (1_u32 << 30).to_be_bytes());
         client.send([PREFACE, frames, &update].concat()).expect("a greeting");
-        Self { client, goaway: None, kept: Vec::new() }
+        Self::over(client)
     }
 
     /// The next frame, SETTINGS acknowledged; `None` when the connection ends instead.

@@ -7,11 +7,11 @@ use corelane_engine::snapshot::{Address, ClientHalfClose, ForwardedFields};
 use ipnet::IpNet;
 
 use super::filter::Filters;
-use super::{limits, rules, tls};
+use super::{http2, limits, rules, tls};
 use crate::config::names::{self, Names};
 use crate::config::reader::Reader;
 use crate::config::report::Reported;
-use crate::config::types::Listener;
+use crate::config::types::{Listener, ListenerTls};
 use crate::config::{address, show, value};
 
 /// The listeners, and what else refers to them. Also one that is wrong can be referred to.
@@ -87,11 +87,16 @@ fn listener(
     let forwarded = forwarded(section);
     let client_half_close =
         section.or_default("client_half_close", |value| value::choice(value, &HALF_CLOSES));
-    let http2 = section.or_default("http2", value::boolean);
+    let http2 = section.optional("http2", value::boolean);
     let limits = limits::decode(section, head_bytes_max);
     let rules = rules::decode(section);
     let filters = filters.listed(section);
-    let tls = tls::decode(section, matches!(http2, Ok(true)));
+    let tls = tls::decode(section, http2.unwrap_or_default());
+    let is_spoken = http2.and_then(|http2| match &tls {
+        Ok(tls) => Ok(tls.as_ref().map_or(http2 == Some(true), ListenerTls::speaks_http2)),
+        Err(reported) => Err(*reported),
+    });
+    let http2 = http2::decode(section, is_spoken);
     protocol?;
     Ok(Listener {
         name: name?.into(),

@@ -10,6 +10,7 @@ mod conditions;
 mod error_page;
 mod filter;
 mod health;
+mod http2;
 mod limits;
 mod listener;
 mod outlier;

@@ -13,8 +13,8 @@ use crate::config::reference::Section;
 use crate::config::report::{Report, Reported};
 use crate::config::tree::{Spanned, Value};
 use crate::config::types::{
-    CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Places, Tickets, TlsVersion, UnknownNames,
-    UpstreamTls, UpstreamTrust,
+    CertificateFiles, ClientAuth, ClientAuthMode, HTTP2, ListenerTls, Places, Tickets, TlsVersion,
+    UnknownNames, UpstreamTls, UpstreamTrust,
 };
 use crate::config::value::{self, Parsed};
 use crate::config::{duration, show};
@@ -66,11 +66,14 @@ const OTHER_NAMES: [(&str, &str); 9] = [
     ("P-384", "secp384r1"),
 ];
 
-/// What can be spoken once it is agreed on.
-const PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
+/// What can be spoken with clients once it is agreed on.
+const PROTOCOLS: [(&str, &str); 2] = [("h2", "h2"), ("http/1.1", "http/1.1")];
 
-/// `http2`: it is agreed on with whoever offers it, unless nothing is agreed on.
-pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<ListenerTls>, Reported> {
+/// The same with endpoints.
+const UPSTREAM_PROTOCOLS: [(&str, &str); 1] = [("http/1.1", "http/1.1")];
+
+/// `http2`: what the key says.
+pub(super) fn decode(section: &Reader<'_>, http2: Option<bool>) -> Result<Option<ListenerTls>, Reported> {
     let Some(table) = section.table("tls", Section::ListenerTls)? else { return Ok(None) };
     let files = Files::new(section);
     let certificates = certificates(&table, &files);
@@ -79,7 +82,7 @@ pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<Listene
     let min_version = table.or_default("min_version", |value| value::choice(value, &VERSIONS));
     let cipher_suites = suites(&table, &min_version);
     let groups = groups(&table);
-    let alpn = alpn(&table);
+    let alpn = alpn(&table, &PROTOCOLS).and_then(|alpn| with_http2(section, &table, alpn, http2));
     let handshake_timeout =
         table.or_default("handshake_timeout", |value| value::duration(value, Duration::ZERO));
     let handshakes_max =
@@ -99,7 +102,7 @@ pub(super) fn decode(section: &Reader<'_>, http2: bool) -> Result<Option<Listene
         min_version: min_version?,
         cipher_suites: cipher_suites?,
         groups: groups?,
-        alpn: with_http2(alpn?, http2),
+        alpn: alpn?,
         handshake_timeout: handshake_timeout?,
         handshakes_max: handshakes_max? as usize,
         client_handshakes_max: client_handshakes_max? as usize,
@@ -223,40 +226,62 @@ fn groups(table: &Reader<'_>) -> Result<Vec<NamedGroup>, Reported> {
 }
 
 /// The list may be empty: nothing is agreed on then.
-fn alpn(table: &Reader<'_>) -> Result<Vec<Box<[u8]>>, Reported> {
+fn alpn(table: &Reader<'_>, protocols: &[(&str, &'static str)]) -> Result<Vec<Box<[u8]>>, Reported> {
     if !table.has("alpn") {
-        return table.or_default("alpn", |value| Ok(bytes(choices(value, &PROTOCOLS)?)));
+        return table.or_default("alpn", |value| Ok(bytes(choices(value, protocols)?)));
     }
     let shown = |name: &&str| (*name).to_owned();
-    let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), &PROTOCOLS)?);
+    let one = |item: &Spanned<Value>| Ok(value::choice(item.get_ref(), protocols)?);
     table.any_items("alpn", "protocol", shown, one).map(bytes)
+}
+
+/// Makes `alpn` what `http2` says, if that is written.
+fn with_http2(
+    section: &Reader<'_>,
+    table: &Reader<'_>,
+    mut alpn: Vec<Box<[u8]>>,
+    http2: Option<bool>,
+) -> Result<Vec<Box<[u8]>>, Reported> {
+    let is_named = alpn.iter().any(|protocol| **protocol == *HTTP2);
+    let text = match http2 {
+        Some(true) if alpn.is_empty() => "http2 is agreed on by ALPN, and alpn is []; leave one of them out",
+        Some(false) if is_named && table.has("alpn") => {
+            "http2 is false, and alpn has \"h2\"; leave one of them out"
+        }
+        Some(true) if !is_named => {
+            alpn.insert(0, HTTP2.into());
+            return Ok(alpn);
+        }
+        Some(false) => {
+            alpn.retain(|protocol| **protocol != *HTTP2);
+            return Ok(alpn);
+        }
+        _ => return Ok(alpn),
+    };
+    Err(section.report().wrong(section.at("http2"), text.to_owned()))
 }
 
 /// What an upstream is offered.
 fn alpn_for(table: &Reader<'_>, protocol: UpstreamProtocol) -> Result<Vec<Box<[u8]>>, Reported> {
     match protocol {
-        UpstreamProtocol::Http1 | UpstreamProtocol::Http2ClearText => alpn(table),
+        UpstreamProtocol::Http1 | UpstreamProtocol::Http2ClearText => alpn(table, &UPSTREAM_PROTOCOLS),
         UpstreamProtocol::Http2 if table.has("alpn") => {
             let text = "alpn has no meaning with the protocol \"h2\", which offers h2; leave it out";
             Err(table.report().wrong(table.at("alpn"), text.to_owned()))
         }
-        UpstreamProtocol::Http2 => Ok(vec![b"h2"[..].into()]),
-        UpstreamProtocol::Negotiated => match alpn(table)? {
+        UpstreamProtocol::Http2 => Ok(vec![HTTP2.into()]),
+        UpstreamProtocol::Negotiated => match alpn(table, &UPSTREAM_PROTOCOLS)? {
             offered if offered.is_empty() => {
                 let text =
                     "alpn offers nothing, and the protocol \"auto\" is what is agreed on; leave it out";
                 Err(table.report().wrong(table.at("alpn"), text.to_owned()))
             }
-            offered => Ok(with_http2(offered, true)),
+            mut offered => {
+                offered.insert(0, HTTP2.into());
+                Ok(offered)
+            }
         },
     }
-}
-
-fn with_http2(mut alpn: Vec<Box<[u8]>>, http2: bool) -> Vec<Box<[u8]>> {
-    if http2 && !alpn.is_empty() {
-        alpn.insert(0, b"h2"[..].into());
-    }
-    alpn
 }
 
 fn bytes(names: Vec<&str>) -> Vec<Box<[u8]>> {

@@ -53,6 +53,9 @@ pub(super) fn with(key: &Key, value: &str) -> String {
             format!("[access_log]\nsampling = [{rule}]\npath = \"stdout\"\n")
         }
         Section::Listener if name == "address" => format!("{title}\n{name} = {value}\n"),
+        Section::Listener if name.starts_with("http2_") => {
+            format!("{title}\n{name} = {value}\nhttp2 = true\n{address}")
+        }
         Section::Listener => format!("{title}\n{name} = {value}\n{address}"),
         Section::PathPolicies => format!("[[listeners]]\npaths = {{ {name} = {value} }}\n{address}"),
         Section::ListenerTls => format!("[[listeners]]\ntls = {{ {} }}\n{address}", tls_with(name, value)),

@@ -40,7 +40,7 @@ fn listener(name: &str, address: Address) -> Listener {
         trusted_proxies: Vec::new(),
         forwarded: ForwardedFields { x_forwarded: true, forwarded: true, via: true },
         client_half_close: ClientHalfClose::Abort,
-        http2: false,
+        http2: None,
         limits: ListenerLimits::default(),
         rules: RequestRules::default(),
         filters: Vec::new(),

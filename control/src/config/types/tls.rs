@@ -41,6 +41,17 @@ pub struct ListenerTls {
     pub places: Places,
 }
 
+impl ListenerTls {
+    /// Whether HTTP/2 is agreed on with whoever offers it (RFC 9113 §3.1).
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        self.alpn.iter().any(|protocol| **protocol == *HTTP2)
+    }
+}
+
+/// What HTTP/2 is called by ALPN.
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// One of `certificates`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateFiles {

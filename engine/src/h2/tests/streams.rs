@@ -3,6 +3,7 @@
 use super::*;
 use crate::io::memory::Seed;
 use crate::message::{ClientSignal, RelayError};
+use crate::snapshot::Http2Limits;
 use h2::Reason;
 use http::{HeaderMap, Request};
 
@@ -123,7 +124,10 @@ fn a_client_that_resets_is_noticed_and_keeps_its_place() {
             std::future::pending::<()>().await;
         })
     });
-    let (mut world, sender) = World::new(Limits { streams_max: 10, ..limits() }, serve);
+    let (mut world, sender) = World::new(
+        Limits { of_http2: Http2Limits { streams_max: 10, ..Http2Limits::default() }, ..limits() },
+        serve,
+    );
     let opened = Rc::new(Cell::new(0));
     let counted = opened.clone();
     world.spawn(async move {
