@@ -1185,13 +1185,11 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if head.status >= 400 && self.retries_status(head.status) {
             return Err(Failure::StatusRetried(head.status));
         }
-<<<<<<< HEAD
         if self.is_connect && head.status < 300 {
-            return Err(Failure::SwitchMismatch);
-=======
+            return Err(Failure::UpgradeUnsupported);
+        }
         if self.call.is_some() {
             self.note_call_head(head, bytes)?;
->>>>>>> f33f6f0
         }
         self.status = head.status;
         self.settle_probe(core);
