@@ -38,12 +38,12 @@ pub(super) struct Conduct {
 
 impl Default for Conduct {
     fn default() -> Self {
-        Self::new(SCORE_MAX)
+        Self::new(SCORE_MAX, 0)
     }
 }
 
 /// A sum of prices that time takes off from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Score {
     pub(super) sum: u32,
     /// Until when time has been taken into account.
@@ -69,9 +69,9 @@ impl Score {
 }
 
 impl Conduct {
-    /// Which is too bad above so much.
-    pub(super) fn new(score_max: u32) -> Self {
-        Self { score: Score::default(), score_max, excess: 0 }
+    /// Which is too bad above so much, from a time in milliseconds on.
+    pub(super) fn new(score_max: u32, now_ms: u64) -> Self {
+        Self { score: Score::at(now_ms), score_max, excess: 0 }
     }
 
     /// Notes a frame that the peer has sent.
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn excess_is_what_is_paid_above_a_tenth_of_the_limit() {
         let ping = one(&frame(0x6, 0, 0, &[0; 8]));
-        let mut conduct = Conduct::new(2000);
+        let mut conduct = Conduct::new(2000, 0);
         (0..20).for_each(|_| conduct.note_received(ping));
         assert_eq!(conduct.take_excess(), 0);
         (0..5).for_each(|_| conduct.note_received(ping));

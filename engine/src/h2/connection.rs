@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use h2::{Reason, server};
 
+use super::conduct::Conduct;
 use super::io::{Io, Wire};
 use super::piece::Piece;
 use super::places::InProgress;
@@ -130,8 +131,8 @@ impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
     /// `early` has been received of it.
     pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
-        let wire =
-            Rc::new(RefCell::new(Wire::of_server(core, stream, early, limits.of_http2.misconduct_max)));
+        let conduct = Conduct::new(limits.of_http2.misconduct_max, now_ms);
+        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early, conduct)));
         let handshake = server::Builder::new()
             .max_concurrent_streams(limits.of_http2.streams_max)
             .initial_window_size(limits.of_http2.stream_window)

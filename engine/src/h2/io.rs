@@ -49,9 +49,8 @@ pub(super) struct Wire<S: Dial> {
 }
 
 impl<S: Dial> Wire<S> {
-    /// The server's end.
-    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, misconduct_max: u32) -> Self {
-        let conduct = Conduct::new(misconduct_max);
+    /// The server's end, at which a client behaves somehow.
+    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, conduct: Conduct) -> Self {
         let wire = Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server());
         Self { early, conduct, ..wire }
     }

@@ -239,6 +239,13 @@ impl Http2 {
         false
     }
 
+    /// Reads until there is a GOAWAY: its code.
+    #[track_caller]
+    pub(crate) fn goaway(&mut self) -> Option<u32> {
+        while self.goaway.is_none() && self.next_frame().expect("the end of the connection").is_some() {}
+        self.goaway
+    }
+
     /// Reads until the connection ends: with this code in a GOAWAY, or without one.
     #[track_caller]
     pub(crate) fn end(&mut self) -> Option<u32> {
