@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "corelane-engine",
             "corelane-http1",
+            "corelane-grpc",
             "corelane-routing",
             "corelane-filters",
             "corelane-balancer",
@@ -27,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "corelane-engine",
         &[
             "corelane-http1",
+            "corelane-grpc",
             "corelane-routing",
             "corelane-filters",
             "corelane-balancer",
@@ -37,11 +39,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("corelane-routing", &["corelane-semantics"]),
     ("corelane-filters", &["corelane-semantics"]),
     ("corelane-balancer", &[]),
+    ("corelane-grpc", &[]),
     ("corelane-semantics", &[]),
 ];
 
 /// Packages without I/O, clock, threads or runtime: `now` and randomness are arguments.
-const PURE: &[&str] = &["semantics", "http1", "routing", "filters", "balancer"];
+const PURE: &[&str] = &["semantics", "http1", "grpc", "routing", "filters", "balancer"];
 
 /// What a pure package does not say in its production part.
 const IMPURE: &[&str] = &[

@@ -198,7 +198,7 @@ impl Slice<'_> {
                 let length = labels.len();
                 for (reason, count) in counters.tally(*index) {
                     labels.truncate(length);
-                    labels.push("reason", reason);
+                    labels.push(T::TALLIES[*index].label.map_or("reason", |(label, _)| label), reason);
                     self.text.sample(name, &labels, count);
                 }
             }

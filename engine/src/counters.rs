@@ -8,9 +8,12 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use corelane_grpc::Status;
+
 use crate::Http2End;
 use crate::action::MirrorSkip;
 use crate::histogram::{Distribution, Durations, Histogram, Sizes};
+use crate::protocol::StreamReset;
 use crate::reason::{Reason, Word};
 use crate::tls::{Alert, TlsFailure};
 use crate::tripwire::Tripwire;
@@ -91,7 +94,8 @@ pub struct Metric {
     pub help: &'static str,
     /// What kind of number it is.
     pub kind: MetricKind,
-    /// The label, with its value, that tells it from the metrics beside it that have the same name.
+    /// The label, with its value, that tells it from the metrics beside it that have the same name. Of what is counted by word,
+    /// the label of the words alone; without one it is `reason`.
     pub label: Option<(&'static str, &'static str)>,
 }
 
@@ -204,7 +208,7 @@ macro_rules! counter_set {
         $(#[$meta:meta])* $set:ident {
             $($field:ident: $kind:ident, $name:literal $([$label:literal = $value:literal])?, $help:literal;)+
         }
-        $(by reason { $($tally:ident: $word:ident, $tally_name:literal, $tally_help:literal;)+ })?
+        $(by reason { $($tally:ident: $word:ident, $tally_name:literal $([$tally_label:literal])?, $tally_help:literal;)+ })?
         $(histograms $histograms:ident {
             $($histogram:ident: $distribution:ident, $histogram_name:literal, $histogram_help:literal;)+
         })?
@@ -238,7 +242,10 @@ macro_rules! counter_set {
             }
 
             const TALLIES: &'static [Metric] = &[
-                $($(metric($tally_name, $tally_help, MetricKind::Counter),)+)?
+                $($(Metric {
+                    label: label!($($tally_label = "")?),
+                    ..metric($tally_name, $tally_help, MetricKind::Counter)
+                },)+)?
             ];
 
             fn add_tally(&self, index: usize, sums: &mut BTreeMap<&'static str, u64>) {
@@ -401,6 +408,9 @@ counter_set! {
         waited: Counter, "requests_waited_total", "Requests that waited for a place at the upstream or an endpoint.";
         waiting: Gauge, "requests_waiting", "Requests that wait for a place at the upstream or an endpoint now.";
     }
+    by reason {
+        calls: Status, "grpc_calls_total" ["grpc_status"], "Calls (gRPC) by how they have ended for their clients.";
+    }
     histograms UpstreamHistograms {
         connect: Durations, "connect_duration_seconds", "Opening a connection, of those that opened.";
         response_head: Durations, "response_head_seconds", "From when the request was sent to the head of the response.";
@@ -429,8 +439,14 @@ counter_set! {
         sent_bytes: Counter, "sent_bytes_total", "Bytes sent to the endpoint.";
         tls_handshakes: Counter, "tls_handshakes_total" ["resumed" = "no"], "TLS handshakes completed with the endpoint.";
         tls_resumed: Counter, "tls_handshakes_total" ["resumed" = "yes"], "TLS handshakes that continued an earlier session.";
+        http2_connections: Gauge, "http2_connections", "Connections that speak HTTP/2 and are open now.";
+        http2_goaways: Counter, "http2_goaways_total", "HTTP/2 connections that the endpoint has told to end.";
+        http2_pings: Counter, "http2_pings_total", "Times the endpoint was asked whether it is there.";
+        http2_unprocessed: Counter, "http2_unprocessed_total", "Requests that the endpoint said it had not begun with.";
     }
     by reason {
+        http2_ended: Http2End, "http2_connections_ended_total", "HTTP/2 connections that have ended, by how.";
+        http2_resets: StreamReset, "http2_resets_total", "Requests whose stream the endpoint has reset, by its code.";
         failures: Reason, "failures_total", "Attempts that failed by the endpoint's fault, repeated ones included.";
         suspicious: Tripwire, "suspicious_total", "Suspicious things that the endpoint did.";
         tls_failures: TlsFailure, "tls_failures_total", "TLS connections to the endpoint that failed, in the handshake or in an exchange.";

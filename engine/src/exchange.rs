@@ -9,6 +9,7 @@
 //! On the fast path (the whole head received, an idle connection in the pool) everything from ReadHead to SendHead
 //! happens in one step on the worker's scratch buffer, without waiting and without a copy of the body.
 
+mod calls;
 mod connecting;
 mod counting;
 mod deadline;
@@ -21,6 +22,7 @@ mod hygiene;
 mod judging;
 mod logging;
 mod mirroring;
+mod sharing;
 mod telling;
 mod times;
 mod tracing;
@@ -45,6 +47,7 @@ use corelane_semantics::{
     request_framing, response_framing,
 };
 
+use self::calls::Call;
 pub(crate) use self::connecting::{Connecting, note_tls_failure};
 pub(crate) use self::counting::{count_connect, count_endpoint_failure};
 use self::deadline::{Pace, Progress};
@@ -131,6 +134,7 @@ pub(crate) struct Exchange<S: Dial, D: Downstream> {
     /// `u64::MAX`: no limit.
     body_bytes_max: u64,
     filtered: Filtered,
+    call: Call,
     /// The client may wait for a 100 before it sends its body.
     expects_continue: bool,
     /// It is an HTTP/2 client's CONNECT for another protocol: to it any 2xx means that it is spoken now (RFC 8441 §5).
@@ -285,6 +289,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             framing: BodyFraming::None,
             body_bytes_max: u64::MAX,
             filtered: Filtered::default(),
+            call: Call::default(),
             expects_continue: false,
             is_connect: false,
             authenticates_connection: false,
@@ -469,6 +474,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             hide_dropped(head, bytes, options, (sender.is_trusted, drops_underscores), &mut made);
             verdict = self.filter_request(chain, route, &request, &mut made).and(verdict);
             edits = Some(made);
+        }
+        if head.method == Method::Post && client.is_http2() {
+            self.note_call(head, bytes);
         }
         let edits = edits.as_deref();
         let trace = local.snapshot().tracing.as_ref().map(|tracing| {
@@ -660,8 +668,12 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let mut visit = Visit::new(upstream, local_upstream, pool, index, core.index);
 
             // CheckOut or Connect. A stale connection is replaced by a fresh one to the same endpoint.
-            let mut pooled = visit.check_out(&mut self.reserved);
+            let is_http1 = !upstream.protocol.may_be_http2();
+            let mut pooled = if is_http1 { visit.check_out(&mut self.reserved) } else { None };
             let attempt = loop {
+                if !is_http1 {
+                    break self.attempt_either(caller, &mut visit).await;
+                }
                 self.reused = pooled.is_some();
                 self.begin_attempt(&core);
                 let stream = match pooled.take() {
@@ -704,7 +716,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     self.fail_attempt(failure);
                     self.note_try(failure);
                     self.judge_endpoint(&core, pool, upstream, failure);
-                    if !may_try_again || !(self.tries.next.is_some() || self.plan_retry(failure)) {
+                    // What it was to share has closed: it waits for the next one.
+                    let has_next = failure == Failure::EndpointsFull || self.tries.next.is_some();
+                    if !may_try_again || !(has_next || self.plan_retry(failure)) {
                         return Err(failure);
                     }
                 }
@@ -718,7 +732,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
         self.tries.is_resendable = match self.framing {
             BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.tries.may_repeat => {
+            BodyFraming::Length(length) if self.tries.may_repeat || upstream.protocol.may_be_http2() => {
                 let lent = caller.core.lent();
                 let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
                 if taken {
@@ -756,7 +770,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                         let (due_ms, failure) = self.connect_deadline(core, connect_due_ms);
                         ready!(timer.poll_until(cx, due_ms));
                         if failure != Failure::TryTimeout || self.gives_up(true) {
-                            return Poll::Ready(Err(failure));
+                            return Poll::Ready(Err(self.ended_by(failure)));
                         }
                     }
                 })
@@ -805,6 +819,19 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
             Ok(()) => Ok(Done::Answered(up.into_leftover())),
             Err(failure) => {
+                // What was handed on of a body is gone, be it only its end with the trailers.
+                let complete =
+                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
+                if let Some(code) = up.reset_by() {
+                    counters.http2_resets.add(code);
+                    // Its connection is not what has failed.
+                    self.reused = false;
+                }
+                if up.was_not_processed() {
+                    counters.http2_unprocessed.increment();
+                    self.tries.was_unprocessed = true;
+                    return Err((failure, complete));
+                }
                 count_endpoint_failure(counters, failure);
                 note_tls_failure(core, visit.upstream, visit.endpoint(), up.tls_failure());
                 let unanswered = match failure {
@@ -815,12 +842,6 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     Failure::TryTimeout | Failure::StatusRetried(_) => return Err((failure, true)),
                     _ => false,
                 };
-                // What was handed on of a body is gone, be it only its end with the trailers.
-                let complete =
-                    self.tries.is_resendable || (self.request_bytes == 0 && !down.is_request_complete());
-                if up.was_not_processed() {
-                    return Err((failure, complete));
-                }
                 let may_repeat = may_send_again(self.tries.may_repeat, up.accepted());
                 Err((failure, unanswered && complete && may_repeat))
             }
@@ -904,7 +925,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let (due_ms, failure) = self.deadline(core, down, up);
             ready!(timer.poll_until(cx, due_ms));
             if !self.is_reprieved(failure, down, up) {
-                return Poll::Ready(Err(failure));
+                return Poll::Ready(Err(self.ended_by(failure)));
             }
         }
     }
@@ -1165,7 +1186,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             return Err(Failure::StatusRetried(head.status));
         }
         if self.is_connect && head.status < 300 {
-            return Err(Failure::SwitchMismatch);
+            return Err(Failure::UpgradeUnsupported);
+        }
+        if self.call.is_some() {
+            self.note_call_head(head, bytes)?;
         }
         self.status = head.status;
         self.settle_probe(core);
@@ -1186,7 +1210,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         };
         self.persistence = self.persistence_with(core, self.response_framing != BodyFraming::UntilClose);
         if self.response_framing == BodyFraming::Chunked {
-            self.response_trailers = TrailerFilter::of_response(options, bytes);
+            self.response_trailers = TrailerFilter::of_response(options, bytes, self.call.is_some());
         }
         written.framing = self.response_framing;
         written.persistence = self.persistence;
@@ -1273,6 +1297,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         caller.core.counters().requests.increment();
         if self.mirror.is_some() {
             self.end_mirror();
+        }
+        if self.call.is_some() {
+            self.count_call();
         }
         self.note_trailers();
         self.settle_answered(caller.core);

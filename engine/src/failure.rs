@@ -117,6 +117,8 @@ pub(crate) enum Failure {
     ResponseTruncated,
     /// The whole exchange took too long.
     RequestTimeout,
+    /// A call took longer than its client waits for it.
+    CallTimeout,
     /// The process ended before the exchange did.
     DrainTimeout,
 }
@@ -191,6 +193,7 @@ impl Failure {
             Self::TunnelIdle => (504, Reason::TunnelIdleTimeout, Local),
             Self::ResponseTruncated => (502, Reason::ResponseTruncated, Upstream),
             Self::RequestTimeout => (504, Reason::RequestTimeout, Upstream),
+            Self::CallTimeout => (504, Reason::CallTimeout, Local),
             Self::DrainTimeout => (503, Reason::DrainTimeout, Local),
         }
     }

@@ -3,14 +3,17 @@
 //! Exchanges with upstreams that speak HTTP/1 alone are compiled for [`H1Upstream`]; those that may meet either for [`Link`].
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use corelane_http1::HeadLimits;
 use corelane_semantics::{BodyFraming, ResponseHead};
 
 use crate::h1::{H1Upstream, Leftover};
+use crate::h2::{ClientConnection, H2Upstream};
 use crate::io::ByteStream;
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
+use crate::protocol::StreamReset;
 use crate::tls::{Alert, Secure, TlsFailure};
 
 /// The upstream's side of an attempt, beyond what its relay asks of it.
@@ -29,6 +32,9 @@ pub(crate) trait Carrier<S>: Upstream {
 
     /// Whether the endpoint says that it has not begun with the request (RFC 9113 §8.7): it may be sent again, whatever it is.
     fn was_not_processed(&self) -> bool;
+
+    /// How the endpoint has reset the stream, if it has.
+    fn reset_by(&self) -> Option<StreamReset>;
 
     /// What is left of the connection after a response.
     fn into_leftover(self) -> Leftover<S>;
@@ -58,6 +64,10 @@ impl<S: Secure> Carrier<S> for H1Upstream<S> {
         false
     }
 
+    fn reset_by(&self) -> Option<StreamReset> {
+        None
+    }
+
     #[inline(always)]
     fn into_leftover(self) -> Leftover<S> {
         self.into_leftover()
@@ -71,11 +81,14 @@ impl<S: Secure> Carrier<S> for H1Upstream<S> {
 /// See the module.
 pub(crate) enum Link<S> {
     H1(H1Upstream<S>),
+    H2(H2Upstream),
 }
 
 /// How an endpoint is reached that may speak either.
 pub(crate) enum Way<S> {
     H1(S),
+    /// With whether that is over TLS.
+    H2(Rc<ClientConnection>, bool),
 }
 
 impl<S: Secure> Carrier<S> for Link<S> {
@@ -84,6 +97,7 @@ impl<S: Secure> Carrier<S> for Link<S> {
     fn begin(way: Way<S>, request_framing: BodyFraming, limits: HeadLimits) -> Self {
         match way {
             Way::H1(stream) => Self::H1(H1Upstream::new(stream, request_framing, limits)),
+            Way::H2(connection, is_https) => Self::H2(connection.open(is_https, limits)),
         }
     }
 
@@ -94,18 +108,29 @@ impl<S: Secure> Carrier<S> for Link<S> {
     fn tls_failure(&self) -> Option<(TlsFailure, Option<Alert>)> {
         match self {
             Self::H1(up) => up.tls_failure(),
+            // The connection tells it, once for all of its requests.
+            Self::H2(_) => None,
         }
     }
 
     fn was_not_processed(&self) -> bool {
         match self {
             Self::H1(_) => false,
+            Self::H2(up) => up.was_not_processed(),
+        }
+    }
+
+    fn reset_by(&self) -> Option<StreamReset> {
+        match self {
+            Self::H1(_) => None,
+            Self::H2(up) => up.reset_by().map(StreamReset::of_code),
         }
     }
 
     fn into_leftover(self) -> Leftover<S> {
         match self {
             Self::H1(up) => up.into_leftover(),
+            Self::H2(_) => Leftover::Unfit,
         }
     }
 
@@ -119,6 +144,7 @@ macro_rules! each {
     ($link:expr, $up:ident => $call:expr) => {
         match $link {
             Link::H1($up) => $call,
+            Link::H2($up) => $call,
         }
     };
 }

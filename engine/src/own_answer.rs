@@ -1,6 +1,7 @@
 //! Answers that Corelane gives itself, where no upstream does.
 
 use corelane_filters::FieldEdits;
+use corelane_grpc::{Dialect, Status, write_message};
 use corelane_http1::{reason_phrase, write_decimal, write_field, write_status_line};
 use corelane_semantics::{Method, MethodSet, accept_weight};
 
@@ -148,6 +149,38 @@ impl OwnAnswer<'_> {
             }
             out.extend_from_slice(name.as_bytes());
         }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The answer to a call: a head and nothing else.
+pub(crate) struct CallAnswer<'a> {
+    /// How its client spells it.
+    pub(crate) dialect: Dialect,
+    pub(crate) status: Status,
+    pub(crate) message: &'a [u8],
+    /// What filters made of its fields.
+    pub(crate) edits: Option<&'a FieldEdits>,
+    pub(crate) persistence: Persistence,
+}
+
+impl CallAnswer<'_> {
+    /// Appends it.
+    pub(crate) fn write(&self, date: &[u8], out: &mut Vec<u8>) {
+        write_status_line(out, 200, reason_phrase(200).as_bytes());
+        write_field(out, b"Content-Type", self.dialect.content_type());
+        write_field(out, b"Content-Length", b"0");
+        write_field(out, b"Date", date);
+        write_field(out, b"grpc-status", self.status.digits().as_bytes());
+        out.extend_from_slice(b"grpc-message: ");
+        write_message(self.message, out);
+        out.extend_from_slice(b"\r\n");
+        const OWN: [&[u8]; 3] = [b"content-type", b"content-length", b"date"];
+        let added = self.edits.iter().flat_map(|edits| edits.added());
+        for (name, value) in added.filter(|(name, _)| !OWN.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+            write_field(out, name, value);
+        }
+        self.persistence.write(out);
         out.extend_from_slice(b"\r\n");
     }
 }

@@ -1,7 +1,10 @@
-//! A worker's idle connections to one endpoint, the last used first.
+//! A worker's idle connections to one endpoint, the last used first, and those that requests share.
+
+mod shared;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ use crate::reputation::{Offence, Reputation};
 use crate::snapshot::Upstream;
 use crate::tripwire::Tripwire;
 
+pub(crate) use self::shared::{Opener, Shared, Waiting};
+
 /// Connections looked at per sweep: a dead one at the cold end is found within seconds, at a bounded cost per tick.
 const SWEEP_MAX: usize = 64;
 
@@ -21,6 +26,8 @@ const SWEEP_MAX: usize = 64;
 pub(crate) struct Pool<S> {
     /// The coldest in front.
     idle: RefCell<VecDeque<Idle<S>>>,
+    /// In HTTP/2.
+    shared: Rc<Shared<S>>,
     reputation: RefCell<Reputation>,
     /// Its endpoint is gone: nothing is kept.
     is_over: Cell<bool>,
@@ -62,7 +69,13 @@ pub(crate) struct Place {
 
 impl<S: ByteStream> Pool<S> {
     pub(crate) fn new(place: Place) -> Self {
-        Self { idle: RefCell::default(), reputation: RefCell::default(), is_over: Cell::default(), place }
+        let (idle, shared) = (RefCell::default(), Rc::default());
+        Self { idle, shared, reputation: RefCell::default(), is_over: Cell::default(), place }
+    }
+
+    /// Those that requests share.
+    pub(crate) fn shared(&self) -> &Rc<Shared<S>> {
+        &self.shared
     }
 
     /// An idle connection that is open and silent, with its permit if it has one; others are closed on the way, and the
@@ -146,6 +159,7 @@ impl<S: ByteStream> Pool<S> {
     /// nobody sweeps it, or closes its connections for those that wait.
     pub(crate) fn end(&self) {
         self.is_over.set(true);
+        self.shared.close_all();
         let idle = self.idle.take();
         idle.iter().for_each(|_| self.counters().idle.decrement());
     }
@@ -173,12 +187,12 @@ impl<S: ByteStream> Pool<S> {
         }
     }
 
-    /// Closes an idle connection for a request that waits at another worker.
+    /// Closes an idle connection, or lets one that is shared end, for a request that waits at another worker.
     pub(crate) fn make_room(&self, limit: &EndpointConnections) {
         if limit.line().next_worker().is_none() || limit.line().is_called(self.place.worker) {
             return;
         }
-        if self.idle.borrow().is_empty() {
+        if self.idle.borrow().is_empty() && !self.shared.close_one() {
             // It was used meanwhile: who waits is to ask again.
             limit.line().call();
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::reason::{Word, words};
+
 /// What endpoints are spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpstreamProtocol {
@@ -48,5 +50,34 @@ impl Default for Http2Rules {
             ping_interval: Duration::ZERO,
             ping_timeout: Duration::from_secs(20),
         }
+    }
+}
+
+words! {
+    /// How an endpoint resets a stream (RFC 9113 §7).
+    StreamReset {
+        NoError = "no_error",
+        ProtocolError = "protocol_error",
+        InternalError = "internal_error",
+        FlowControlError = "flow_control_error",
+        SettingsTimeout = "settings_timeout",
+        StreamClosed = "stream_closed",
+        FrameSizeError = "frame_size_error",
+        RefusedStream = "refused_stream",
+        Cancel = "cancel",
+        CompressionError = "compression_error",
+        ConnectError = "connect_error",
+        EnhanceYourCalm = "enhance_your_calm",
+        InadequateSecurity = "inadequate_security",
+        Http11Required = "http_1_1_required",
+        Unknown = "unknown",
+    }
+}
+
+impl StreamReset {
+    /// By the code in the frame.
+    pub(crate) fn of_code(code: u32) -> Self {
+        let known = usize::try_from(code).ok().and_then(|code| Self::ALL.get(code));
+        known.copied().unwrap_or(Self::Unknown)
     }
 }

@@ -155,6 +155,7 @@ words! {
         QueueTimeout = "queue_timeout",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
+        CallTimeout = "grpc_timeout",
         TunnelIdleTimeout = "tunnel_idle_timeout",
         DrainTimeout = "drain_timeout",
     }

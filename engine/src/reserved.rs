@@ -26,6 +26,9 @@ impl<S: ByteStream> Reserved<S> {
         let Some(limit) = &endpoint.connections else {
             return Some(Self { _place: place, stream: None, permit: None });
         };
+        if upstream.protocol.may_be_http2() && pool.shared().has_room() {
+            return Some(Self { _place: place, stream: None, permit: None });
+        }
         let mut permit = None;
         while let Some(stream) = pool.check_out(clock::coarse_ms(), upstream, &mut permit) {
             if permit.as_ref().is_some_and(|permit| permit.is_of(limit)) {
@@ -42,6 +45,16 @@ impl<S: ByteStream> Reserved<S> {
     #[inline(never)]
     pub(crate) fn with(self, stream: S) -> Pooled<S> {
         Pooled { stream, permit: self.permit }
+    }
+
+    /// The permit: it goes with a connection that is opened for several requests, or is not needed.
+    pub(crate) fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+
+    /// The permit of a connection that others have opened.
+    pub(crate) fn set_permit(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     /// An idle connection: the one that it has, or one that has become idle since.

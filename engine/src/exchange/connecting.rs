@@ -3,9 +3,11 @@
 use std::task::{Context, Poll, ready};
 
 use crate::core::Core;
+use crate::counters::EndpointCounters;
 use crate::failure::Failure;
 use crate::io::{Dial, Interest};
 use crate::listener::is_exhausted;
+use crate::protocol::UpstreamProtocol;
 use crate::snapshot::{Endpoint, Upstream};
 use crate::tls::{Alert, TlsFailure, TlsPeer, TlsReport};
 
@@ -17,12 +19,15 @@ pub(crate) struct Connecting<'a, S> {
     endpoint: &'a Endpoint,
     /// It is open, and the handshake has begun, if there is one.
     is_open: bool,
+    is_http2: bool,
 }
 
 impl<'a, S: Dial> Connecting<'a, S> {
     pub(crate) fn start(upstream: &'a Upstream, endpoint: &'a Endpoint) -> Result<Self, Failure> {
         match S::dial(&endpoint.address) {
-            Ok(stream) => Ok(Self { stream: Some(stream), upstream, endpoint, is_open: false }),
+            Ok(stream) => {
+                Ok(Self { stream: Some(stream), upstream, endpoint, is_open: false, is_http2: false })
+            }
             Err(error) if is_exhausted(&error) => Err(Failure::Exhausted),
             Err(_) => Err(Failure::ConnectFailed),
         }
@@ -49,11 +54,27 @@ impl<'a, S: Dial> Connecting<'a, S> {
                 return Poll::Ready(Err(self.fail(core, failed)));
             }
             let counters = self.endpoint.counters.of(core.index);
-            let is_resumed = stream.take_secured().is_some_and(|secured| secured.is_resumed);
+            let secured = stream.take_secured();
+            let is_resumed = secured.as_ref().is_some_and(|secured| secured.is_resumed);
             let counter = if is_resumed { &counters.tls_resumed } else { &counters.tls_handshakes };
             counter.increment();
+            self.is_http2 = secured.is_some_and(|secured| secured.is_http2);
+        }
+        if !self.is_http2 {
+            match self.upstream.protocol {
+                UpstreamProtocol::Http1 | UpstreamProtocol::Negotiated => {}
+                UpstreamProtocol::Http2ClearText => self.is_http2 = true,
+                UpstreamProtocol::Http2 => {
+                    return Poll::Ready(Err(self.fail(core, (TlsFailure::NoSharedProtocol, None))));
+                }
+            }
         }
         self.stream.take().map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)))
+    }
+
+    /// Whether HTTP/2 is to be spoken.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 
     fn fail(&self, core: &Core<S>, failed: (TlsFailure, Option<Alert>)) -> Failure {
@@ -70,12 +91,26 @@ pub(crate) fn note_tls_failure<S: Dial>(
     endpoint: &Endpoint,
     failed: Option<(TlsFailure, Option<Alert>)>,
 ) {
+    let peer = || peer(upstream, endpoint);
+    note_failure_of(core, endpoint.counters.of(core.index), peer, failed);
+}
+
+/// An endpoint as reports of failures name it.
+pub(super) fn peer(upstream: &Upstream, endpoint: &Endpoint) -> TlsPeer {
+    TlsPeer::Endpoint { upstream: upstream.name.clone(), endpoint: endpoint.label.clone() }
+}
+
+/// The same for who does not have them any more.
+pub(super) fn note_failure_of<S: Dial>(
+    core: &Core<S>,
+    counters: &EndpointCounters,
+    peer: impl FnOnce() -> TlsPeer,
+    failed: Option<(TlsFailure, Option<Alert>)>,
+) {
     let Some((failure, alert)) = failed else { return };
-    let counters = endpoint.counters.of(core.index);
     counters.tls_failures.add(failure);
     if let Some(alert) = alert {
         counters.tls_alerts.add(alert);
     }
-    let peer = TlsPeer::Endpoint { upstream: upstream.name.clone(), endpoint: endpoint.label.clone() };
-    core.report_tls(TlsReport { peer, failure, alert });
+    core.report_tls(TlsReport { peer: peer(), failure, alert });
 }

@@ -26,13 +26,18 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let uploads = !self.upload_over && !down.is_request_complete();
         // Until it is told to go on, it is the upstream that the client waits for.
         let held_back = self.expects_continue && self.request_bytes == 0;
+        // Which side of a call sends next is its own affair.
+        let is_call = self.call.is_some();
         // Behind an answer that is no success neither side has to go on with the request (RFC 9112 §9.5).
         let is_unwanted = self.phase != Phase::Head && self.status >= 300;
         let mut first = if is_unwanted {
             (u64::MAX, Failure::RequestBodyTimeout)
         } else if up_blocked && !self.upload_over {
             (due_ms(request_ms, timeouts.response_head_ms), Failure::UpstreamStalled)
-        } else if uploads && held_back {
+        } else if uploads && is_call && self.phase == Phase::Body {
+            // Both may be silent for as long as the response may.
+            (u64::MAX, Failure::RequestBodyTimeout)
+        } else if uploads && (held_back || is_call) {
             // Nobody can tell whose fault it is, so it is not the endpoint's: any client could put it there.
             (due_ms(request_ms, timeouts.response_head_ms), Failure::RequestBodyTimeout)
         } else if uploads {
@@ -60,6 +65,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         sooner(due_ms(self.started_ms, timeouts.request_ms), exchange_failure);
         let (body_rate_min, send_rate_min) = (listener.limits.body_rate_min, listener.limits.send_rate_min);
         let awaits_body = awaits_client && !held_back;
+        let body_rate_min = if is_call { 0 } else { body_rate_min };
         sooner(self.request_pace.due(awaits_body, self.request_bytes, body_rate_min), Failure::BodyTooSlow);
         let taken = self.response_progress.taken;
         sooner(self.response_pace.due(down_blocked, taken, send_rate_min), Failure::ClientTooSlow);

@@ -41,6 +41,11 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             return if failure == Failure::ClientGone { Next::Close } else { Next::Abort };
         }
         if self.phase != Phase::Head {
+            if self.call.is_some()
+                && let Some(next) = self.end_call(caller, failure).await
+            {
+                return next;
+            }
             // The response has begun: only its framing, or a reset, can tell the client that it is not complete.
             return if self.response_framing == BodyFraming::UntilClose { Next::Abort } else { Next::Close };
         }
@@ -50,7 +55,8 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let core = caller.core.clone();
         self.persistence = self.persistence_with(&core, true);
         let mut out = core.buffers.take();
-        let body_bytes = self.write_answer(&core, failure, &mut out);
+        let is_told = self.call.is_some() && self.write_call_answer(&core, failure, &mut out);
+        let body_bytes = if is_told { 0 } else { self.write_answer(&core, failure, &mut out) };
         self.keep_own_answer(&out, body_bytes);
         let (head_bytes, mut body) = (out.len() - body_bytes, core.buffers.take());
         body.extend_from_slice(&out[head_bytes..]);
@@ -102,7 +108,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         true
     }
 
-    async fn flush_answer(&self, caller: &mut Caller<'_, S, D>) -> bool {
+    pub(super) async fn flush_answer(&self, caller: &mut Caller<'_, S, D>) -> bool {
         let (core, down, timer) = caller.parts();
         let due_ms = due(clock::coarse_ms(), self.listener().send_timeout);
         poll_fn(|cx| match down.poll_flush(cx, core.lent()) {

@@ -87,7 +87,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let Some(index) = self.upstream else { return };
         let upstream = &self.local.snapshot().upstreams[index];
         if let Some(local) = self.local.upstream(index) {
-            leave(core, upstream, local, passing, failure.map_or(Ok(self.status), Err));
+            leave(core, upstream, local, passing, failure.map_or(Ok(self.judged_status()), Err));
         }
     }
 

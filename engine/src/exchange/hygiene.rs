@@ -79,7 +79,8 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
 
     /// Notes a final response whose request was not sent in full. A refusal of it is usual; success is not.
     pub(super) fn note_early_response(&mut self) {
-        if self.status < 400 {
+        // Both sides of a call speak when they like.
+        if self.status < 400 && !self.call.is_some() {
             self.note(Tripwire::EarlyResponse);
         }
     }

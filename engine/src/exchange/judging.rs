@@ -16,7 +16,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         {
             local.choice().note_answer(attempt.endpoint, latency_ns);
         }
-        local.note_answered(upstream, attempt, self.status);
+        local.note_answered(upstream, attempt, self.judged_status());
     }
 
     /// It has failed, by whoever's fault.

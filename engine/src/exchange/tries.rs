@@ -33,6 +33,8 @@ pub(super) struct Tries {
     pub(super) may_repeat: bool,
     /// All of the request is at hand.
     pub(super) is_resendable: bool,
+    /// The endpoint has said that it had not begun with it.
+    pub(super) was_unprocessed: bool,
 }
 
 impl Default for Tries {
@@ -44,6 +46,7 @@ impl Default for Tries {
             hedge_due_ns: u64::MAX,
             may_repeat: false,
             is_resendable: false,
+            was_unprocessed: false,
         }
     }
 }
@@ -245,7 +248,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                 return Poll::Ready(Ok(()));
             }
             let over = timer.poll_until(cx, over_ms.min(exchange_due_ms));
-            over.map(|()| end_of_exchange(core, exchange_due_ms, over_ms).map_or(Ok(()), Err))
+            over.map(|()| {
+                let failure = end_of_exchange(core, exchange_due_ms, over_ms);
+                failure.map_or(Ok(()), |failure| Err(self.ended_by(failure)))
+            })
         })
         .await?;
         self.pass_again(core, upstream)

@@ -122,7 +122,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             let over = timer.poll_until(cx, over_ms.min(exchange_due_ms));
             over.map(|()| {
                 let failure = end_of_exchange(core, exchange_due_ms, over_ms);
-                Err(failure.unwrap_or(why(Failure::QueueTimeout)))
+                Err(self.ended_by(failure.unwrap_or(why(Failure::QueueTimeout))))
             })
         })
         .await;

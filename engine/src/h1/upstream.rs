@@ -66,7 +66,7 @@ pub(crate) enum Leftover<S> {
     Idle(S),
     /// Bytes that nobody asked for follow the response.
     Surplus,
-    /// A message is incomplete, or more may follow.
+    /// A message is incomplete, or more may follow; or the connection is another's.
     Unfit,
 }
 

@@ -27,6 +27,7 @@ use super::conduct::Conduct;
 use super::io::{Io, Wire};
 use super::piece::Piece;
 use super::places::InProgress;
+use super::since::Since;
 use super::stream::H2Downstream;
 use crate::core::{Core, due};
 use crate::io::Dial;
@@ -38,14 +39,14 @@ use crate::snapshot::Http2Limits;
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a client has to take the GOAWAY that ends its connection.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// DATA frames of less than [`SMALL_FRAME_BYTES`] that wait to be taken, at most: a window full of messages of 8 bytes, each in a
 /// frame of its own, as streaming calls have them.
-const SMALL_FRAMES_MAX: usize = 8192;
+pub(super) const SMALL_FRAMES_MAX: usize = 8192;
 
 /// What h2 takes for a small frame, and charges for one.
-const SMALL_FRAME_BYTES: usize = 256;
+pub(super) const SMALL_FRAME_BYTES: usize = 256;
 
 /// What a client may do.
 #[derive(Clone, Debug)]
@@ -66,8 +67,8 @@ pub(crate) struct Limits {
 }
 
 words! {
-    /// How a connection ended: by the client, or drained; idle for long enough; because the client did not say what it
-    /// began to say, or took nothing; broke a rule; broke none, and cost too much; or because it failed.
+    /// How a connection ended: by the peer, or drained; idle for long enough; because the peer did not say what it
+    /// began to say, took nothing, or answered no PING; broke a rule; broke none, and cost too much; or because it failed.
     End {
         Clean = "clean",
         Idle = "idle",
@@ -107,31 +108,11 @@ struct Times {
     idle_ms: u64,
 }
 
-/// A count, and since when it has been the same; `u64::MAX`: nobody waits for it to change.
-#[derive(Clone, Copy)]
-struct Since {
-    count: u64,
-    at_ms: u64,
-}
-
-impl Since {
-    const NEVER: Self = Self { count: 0, at_ms: u64::MAX };
-
-    /// Notes whether somebody waits for `count` to change.
-    fn note(&mut self, now_ms: u64, is_waiting: bool, count: u64) {
-        if !is_waiting {
-            self.at_ms = u64::MAX;
-        } else if self.at_ms == u64::MAX || self.count != count {
-            *self = Self { count, at_ms: now_ms };
-        }
-    }
-}
-
 impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
     /// `early` has been received of it.
     pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
-        let conduct = Conduct::new(limits.of_http2.misconduct_max, now_ms);
+        let conduct = Conduct::of_client(limits.of_http2.misconduct_max, now_ms);
         let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early, conduct)));
         let handshake = server::Builder::new()
             .max_concurrent_streams(limits.of_http2.streams_max)
@@ -358,12 +339,12 @@ impl<S: Dial> Connection<S> {
 }
 
 /// How an error of h2's ends a connection.
-fn end_of(error: &h2::Error) -> End {
+pub(super) fn end_of(error: &h2::Error) -> End {
     match error.reason() {
         // What h2 itself counts: resets of streams that wait, parts of field blocks, small DATA frames.
         Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => End::Misconduct,
         Some(_) if error.is_library() => End::Protocol,
-        // The client has given up with a GOAWAY.
+        // The peer has given up with a GOAWAY.
         Some(_) => End::Clean,
         None => End::Io,
     }

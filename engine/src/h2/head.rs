@@ -1,17 +1,19 @@
 //! Heads between HTTP/2 and the HTTP/1.1 bytes that mean the same, which is what everything behind works on.
 //!
-//! A request is written as bytes and read by the parser that reads every head: what the `h2` crate lets pass and a head may not
-//! have is refused there, with the same answer. A response is written by `heads.rs` for an HTTP/1.1 client; what frames it
-//! there is left out.
+//! What is received is written as bytes and read by the parser that reads every head: what the `h2` crate lets pass and a head
+//! may not have is refused there, with the same answer. What is sent is written by `heads.rs` for HTTP/1.1; what frames it there
+//! is left out.
 
 use std::io;
 
 use bytes::Bytes;
-use corelane_http1::{HeadError, is_token, read_trailers, write_field};
+use corelane_http1::{HeadError, is_token, read_trailers, write_decimal, write_field};
+use corelane_semantics::BodyFraming;
 use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, response};
 
 use super::websocket;
 use crate::message::ReceiveError;
@@ -126,6 +128,14 @@ fn checked(value: &HeaderValue) -> Result<&[u8], HeadError> {
     }
 }
 
+/// Writes fields as lines.
+fn write_lines(fields: &HeaderMap, out: &mut Vec<u8>) -> Result<(), HeadError> {
+    for (name, value) in fields {
+        write_field(out, name.as_str().as_bytes(), checked(value)?);
+    }
+    Ok(())
+}
+
 /// The lines of a trailer section, without those that may not stand there (RFC 9110 §6.5.1): to a recipient that takes trailers for
 /// fields of the head they would be framing, or somebody's name.
 ///
@@ -134,9 +144,7 @@ fn checked(value: &HeaderValue) -> Result<&[u8], HeadError> {
 /// A value that is none, or more lines than HTTP/1.1 would have let pass.
 pub(super) fn trailer_lines(fields: &HeaderMap) -> Result<Vec<u8>, ReceiveError> {
     let mut section = Vec::new();
-    for (name, value) in fields {
-        write_field(&mut section, name.as_str().as_bytes(), checked(value)?);
-    }
+    write_lines(fields, &mut section)?;
     section.extend_from_slice(b"\r\n");
     Ok(read_trailers(&section)?)
 }
@@ -158,6 +166,86 @@ pub(super) fn read_response(head: &[u8]) -> io::Result<Response<()>> {
     Ok(response)
 }
 
+/// Writes a response's head. `implied`: how its body is framed, where no field says that.
+///
+/// # Errors
+///
+/// What makes the response malformed (RFC 9113 §8.1.1).
+pub(super) fn write_response(
+    parts: &response::Parts,
+    implied: BodyFraming,
+    out: &mut Vec<u8>,
+) -> Result<(), HeadError> {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    write_lines(&parts.headers, out)?;
+    if !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        match implied {
+            BodyFraming::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                write_decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            BodyFraming::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+            BodyFraming::None | BodyFraming::UntilClose => {}
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Reads a request head that `heads.rs` has written.
+///
+/// # Errors
+///
+/// What HTTP/2 cannot say.
+pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()>> {
+    // One piece of memory for all values.
+    let head = Bytes::copy_from_slice(head);
+    let line_end = memchr::memchr(b'\n', &head).ok_or(io::ErrorKind::InvalidData)?;
+    // `GET /path HTTP/1.1`
+    let mut words = head[..line_end].split(|&byte| byte == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let target = head.slice_ref(target);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method).map_err(io::Error::other)?;
+    let (mut authority, mut fields) = (None, HeaderMap::with_capacity(FIELDS_EXPECTED));
+    each_field(&head.slice(line_end + 1..), |name, value| {
+        match name {
+            header::HOST if value.is_empty() => {}
+            header::HOST => authority = Some(Authority::from_maybe_shared(value).map_err(io::Error::other)?),
+            // RFC 9113 §8.2.2.
+            header::TE if !value.eq_ignore_ascii_case(b"trailers") => {}
+            name => {
+                let is_secret = SECRET_FIELDS.contains(&name);
+                let mut value = HeaderValue::from_maybe_shared(value).map_err(io::Error::other)?;
+                value.set_sensitive(is_secret);
+                fields.append(name, value);
+            }
+        }
+        Ok(())
+    })?;
+    *request.headers_mut() = fields;
+    let mut parts = http::uri::Parts::default();
+    if request.method() == Method::CONNECT {
+        // RFC 9113 §8.5.
+        parts.authority = Some(Authority::from_maybe_shared(target).map_err(io::Error::other)?);
+    } else {
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(target).map_err(io::Error::other)?);
+        parts.scheme = authority.is_some().then_some(scheme);
+        parts.authority = authority;
+    }
+    *request.uri_mut() = Uri::from_parts(parts).map_err(io::Error::other)?;
+    Ok(request)
+}
+
+/// Fields that stay out of the tables of HPACK (RFC 7541 §7.1.3): a connection to an upstream carries the requests of many clients,
+/// and none may probe for what another one has sent. For the tables they are of no use either.
+const SECRET_FIELDS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+
 /// Reads field lines, each with its CRLF; an empty line ends them.
 ///
 /// # Errors
@@ -165,20 +253,26 @@ pub(super) fn read_response(head: &[u8]) -> io::Result<Response<()>> {
 /// A field that HTTP/2 cannot say.
 pub(super) fn read_fields(lines: &Bytes) -> io::Result<HeaderMap> {
     let mut fields = HeaderMap::with_capacity(FIELDS_EXPECTED);
+    each_field(lines, |name, value| {
+        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(io::Error::other)?);
+        Ok(())
+    })?;
+    Ok(fields)
+}
+
+/// Calls `take` for each field that HTTP/2 has, too.
+fn each_field(lines: &Bytes, mut take: impl FnMut(HeaderName, Bytes) -> io::Result<()>) -> io::Result<()> {
     let mut start = 0;
     while let Some(end) = memchr::memchr(b'\n', &lines[start..]) {
         let line = lines[start..start + end].trim_ascii_end();
         start += end + 1;
         let Some(colon) = memchr::memchr(b':', line) else { break };
         let name = HeaderName::from_bytes(&line[..colon]).map_err(io::Error::other)?;
-        if CONNECTION_FIELDS.contains(&name.as_str()) {
-            continue;
+        if !CONNECTION_FIELDS.contains(&name.as_str()) {
+            take(name, lines.slice_ref(line[colon + 1..].trim_ascii()))?;
         }
-        let value = line[colon + 1..].trim_ascii();
-        let value = HeaderValue::from_maybe_shared(lines.slice_ref(value)).map_err(io::Error::other)?;
-        fields.append(name, value);
     }
-    Ok(fields)
+    Ok(())
 }
 
 /// A table for so many grows no more for most responses.

@@ -10,11 +10,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conduct::Conduct;
-use super::frames::FrameScanner;
+use super::frames::{FrameScanner, Kind};
 use crate::buffers::RECV_BYTES_MAX;
 use crate::core::Core;
-use crate::io::{Dial, Interest};
+use crate::io::{Dial, Interest, clock};
 use crate::message::Moved;
+use crate::tls::{Alert, TlsFailure};
 
 /// What is gathered before it is sent, at most: a pooled buffer, four records of TLS.
 pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
@@ -41,6 +42,8 @@ pub(super) struct Wire<S: Dial> {
     incoming: FrameScanner,
     outgoing: FrameScanner,
     conduct: Conduct,
+    /// The peer has said GOAWAY.
+    is_told_to_end: bool,
     /// Bytes since the connection began.
     sent_bytes: u64,
     received_bytes: u64,
@@ -51,17 +54,23 @@ pub(super) struct Wire<S: Dial> {
 impl<S: Dial> Wire<S> {
     /// The server's end, at which a client behaves somehow.
     pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, conduct: Conduct) -> Self {
-        let wire = Self::new(core, stream, FrameScanner::of_client(), FrameScanner::of_server());
-        Self { early, conduct, ..wire }
+        let (incoming, outgoing) = (FrameScanner::of_client(), FrameScanner::of_server());
+        Self { early, ..Self::new(core, stream, incoming, outgoing, conduct) }
     }
 
     /// The client's end.
-    #[cfg(test)]
     pub(super) fn of_client(core: &Rc<Core<S>>, stream: S) -> Self {
-        Self::new(core, stream, FrameScanner::of_server(), FrameScanner::of_client())
+        let (incoming, outgoing) = (FrameScanner::of_server(), FrameScanner::of_client());
+        Self::new(core, stream, incoming, outgoing, Conduct::of_server(clock::coarse_ms()))
     }
 
-    fn new(core: &Rc<Core<S>>, stream: S, incoming: FrameScanner, outgoing: FrameScanner) -> Self {
+    fn new(
+        core: &Rc<Core<S>>,
+        stream: S,
+        incoming: FrameScanner,
+        outgoing: FrameScanner,
+        conduct: Conduct,
+    ) -> Self {
         Self {
             core: core.clone(),
             stream,
@@ -74,7 +83,8 @@ impl<S: Dial> Wire<S> {
             received_in_turn: 0,
             incoming,
             outgoing,
-            conduct: Conduct::default(),
+            conduct,
+            is_told_to_end: false,
             sent_bytes: 0,
             received_bytes: 0,
             reported: Moved::default(),
@@ -96,6 +106,11 @@ impl<S: Dial> Wire<S> {
         self.conduct.take_excess()
     }
 
+    /// Whether the peer takes no more streams.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.is_told_to_end
+    }
+
     /// Whether the peer does not take what there is to send.
     pub(super) fn is_blocked(&self) -> bool {
         !self.gathered.is_empty() || self.stream.holds_back()
@@ -104,6 +119,16 @@ impl<S: Dial> Wire<S> {
     /// Bytes that the socket has taken.
     pub(super) fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// Bytes that have come.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Why TLS has failed, if it has.
+    pub(super) fn tls_failure(&self) -> Option<(TlsFailure, Option<Alert>)> {
+        self.stream.tls_failure()
     }
 
     /// What was moved since the last call.
@@ -153,8 +178,11 @@ impl<S: Dial> Wire<S> {
     }
 
     fn note_received(&mut self, bytes: &[u8]) {
-        let Self { incoming, conduct, .. } = self;
-        incoming.scan(bytes, |frame| conduct.note_received(frame));
+        let Self { incoming, conduct, is_told_to_end, .. } = self;
+        incoming.scan(bytes, |frame| {
+            *is_told_to_end |= frame.kind == Kind::GoAway;
+            conduct.note_received(frame);
+        });
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -178,12 +206,15 @@ impl<S: Dial> Wire<S> {
                 self.is_drained = false;
                 self.received_in_turn = 0;
             }
-            let Self { core, stream, incoming, conduct, .. } = self;
+            let Self { core, stream, incoming, conduct, is_told_to_end, .. } = self;
             // By way of the scratch buffer, because what h2 lends is not initialised, and more than a request takes.
             let received = core.scratch.with(|scratch| {
                 stream.try_recv(&mut scratch[..room]).inspect(|&received| {
                     let bytes = &scratch[..received];
-                    incoming.scan(bytes, |frame| conduct.note_received(frame));
+                    incoming.scan(bytes, |frame| {
+                        *is_told_to_end |= frame.kind == Kind::GoAway;
+                        conduct.note_received(frame);
+                    });
                     buffer.put_slice(bytes);
                 })
             });

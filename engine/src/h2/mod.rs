@@ -14,6 +14,7 @@
 //!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`stream.rs`).
 //! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the table of `connection.rs`.
 
+mod client;
 mod clients;
 mod conduct;
 mod connection;
@@ -23,15 +24,19 @@ mod intake;
 mod io;
 mod piece;
 mod places;
+mod since;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod websocket;
 
+pub(crate) use client::{ClientConnection, ClientLimits};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};
 pub(crate) use stream::H2Downstream;
+pub(crate) use upstream::H2Upstream;
 
 /// How a client's connection begins (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,5 +1,6 @@
 //! Connections over streams in memory, with the client of the `h2` crate or with bytes by hand at the other end.
 
+mod client;
 mod floods;
 mod heads;
 mod protocol;
@@ -19,11 +20,14 @@ use bytes::Bytes;
 use corelane_http1::HeadLimits;
 use corelane_semantics::{BodyFraming, RequestHead};
 
+use super::client::{ClientConnection, ClientLimits, Driver};
 use super::connection::{Connection, End, Limits};
 use super::io::{Io, Wire};
 use super::stream::H2Downstream;
+use super::upstream::H2Upstream;
 use crate::core::Core;
 use crate::exchange_tests::{Count, TestStream, counter, worker};
+use crate::io::ByteStream as _;
 use crate::io::memory::{Faults, pair};
 use crate::message::{BodyBatch, BodyStep, Downstream, ReceiveError};
 use crate::snapshot::Http2Limits;
@@ -145,7 +149,10 @@ fn shake_hands(near: TestStream, far: TestStream) -> (TestStream, TestStream) {
     let mut cx = Context::from_waker(&waker);
     loop {
         let shaken = [&mut near, &mut far].map(|stream| {
-            stream.poll_handshake(&mut cx, None, &mut |_, _| Poll::Ready(())).map(Result::unwrap)
+            let shaken =
+                stream.poll_handshake(&mut cx, None, &mut |_, _| Poll::Ready(())).map(Result::unwrap);
+            // The last flight may be kept.
+            if stream.poll_flush(&mut cx).is_ready() { shaken } else { Poll::Pending }
         });
         if shaken == [Poll::Ready(()); 2] {
             return (near, far);

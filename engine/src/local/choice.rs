@@ -265,7 +265,7 @@ impl Choice {
                 continue;
             }
             for (counters, worker) in endpoint.counters.iter().zip(0..) {
-                let idle = counters.idle.value();
+                let idle = counters.idle.value() + counters.http2_connections.value();
                 // Those at a worker that was called for one are meant for it.
                 if idle > most.0 && !limit.line().is_called(worker) {
                     most = (idle, Some((worker, limit)));
@@ -328,7 +328,9 @@ impl View for Known<'_> {
 /// Whether an endpoint has as many requests as it may have, or as many connections and none that this worker could use.
 fn is_full(upstream: &Upstream, endpoint: usize, worker: usize) -> bool {
     let Some(endpoint) = upstream.endpoints.get(endpoint) else { return true };
-    let is_needed = || endpoint.counters.of(worker).idle.value() == 0;
+    let counters = endpoint.counters.of(worker);
+    // One that is shared may have room.
+    let is_needed = || counters.idle.value() + counters.http2_connections.value() == 0;
     endpoint.limit.as_ref().is_some_and(RequestLimit::is_full)
         || endpoint.connections.as_ref().is_some_and(|limit| is_needed() && limit.is_full())
 }

@@ -134,6 +134,10 @@ impl<S: Dial, D: Downstream> Record<'_, S, D> {
                 }
             }
             Variable::Status => Shown::Number(u64::from(exchange.status)),
+            Variable::GrpcStatus => match exchange.call_status() {
+                Some(status) => Shown::Number(u64::from(status as u8)),
+                None => Shown::Absent,
+            },
             Variable::Reason => {
                 exchange.failure.map_or(Shown::Absent, |it| Shown::Plain(it.reason().name().as_bytes()))
             }

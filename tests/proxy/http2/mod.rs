@@ -2,7 +2,13 @@
 
 mod connections;
 mod events;
+mod floods;
+mod grpc;
+mod grpc_calls;
+mod neighbours;
 mod rules;
+mod stalls;
+mod upstreams;
 mod websocket;
 
 use std::fs;

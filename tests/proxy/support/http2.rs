@@ -138,6 +138,8 @@ pub(crate) struct Answer {
 pub(crate) struct Http2 {
     client: Client,
     goaway: Option<u32>,
+    /// What has come for streams that nobody has asked for.
+    kept: Vec<Frame>,
 }
 
 impl Deref for Http2 {
@@ -163,7 +165,7 @@ impl Http2 {
 
     /// Over a connection on which that has been said.
     pub(crate) fn over(client: Client) -> Self {
-        Self { client, goaway: None }
+        Self { client, goaway: None, kept: Vec::new() }
     }
 
     /// The same with other frames behind the preface.
@@ -199,17 +201,14 @@ impl Http2 {
         }
     }
 
-    /// Reads until the stream has ended.
+    /// Reads until the stream has ended. What comes for others meanwhile is kept for them.
     #[track_caller]
     pub(crate) fn answer(&mut self, stream: u32) -> (Outcome, Answer) {
         let mut answer = Answer::default();
         loop {
-            let Some(frame) = self.next_frame().expect("the end of the stream") else {
+            let Some(frame) = self.next_of(stream) else {
                 return (self.goaway.map_or(Outcome::Cut, Outcome::Ended), answer);
             };
-            if frame.stream != stream {
-                continue;
-            }
             match frame.kind {
                 HEADERS if answer.status > 0 => answer.has_trailers = true,
                 HEADERS => match status(&frame.payload) {
@@ -224,6 +223,25 @@ impl Http2 {
                 return (Outcome::Answered(answer.status), answer);
             }
         }
+    }
+
+    #[track_caller]
+    fn next_of(&mut self, stream: u32) -> Option<Frame> {
+        if let Some(index) = self.kept.iter().position(|frame| frame.stream == stream) {
+            return Some(self.kept.remove(index));
+        }
+        loop {
+            match self.next_frame().expect("the end of the stream")? {
+                frame if frame.stream == stream => return Some(frame),
+                frame if frame.stream == 0 => {}
+                frame => self.kept.push(frame),
+            }
+        }
+    }
+
+    /// Whether such a frame is kept for that stream.
+    pub(crate) fn keeps(&self, kind: u8, stream: u32) -> bool {
+        self.kept.iter().any(|frame| (frame.kind, frame.stream) == (kind, stream))
     }
 
     /// Whether the connection goes on: a PING is answered.

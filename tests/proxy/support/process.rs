@@ -12,8 +12,17 @@ pub(crate) const CLOSE_WAIT: &str = "08";
 
 /// Resident memory.
 pub(crate) fn rss_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most of it that there was so far.
+pub(crate) fn rss_peak_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find(|line| line.starts_with(key)).expect(key);
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 

@@ -1,0 +1,363 @@
+//! HTTP/2 to upstreams: nginx, and origins that say frames word by word.
+
+use std::io;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::certificates::issuer::{Issuer, Key};
+use crate::support::origin::Connection;
+use crate::support::process::output;
+use crate::support::{Load, Nginx, Origin, Proxy, Setup, client, eventually, free_port, ok};
+
+/// nginx that speaks HTTP/2 without TLS at the address that is returned, and says what it sees.
+fn nginx(keys: &str) -> (Nginx, String) {
+    let port = free_port();
+    let nginx = Nginx::start(&format!(
+        "listen 127.0.0.1:{port} http2; {keys}
+         location / {{ return 200 \"$server_protocol $request_method $host $content_length $http_via\"; }}
+         location /file {{ }}"
+    ));
+    (nginx, format!("127.0.0.1:{port}"))
+}
+
+fn towards(address: &str) -> Setup {
+    Setup::to(&[address]).upstream("protocol = \"h2c\"")
+}
+
+/// How often something was counted for a reason; the first time makes its line.
+fn reasons(proxy: &Proxy, name: &str, reason: &str) -> u64 {
+    let labels = [("reason", reason)];
+    crate::support::proxy::sum_of(&proxy.metrics(), &format!("corelane_endpoint_{name}"), &labels)
+        .unwrap_or(0)
+}
+
+#[test]
+fn requests_of_http1_clients_share_a_connection() {
+    let (nginx, address) = nginx("");
+    let body = vec![b'x'; 3_000_000];
+    nginx.add("file", &body);
+    let proxy = towards(&address).start();
+    assert_eq!(proxy.get("/").text(), "HTTP/2.0 GET test  1.1 corelane");
+    let mut client = proxy.client();
+    assert_eq!(client.request(client::post("/", b"abc")).text(), "HTTP/2.0 POST test 3 1.1 corelane");
+    assert!(client.get("/file").body == body);
+    client.send("HEAD /file HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let head = client.response_to_head();
+    assert_eq!((head.status(), head.head.field("content-length")), (200, Some("3000000")));
+    assert_eq!(client.get("/none").status(), 200, "the connection goes on");
+    assert_eq!((proxy.endpoints("connects_total"), proxy.endpoints("http2_connections")), (1, 1));
+    assert_eq!(proxy.endpoints("connection_reuses_total"), 4);
+    assert!(proxy.endpoints("received_bytes_total") > 3_000_000);
+    assert!(proxy.endpoints("sent_bytes_total") < 2_000);
+}
+
+#[test]
+fn a_burst_opens_as_few_connections_as_it_needs() {
+    let (_nginx, address) = nginx("");
+    let proxy = towards(&address).upstream("http2_streams_max = 20").start();
+    let load = Load::start(&proxy.address("web"), 50, "/");
+    eventually("the load", || load.answered() > 2_000);
+    load.finish().assert_all_ok();
+    // Fifty at once at most, twenty on each.
+    let connects = proxy.endpoints("connects_total");
+    assert!((1..=3).contains(&connects), "{connects}");
+    assert_eq!(proxy.endpoints("http2_connections"), connects);
+}
+
+#[test]
+fn no_request_is_lost_when_connections_end_again_and_again() {
+    let (_nginx, address) = nginx("keepalive_requests 50;");
+    let proxy = towards(&address).upstream("attempts_max = 1").start();
+    let load = Load::start(&proxy.address("web"), 20, "/");
+    // What is not idempotent, beside it.
+    let mut client = proxy.client();
+    for _ in 0..500 {
+        let answer = client.request(client::post("/", b"abc"));
+        assert_eq!((answer.status(), answer.text().contains(" POST ")), (200, true));
+    }
+    eventually("the load", || load.answered() > 2_000);
+    load.finish().assert_all_ok();
+    assert!(proxy.endpoints("http2_goaways_total") >= 40);
+    assert_eq!(proxy.endpoints("resets_total"), 0);
+    eventually("they are closed", || proxy.endpoints("http2_connections") <= 2);
+}
+
+#[test]
+fn a_limit_of_connections_holds_and_nobody_waits_in_vain() {
+    let (_nginx, address) = nginx("keepalive_requests 100;");
+    let limited = format!("{{ address = \"{address}\", connections_max = 1 }}");
+    let queue = "queue = { requests_max = 100, timeout = \"10s\" }";
+    let keys = "http2_streams_max = 4";
+    let proxy = towards(&limited).workers(2).upstream(queue).upstream(keys).start();
+    let load = Load::start(&proxy.address("web"), 24, "/");
+    eventually("the load", || {
+        assert!(proxy.metric("corelane_endpoint_connections", &[]) <= 1);
+        load.answered() > 1_000
+    });
+    load.finish().assert_all_ok();
+}
+
+#[test]
+fn a_reload_keeps_connections_and_ends_those_to_what_is_gone() {
+    let (_nginx, address) = nginx("");
+    let (_other_nginx, other) = nginx("");
+    let setup = towards(&address);
+    let mut proxy = setup.start();
+    assert_eq!(proxy.get("/").status(), 200);
+    proxy.rewrite(&setup.clone().route("name = \"another\"").text().replace("name = \"all\"\n", ""));
+    proxy.reload_and_wait();
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(proxy.endpoints("connects_total"), 1);
+    proxy.rewrite(&towards(&other).text());
+    proxy.reload_and_wait();
+    assert_eq!(proxy.get("/").status(), 200);
+    eventually("the other one is closed", || proxy.endpoints("http2_connections") == 1);
+    // Another protocol has other connections.
+    proxy.rewrite(&Setup::to(&[&other]).upstream("protocol = \"auto\"").text());
+    proxy.reload_and_wait();
+    eventually("it is closed", || proxy.endpoints("http2_connections") == 0);
+}
+
+#[test]
+fn idle_connections_end() {
+    let (_nginx, address) = nginx("");
+    let proxy = towards(&address).upstream("idle_timeout = \"200ms\"").start();
+    assert_eq!(proxy.get("/").status(), 200);
+    eventually("it is closed", || proxy.endpoints("http2_connections") == 0);
+    assert_eq!(reasons(&proxy, "http2_connections_ended_total", "idle"), 1);
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(proxy.endpoints("connects_total"), 2);
+}
+
+#[test]
+fn over_tls_it_is_what_is_agreed_on() {
+    let issuer = Issuer::new();
+    issuer.issue_with("app", Key::Ecdsa, "30", "subjectAltName=DNS:app.test");
+    let file = |name: &str| issuer.file(name).display().to_string();
+    let server = |flags: &str| {
+        let port = free_port();
+        let keys = format!("ssl_certificate {}; ssl_certificate_key {};", file("app.pem"), file("app.key"));
+        let locations = "location / { return 200 \"$server_protocol\"; }";
+        let nginx = Nginx::start(&format!("listen 127.0.0.1:{port} ssl {flags}; {keys} {locations}"));
+        (nginx, format!("127.0.0.1:{port}"))
+    };
+    let tls = format!("tls = {{ ca = \"{}\", server_name = \"app.test\" }}", file("ca.pem"));
+    let (_both, both) = server("http2");
+    let (_old, old) = server("");
+    for (protocol, address, status, said) in [
+        ("h1", &both, 200, "HTTP/1.1"),
+        ("h2", &both, 200, "HTTP/2.0"),
+        ("auto", &both, 200, "HTTP/2.0"),
+        ("auto", &old, 200, "HTTP/1.1"),
+        ("h2", &old, 502, "upstream_tls"),
+    ] {
+        let key = format!("protocol = \"{protocol}\"");
+        let proxy = Setup::to(&[address]).upstream(&key).upstream(&tls).start();
+        for _ in 0..2 {
+            let answer = proxy.get("/");
+            assert_eq!(answer.status(), status, "{protocol}: {answer:?}");
+            assert!(answer.text().contains(said), "{protocol}: {}", answer.text());
+        }
+        if status == 200 {
+            let counted = ["connects_total", "connection_reuses_total"].map(|name| proxy.endpoints(name));
+            assert_eq!(counted, [1, 1], "{protocol}");
+            let load = Load::start(&proxy.address("web"), 10, "/");
+            eventually("the load", || load.answered() > 100);
+            load.finish().assert_all_ok();
+        } else {
+            assert_eq!(reasons(&proxy, "tls_alerts_total", "no_application_protocol"), 2);
+        }
+    }
+}
+
+#[test]
+fn from_http2_to_http2() {
+    let (_nginx, address) = nginx("");
+    let proxy = towards(&address).listener("http2 = true").start();
+    let url = format!("http://{}/", proxy.address("web"));
+    let told = output(Command::new("h2load").args(["-n", "3000", "-c", "3", "-m", "40", &url]));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{told}");
+}
+
+// Origins that say frames.
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+/// With END_HEADERS.
+const WHOLE: u8 = 4;
+/// `:status: 200` in HPACK's static table (RFC 7541, appendix A).
+const OK: &[u8] = &[0x88];
+
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The next frame that is a request's head or end.
+fn next(connection: &mut Connection) -> io::Result<Frame> {
+    loop {
+        let head = connection.exactly(9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        connection.exactly(length as usize)?;
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        let frame = Frame { kind: head[3], flags: head[4], stream };
+        if stream > 0 && frame.kind <= HEADERS {
+            return Ok(frame);
+        }
+    }
+}
+
+/// An origin that begins with `settings` and has each whole request answered: with its number on the connection and the
+/// stream's.
+fn origin(
+    settings: &'static [u8],
+    answer: impl Fn(&mut Connection, usize, u32) -> Vec<u8> + Send + Sync + 'static,
+) -> Origin {
+    Origin::script(move |connection| {
+        let mut serve = || -> io::Result<()> {
+            connection.exactly(24)?;
+            connection.send(frame(SETTINGS, 0, 0, settings))?;
+            let mut requests = 0;
+            loop {
+                let Frame { flags, stream, .. } = next(connection)?;
+                if flags & END_STREAM == 0 {
+                    continue;
+                }
+                requests += 1;
+                let bytes = answer(connection, requests, stream);
+                connection.send(bytes)?;
+            }
+        };
+        // Its client has gone.
+        let _ = serve();
+    })
+}
+
+fn whole(stream: u32) -> Vec<u8> {
+    frame(HEADERS, WHOLE | END_STREAM, stream, OK)
+}
+
+fn reset(stream: u32, code: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+#[test]
+fn a_refused_stream_is_repeated_whatever_it_is() {
+    let seen = AtomicUsize::new(0);
+    let origin = origin(&[], move |_, _, stream| match seen.fetch_add(1, Ordering::SeqCst) {
+        0 => reset(stream, 7),
+        _ => whole(stream),
+    });
+    let proxy = towards(origin.address()).start();
+    assert_eq!(proxy.client().request(client::post("/", b"once")).status(), 200);
+    assert_eq!(origin.connections(), 1);
+    assert_eq!(proxy.endpoints("http2_unprocessed_total"), 1);
+    assert_eq!(reasons(&proxy, "http2_resets_total", "refused_stream"), 1);
+    assert_eq!(proxy.metric("corelane_upstream_retries_total", &[]), 1);
+}
+
+#[test]
+fn what_goaway_leaves_out_is_repeated_on_a_new_connection() {
+    let origin = origin(&[], |connection, _, stream| match connection.index {
+        // None was begun with.
+        0 => frame(GOAWAY, 0, 0, &[0; 8]),
+        _ => whole(stream),
+    });
+    let proxy = towards(origin.address()).start();
+    assert_eq!(proxy.client().request(client::post("/", b"once")).status(), 200);
+    assert_eq!(origin.connections(), 2);
+    assert_eq!((proxy.endpoints("http2_unprocessed_total"), proxy.endpoints("resets_total")), (1, 0));
+    eventually("it is over", || proxy.endpoints("http2_goaways_total") == 1);
+}
+
+#[test]
+fn what_goaway_has_begun_with_ends_well() {
+    let origin = origin(&[], |_, _, stream| {
+        let goaway = frame(GOAWAY, 0, 0, &[stream.to_be_bytes(), [0; 4]].concat());
+        [goaway, frame(HEADERS, WHOLE | END_STREAM, stream, OK)].concat()
+    });
+    let proxy = towards(origin.address()).start();
+    for _ in 0..3 {
+        assert_eq!(proxy.client().request(client::post("/", b"once")).status(), 200);
+    }
+    assert_eq!((origin.connections(), proxy.endpoints("http2_unprocessed_total")), (3, 0));
+    eventually("all are closed", || proxy.endpoints("http2_connections") == 0);
+}
+
+#[test]
+fn a_reset_is_an_answer_of_502_and_ends_no_other_request() {
+    let origin = origin(&[], |_, requests, stream| match requests {
+        2 => reset(stream, 2),
+        _ => whole(stream),
+    });
+    let proxy = towards(origin.address()).start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+    let answer = client.request(client::post("/", b"once"));
+    assert_eq!((answer.status(), answer.text().contains("upstream_closed")), (502, true));
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!((origin.connections(), reasons(&proxy, "http2_resets_total", "internal_error")), (1, 1));
+}
+
+#[test]
+fn a_limit_of_streams_that_the_endpoint_wants_is_obeyed() {
+    // SETTINGS_MAX_CONCURRENT_STREAMS: 1.
+    let origin = origin(&[0, 3, 0, 0, 0, 1], |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(5));
+        whole(stream)
+    });
+    let proxy = towards(origin.address()).start();
+    assert_eq!(proxy.get("/").status(), 200);
+    let load = Load::start(&proxy.address("web"), 4, "/");
+    eventually("the load", || load.answered() > 100);
+    load.finish().assert_all_ok();
+    assert_eq!(proxy.endpoints("http2_unprocessed_total"), 0);
+    assert!((2..=8).contains(&origin.connections()), "{}", origin.connections());
+}
+
+#[test]
+fn a_connection_that_has_fallen_silent_gets_no_more_requests() {
+    let origin = origin(&[], |connection, requests, stream| match (connection.index, requests) {
+        (0, 2) => Vec::new(),
+        _ => whole(stream),
+    });
+    let proxy = towards(origin.address()).upstream("response_head_timeout = \"1500ms\"").start();
+    assert_eq!(proxy.get("/").status(), 200);
+    let answer = proxy.get("/");
+    assert_eq!((answer.status(), answer.text().contains("response_head_timeout")), (504, true));
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn pings_find_out_who_is_gone() {
+    let origin = origin(&[], |_, requests, stream| if requests == 1 { whole(stream) } else { Vec::new() });
+    let keys = "http2_ping_interval = \"200ms\"\nhttp2_ping_timeout = \"200ms\"\nattempts_max = 1";
+    let proxy = towards(origin.address()).upstream(keys).start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status(), 200);
+    let answer = client.request(client::post("/", b"once"));
+    assert_eq!((answer.status(), answer.text().contains("upstream_closed")), (502, true));
+    assert_eq!(reasons(&proxy, "http2_connections_ended_total", "timeout"), 1);
+    assert_eq!(proxy.endpoints("http2_pings_total"), 1);
+}
+
+#[test]
+fn an_endpoint_that_speaks_http1_is_told_apart() {
+    let origin = Origin::answering(ok("hello"));
+    let proxy = towards(origin.address()).upstream("attempts_max = 1").start();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status(), answer.text().contains("upstream_closed")), (502, true));
+    assert_eq!(reasons(&proxy, "http2_connections_ended_total", "protocol"), 1);
+}
