@@ -109,8 +109,10 @@ pub(crate) enum Failure {
     InterimFlood,
     /// A 101 that nobody asked for.
     UnexpectedSwitch,
-    /// A 101 to another protocol than those that were asked for, or a 2xx to a client that would take it for one.
+    /// A 101 to another protocol than those that were asked for, or to a WebSocket without the answer to its key.
     SwitchMismatch,
+    /// The upstream does not speak what an HTTP/2 client asks for, or speaks HTTP/2 and takes no request for it.
+    UpgradeUnsupported,
     /// A tunnel carried nothing for too long.
     TunnelIdle,
     /// The response's body ended early.
@@ -190,6 +192,8 @@ impl Failure {
             Self::InterimFlood => (502, Reason::InterimResponsesExcess, Upstream),
             Self::UnexpectedSwitch => (502, Reason::UnexpectedSwitch, Upstream),
             Self::SwitchMismatch => (502, Reason::SwitchMismatch, Upstream),
+            // Which a client can bring about at any server.
+            Self::UpgradeUnsupported => (502, Reason::UpgradeUnsupported, Local),
             Self::TunnelIdle => (504, Reason::TunnelIdleTimeout, Local),
             Self::ResponseTruncated => (502, Reason::ResponseTruncated, Upstream),
             Self::RequestTimeout => (504, Reason::RequestTimeout, Upstream),
@@ -264,7 +268,7 @@ impl Failure {
             ReceiveError::Head(error) => Self::RequestHead(*error),
             ReceiveError::Framing(error) => Self::RequestFraming(*error),
             ReceiveError::Chunk(error) => Self::RequestChunk(*error),
-            ReceiveError::Closed | ReceiveError::Io(_) => Self::ClientGone,
+            ReceiveError::Closed | ReceiveError::NoTunnel | ReceiveError::Io(_) => Self::ClientGone,
         }
     }
 
@@ -274,6 +278,7 @@ impl Failure {
             ReceiveError::Head(error) => Self::ResponseHead(*error),
             ReceiveError::Framing(error) => Self::ResponseFraming(*error),
             ReceiveError::Chunk(error) => Self::ResponseChunk(*error),
+            ReceiveError::NoTunnel => Self::UpgradeUnsupported,
             ReceiveError::Closed | ReceiveError::Io(_) if head_complete => Self::ResponseTruncated,
             ReceiveError::Closed | ReceiveError::Io(_) => Self::UpstreamClosed,
         }

@@ -116,6 +116,9 @@ pub(crate) enum ReceiveError {
     /// The peer closed its sending side before the message was complete.
     #[error("the peer closed the connection early")]
     Closed,
+    /// The request asks for a tunnel, and the endpoint takes no such requests.
+    #[error("the endpoint does not take extended CONNECT")]
+    NoTunnel,
     /// The connection failed.
     #[error("{0}")]
     Io(#[from] io::Error),

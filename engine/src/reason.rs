@@ -130,6 +130,7 @@ words! {
         InterimResponsesExcess = "interim_responses_excess",
         UnexpectedSwitch = "unexpected_switch",
         SwitchMismatch = "switch_mismatch",
+        UpgradeUnsupported = "upgrade_unsupported",
         RequestTimeout = "request_timeout",
 
         NoRoute = "no_route",

@@ -23,12 +23,18 @@ pub(crate) struct Server {
 impl Server {
     #[track_caller]
     pub(crate) fn start() -> Self {
-        let mut command = script("websocket/server.py");
+        Self::run("websocket/server.py")
+    }
+
+    /// Runs another one that says the same.
+    #[track_caller]
+    pub(crate) fn run(path: &str) -> Self {
+        let mut command = script(path);
         // It ends with its standard input.
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port: u16 = lines.next().expect("server.py starts").unwrap().parse().unwrap();
+        let port: u16 = lines.next().expect("the server starts").unwrap().parse().unwrap();
         let (say, ends) = channel();
         // Ends with the server.
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| say.send(line)));
@@ -51,7 +57,7 @@ impl Drop for Server {
 
 /// Runs `client.py` through `proxy`; fails with what it says.
 #[track_caller]
-fn play(proxy: &Proxy, scenario: &str) {
+pub(crate) fn play(proxy: &Proxy, scenario: &str) {
     let url = format!("ws://{}", proxy.address("web"));
     let client = output(script("websocket/client.py").arg(url).arg(scenario));
     assert!(client.status.success(), "{scenario}: {}{}", stdout(&client), stderr(&client));

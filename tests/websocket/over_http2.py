@@ -178,6 +178,12 @@ async def messages(address):
         assert await socket.next() == Pong(payload)
     await socket.send(CloseConnection(1001, "leaving"))
     assert (await socket.next()).code == 1001
+    return socket
+
+
+async def closed(address):
+    """With the closing handshake, behind which the server ends its side."""
+    socket = await messages(address)
     assert await socket.next() == "end"
     await socket.end()
 
@@ -189,9 +195,9 @@ async def server_ends(address):
     await socket.echo("thanks")
     socket = await connection.connect("/closes")
     await socket.send_message("go on")
-    closed = await socket.next()
-    assert (closed.code, closed.reason) == (4001, "that was all"), closed
-    await socket.send(closed.response())
+    close = await socket.next()
+    assert (close.code, close.reason) == (4001, "that was all"), close
+    await socket.send(close.response())
     assert await socket.next() == "end"
     socket = await connection.connect("/aborts")
     await socket.send_message("go on")
@@ -273,7 +279,7 @@ async def held(address):
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in [messages, server_ends, lost, half_closed, subprotocol, many, refused, held]
+    for scenario in [messages, closed, server_ends, lost, half_closed, subprotocol, many, refused, held]
 }
 
 asyncio.run(asyncio.wait_for(SCENARIOS[sys.argv[2]](sys.argv[1]), DEADLINE))

@@ -83,6 +83,10 @@ pub(crate) struct ClientConnection {
     /// How many streams the endpoint takes at once.
     peer_streams_max: Cell<usize>,
     received_bytes: Cell<u64>,
+    /// The endpoint's settings are there.
+    has_settings: Cell<bool>,
+    /// Who waits for them.
+    waiting: RefCell<Vec<Waker>>,
     /// What nobody has counted yet.
     moved: Cell<Moved>,
     is_told_to_end: Cell<bool>,
@@ -189,6 +193,23 @@ impl ClientConnection {
         self.moved.take()
     }
 
+    /// Whether the endpoint takes requests for tunnels (RFC 8441 §3), when it has said so; `true` where nobody can be asked any more.
+    pub(super) fn poll_takes_tunnels(&self, cx: &Context<'_>) -> Poll<bool> {
+        match &*self.sender.borrow() {
+            Some(sender) if sender.is_extended_connect_protocol_enabled() => Poll::Ready(true),
+            Some(_) if self.has_settings.get() => Poll::Ready(false),
+            Some(_) => {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(true),
+        }
+    }
+
+    fn wake_waiting(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
     /// Bytes that have come.
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes.get()
@@ -259,6 +280,8 @@ impl<S: Dial> Driver<S> {
             requests: Cell::new(0),
             peer_streams_max: Cell::new(STREAMS_AT_FIRST),
             received_bytes: Cell::new(0),
+            has_settings: Cell::new(false),
+            waiting: RefCell::default(),
             moved: Cell::default(),
             is_told_to_end: Cell::new(false),
             pings: Cell::new(0),
@@ -347,6 +370,11 @@ impl<S: Dial> Driver<S> {
         shared
             .moved
             .set(Moved { received: before.received + moved.received, sent: before.sent + moved.sent });
+        // RFC 9113 §3.4: they come first. h2 has looked at what has come.
+        if !shared.has_settings.get() && wire.incoming().frames() > 0 && !wire.incoming().is_amid() {
+            shared.has_settings.set(true);
+            shared.wake_waiting();
+        }
         if wire.is_told_to_end() && !shared.is_told_to_end.replace(true) {
             drop(shared.sender.take());
         }
@@ -408,6 +436,7 @@ impl<S: Dial> Driver<S> {
             self.shared.tls_failure.set(self.wire.borrow().tls_failure());
         }
         drop(self.shared.sender.take());
+        self.shared.wake_waiting();
         self.h2 = None;
     }
 }

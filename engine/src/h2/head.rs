@@ -47,12 +47,12 @@ pub(super) fn write_request(
         return Err(HeadError::TargetInvalid);
     }
     // RFC 8441 §5.
-    let method = if protocol.is_some() { &http::Method::GET } else { &parts.method };
+    let method = if protocol.is_some() { &Method::GET } else { &parts.method };
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     match (parts.uri.path_and_query(), authority) {
         // RFC 9113 §8.5.
-        (_, Some(authority)) if method == http::Method::CONNECT => {
+        (_, Some(authority)) if method == Method::CONNECT => {
             out.extend_from_slice(authority.as_str().as_bytes());
         }
         (Some(path), _) => out.extend_from_slice(path.as_str().as_bytes()),
@@ -197,7 +197,30 @@ pub(super) fn write_response(
     Ok(())
 }
 
-/// Reads a request head that `heads.rs` has written.
+/// Writes the head of a response by which an extended CONNECT was granted: a switch to what it asked for. `accept`: the answer to the
+/// client's key.
+///
+/// # Errors
+///
+/// What makes the response malformed (RFC 9113 §8.1.1).
+pub(super) fn write_switch(
+    fields: &HeaderMap,
+    protocol: &str,
+    accept: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), HeadError> {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    write_upgrade(protocol.as_bytes(), out)?;
+    if let Some(accept) = accept {
+        write_field(out, b"sec-websocket-accept", accept);
+    }
+    write_lines(fields, out)?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Reads a request head that `heads.rs` has written. One that asks for another protocol becomes an extended CONNECT, with that as a
+/// [`Protocol`] (RFC 8441 §5).
 ///
 /// # Errors
 ///
@@ -230,7 +253,12 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
     })?;
     *request.headers_mut() = fields;
     let mut parts = http::uri::Parts::default();
-    if request.method() == Method::CONNECT {
+    if let Some(protocol) = wanted_protocol(&head) {
+        *request.method_mut() = Method::CONNECT;
+        request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+        request.extensions_mut().insert(protocol);
+    }
+    if request.method() == Method::CONNECT && request.extensions().is_empty() {
         // RFC 9113 §8.5.
         parts.authority = Some(Authority::from_maybe_shared(target).map_err(io::Error::other)?);
     } else {
@@ -240,6 +268,21 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
     }
     *request.uri_mut() = Uri::from_parts(parts).map_err(io::Error::other)?;
     Ok(request)
+}
+
+/// The first of the protocols in `Upgrade`, which a head has only where the client may switch.
+fn wanted_protocol(head: &[u8]) -> Option<Protocol> {
+    let value = field(head, b"upgrade")?.split(|&byte| byte == b',').next()?;
+    Some(Protocol::from(std::str::from_utf8(value.trim_ascii()).ok()?))
+}
+
+/// The value of a field in a head.
+pub(super) fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').find_map(|line| {
+        let (found, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    })
 }
 
 /// Fields that stay out of the tables of HPACK (RFC 7541 §7.1.3): a connection to an upstream carries the requests of many clients,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_response};
 use corelane_semantics::{BodyFraming, ResponseHead};
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason, SendStream};
 use http::uri::Scheme;
 use http::{Method, StatusCode, response};
@@ -19,6 +20,7 @@ use super::head;
 use super::intake::{Intake, receive_error};
 use super::piece::{Outbox, Piece};
 use super::places::Place;
+use super::websocket;
 use crate::core::due;
 use crate::io::clock;
 use crate::message::{BodyBatch, BodyStep, Lent, Moved, ReceiveError, RelayError, Upstream};
@@ -36,6 +38,8 @@ pub(crate) struct H2Upstream {
     outbox: Rc<Outbox>,
     head_bytes: u64,
     asks: Asks,
+    /// A client that asks for a tunnel by `Upgrade`.
+    switch: Option<Box<Switch>>,
     response: Receiving,
     /// A response has begun.
     has_received: bool,
@@ -58,10 +62,19 @@ enum Asks {
     Tunnel,
 }
 
+/// What is said to who asked for another protocol, when it is granted.
+struct Switch {
+    protocol: Protocol,
+    /// The answer to the key, for a WebSocket.
+    accept: Option<[u8; 28]>,
+}
+
 /// Where the response stands.
 enum Receiving {
     /// Nothing was asked, or it could not be.
     Nothing,
+    /// A request for a tunnel, until the endpoint has said whether it takes any.
+    Waiting(Box<http::Request<()>>),
     Head(ResponseFuture),
     Body(Intake),
     Complete,
@@ -83,6 +96,7 @@ impl H2Upstream {
             outbox: Rc::default(),
             head_bytes: 0,
             asks: Asks::Body,
+            switch: None,
             response: Receiving::Nothing,
             has_received: false,
             is_refused: false,
@@ -124,14 +138,24 @@ impl H2Upstream {
             _ => Asks::Body,
         };
         let has_no_body = body.is_empty() && batch.bytes == 0 && batch.trailers.is_empty();
+        self.head_bytes = end as u64;
+        if let Some(protocol) = request.extensions().get::<Protocol>() {
+            let accept = head::field(head, websocket::KEY_FIELD.as_bytes()).map(websocket::accept_of);
+            self.switch = Some(Box::new(Switch { protocol: protocol.clone(), accept }));
+            self.response = Receiving::Waiting(Box::new(request));
+            return Ok(body);
+        }
         let ends = batch.end && has_no_body && self.asks != Asks::Tunnel;
+        self.send(request, ends).map(|()| body)
+    }
+
+    fn send(&mut self, request: http::Request<()>, ends: bool) -> io::Result<()> {
         match self.connection.send(request, ends) {
             Some(Ok((response, request))) => {
-                self.head_bytes = end as u64;
                 self.sent_ms = clock::coarse_ms();
                 self.request = Some(request).filter(|_| !ends);
                 self.response = Receiving::Head(response);
-                Ok(body)
+                Ok(())
             }
             // Nothing of it has left.
             Some(Err(_)) | None => {
@@ -175,7 +199,14 @@ impl H2Upstream {
             _ => BodyFraming::Chunked,
         };
         let mut bytes = lent.buffers.take();
-        let read = head::write_response(parts, implied, &mut bytes)
+        let written = match self.switch.as_deref().filter(|_| parts.status.is_success()) {
+            Some(Switch { protocol, accept }) => {
+                let accept = accept.as_ref().map(<[u8; 28]>::as_slice);
+                head::write_switch(&parts.headers, protocol.as_str(), accept, &mut bytes)
+            }
+            None => head::write_response(parts, implied, &mut bytes),
+        };
+        let read = written
             .and_then(|()| read_response(&mut HeadScanner::for_response(), &bytes, &self.limits, head))
             .and_then(|place| place.ok_or(HeadError::NotOneHead));
         if read.is_ok() {
@@ -230,6 +261,13 @@ impl Upstream for H2Upstream {
         head: &mut ResponseHead,
         accept: &mut dyn FnMut(&ResponseHead, &[u8]),
     ) -> Poll<Result<(), ReceiveError>> {
+        if let Receiving::Waiting(request) = &mut self.response {
+            if !ready!(self.connection.poll_takes_tunnels(cx)) {
+                return Poll::Ready(Err(ReceiveError::NoTunnel));
+            }
+            let request = std::mem::take(&mut **request);
+            self.send(request, false)?;
+        }
         let Receiving::Head(response) = &mut self.response else {
             return Poll::Ready(Err(ReceiveError::Closed));
         };
@@ -285,7 +323,7 @@ impl Upstream for H2Upstream {
     fn is_response_complete(&self) -> bool {
         match &self.response {
             Receiving::Body(body) => body.is_complete(),
-            Receiving::Nothing | Receiving::Head(_) => false,
+            Receiving::Nothing | Receiving::Waiting(_) | Receiving::Head(_) => false,
             Receiving::Complete => true,
         }
     }
@@ -304,7 +342,11 @@ impl Upstream for H2Upstream {
         self.accepted()
     }
 
-    fn start_tunnel(&mut self) {}
+    fn start_tunnel(&mut self) {
+        if let Receiving::Body(body) = &mut self.response {
+            body.open_tunnel();
+        }
+    }
 
     fn finish(&mut self) {
         if let Some(request) = &mut self.request {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::process::{output, stderr, stdout};
 use crate::support::python::script;
-use crate::support::{DEADLINE, Origin, Proxy, Setup, eventually, ok, settles_at};
+use crate::support::{DEADLINE, Nginx, Origin, Proxy, Setup, eventually, free_port, ok, settles_at};
 use crate::websocket::Server;
 
 const CLIENT: &str = "websocket/over_http2.py";
@@ -41,7 +41,7 @@ fn through(server: &Server, scenario: &str, tunnels: usize) -> Vec<(u64, Option<
 #[test]
 fn echoes_a_thousand_messages_and_every_length() {
     let server = Server::start();
-    assert_eq!(through(&server, "messages", 1), [(101, None)]);
+    assert_eq!(through(&server, "closed", 1), [(101, None)]);
     assert_eq!(server.next_end(), "closed / 1001");
 }
 
@@ -93,7 +93,7 @@ fn only_a_switch_makes_a_tunnel() {
         .start();
     let expected = [
         ("/no,websocket", 403, None),
-        ("/ok,websocket", 502, Some("switch_mismatch")),
+        ("/ok,websocket", 502, Some("upgrade_unsupported")),
         ("/no-key,websocket", 502, Some("switch_mismatch")),
         ("/another-key,websocket", 502, Some("switch_mismatch")),
         ("/no,chat", 501, Some("upgrade_refused")),
@@ -112,6 +112,88 @@ fn only_a_switch_makes_a_tunnel() {
         );
     }
 }
+
+fn over_h2c(server: &Server) -> Setup {
+    setup(server).upstream("protocol = \"h2c\"")
+}
+
+#[test]
+fn passes_from_http2_to_http2() {
+    let server = Server::run("websocket/h2c.py");
+    let proxy = over_h2c(&server).start();
+    for (scenario, ends) in [
+        ("closed", &["closed / 1001"][..]),
+        ("server_ends", &["closed /closes 4001", "closed /aborts None", "closed /speaks-first None"]),
+        ("lost", &["closed / None", "closed / None"]),
+        ("half_closed", &["closed / None"]),
+        ("subprotocol", &["closed / None"; 3]),
+        ("many", &["closed / 1000"; 90]),
+    ] {
+        play(&proxy, &[scenario]);
+        let mut found: Vec<_> = ends.iter().map(|_| server.next_end()).collect();
+        found.sort();
+        let mut ends = ends.to_vec();
+        ends.sort_unstable();
+        assert_eq!(found, ends, "{scenario}");
+    }
+    settles_at(0, || proxy.listener("tunnels"));
+    assert_eq!(proxy.listener("tunnels_total"), 1 + 3 + 2 + 1 + 3 + 90);
+    settles_at(0, || proxy.endpoints("requests_active"));
+}
+
+#[test]
+fn passes_from_http1_to_http2() {
+    let server = Server::run("websocket/h2c.py");
+    let proxy = over_h2c(&server).start();
+    for scenario in [
+        "small",
+        "sizes",
+        "fragmented",
+        "large",
+        "speaks_first",
+        "early",
+        "closed_by_client",
+        "closed_by_server",
+        "lost",
+        "subprotocol",
+        "many",
+    ] {
+        crate::websocket::play(&proxy, scenario);
+    }
+    // What the server refuses passes.
+    let mut client = proxy.client();
+    client.send(UPGRADE.replace("/chat", "/forbidden")).unwrap();
+    assert_eq!(client.response().status(), 403);
+    settles_at(0, || proxy.listener("tunnels"));
+}
+
+#[test]
+fn passes_to_a_server_that_takes_either() {
+    let server = Server::run("websocket/asgi.py");
+    for (setup, end) in [(over_h2c(&server), "closed HTTP/2"), (setup(&server), "closed HTTP/1.1")] {
+        play(&setup.start(), &["messages"]);
+        assert_eq!(server.next_end(), end);
+    }
+}
+
+#[test]
+fn is_502_where_an_http2_server_does_not_take_it() {
+    // Its HTTP/2 has no extended CONNECT.
+    let address = format!("127.0.0.1:{}", free_port());
+    let _nginx = Nginx::start(&format!("listen {address} http2; location / {{ return 200 ok; }}"));
+    let proxy = Setup::to(&[&address]).listener("http2 = true").upstream("protocol = \"h2c\"").start();
+    let mut client = proxy.client();
+    client.send(UPGRADE).unwrap();
+    assert_eq!(client.response().status(), 502);
+    play(&proxy, &["refused", "/,websocket,502"]);
+    let records = proxy.records(2);
+    assert!(records.iter().all(|record| record["reason"] == "upgrade_unsupported"), "{records:?}");
+    // And the endpoint is none the worse for it.
+    assert_eq!(proxy.get("/").status(), 200);
+}
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// The scenario `held`, whose socket is open.
 struct Held {

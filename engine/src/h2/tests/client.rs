@@ -277,13 +277,17 @@ fn sends_back() -> Box<Answer> {
             let mut response = respond.send_response(http::Response::new(()), false).unwrap();
             while let Some(piece) = body.data().await {
                 let Ok(piece) = piece else { return };
-                body.flow_control().release_capacity(piece.len()).unwrap();
-                response.send_data(piece, false).unwrap();
+                let _ = body.flow_control().release_capacity(piece.len());
+                if response.send_data(piece, false).is_err() {
+                    return;
+                }
             }
-            match body.trailers().await.unwrap() {
-                Some(trailers) => response.send_trailers(trailers).unwrap(),
-                None => response.send_data(Bytes::new(), true).unwrap(),
-            }
+            // An error means that nobody wants it any more.
+            let _ = match body.trailers().await {
+                Ok(Some(trailers)) => response.send_trailers(trailers),
+                Ok(None) => response.send_data(Bytes::new(), true),
+                Err(error) => Err(error),
+            };
         })
     })
 }

@@ -158,7 +158,8 @@ fn heads_above_the_limits_are_refused_by_what_they_exceed() {
     let long = || Response::builder().header("x", "y".repeat(9000));
     let large = || (0..3).fold(Response::builder(), |made, _| made.header("x", "y".repeat(6000)));
     let enormous = || (0..4).fold(Response::builder(), |made, _| made.header("x", "y".repeat(16_000)));
-    let table: [(&str, fn() -> http::response::Builder); 4] = [
+    type Build = fn() -> http::response::Builder;
+    let table: [(&str, Build); 4] = [
         ("too many fields", many),
         ("field too large", long),
         ("head too large", large),

@@ -111,7 +111,8 @@ fn a_response_that_breaks_a_rule_fails_its_stream_or_the_connection() {
     let with = |fields: &[(&str, &str)]| vec![head(0x5, fields)];
     let trailers = |block: &[u8]| vec![head(0x4, &[]), data(0, b"body"), frame(0x1, 0x5, 1, block)];
     let protocol = Some(End::Protocol);
-    let table: Vec<(&str, Vec<Vec<u8>>, Result<&str, &str>, Option<End>)> = vec![
+    type Case = (&'static str, Vec<Vec<u8>>, Result<&'static str, &'static str>, Option<End>);
+    let table: Vec<Case> = vec![
         ("§8.1 a body and trailers", trailers(&field("a", "b")), Ok("bodya: b\r\n"), None),
         ("§8.1.1 as long as it says", length("4", b"body"), Ok("body"), None),
         ("§8.1.1 shorter than it says", length("5", b"body"), Err(CUT), None),
