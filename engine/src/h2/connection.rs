@@ -32,8 +32,8 @@ use super::stream::H2Downstream;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
+use crate::protocol::Http2Limits;
 use crate::reason::words;
-use crate::snapshot::Http2Limits;
 
 /// How long a draining connection waits for requests that are on their way.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);

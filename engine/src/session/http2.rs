@@ -20,7 +20,7 @@ use crate::io::{Dial, clock};
 use crate::limits::ClientKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
-use crate::snapshot::Http2Limits;
+use crate::protocol::Http2Limits;
 use crate::task;
 
 /// What the tasks of a connection's streams share.
