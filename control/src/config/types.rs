@@ -290,6 +290,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// `upgrades`, in lower case
     pub upgrades: Vec<Box<str>>,
+    /// `grpc_web`
+    pub grpc_web: bool,
     /// `access_log`
     pub access_log: bool,
 }
