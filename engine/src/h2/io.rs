@@ -20,7 +20,7 @@ use crate::tls::{Alert, TlsFailure};
 
 /// What is gathered before it is sent, at most, but for heads that are larger than they were for h2: a pooled buffer, four
 /// records of TLS.
-pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
 const TURN_BYTES_MAX: usize = 64 * 1024;
