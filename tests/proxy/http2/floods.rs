@@ -125,8 +125,10 @@ fn flood_all(floods: &[(&str, Flood)]) {
         let misconduct = ended(&proxy, "misconduct");
         let ends = flood(&proxy, u8::try_from(index).unwrap() + 2, *next);
         assert_eq!(ends, [Some(ENHANCE_YOUR_CALM); FLOODERS as usize], "{name}");
-        eventually("each is counted", || ended(&proxy, "misconduct") == misconduct + u64::from(FLOODERS));
-        eventually("nothing of it is left", || {
+        eventually(&format!("{name}: each is counted"), || {
+            ended(&proxy, "misconduct") == misconduct + u64::from(FLOODERS)
+        });
+        eventually(&format!("{name}: nothing of it is left"), || {
             proxy.listener("connections_active") <= neighbours.count()
                 && proxy.endpoints("requests_active") <= neighbours.count()
         });
