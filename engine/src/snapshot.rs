@@ -3,6 +3,8 @@
 //! Control builds one [`Snapshot`], sends the same `Arc` to every worker and frees it when the last one has sent it
 //! back. Nothing in it changes after it is built; what changes (pools, cursors) is the workers' own.
 
+mod endpoint;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,19 +18,17 @@ use ipnet::IpNet;
 
 use crate::action::{Action, Mirror, RouteTimeouts};
 use crate::affinity::Affinity;
-use crate::counters::{
-    EndpointCounters, FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters,
-};
+use crate::counters::{FilterCounters, ListenerCounters, PerWorker, RouteCounters, UpstreamCounters};
 use crate::error_page::ErrorPages;
-use crate::limits::{
-    EndpointConnections, QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine,
-};
-use crate::outlier::{FailureRow, OutlierDetection};
-use crate::protocol::{Http2Rules, UpstreamProtocol};
+use crate::limits::{QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine};
+use crate::outlier::OutlierDetection;
+use crate::protocol::{Http2Limits, Http2Rules, UpstreamProtocol};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::ServerTls;
 use crate::tracing::Tracing;
+
+pub use self::endpoint::Endpoint;
 
 /// Everything that a worker needs to know to serve.
 #[derive(Debug, Default)]
@@ -141,33 +141,6 @@ impl Default for ListenerLimits {
             send_rate_min: 240,
             connections_max: 50_000,
             client_connections_max: 0,
-        }
-    }
-}
-
-/// What a client that speaks HTTP/2 may do. The defaults are those of Envoy's guide for edges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http2Limits {
-    /// Streams open at once on a connection, those that were reset and whose exchange is not over included. Default 100.
-    pub streams_max: u32,
-    /// Bytes of a request's body before the first are taken. Default 64 KiB.
-    pub stream_window: u32,
-    /// The same for all streams of a connection together. Default 1 MiB.
-    pub connection_window: u32,
-    /// The score at which a connection ends. Default 10 000.
-    pub misconduct_max: u32,
-    /// The sum of such scores at which a client's connections end, on one worker. Default 100 000; 0: no limit.
-    pub client_misconduct_max: u32,
-}
-
-impl Default for Http2Limits {
-    fn default() -> Self {
-        Self {
-            streams_max: 100,
-            stream_window: 64 * 1024,
-            connection_window: 1024 * 1024,
-            misconduct_max: 10_000,
-            client_misconduct_max: 100_000,
         }
     }
 }
@@ -311,6 +284,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Protocols that a client may switch to, in lower case. Default `websocket`.
     pub upgrades: Vec<Box<str>>,
+    /// Whether calls of gRPC-Web are translated for its upstreams. Default: not.
+    pub grpc_web: bool,
     /// The groups of its path's regex that its filters may ask for, by number; at most [`CAPTURES_MAX`].
     pub captures: Vec<usize>,
     /// The filters of its requests.
@@ -461,58 +436,4 @@ pub struct Queue {
     pub rules: QueueRules,
     /// Those that do.
     pub line: Arc<WaitingLine>,
-}
-
-/// One address of an upstream.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// Where it is; the identity of its pool over reloads, within its upstream.
-    pub address: Address,
-    /// As it stands in logs and metrics: the address.
-    pub label: Arc<str>,
-    /// Its share of the requests, 0 to 65 535; 0 takes none but those of clients that stay there.
-    pub weight: u32,
-    /// Who is asked first: the lowest.
-    pub priority: u32,
-    /// Whether it was up when the snapshot was built; a [`HealthUpdate`](crate::health::HealthUpdate) says what has become
-    /// of it since. Always, where nothing checks it.
-    pub is_up: bool,
-    /// How it is spoken to over TLS. Absent: without.
-    pub tls: Option<Arc<ClientTls>>,
-    /// Whether it was not because it was ejected.
-    pub is_ejected: bool,
-    /// How many attempts there have failed in a row.
-    pub failures: Arc<FailureRow>,
-    /// How many requests may be in progress there, over all workers. Absent: any number.
-    pub limit: Option<RequestLimit>,
-    /// How many connections to it may be open, over all workers. Absent: any number.
-    pub connections: Option<EndpointConnections>,
-    /// Its counters.
-    pub counters: PerWorker<EndpointCounters>,
-}
-
-impl Endpoint {
-    /// Whether an attempt needs a place or a permit there.
-    #[inline]
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limit.is_some() | self.connections.is_some()
-    }
-
-    /// Of weight 1 and the first priority, and up.
-    #[must_use]
-    pub fn new(address: Address, label: Arc<str>, counters: PerWorker<EndpointCounters>) -> Self {
-        Self {
-            address,
-            label,
-            weight: 1,
-            priority: 0,
-            is_up: true,
-            tls: None,
-            is_ejected: false,
-            failures: Arc::default(),
-            limit: None,
-            connections: None,
-            counters,
-        }
-    }
 }

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use corelane_engine::protocol::UpstreamProtocol;
+
 use super::dial::{Outcome, dial};
 use super::subject::Subject;
 use super::tls::{SystemRoots, Tls};
@@ -23,16 +25,24 @@ struct Shared {
 
 impl Shared {
     fn new(health: &Health, spoken: Option<&Arc<Spoken>>, system: &SystemRoots) -> Self {
-        let (settings, protocol) = match &health.check {
-            Check::Http(check) => (check.tls.as_ref(), &b"http/1.1"[..]),
-            Check::Grpc(check) => (check.tls.as_ref(), &b"h2"[..]),
+        static BOTH: [&[u8]; 2] = [b"h2", b"http/1.1"];
+        let (settings, protocols) = match &health.check {
+            Check::Http(check) => {
+                let protocols = match check.protocol {
+                    UpstreamProtocol::Http1 | UpstreamProtocol::Http2ClearText => &BOTH[1..],
+                    UpstreamProtocol::Http2 => &BOTH[..1],
+                    UpstreamProtocol::Negotiated => &BOTH[..],
+                };
+                (check.tls.as_ref(), protocols)
+            }
+            Check::Grpc(check) => (check.tls.as_ref(), &BOTH[..1]),
             Check::Probe(check) => match &check.protocol {
-                ProbeProtocol::Tls(settings) => (Some(settings), &b""[..]),
-                ProbeProtocol::Tcp | ProbeProtocol::Udp => (None, &b""[..]),
+                ProbeProtocol::Tls(settings) => (Some(settings), &[][..]),
+                ProbeProtocol::Tcp | ProbeProtocol::Udp => (None, &[][..]),
             },
-            Check::Tcp | Check::Exec(_) => (None, &b""[..]),
+            Check::Tcp | Check::Exec(_) => (None, &[][..]),
         };
-        let tls = settings.map(|settings| Tls::new(settings, spoken.map(|it| &**it), system, protocol));
+        let tls = settings.map(|settings| Tls::new(settings, spoken.map(|it| &**it), system, protocols));
         Self { tls, spoken: spoken.cloned() }
     }
 }

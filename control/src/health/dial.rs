@@ -50,12 +50,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Connects, and shakes hands where TLS is spoken.
 pub(super) async fn dial(subject: &Subject, tls: Option<&Tls>) -> Result<Box<dyn Stream>, Fault> {
+    dial_asking(subject, tls).await.map(|(stream, _)| stream)
+}
+
+/// The same with whether HTTP/2 was agreed on.
+pub(super) async fn dial_asking(
+    subject: &Subject,
+    tls: Option<&Tls>,
+) -> Result<(Box<dyn Stream>, bool), Fault> {
     let stream: Box<dyn Stream> = match subject.place() {
         Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
     };
     match tls {
-        None => Ok(stream),
+        None => Ok((stream, false)),
         Some(tls) => {
             tls.shake_hands(subject, stream).await.map_err(|error| format!("TLS: {}", told(&error)).into())
         }

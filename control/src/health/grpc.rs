@@ -129,7 +129,7 @@ fn push_varint(bytes: &mut Vec<u8>, mut number: usize) {
 
 /// Where hyper runs the connection; it ends with the check.
 #[derive(Clone, Default)]
-struct Tasks(Rc<RefCell<JoinSet<()>>>);
+pub(super) struct Tasks(Rc<RefCell<JoinSet<()>>>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
@@ -144,7 +144,7 @@ const FIELD_1_BYTES: u8 = 0x0a;
 /// Field 1, a number.
 const FIELD_1_VARINT: u8 = 0x08;
 /// Of data and of fields; the least that HTTP/2 begins with (RFC 9113 §6.9.2) is as much.
-const WINDOW_BYTES: u32 = 65_535;
+pub(super) const WINDOW_BYTES: u32 = 65_535;
 /// The answer has seven bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 

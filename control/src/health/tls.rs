@@ -46,13 +46,13 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// `spoken` is what the upstream's requests are spoken with; `protocol` is what the endpoint is offered to speak inside
-    /// (RFC 7301); nothing: whatever it likes.
+    /// `spoken` is what the upstream's requests are spoken with; `protocols` are what the endpoint is offered to speak inside
+    /// (RFC 7301); none: whatever it likes.
     pub(super) fn new(
         settings: &TlsSettings,
         spoken: Option<&Spoken>,
         system: &SystemRoots,
-        protocol: &[u8],
+        protocols: &[&[u8]],
     ) -> Self {
         let mut config = match (&settings.trust, spoken) {
             (None, Some(spoken)) => ClientConfig::clone(&spoken.config),
@@ -63,21 +63,21 @@ impl Tls {
         }
         // The sessions of requests are the workers'.
         config.resumption = Resumption::default();
-        config.alpn_protocols.clear();
-        if !protocol.is_empty() {
-            config.alpn_protocols.push(protocol.to_vec());
-        }
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let server_name = settings.server_name.clone().or_else(|| spoken?.server_name.clone());
         Self { connector: Arc::new(config).into(), server_name }
     }
 
+    /// The stream, and whether HTTP/2 was agreed on.
     pub(super) async fn shake_hands(
         &self,
         subject: &Subject,
         stream: Box<dyn Stream>,
-    ) -> io::Result<Box<dyn Stream>> {
+    ) -> io::Result<(Box<dyn Stream>, bool)> {
         let name = self.server_name.clone().map_or_else(|| expected(subject), Ok)?;
-        Ok(Box::new(self.connector.connect(name, stream).await?))
+        let stream = self.connector.connect(name, stream).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), is_http2))
     }
 }
 

@@ -38,6 +38,31 @@ fn http_judges_status_and_body() {
     }
 }
 
+#[test]
+fn http_speaks_the_version_that_requests_do() {
+    let port = free_port();
+    let (certificate, key) = (tls_file("server.pem"), tls_file("server.key"));
+    let (certificate, key) = (certificate.display(), key.display());
+    let clear = free_port();
+    let _nginx = Nginx::start(&format!(
+        "listen 127.0.0.1:{clear} http2; listen 127.0.0.1:{port} ssl http2;
+         ssl_certificate {certificate}; ssl_certificate_key {key};
+         location / {{ return 200 \"$server_protocol $http_host $http_user_agent\"; }}"
+    ));
+    let ca = format!("tls = {{ ca = \"{}\" }}", tls_file("ca.pem").display());
+    let body = "body_regex = '^HTTP/2.0 127.0.0.1:[0-9]+ corelane-health/'";
+    for (port, kind, upstream) in [
+        (clear, "http", "protocol = \"h2c\"".to_owned()),
+        (port, "https", format!("protocol = \"h2\"\n{ca}")),
+        (port, "https", format!("protocol = \"auto\"\n{ca}")),
+    ] {
+        let address = format!("127.0.0.1:{port}");
+        let proxy = Setup::to(&[&address]).upstream(&upstream).upstream(&fast(kind, body)).start();
+        settles(&proxy, &address, 1);
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+}
+
 /// Keys of a check that trusts the tests' authority.
 fn with_ca(keys: &str) -> String {
     let comma = if keys.is_empty() { "" } else { ", " };

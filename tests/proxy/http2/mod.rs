@@ -5,6 +5,7 @@ mod events;
 mod floods;
 mod grpc;
 mod grpc_calls;
+mod grpc_web;
 mod neighbours;
 mod peers;
 mod rules;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use corelane_engine::protocol::UpstreamProtocol;
 use corelane_engine::snapshot::Address;
 use corelane_routing::{Case, Pattern};
 use tokio_rustls::rustls::RootCertStore;
@@ -108,6 +109,19 @@ pub(super) fn decode(
     Ok(Some(health))
 }
 
+/// A check speaks what requests do. What answers at another port may be another program: it is asked in HTTP/1.1, or in what it
+/// agrees on.
+pub(super) fn set_protocol(health: &mut Health, protocol: UpstreamProtocol) {
+    let is_elsewhere = health.port.is_some() || health.address.is_some();
+    let Check::Http(check) = &mut health.check else { return };
+    check.protocol = match (protocol, check.tls.is_some()) {
+        (UpstreamProtocol::Http2, true) if !is_elsewhere => UpstreamProtocol::Http2,
+        (UpstreamProtocol::Http2 | UpstreamProtocol::Negotiated, true) => UpstreamProtocol::Negotiated,
+        (UpstreamProtocol::Http2ClearText, false) if !is_elsewhere => UpstreamProtocol::Http2ClearText,
+        _ => UpstreamProtocol::Http1,
+    };
+}
+
 fn check(table: &Reader<'_>, kind: Kind) -> Result<Check, Reported> {
     Ok(match kind {
         Kind::Tcp => Check::Tcp,
@@ -139,6 +153,7 @@ fn http(table: &Reader<'_>, tls: Result<Option<TlsSettings>, Reported>) -> Resul
     };
     let body = one_of(table, "body", "body_regex");
     Ok(HttpCheck {
+        protocol: UpstreamProtocol::default(),
         tls: tls?,
         method: method?,
         path: path?,

@@ -88,7 +88,7 @@ fn upstream(
     let head_bytes_max = section.or_default("head_bytes_max", |value| value::size(value, HEAD_BYTES));
     let tunnel_idle_timeout = timeout("tunnel_idle_timeout");
     let quarantine = quarantine(section);
-    let health = health::decode(section, endpoints.as_deref().ok());
+    let mut health = health::decode(section, endpoints.as_deref().ok());
     let panic_percent = section.or_default("panic_threshold", |value| value::share(value, 0));
     let outlier = outlier::decode(section, &retry);
     let most = |key| section.or_default(key, |value| value::integer(value, 0..=1_000_000));
@@ -107,6 +107,9 @@ fn upstream(
     }
     let protocol = protocol?;
     upstream_http2::check(section, protocol, &endpoints, retry.as_ref().ok())?;
+    if let Ok(Some(health)) = &mut health {
+        health::set_protocol(health, protocol);
+    }
     Ok(Upstream {
         name: name?.into(),
         policy: policy?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use corelane_engine::protocol::UpstreamProtocol;
 use corelane_routing::{Case, Pattern};
 
 use super::completed;
@@ -70,6 +71,7 @@ fn what_all_kinds_have() {
 fn http_and_https() {
     let plain = HttpCheck {
         tls: None,
+        protocol: UpstreamProtocol::Http1,
         method: "GET".into(),
         path: "/".into(),
         host: None,
@@ -95,6 +97,22 @@ fn http_and_https() {
     let secure = HttpCheck { tls: Some(tls), body: regex("^a$"), ..plain };
     let keys = "kind = \"https\", server_name = \"a.test\", verify = false, body_regex = \"^a$\"";
     assert_eq!(check(keys), Check::Http(secure));
+}
+
+#[test]
+fn http_checks_speak_what_requests_do() {
+    for (upstream, keys, spoken) in [
+        ("protocol = \"h2c\"", "kind = \"http\"", UpstreamProtocol::Http2ClearText),
+        ("protocol = \"h2c\"", "kind = \"http\", port = 81", UpstreamProtocol::Http1),
+        ("protocol = \"h2\"\ntls = { }", "kind = \"https\"", UpstreamProtocol::Http2),
+        ("protocol = \"h2\"\ntls = { }", "kind = \"https\", port = 81", UpstreamProtocol::Negotiated),
+        ("protocol = \"auto\"\ntls = { }", "kind = \"https\"", UpstreamProtocol::Negotiated),
+        ("protocol = \"auto\"\ntls = { }", "kind = \"http\"", UpstreamProtocol::Http1),
+    ] {
+        let health = read(&format!("{upstream}\nhealth = {{ {keys} }}")).0;
+        let Some(Check::Http(check)) = health.map(|health| health.check) else { panic!("{keys}") };
+        assert_eq!(check.protocol, spoken, "{upstream} {keys}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelane_balancer::health::EjectionRules;
 pub use corelane_balancer::health::Initial;
 use corelane_engine::outlier::OutlierDetection;
+use corelane_engine::protocol::UpstreamProtocol;
 use corelane_routing::Pattern;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
@@ -59,6 +60,8 @@ pub enum Check {
 pub struct HttpCheck {
     /// `None`: `http`.
     pub tls: Option<TlsSettings>,
+    /// What is spoken: what requests are, unless the check goes elsewhere.
+    pub protocol: UpstreamProtocol,
     /// `method`
     pub method: Box<str>,
     /// `path`
