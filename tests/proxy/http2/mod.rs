@@ -2,6 +2,7 @@
 
 mod connections;
 mod events;
+mod exchanges;
 mod floods;
 mod grpc;
 mod grpc_calls;
