@@ -1297,7 +1297,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     fn finish(&mut self, caller: &mut Caller<'_, S, D>) {
         self.count_listener(|counters| {
             counters.requests.increment();
-            counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
+            // A connection of HTTP/2 may have more streams on their way; it counts itself.
+            let is_reached = self.is_last && self.client_keeps && !caller.client.is_http2();
+            counters.requests_max_reached.add(u64::from(is_reached));
         });
         caller.core.counters().requests.increment();
         if self.mirror.is_some() {

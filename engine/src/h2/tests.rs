@@ -30,7 +30,7 @@ use crate::exchange_tests::{Count, TestStream, counter, worker};
 use crate::io::ByteStream as _;
 use crate::io::memory::{Faults, pair};
 use crate::message::{BodyBatch, BodyStep, Downstream, ReceiveError};
-use crate::snapshot::Http2Limits;
+use crate::protocol::Http2Limits;
 use crate::tls::{self, Secure as _, Transport};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -83,7 +83,7 @@ impl Server {
         let mut cx = Context::from_waker(&self.waker);
         while self.end.is_none() {
             match self.connection.poll_request(&mut cx, self.now_ms) {
-                Poll::Ready(Ok(stream)) => self.tasks.push((self.serve)(self.core.clone(), stream)),
+                Poll::Ready(Ok(stream)) => self.tasks.push((self.serve)(self.core.clone(), *stream)),
                 Poll::Ready(Err(end)) => self.end = Some(end),
                 Poll::Pending => break,
             }

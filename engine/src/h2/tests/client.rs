@@ -6,6 +6,7 @@ mod rules;
 mod streams;
 
 use super::*;
+use crate::h2::conduct::Conduct;
 use crate::message::{RelayError, Upstream};
 use corelane_semantics::{Method, ResponseHead, response_framing};
 use h2::server::SendResponse;
@@ -89,7 +90,12 @@ impl Wired {
             (far, near) = shake_hands(far, near);
         }
         let near = Near::new(near, limits);
-        let wire = Rc::new(RefCell::new(Wire::of_server(&near.core, far, Vec::new(), u32::MAX)));
+        let wire = Rc::new(RefCell::new(Wire::of_server(
+            &near.core,
+            far,
+            Vec::new(),
+            Conduct::of_client(u32::MAX, 0),
+        )));
         let (begun, drains) = (Rc::default(), Rc::default());
         let endpoint = run_endpoint(wire, builder, answer, Rc::clone(&begun), Rc::clone(&drains));
         Self { near, tasks: vec![endpoint], begun, drains }
