@@ -19,6 +19,12 @@ pub enum UpstreamProtocol {
 }
 
 impl UpstreamProtocol {
+    /// Whether nothing else is spoken.
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2ClearText)
+    }
+
     /// Whether HTTP/2 may be spoken.
     #[must_use]
     pub fn may_be_http2(self) -> bool {
