@@ -21,7 +21,7 @@ fn nginx(keys: &str) -> (Nginx, String) {
     (nginx, format!("127.0.0.1:{port}"))
 }
 
-fn towards(address: &str) -> Setup {
+pub(super) fn towards(address: &str) -> Setup {
     Setup::to(&[address]).upstream("protocol = \"h2c\"")
 }
 
