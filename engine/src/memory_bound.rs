@@ -21,8 +21,10 @@ use corelane_http1::{CHUNK_HEADER_BYTES_MAX, TRAILER_BYTES_MAX};
 use crate::access_log::BATCH_BYTES;
 use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES};
 use crate::exchange::RESEND_BODY_BYTES_MAX;
+use crate::h2::{FRAME_BYTES_MAX, GATHERED_BYTES_MAX};
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
+use crate::protocol::Http2Rules;
 use crate::record::LogFormat;
 use crate::retry::ATTEMPTS_MAX;
 use crate::tls;
@@ -48,6 +50,25 @@ pub struct ConnectionLimits {
 /// What an idle connection takes at most: its session, its task, and its entries in the worker's tables, with the room that
 /// those grow by, which a test adds up. Some 850 bytes were measured.
 pub const IDLE_CONNECTION_BYTES: u64 = 2 * 1024;
+
+/// What an HTTP/2 connection to an endpoint takes at most, apart from its streams: what it is read into, a frame of the largest
+/// size included, what it is written from, the tables of HPACK both ways, and what the endpoint has not taken yet.
+pub const HTTP2_UPSTREAM_BYTES: u64 = allocated(
+    H2_READ_BYTES + FRAME_BYTES_MAX as usize + H2_WRITE_BYTES + 2 * H2_TABLE_BYTES + GATHERED_BYTES_MAX,
+);
+
+/// What the `h2` crate reads into and writes from, and a table of HPACK.
+const H2_READ_BYTES: usize = 8 * 1024;
+const H2_WRITE_BYTES: usize = 16 * 1024;
+const H2_TABLE_BYTES: usize = 4 * 1024;
+
+/// What a request to an upstream that speaks HTTP/2 adds at most: a connection of its own, as the endpoint may take one stream at
+/// a time, the fields of the response, and what of its body nobody has taken.
+#[must_use]
+pub fn http2_upstream_bytes(rules: &Http2Rules, response_head_bytes_max: usize) -> u64 {
+    let window = rules.stream_window.min(rules.connection_window) as usize;
+    HTTP2_UPSTREAM_BYTES + allocated(window + 2 * response_head_bytes_max)
+}
 
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
 pub const POOLED_CONNECTION_BYTES: u64 = 512;

@@ -18,7 +18,7 @@ use crate::message::Moved;
 use crate::tls::{Alert, TlsFailure};
 
 /// What is gathered before it is sent, at most: a pooled buffer, four records of TLS.
-pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
 const TURN_BYTES_MAX: usize = 64 * 1024;

@@ -31,10 +31,11 @@ mod tests;
 mod upstream;
 mod websocket;
 
-pub(crate) use client::{ClientConnection, ClientLimits};
+pub(crate) use client::{ClientConnection, ClientLimits, FRAME_BYTES_MAX};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits};
+pub(crate) use io::GATHERED_BYTES_MAX;
 pub(crate) use stream::H2Downstream;
 pub(crate) use upstream::H2Upstream;
 

@@ -71,6 +71,15 @@ impl<S> Shared<S> {
         (Opener { opening, shared: self.clone() }, waiting)
     }
 
+    /// Lets those end that are idle, beyond so many.
+    pub(crate) fn trim(&self, idle_max: usize) {
+        let connections = self.connections.borrow();
+        if connections.len() > idle_max {
+            let idle = connections.iter().filter(|connection| connection.streams() == 0);
+            idle.skip(idle_max).for_each(|connection| connection.drain());
+        }
+    }
+
     /// Lets the least busy one end, for requests that wait at another worker. Whether there is one.
     pub(crate) fn close_one(&self) -> bool {
         let connections = self.connections.borrow();
