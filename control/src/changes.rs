@@ -178,6 +178,7 @@ impl PartialEq for Route<'_> {
             && a.host == b.host
             && a.body_bytes_max == b.body_bytes_max
             && a.upgrades == b.upgrades
+            && a.grpc_web == b.grpc_web
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn config() -> Config {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            grpc_web: false,
             access_log: true,
         }],
         upstreams: vec![upstream("app", vec![endpoint("127.0.0.1:1", 1)])],

@@ -158,6 +158,7 @@ fn route(
         host: it.host.clone(),
         body_bytes_max: it.body_bytes_max,
         upgrades: it.upgrades.clone(),
+        grpc_web: it.grpc_web,
         captures: filters.captures,
         chains: filters.chains,
         log,

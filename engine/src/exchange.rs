@@ -475,8 +475,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             verdict = self.filter_request(chain, route, &request, &mut made).and(verdict);
             edits = Some(made);
         }
-        if head.method == Method::Post && client.is_http2() {
-            self.note_call(head, bytes);
+        // What comes over HTTP/1 is looked at only where calls are translated: nobody else sends one there.
+        let is_translated = route.is_some_and(|route| route.grpc_web);
+        if head.method == Method::Post && (is_translated || client.is_http2()) {
+            self.note_call(head, bytes, is_translated);
         }
         let edits = edits.as_deref();
         let trace = local.snapshot().tracing.as_ref().map(|tracing| {
@@ -802,7 +804,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         if self.reused {
             counters.reused.increment();
         }
-        let mut up = U::begin(way, self.framing, response_limits(visit.upstream));
+        let mut up = U::begin(way, self.framing, response_limits(visit.upstream), self.call.translation());
         let mut relayed = self.send_head(core, down, &mut up);
         if self.tries.hedge_due_ns != u64::MAX
             && relayed.is_ok()
@@ -814,6 +816,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let counters = visit.counters();
         if relayed.is_ok() {
             relayed = self.relay(core, timer, down, &mut up, counters).await;
+        }
+        if let Some(web) = up.as_grpc_web() {
+            relayed = self.note_translated(web).and(relayed);
         }
         match relayed {
             Ok(()) if self.phase == Phase::Switched => Ok(Done::Switched(Box::new(up.into_link()))),
@@ -1290,7 +1295,9 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     fn finish(&mut self, caller: &mut Caller<'_, S, D>) {
         self.count_listener(|counters| {
             counters.requests.increment();
-            counters.requests_max_reached.add(u64::from(self.is_last && self.client_keeps));
+            // A connection of HTTP/2 may have more streams on their way; it counts itself.
+            let is_reached = self.is_last && self.client_keeps && !caller.client.is_http2();
+            counters.requests_max_reached.add(u64::from(is_reached));
         });
         caller.core.counters().requests.increment();
         if self.mirror.is_some() {

@@ -88,6 +88,7 @@ pub(crate) fn snapshot() -> Snapshot {
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec!["websocket".into()],
+            grpc_web: false,
             captures: vec![],
             chains: Chains::default(),
             log: LogPolicy::default(),

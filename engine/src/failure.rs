@@ -119,6 +119,8 @@ pub(crate) enum Failure {
     ResponseTruncated,
     /// The whole exchange took too long.
     RequestTimeout,
+    /// A call of gRPC-Web as text that is no base64.
+    CallText,
     /// A call took longer than its client waits for it.
     CallTimeout,
     /// The process ended before the exchange did.
@@ -197,6 +199,7 @@ impl Failure {
             Self::TunnelIdle => (504, Reason::TunnelIdleTimeout, Local),
             Self::ResponseTruncated => (502, Reason::ResponseTruncated, Upstream),
             Self::RequestTimeout => (504, Reason::RequestTimeout, Upstream),
+            Self::CallText => (400, Reason::CallText, Downstream),
             Self::CallTimeout => (504, Reason::CallTimeout, Local),
             Self::DrainTimeout => (503, Reason::DrainTimeout, Local),
         }

@@ -24,6 +24,7 @@ mod exchange;
 mod exchange_tests;
 mod failure;
 mod footprint;
+mod grpc_web;
 mod h1;
 mod h2;
 mod heads;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use corelane_http1::HeadLimits;
 use corelane_semantics::{BodyFraming, ResponseHead};
 
+use crate::grpc_web::{Dialects, GrpcWeb};
 use crate::h1::{H1Upstream, Leftover};
 use crate::h2::{ClientConnection, H2Upstream};
 use crate::io::ByteStream;
@@ -21,8 +22,17 @@ pub(crate) trait Carrier<S>: Upstream {
     /// What it is made of.
     type Way;
 
-    /// Begins an exchange whose request's body is framed so.
-    fn begin(way: Self::Way, request_framing: BodyFraming, limits: HeadLimits) -> Self;
+    /// Begins an exchange whose request's body is framed so. `call`: what its client speaks, where that is translated for an
+    /// endpoint of gRPC.
+    fn begin(
+        way: Self::Way,
+        request_framing: BodyFraming,
+        limits: HeadLimits,
+        call: Option<Dialects>,
+    ) -> Self;
+
+    /// What translates its call, if it is one.
+    fn as_grpc_web(&self) -> Option<&GrpcWeb<H2Upstream>>;
 
     /// For a race of two attempts; `None`: it takes part in none.
     fn as_racer(&mut self) -> Option<&mut H1Upstream<S>>;
@@ -47,8 +57,13 @@ impl<S: Secure> Carrier<S> for H1Upstream<S> {
     type Way = S;
 
     #[inline(always)]
-    fn begin(stream: S, request_framing: BodyFraming, limits: HeadLimits) -> Self {
+    fn begin(stream: S, request_framing: BodyFraming, limits: HeadLimits, _call: Option<Dialects>) -> Self {
         Self::new(stream, request_framing, limits)
+    }
+
+    #[inline(always)]
+    fn as_grpc_web(&self) -> Option<&GrpcWeb<H2Upstream>> {
+        None
     }
 
     #[inline(always)]
@@ -82,6 +97,7 @@ impl<S: Secure> Carrier<S> for H1Upstream<S> {
 pub(crate) enum Link<S> {
     H1(H1Upstream<S>),
     H2(H2Upstream),
+    GrpcWeb(Box<GrpcWeb<H2Upstream>>),
 }
 
 /// How an endpoint is reached that may speak either.
@@ -94,10 +110,23 @@ pub(crate) enum Way<S> {
 impl<S: Secure> Carrier<S> for Link<S> {
     type Way = Way<S>;
 
-    fn begin(way: Way<S>, request_framing: BodyFraming, limits: HeadLimits) -> Self {
+    fn begin(way: Way<S>, request_framing: BodyFraming, limits: HeadLimits, call: Option<Dialects>) -> Self {
         match way {
             Way::H1(stream) => Self::H1(H1Upstream::new(stream, request_framing, limits)),
-            Way::H2(connection, is_https) => Self::H2(connection.open(is_https, limits)),
+            Way::H2(connection, is_https) => {
+                let up = connection.open(is_https, limits);
+                match call {
+                    None => Self::H2(up),
+                    Some(dialects) => Self::GrpcWeb(Box::new(GrpcWeb::new(up, dialects, limits))),
+                }
+            }
+        }
+    }
+
+    fn as_grpc_web(&self) -> Option<&GrpcWeb<H2Upstream>> {
+        match self {
+            Self::GrpcWeb(up) => Some(up),
+            Self::H1(_) | Self::H2(_) => None,
         }
     }
 
@@ -109,7 +138,7 @@ impl<S: Secure> Carrier<S> for Link<S> {
         match self {
             Self::H1(up) => up.tls_failure(),
             // The connection tells it, once for all of its requests.
-            Self::H2(_) => None,
+            Self::H2(_) | Self::GrpcWeb(_) => None,
         }
     }
 
@@ -117,6 +146,7 @@ impl<S: Secure> Carrier<S> for Link<S> {
         match self {
             Self::H1(_) => false,
             Self::H2(up) => up.was_not_processed(),
+            Self::GrpcWeb(up) => up.inner().was_not_processed(),
         }
     }
 
@@ -124,13 +154,14 @@ impl<S: Secure> Carrier<S> for Link<S> {
         match self {
             Self::H1(_) => None,
             Self::H2(up) => up.reset_by().map(StreamReset::of_code),
+            Self::GrpcWeb(up) => up.inner().reset_by().map(StreamReset::of_code),
         }
     }
 
     fn into_leftover(self) -> Leftover<S> {
         match self {
             Self::H1(up) => up.into_leftover(),
-            Self::H2(_) => Leftover::Unfit,
+            Self::H2(_) | Self::GrpcWeb(_) => Leftover::Unfit,
         }
     }
 
@@ -145,6 +176,7 @@ macro_rules! each {
         match $link {
             Link::H1($up) => $call,
             Link::H2($up) => $call,
+            Link::GrpcWeb($up) => $call,
         }
     };
 }

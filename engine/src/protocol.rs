@@ -1,4 +1,4 @@
-//! What an upstream's endpoints speak, and what its HTTP/2 connections may grow to.
+//! What is spoken with endpoints, and what bounds HTTP/2 connections on both sides.
 
 use std::time::Duration;
 
@@ -80,5 +80,32 @@ impl StreamReset {
     pub(crate) fn of_code(code: u32) -> Self {
         let known = usize::try_from(code).ok().and_then(|code| Self::ALL.get(code));
         known.copied().unwrap_or(Self::Unknown)
+    }
+}
+
+/// What a client that speaks HTTP/2 may do. The defaults are those of Envoy's guide for edges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams open at once on a connection, those that were reset and whose exchange is not over included. Default 100.
+    pub streams_max: u32,
+    /// Bytes of a request's body before the first are taken. Default 64 KiB.
+    pub stream_window: u32,
+    /// The same for all streams of a connection together. Default 1 MiB.
+    pub connection_window: u32,
+    /// The score at which a connection ends. Default 10 000.
+    pub misconduct_max: u32,
+    /// The sum of such scores at which a client's connections end, on one worker. Default 100 000; 0: no limit.
+    pub client_misconduct_max: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams_max: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            misconduct_max: 10_000,
+            client_misconduct_max: 100_000,
+        }
     }
 }

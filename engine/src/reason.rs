@@ -156,6 +156,7 @@ words! {
         QueueTimeout = "queue_timeout",
         DescriptorsExhausted = "descriptors_exhausted",
         MaxForwards = "max_forwards",
+        CallText = "grpc_web_text",
         CallTimeout = "grpc_timeout",
         TunnelIdleTimeout = "tunnel_idle_timeout",
         DrainTimeout = "drain_timeout",

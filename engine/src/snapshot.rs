@@ -22,7 +22,7 @@ use crate::counters::{FilterCounters, ListenerCounters, PerWorker, RouteCounters
 use crate::error_page::ErrorPages;
 use crate::limits::{QueueRules, RequestLimit, RetryLimit, SharedLimits, UpstreamBreaker, WaitingLine};
 use crate::outlier::OutlierDetection;
-use crate::protocol::{Http2Rules, UpstreamProtocol};
+use crate::protocol::{Http2Limits, Http2Rules, UpstreamProtocol};
 use crate::record::{AccessLog, LogPolicy};
 use crate::retry::Retry;
 use crate::tls::ServerTls;
@@ -141,33 +141,6 @@ impl Default for ListenerLimits {
             send_rate_min: 240,
             connections_max: 50_000,
             client_connections_max: 0,
-        }
-    }
-}
-
-/// What a client that speaks HTTP/2 may do. The defaults are those of Envoy's guide for edges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http2Limits {
-    /// Streams open at once on a connection, those that were reset and whose exchange is not over included. Default 100.
-    pub streams_max: u32,
-    /// Bytes of a request's body before the first are taken. Default 64 KiB.
-    pub stream_window: u32,
-    /// The same for all streams of a connection together. Default 1 MiB.
-    pub connection_window: u32,
-    /// The score at which a connection ends. Default 10 000.
-    pub misconduct_max: u32,
-    /// The sum of such scores at which a client's connections end, on one worker. Default 100 000; 0: no limit.
-    pub client_misconduct_max: u32,
-}
-
-impl Default for Http2Limits {
-    fn default() -> Self {
-        Self {
-            streams_max: 100,
-            stream_window: 64 * 1024,
-            connection_window: 1024 * 1024,
-            misconduct_max: 10_000,
-            client_misconduct_max: 100_000,
         }
     }
 }
@@ -311,6 +284,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Protocols that a client may switch to, in lower case. Default `websocket`.
     pub upgrades: Vec<Box<str>>,
+    /// Whether calls of gRPC-Web are translated for its upstreams. Default: not.
+    pub grpc_web: bool,
     /// The groups of its path's regex that its filters may ask for, by number; at most [`CAPTURES_MAX`].
     pub captures: Vec<usize>,
     /// The filters of its requests.

@@ -171,7 +171,7 @@ async def messages(address):
     socket = await opened(address)
     for number in range(1000):
         await socket.echo(f"{number} " + "x" * (number % 300))
-    for size in [1, 125, 126, 127, 65535, 65536, 65537, 4 << 20]:
+    for size in [1, 125, 126, 127, 65535, 65536, 65537, 1 << 20]:
         await socket.echo(os.urandom(size))
     for payload in [b"", b"x", b"y" * 125]:
         await socket.send(Ping(payload))

@@ -14,12 +14,11 @@ use corelane_balancer::{BreakerRules, Policy};
 use corelane_engine::action::{Action, MirrorRule, RouteTimeouts, StickyCookie};
 use corelane_engine::affinity::KeyPart;
 use corelane_engine::limits::QueueRules;
-use corelane_engine::protocol::{Http2Rules, UpstreamProtocol};
+use corelane_engine::protocol::{Http2Limits, Http2Rules, UpstreamProtocol};
 use corelane_engine::record::{LogFormat, SamplingRule};
 use corelane_engine::retry::Retry;
 use corelane_engine::snapshot::{
-    Address, ClientHalfClose, ForwardedFields, HostPolicy, Http2Limits, ListenerLimits, Quarantine,
-    RequestRules,
+    Address, ClientHalfClose, ForwardedFields, HostPolicy, ListenerLimits, Quarantine, RequestRules,
 };
 use corelane_engine::tracing::Parents;
 use corelane_filters::Settings;
@@ -291,6 +290,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// `upgrades`, in lower case
     pub upgrades: Vec<Box<str>>,
+    /// `grpc_web`
+    pub grpc_web: bool,
     /// `access_log`
     pub access_log: bool,
 }

@@ -14,6 +14,8 @@ use super::{Exchange, Next, Phase};
 use crate::caller::Caller;
 use crate::core::{Core, due_ms};
 use crate::failure::Failure;
+use crate::grpc_web::{Dialects, GrpcWeb};
+use crate::h2::H2Upstream;
 use crate::io::{Dial, clock};
 use crate::message::{BodyBatch, Downstream};
 use crate::own_answer::CallAnswer;
@@ -22,8 +24,10 @@ use crate::reason::Word;
 /// What an exchange knows of its call; nothing, if it is none.
 #[derive(Default)]
 pub(super) struct Call {
-    /// How its client spells it.
+    /// How its client wants to be answered.
     dialect: Option<Dialect>,
+    /// What is translated for the endpoint.
+    translation: Option<Dialects>,
     /// What the head of its answer says, or Corelane.
     status: Option<Status>,
     /// The exchange's time is what the client has set.
@@ -35,17 +39,32 @@ impl Call {
     pub(super) fn is_some(&self) -> bool {
         self.dialect.is_some()
     }
+
+    /// What is translated for the endpoint.
+    #[inline(always)]
+    pub(super) fn translation(&self) -> Option<Dialects> {
+        self.translation
+    }
 }
 
 impl<S: Dial, D: Downstream> Exchange<S, D> {
     /// Looks whether a request is a call, and how long its client waits for it.
     #[inline(never)]
-    pub(super) fn note_call(&mut self, head: &RequestHead, bytes: &[u8]) {
+    pub(super) fn note_call(&mut self, head: &RequestHead, bytes: &[u8], is_translated: bool) {
         let field = |name: &[u8]| {
             let field = head.fields.lines().iter().find(|it| it.name.bytes(bytes).eq_ignore_ascii_case(name));
             field.map(|field| field.value.bytes(bytes))
         };
-        self.call.dialect = field(b"content-type").and_then(Dialect::of);
+        let request = field(b"content-type").and_then(Dialect::of);
+        // A client of gRPC-Web says by Accept if it wants another form than it sends.
+        let wanted = field(b"accept").and_then(Dialect::of).filter(|it| *it != Dialect::Grpc);
+        self.call.dialect = request.map(|request| match request {
+            Dialect::Grpc => Dialect::Grpc,
+            request => wanted.unwrap_or(request),
+        });
+        let web =
+            request.zip(self.call.dialect).filter(|(request, _)| is_translated && *request != Dialect::Grpc);
+        self.call.translation = web.map(|(request, response)| Dialects { request, response });
         if self.call.is_some()
             && let Some(asked_ms) = field(b"grpc-timeout").and_then(deadline::milliseconds)
         {
@@ -96,6 +115,17 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         }
     }
 
+    /// Takes over what the translation of a call has met.
+    ///
+    /// # Errors
+    ///
+    /// It could not be translated.
+    #[cold]
+    pub(super) fn note_translated(&mut self, web: &GrpcWeb<H2Upstream>) -> Result<(), Failure> {
+        self.call.status = web.status();
+        if web.is_broken() { Err(Failure::CallText) } else { Ok(()) }
+    }
+
     /// What head or trailers have said.
     fn said_status(&self) -> Option<Status> {
         self.call.status.or_else(|| self.response_trailers.call_status())
@@ -107,7 +137,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let unsaid = || match self.failure {
             Some(failure) => Some(of_failure(failure)),
             None if self.status != 200 => Some(Status::of_http(self.status)),
-            None => (dialect == Dialect::Grpc).then_some(Status::Unknown),
+            None => (dialect == Dialect::Grpc || self.call.translation.is_some()).then_some(Status::Unknown),
         };
         self.said_status().or_else(unsaid)
     }

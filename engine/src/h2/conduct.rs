@@ -40,7 +40,7 @@ pub(super) struct Conduct {
 }
 
 /// A sum of prices that time takes off from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Score {
     pub(super) sum: u32,
     /// Until when time has been taken into account.
@@ -73,14 +73,14 @@ impl Score {
 }
 
 impl Conduct {
-    /// For a client: what it costs, which is too bad above so much.
-    pub(super) fn of_client(score_max: u32) -> Self {
-        Self { peer: Peer::Client, score: Score::default(), score_max, excess: 0 }
+    /// For a client: what it costs, which is too bad above so much. From a time in milliseconds on.
+    pub(super) fn of_client(score_max: u32, now_ms: u64) -> Self {
+        Self { peer: Peer::Client, score: Score::at(now_ms), score_max, excess: 0 }
     }
 
     /// For a server, which can do most things no more often than it is sent requests.
-    pub(super) fn of_server() -> Self {
-        Self { peer: Peer::Server, ..Self::of_client(SCORE_MAX) }
+    pub(super) fn of_server(now_ms: u64) -> Self {
+        Self { peer: Peer::Server, ..Self::of_client(SCORE_MAX, now_ms) }
     }
 
     /// Notes a frame that the peer has sent.
@@ -169,7 +169,7 @@ mod tests {
 
     /// How many of a frame are tolerated at once.
     fn burst(bytes: &[u8]) -> Option<u32> {
-        let (frame, mut conduct) = (one(bytes), Conduct::of_client(SCORE_MAX));
+        let (frame, mut conduct) = (one(bytes), Conduct::of_client(SCORE_MAX, 0));
         (1..=20_000).find(|_| {
             conduct.note_received(frame);
             conduct.is_bad(0)
@@ -205,7 +205,7 @@ mod tests {
     fn resets_that_the_peer_provokes_count_as_its_own() {
         for (code, counts) in [(1, true), (3, true), (5, true), (7, true), (0, true), (2, false), (8, false)]
         {
-            let mut conduct = Conduct::of_client(SCORE_MAX);
+            let mut conduct = Conduct::of_client(SCORE_MAX, 0);
             for _ in 0..1001 {
                 conduct.note_sent(one(&frame(0x3, 0, 1, &[0, 0, 0, code])));
             }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn time_and_responses_make_up_for_it() {
         let (ping, data) = (one(&frame(0x6, 0, 0, &[0; 8])), one(&frame(0x0, 0, 1, b"a")));
-        let mut conduct = Conduct::of_client(SCORE_MAX);
+        let mut conduct = Conduct::of_client(SCORE_MAX, 0);
         for second in 0..1000 {
             (0..33).for_each(|_| conduct.note_received(ping));
             assert!(!conduct.is_bad(second * 1000), "33 a second are tolerated for ever");
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn excess_is_what_is_paid_above_a_tenth_of_the_limit() {
         let ping = one(&frame(0x6, 0, 0, &[0; 8]));
-        let mut conduct = Conduct::of_client(2000);
+        let mut conduct = Conduct::of_client(2000, 0);
         (0..20).for_each(|_| conduct.note_received(ping));
         assert_eq!(conduct.take_excess(), 0);
         (0..5).for_each(|_| conduct.note_received(ping));

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use h2::{Reason, server};
 
+use super::conduct::Conduct;
 use super::io::{Io, Wire};
 use super::piece::Piece;
 use super::places::InProgress;
@@ -31,8 +32,8 @@ use super::stream::H2Downstream;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
+use crate::protocol::Http2Limits;
 use crate::reason::words;
-use crate::snapshot::Http2Limits;
 
 /// How long a draining connection waits for requests that are on their way.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -111,8 +112,8 @@ impl<S: Dial> Connection<S> {
     /// Begins one that a client has opened.
     /// `early` has been received of it.
     pub(crate) fn new(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, limits: Limits, now_ms: u64) -> Self {
-        let wire =
-            Rc::new(RefCell::new(Wire::of_server(core, stream, early, limits.of_http2.misconduct_max)));
+        let conduct = Conduct::of_client(limits.of_http2.misconduct_max, now_ms);
+        let wire = Rc::new(RefCell::new(Wire::of_server(core, stream, early, conduct)));
         let handshake = server::Builder::new()
             .max_concurrent_streams(limits.of_http2.streams_max)
             .initial_window_size(limits.of_http2.stream_window)

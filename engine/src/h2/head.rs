@@ -270,8 +270,12 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
     Ok(request)
 }
 
-/// The first of the protocols in `Upgrade`, which a head has only where the client may switch.
+/// The first of the protocols in `Upgrade`, if the client may switch.
 fn wanted_protocol(head: &[u8]) -> Option<Protocol> {
+    let mut options = field(head, b"connection")?.split(|&byte| byte == b',');
+    if !options.any(|option| option.trim_ascii() == b"upgrade") {
+        return None;
+    }
     let value = field(head, b"upgrade")?.split(|&byte| byte == b',').next()?;
     Some(Protocol::from(std::str::from_utf8(value.trim_ascii()).ok()?))
 }

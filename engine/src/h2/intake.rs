@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
 use super::head;
@@ -22,12 +22,22 @@ pub(super) struct Intake {
     /// All of it has been handed on.
     is_complete: bool,
     is_tunnel: bool,
+    /// How the peer has reset the stream.
+    reset_by: Option<Reason>,
 }
 
 impl Intake {
     pub(super) fn new(body: RecvStream) -> Self {
         let is_complete = body.is_end_stream();
-        Self { body, held: Vec::new(), trailers: None, unreleased: 0, is_complete, is_tunnel: false }
+        Self {
+            body,
+            held: Vec::new(),
+            trailers: None,
+            unreleased: 0,
+            is_complete,
+            is_tunnel: false,
+            reset_by: None,
+        }
     }
 
     /// Of a request for a tunnel: what comes is nobody's until there is one.
@@ -38,6 +48,11 @@ impl Intake {
     /// What comes is the tunnel's from here on.
     pub(super) fn open_tunnel(&mut self) {
         (self.is_complete, self.is_tunnel) = (false, true);
+    }
+
+    /// How the peer has reset the stream, if that is why the body ends early.
+    pub(super) fn reset_by(&self) -> Option<Reason> {
+        self.reset_by
     }
 
     /// Whether all of it has been handed on.
@@ -97,7 +112,10 @@ impl Intake {
         while self.held.len() < BATCH_SLICES_MAX && self.trailers.is_none() && !self.is_complete {
             match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => self.held.push(piece),
-                Poll::Ready(Some(Err(error))) if self.held.is_empty() => return Err(receive_error(error)),
+                Poll::Ready(Some(Err(error))) if self.held.is_empty() => {
+                    self.reset_by = reset_by(&error);
+                    return Err(receive_error(error));
+                }
                 // What came before is handed on first, and the error comes again.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => break,
                 Poll::Ready(None) => match self.body.poll_trailers(cx) {
@@ -138,6 +156,11 @@ fn lines_of(trailers: Result<Option<HeaderMap>, h2::Error>) -> Result<Vec<u8>, R
         Some(trailers) => head::trailer_lines(&trailers),
         None => Ok(Vec::new()),
     }
+}
+
+/// The code of a peer's reset.
+pub(super) fn reset_by(error: &h2::Error) -> Option<Reason> {
+    error.reason().filter(|_| error.is_remote() && error.is_reset())
 }
 
 /// A stream ends early by a reset, or with its connection.

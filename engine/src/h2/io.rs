@@ -13,7 +13,7 @@ use super::conduct::Conduct;
 use super::frames::{FrameScanner, Kind};
 use crate::buffers::RECV_BYTES_MAX;
 use crate::core::Core;
-use crate::io::{Dial, Interest};
+use crate::io::{Dial, Interest, clock};
 use crate::message::Moved;
 use crate::tls::{Alert, TlsFailure};
 
@@ -52,17 +52,16 @@ pub(super) struct Wire<S: Dial> {
 }
 
 impl<S: Dial> Wire<S> {
-    /// The server's end.
-    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, misconduct_max: u32) -> Self {
+    /// The server's end, at which a client behaves somehow.
+    pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, conduct: Conduct) -> Self {
         let (incoming, outgoing) = (FrameScanner::of_client(), FrameScanner::of_server());
-        let conduct = Conduct::of_client(misconduct_max);
         Self { early, ..Self::new(core, stream, incoming, outgoing, conduct) }
     }
 
     /// The client's end.
     pub(super) fn of_client(core: &Rc<Core<S>>, stream: S) -> Self {
         let (incoming, outgoing) = (FrameScanner::of_server(), FrameScanner::of_client());
-        Self::new(core, stream, incoming, outgoing, Conduct::of_server())
+        Self::new(core, stream, incoming, outgoing, Conduct::of_server(clock::coarse_ms()))
     }
 
     fn new(

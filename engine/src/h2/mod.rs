@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) towards clients: one connection, its streams as the client's side of exchanges, and what bounds both.
+//! HTTP/2 (RFC 9113), with clients and with endpoints: connections, their streams as the sides of exchanges, and what bounds both.
 //!
 //! Frames, HPACK and flow control are the `h2` crate's. What is ours:
 //!
@@ -6,13 +6,16 @@
 //!  ByteStream ── io: Wire ── h2 ── connection: Connection ── stream: H2Downstream ── exchange
 //!                 │ frames: every frame's header, both ways
 //!                 └ conduct: one score
+//!
+//!  exchange ── upstream: H2Upstream ── client: ClientConnection ── h2 ── io: Wire ── ByteStream
 //! ```
 //!
 //! - A request is the HTTP/1.1 head that means the same, written once and read as every head is (`head.rs`), so that rules about
 //!   heads exist once and no request can become two at an HTTP/1.1 upstream.
 //! - What h2 writes is gathered and sent when it has said all that it can, so that the frames of many streams share a system
-//!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`stream.rs`).
-//! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the table of `connection.rs`.
+//!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`piece.rs`).
+//! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the tables of `connection.rs`
+//!   and `client.rs`.
 
 mod client;
 mod clients;

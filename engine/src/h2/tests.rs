@@ -30,7 +30,7 @@ use crate::exchange_tests::{Count, TestStream, counter, worker};
 use crate::io::ByteStream as _;
 use crate::io::memory::{Faults, pair};
 use crate::message::{BodyBatch, BodyStep, Downstream, ReceiveError};
-use crate::snapshot::Http2Limits;
+use crate::protocol::Http2Limits;
 use crate::tls::{self, Secure as _, Transport};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;

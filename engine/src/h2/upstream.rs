@@ -17,7 +17,7 @@ use memchr::memmem;
 
 use super::client::ClientConnection;
 use super::head;
-use super::intake::{Intake, receive_error};
+use super::intake::{Intake, receive_error, reset_by};
 use super::piece::{Outbox, Piece};
 use super::places::Place;
 use super::websocket;
@@ -124,7 +124,11 @@ impl H2Upstream {
 
     /// The code by which the endpoint has reset the stream, if it has.
     pub(crate) fn reset_by(&self) -> Option<u32> {
-        self.reset_by.map(u32::from)
+        let of_body = match &self.response {
+            Receiving::Body(body) => body.reset_by(),
+            _ => None,
+        };
+        self.reset_by.or(of_body).map(u32::from)
     }
 
     /// Sends the head, and returns what of `head` follows it: a small body.
@@ -168,7 +172,7 @@ impl H2Upstream {
     /// Notes how a stream has failed.
     fn fail(&mut self, error: h2::Error) -> ReceiveError {
         // RFC 9113 §8.7: a stream above the last one of a GOAWAY, or refused.
-        self.reset_by = error.reason().filter(|_| error.is_remote() && error.is_reset());
+        self.reset_by = reset_by(&error);
         self.is_refused =
             error.is_remote() && (error.is_go_away() || self.reset_by == Some(Reason::REFUSED_STREAM));
         // What h2 takes for malformed.

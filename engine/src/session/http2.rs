@@ -20,7 +20,7 @@ use crate::io::{Dial, clock};
 use crate::limits::ClientKey;
 use crate::listener::ListenerSlot;
 use crate::message::Downstream;
-use crate::snapshot::Http2Limits;
+use crate::protocol::Http2Limits;
 use crate::task;
 
 /// What the tasks of a connection's streams share.
@@ -109,12 +109,14 @@ impl<S: Dial> Session<S> {
         let shared = Rc::new(Shared { core, slot, client });
         let (stream, early) = self.down.take_stream();
         let now_ms = clock::coarse_ms();
+        let requests_max = limits.requests_max;
         let mut connection = Box::new(Connection::new(&self.core, stream, early, limits, now_ms));
         let mut active = Weak::new();
         let end = loop {
             match poll_fn(|cx| self.poll_stream(cx, &mut connection, watched)).await {
                 Ok(down) => {
                     self.requests += 1;
+                    self.counters().requests_max_reached.add(u64::from(self.requests == requests_max));
                     let is_active = active.upgrade().unwrap_or_else(|| Active::new(self.admission()));
                     active = Rc::downgrade(&is_active);
                     let stream = serve_stream(shared.clone(), down, self.requests, is_active);

@@ -98,6 +98,7 @@ fn snapshot(
         host: HostPolicy::Preserve,
         body_bytes_max: 1 << 20,
         upgrades: vec![],
+        grpc_web: false,
         captures: vec![],
         chains: Chains::default(),
         log: LogPolicy::Rules(if has_rules { vec![0] } else { vec![] }),

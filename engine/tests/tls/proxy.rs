@@ -215,6 +215,7 @@ fn snapshot(
             host: HostPolicy::Preserve,
             body_bytes_max: 0,
             upgrades: vec![],
+            grpc_web: false,
             captures: vec![],
             chains: Chains::default(),
             log: LogPolicy::default(),

@@ -19,7 +19,8 @@ fn holding() -> (Origin, mpsc::Sender<()>) {
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::http(move |request| {
         if request.head.target() == "/held" {
-            wait.lock().unwrap().recv_timeout(Duration::from_secs(20)).expect("the test goes on");
+            // An error: the test is over, or will fail.
+            let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(20));
         }
         ok("hello")
     });
@@ -57,7 +58,9 @@ fn a_preface_may_come_in_pieces() {
         for &cut in cuts {
             client.send(&PREFACE[sent..cut]).unwrap();
             sent = cut;
-            client.expect_silence(Duration::from_millis(50));
+            if cut < 4 {
+                client.expect_silence(Duration::from_millis(50));
+            }
         }
         client.send([&PREFACE[sent..], &frame(SETTINGS, 0, 0, []), &get(1, "/")].concat()).unwrap();
         let mut client = Http2::over(client);

@@ -12,7 +12,7 @@ fn origin(length: &'static str) -> (Origin, Sender<&'static str>) {
     let (give, words) = channel::<&'static str>();
     let words: Mutex<Receiver<_>> = Mutex::new(words);
     let origin = Origin::script(move |connection| {
-        while let Ok(Some(_)) = connection.request() {
+        if let Ok(Some(_)) = connection.request() {
             let words = words.lock().unwrap();
             let mut head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{length}\r\n");
             for word in words.iter() {
@@ -24,7 +24,6 @@ fn origin(length: &'static str) -> (Origin, Sender<&'static str>) {
                 };
                 connection.send(std::mem::take(&mut head) + &framed).unwrap();
             }
-            return;
         }
     });
     (origin, give)

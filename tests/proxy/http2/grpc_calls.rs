@@ -83,7 +83,10 @@ fn calls_of_all_kinds_over_tls() {
     let mut server = Echo::start(&[&key, &certificate]);
     let proxy = Setup::to(&[&format!("https://{}", server.address)])
         .listener(&format!("http2 = true\ntls = {{ certificates = [{}] }}", issuer.pair("app")))
-        .upstream(&format!("protocol = \"h2\"\ntls = {{ ca = \"{}\", server_name = \"app.test\" }}", ca.display()))
+        .upstream(&format!(
+            "protocol = \"h2\"\ntls = {{ ca = \"{}\", server_name = \"app.test\" }}",
+            ca.display()
+        ))
         .start();
     call(&proxy, Some(&ca), &CASES);
     assert_eq!(server.line(), "cancelled one");

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use corelane_engine::snapshot::Http2Limits;
+use corelane_engine::protocol::Http2Limits;
 
 use crate::config::reader::Reader;
 use crate::config::report::Reported;

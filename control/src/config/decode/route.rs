@@ -1,6 +1,7 @@
 //! `[[routes]]`
 
 use crate::config::tree::{Spanned, Value};
+use corelane_engine::action::Action;
 use corelane_engine::snapshot::HostPolicy;
 use corelane_routing::{Conflict, HostPattern, PathPattern, PatternError, Router, Rule};
 
@@ -86,8 +87,10 @@ fn route(
     let host = section.or_default("host", host);
     let body_bytes_max = section.or_default("body_bytes_max", |value| value::size(value, 0..=BODY_BYTES_MAX));
     let upgrades = section.short_list("upgrades", "upgrade", protocol);
+    let grpc_web = section.or_default("grpc_web", value::boolean);
     let access_log = section.or_default("access_log", value::boolean);
     let (action, answer) = action?;
+    let grpc_web = grpc_web.and_then(|is_wanted| refuse_http1(section, is_wanted, &action, others.upstreams));
     let Rule { listeners, hosts, path, conditions, priority } =
         rule.as_ref().map_err(|reported| *reported)?;
     Ok(Route {
@@ -105,8 +108,32 @@ fn route(
         host: host?,
         body_bytes_max: body_bytes_max? as u64,
         upgrades: upgrades?.into_iter().map(String::into_boxed_str).collect(),
+        grpc_web: grpc_web?,
         access_log: access_log?,
     })
+}
+
+/// gRPC is spoken over HTTP/2.
+fn refuse_http1(
+    section: &Reader<'_>,
+    is_wanted: bool,
+    action: &Action,
+    upstreams: &Upstreams<'_>,
+) -> Result<bool, Reported> {
+    // Where an upstream is wrong that is told.
+    let known = |index| upstreams.all.as_ref().ok().and_then(|all| all.get(index));
+    let mut known = action.upstreams().filter_map(known);
+    match known.find(|upstream| is_wanted && !upstream.protocol.may_be_http2()) {
+        None => Ok(is_wanted),
+        Some(upstream) => {
+            let shown = show::quoted(&upstream.name);
+            let text = format!(
+                "gRPC-Web is translated to gRPC, which is spoken over HTTP/2; the protocol of the upstream {shown} has to be \
+                 \"h2\", \"h2c\" or \"auto\""
+            );
+            Err(section.report().wrong(section.at("grpc_web"), text))
+        }
+    }
 }
 
 /// The name; without one, the upstream's.

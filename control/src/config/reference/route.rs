@@ -204,6 +204,15 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         section: Section::Route,
+        name: "grpc_web",
+        kind: "boolean",
+        default: Value("false"),
+        allowed: "true, false; true with upstreams of HTTP/2 only",
+        description: "Whether calls of gRPC-Web are translated to gRPC, and back.",
+        example: "true",
+    },
+    Key {
+        section: Section::Route,
         name: "filters",
         kind: "list of strings",
         default: Absent("none"),

@@ -43,7 +43,7 @@ fn listeners() {
 
 #[test]
 fn routes() {
-    check(include_str!("bad/routes.txt"), 40);
+    check(include_str!("bad/routes.txt"), 41);
 }
 
 #[test]

@@ -77,6 +77,10 @@ pub(super) fn with(key: &Key, value: &str) -> String {
         Section::Route if matches!(name, "redirect" | "respond" | "maintenance") => {
             format!("{title}\n{name} = {value}\nname = \"all\"\n")
         }
+        Section::Route if name == "grpc_web" => {
+            let upstream = "[upstreams.calls]\nendpoints = [\"127.0.0.1:8009\"]\nprotocol = \"h2c\"\n";
+            format!("{title}\n{name} = {value}\nupstream = \"calls\"\n{upstream}")
+        }
         Section::Route => format!("{title}\n{name} = {value}\nupstream = \"api\"\n"),
         Section::Path => format!("[[routes]]\npath = {{ {name} = {value} }}\nupstream = \"api\"\n"),
         Section::Split if name == "upstream" => {

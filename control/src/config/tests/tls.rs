@@ -1,6 +1,6 @@
 //! `tls` of listeners and upstreams, and endpoints that speak it.
 
-use corelane_engine::snapshot::Http2Limits;
+use corelane_engine::protocol::Http2Limits;
 
 use super::completed;
 use crate::config::{Config, ListenerTls, Places, TlsVersion, Upstream, UpstreamTls, UpstreamTrust, parse};

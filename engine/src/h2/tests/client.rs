@@ -6,6 +6,7 @@ mod rules;
 mod streams;
 
 use super::*;
+use crate::h2::conduct::Conduct;
 use crate::message::{RelayError, Upstream};
 use corelane_semantics::{Method, ResponseHead, response_framing};
 use h2::server::SendResponse;
@@ -89,7 +90,12 @@ impl Wired {
             (far, near) = shake_hands(far, near);
         }
         let near = Near::new(near, limits);
-        let wire = Rc::new(RefCell::new(Wire::of_server(&near.core, far, Vec::new(), u32::MAX)));
+        let wire = Rc::new(RefCell::new(Wire::of_server(
+            &near.core,
+            far,
+            Vec::new(),
+            Conduct::of_client(u32::MAX, 0),
+        )));
         let (begun, drains) = (Rc::default(), Rc::default());
         let endpoint = run_endpoint(wire, builder, answer, Rc::clone(&begun), Rc::clone(&drains));
         Self { near, tasks: vec![endpoint], begun, drains }
@@ -274,7 +280,7 @@ fn sends_back() -> Box<Answer> {
     Box::new(|request, mut respond| {
         Box::pin(async move {
             let mut body = request.into_body();
-            let mut response = respond.send_response(http::Response::new(()), false).unwrap();
+            let Ok(mut response) = respond.send_response(http::Response::new(()), false) else { return };
             while let Some(piece) = body.data().await {
                 let Ok(piece) = piece else { return };
                 let _ = body.flow_control().release_capacity(piece.len());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::io::memory::Seed;
 use crate::message::{ClientSignal, RelayError};
-use crate::snapshot::Http2Limits;
+use crate::protocol::Http2Limits;
 use h2::Reason;
 use http::{HeaderMap, Request};
 

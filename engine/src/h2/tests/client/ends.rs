@@ -317,4 +317,18 @@ fn the_reason_of_a_reset_is_told() {
     let read = up.poll_response_head(&mut cx, core.lent(), &mut ResponseHead::default(), &mut |_, _| {});
     assert!(matches!(read, Poll::Ready(Err(ReceiveError::Closed))));
     assert_eq!(up.reset_by(), Some(Reason::ENHANCE_YOUR_CALM.into()));
+
+    // In the middle of a body, too.
+    let mut up = raw.near.open();
+    up.send_request(GET, &BodyBatch::end(), core.lent()).unwrap();
+    raw.turn();
+    raw.send(&[frame(0x1, 0x4, 3, &[0x88]), frame(0x0, 0, 3, b"half")].concat());
+    let read = up.poll_response_head(&mut cx, core.lent(), &mut ResponseHead::default(), &mut |_, _| {});
+    assert!(matches!(read, Poll::Ready(Ok(()))));
+    up.start_body(BodyFraming::Chunked);
+    assert!(matches!(up.lend_response_body(core.lent(), &mut |_| Ok(())), Ok(BodyStep::More)));
+    assert_eq!(up.reset_by(), None);
+    raw.send(&frame(0x3, 0, 3, &[0, 0, 0, 2]));
+    assert!(matches!(up.lend_response_body(core.lent(), &mut |_| Ok(())), Err(RelayError::Receive(_))));
+    assert_eq!(up.reset_by(), Some(Reason::INTERNAL_ERROR.into()));
 }

@@ -169,3 +169,73 @@ fn a_tunnel_lasts_until_both_have_ended_it() {
     wired.run();
     assert_eq!(outcome.take(), b"theretherethere");
 }
+
+/// An endpoint that does anything.
+fn whatever(seed: u64) -> Box<Answer> {
+    let seed = Cell::new(Seed::new(seed));
+    Box::new(move |request, mut respond| {
+        let mut mine = seed.get();
+        let (what, length, delay) = (mine.below(8), mine.below(100_000), mine.below(20));
+        seed.set(mine);
+        if what < 3 {
+            return sends_back()(request, respond);
+        }
+        Box::pin(async move {
+            turns(u32::try_from(delay).unwrap()).await;
+            match what {
+                3 => respond.send_reset(Reason::REFUSED_STREAM),
+                4 => {}
+                5 => std::future::pending().await,
+                _ => {
+                    let Ok(mut response) = respond.send_response(http::Response::new(()), false) else {
+                        return;
+                    };
+                    if response.send_data(Bytes::from(vec![7; length]), what == 6).is_ok() {
+                        turns(u32::try_from(delay).unwrap()).await;
+                    }
+                    response.send_reset(if what == 6 { Reason::NO_ERROR } else { Reason::CANCEL });
+                }
+            }
+        })
+    })
+}
+
+#[test]
+fn streams_that_end_anyhow_leave_nothing_behind() {
+    for number in 0..16 {
+        let mut seed = Seed::new(1000 + number);
+        let faults = if number % 3 > 0 { Faults::unsteady(number) } else { Faults::none() };
+        let builder = server::Builder::new();
+        let mut wired = Wired::over(number % 4 == 0, faults, client_limits(), builder, whatever(number));
+        let finished = Rc::new(Cell::new(0));
+        for _ in 0..40 {
+            let (core, up, done) = (wired.near.core.clone(), wired.near.open(), finished.clone());
+            let body = vec![7; if seed.once_in(2) { 0 } else { seed.below(100_000) }];
+            let (start, left) = (seed.below(50), seed.below(400));
+            wired.spawn(async move {
+                turns(u32::try_from(start).unwrap()).await;
+                let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let mut exchange = Box::pin(exchange(&core, up, head, &body, vec![]));
+                let mut left = left;
+                // Some are given up, wherever they are.
+                poll_fn(|cx| {
+                    left = left.saturating_sub(1);
+                    cx.waker().wake_by_ref();
+                    let is_over = exchange.as_mut().poll(cx).is_ready() || left == 0;
+                    if is_over { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                done.set(done.get() + 1);
+            });
+        }
+        wired.run();
+        assert_eq!((finished.get(), wired.near.connection.streams()), (40, 0), "seed {number}");
+        assert_eq!(wired.near.connection.end(), None, "seed {number}");
+        // The windows are whole again.
+        let sent: Vec<_> =
+            (0..24).map(|_| wired.ask(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", &[7; 80_000], vec![])).collect();
+        wired.run();
+        let whole = sent.iter().filter_map(|got| got.take()).filter(|got| got.body.len() == 80_000).count();
+        assert!(whole > 2, "seed {number}: {whole} of some 9 that are sent back");
+    }
+}
