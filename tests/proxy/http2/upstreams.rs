@@ -127,7 +127,8 @@ fn of_a_body_is_sent_what_the_endpoint_has_room_for() {
         let mut serve = || -> io::Result<()> {
             greet(connection, &[])?;
             next(connection, HEADERS)?;
-            // Without a WINDOW_UPDATE.
+            // A PING: it is there. But no WINDOW_UPDATE.
+            connection.send(frame(6, 0, 0, &[0; 8]))?;
             next(connection, RST_STREAM)?;
             let stream = next(connection, HEADERS)?.stream;
             connection.send(whole(stream))?;
@@ -135,7 +136,7 @@ fn of_a_body_is_sent_what_the_endpoint_has_room_for() {
         };
         let _ = serve();
     });
-    let proxy = towards(origin.address()).start();
+    let proxy = towards(origin.address()).upstream("response_head_timeout = \"2s\"").start();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n").unwrap();
     assert!(!client.send_within(Duration::from_millis(500), vec![b'x'; 50_000_000]), "it waits");
@@ -143,7 +144,10 @@ fn of_a_body_is_sent_what_the_endpoint_has_room_for() {
     let received = || origin.received(0).chars().count();
     eventually("a window full", || received() >= 65_535);
     assert!(received() < 67_000, "{}", received());
-    drop(client);
+    assert_eq!(
+        (client.response().status(), reasons(&proxy, "failures_total", "upstream_send_timeout")),
+        (504, 1)
+    );
     assert_eq!(proxy.get("/").status(), 200);
     assert_eq!(origin.connections(), 1);
 }
