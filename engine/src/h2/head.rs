@@ -68,20 +68,19 @@ pub(super) fn write_request(
     if let Some(key) = key {
         write_field(out, websocket::KEY_FIELD.as_bytes(), key);
     }
-    for name in fields.keys() {
-        match name {
+    let mut has_cookie = false;
+    // Those of one name come one behind the other.
+    for (name, value) in fields {
+        match *name {
             // RFC 9113 §8.3.1: if there are both, they are the same. Where they are not there are two of them now, which is
             // refused.
-            &header::HOST if is_repeated(authority, fields) => {}
+            header::HOST if is_repeated(authority, fields) => {}
             // RFC 9113 §8.2.3: one field again, because HTTP/1.1 has no more.
-            &header::COOKIE => write_cookies(fields, out)?,
+            header::COOKIE if std::mem::replace(&mut has_cookie, true) => {}
+            header::COOKIE => write_cookies(fields, out)?,
             // RFC 8441 §5: it means nothing there.
-            &header::SEC_WEBSOCKET_KEY if key.is_some() => {}
-            name => {
-                for value in fields.get_all(name) {
-                    write_field(out, name.as_str().as_bytes(), checked(value)?);
-                }
-            }
+            header::SEC_WEBSOCKET_KEY if key.is_some() => {}
+            _ => write_field(out, name.as_str().as_bytes(), checked(value)?),
         }
     }
     // What has no length ends with its stream; in HTTP/1.1 that is said so.
@@ -262,12 +261,30 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
         // RFC 9113 §8.5.
         parts.authority = Some(Authority::from_maybe_shared(target).map_err(io::Error::other)?);
     } else {
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(target).map_err(io::Error::other)?);
+        parts.path_and_query = Some(path_of(target)?);
         parts.scheme = authority.is_some().then_some(scheme);
         parts.authority = authority;
     }
     *request.uri_mut() = Uri::from_parts(parts).map_err(io::Error::other)?;
     Ok(request)
+}
+
+/// RFC 3986 §2.1: what a target has no place for, and the type refuses, is said by its number, as browsers do.
+fn path_of(target: Bytes) -> io::Result<PathAndQuery> {
+    if let Ok(path) = PathAndQuery::from_maybe_shared(target.clone()) {
+        return Ok(path);
+    }
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for &byte in &target {
+        match byte {
+            b'"' => encoded.extend_from_slice(b"%22"),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            b'`' => encoded.extend_from_slice(b"%60"),
+            byte => encoded.push(byte),
+        }
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(encoded)).map_err(io::Error::other)
 }
 
 /// The first of the protocols in `Upgrade`, if the client may switch.

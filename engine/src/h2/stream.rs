@@ -13,6 +13,7 @@ use http::Response;
 use http::request::Parts;
 use http::{Method, StatusCode, header};
 
+use super::blocks::Blocks;
 use super::intake::Intake;
 use super::piece::{Outbox, Piece, send_error};
 use super::places::{InProgress, Place};
@@ -32,6 +33,10 @@ pub(crate) struct H2Downstream {
     /// Whether the response has a body.
     sends_body: bool,
     outbox: Rc<Outbox>,
+    /// For the head.
+    blocks: Rc<Blocks>,
+    /// Its number.
+    stream: u32,
     _place: Place,
 }
 
@@ -45,6 +50,7 @@ impl H2Downstream {
     pub(super) fn new(
         request: http::Request<RecvStream>,
         respond: SendResponse<Piece>,
+        blocks: Rc<Blocks>,
         in_progress: &Rc<InProgress>,
     ) -> Self {
         let (request, body) = request.into_parts();
@@ -57,9 +63,11 @@ impl H2Downstream {
             body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
             is_connect,
             key: is_websocket.then(websocket::random_key),
+            stream: respond.stream_id().as_u32(),
             response: Sending::Head(respond),
             sends_body: false,
             outbox: Rc::default(),
+            blocks,
             _place: in_progress.enter(),
         }
     }
@@ -72,7 +80,15 @@ impl H2Downstream {
         }
     }
 
-    fn send_head(&mut self, response: Response<()>, is_end: bool) -> io::Result<()> {
+    /// Sends a final head that `heads.rs` has written.
+    fn send_head(&mut self, head: &[u8], is_end: bool) -> io::Result<()> {
+        self.blocks.write(self.stream, head)?;
+        // What it says is what has just been written.
+        let begun = self.begin_response(Response::new(()), is_end);
+        begun.inspect_err(|_| self.blocks.forget(self.stream))
+    }
+
+    fn begin_response(&mut self, response: Response<()>, is_end: bool) -> io::Result<()> {
         let Sending::Head(respond) = &mut self.response else {
             panic!("a response has one head");
         };
@@ -161,7 +177,7 @@ impl Downstream for H2Downstream {
             *response.status_mut() = StatusCode::OK;
         }
         if !response.status().is_informational() {
-            return self.send_head(response, false);
+            return self.begin_response(response, false);
         }
         let Sending::Head(respond) = &mut self.response else {
             panic!("an interim response comes before the head");
@@ -177,7 +193,7 @@ impl Downstream for H2Downstream {
         let says_nothing = !self.sends_body || (batch.bytes == 0 && batch.trailers.is_empty());
         let is_end = batch.end && says_nothing;
         if !head.is_empty() {
-            self.send_head(head::read_response(head)?, is_end)?;
+            self.send_head(head, is_end)?;
             if is_end {
                 return Ok(());
             }

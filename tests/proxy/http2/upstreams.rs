@@ -87,6 +87,23 @@ fn no_request_is_lost_when_connections_end_again_and_again() {
 }
 
 #[test]
+fn one_failure_to_connect_is_that_of_all_who_wait() {
+    let (_nginx, address) = nginx("");
+    let gone = format!("127.0.0.1:{}", free_port());
+    let load = |proxy: &Proxy| {
+        let load = Load::start(&proxy.address("web"), 20, "/");
+        eventually("the load", || load.answered() > 200);
+        load.finish()
+    };
+    // The other endpoint takes what this one does not.
+    let proxy = Setup::to(&[&gone, &address]).upstream("protocol = \"h2c\"").start();
+    load(&proxy).assert_all_ok();
+    assert_eq!(proxy.endpoint("http2_connections", &gone), 0);
+    let failed = proxy.endpoint("connect_failures_total", &gone);
+    assert!(failed > 0 && failed <= reasons(&proxy, "failures_total", "connect_failed"));
+}
+
+#[test]
 fn a_limit_of_connections_holds_and_nobody_waits_in_vain() {
     let (_nginx, address) = nginx("keepalive_requests 100;");
     let limited = format!("{{ address = \"{address}\", connections_max = 1 }}");
