@@ -206,6 +206,10 @@ impl ClientConnection {
         }
     }
 
+    pub(super) fn in_progress(&self) -> &InProgress {
+        &self.streams
+    }
+
     fn wake_waiting(&self) {
         self.waiting.take().into_iter().for_each(Waker::wake);
     }
@@ -303,6 +307,9 @@ impl<S: Dial> Driver<S> {
         loop {
             self.shared.streams.watch(cx);
             let Some(h2) = &mut self.h2 else { return Poll::Ready(()) };
+            if self.wire.borrow_mut().must_compact() {
+                self.shared.streams.compact();
+            }
             let polled = Pin::new(&mut *h2).poll(cx);
             self.shared.peer_streams_max.set(h2.max_concurrent_send_streams());
             let (sent, was_full) = {

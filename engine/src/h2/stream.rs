@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
@@ -37,7 +37,7 @@ pub(crate) struct H2Downstream {
     blocks: Rc<Blocks>,
     /// Its number.
     stream: u32,
-    _place: Place,
+    place: Option<Place>,
 }
 
 /// Where the response stands.
@@ -51,7 +51,7 @@ impl H2Downstream {
         request: http::Request<RecvStream>,
         respond: SendResponse<Piece>,
         blocks: Rc<Blocks>,
-        in_progress: &Rc<InProgress>,
+        in_progress: &InProgress,
     ) -> Self {
         let (request, body) = request.into_parts();
         let is_connect = request.method == Method::CONNECT;
@@ -60,7 +60,11 @@ impl H2Downstream {
             protocol.is_some_and(|it| it.as_str().as_bytes().eq_ignore_ascii_case(websocket::WEBSOCKET));
         Self {
             request,
-            body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
+            body: if is_connect {
+                Intake::of_tunnel(body, in_progress)
+            } else {
+                Intake::new(body, in_progress)
+            },
             is_connect,
             key: is_websocket.then(websocket::random_key),
             stream: respond.stream_id().as_u32(),
@@ -68,8 +72,18 @@ impl H2Downstream {
             sends_body: false,
             outbox: Rc::default(),
             blocks,
-            _place: in_progress.enter(),
+            place: None,
         }
+    }
+
+    /// It has its place among those that are in progress.
+    pub(super) fn enter(&mut self, in_progress: &Rc<InProgress>) {
+        self.place = Some(in_progress.enter());
+    }
+
+    /// Whether the stream has ended before it was in progress.
+    pub(super) fn is_reset(&mut self) -> bool {
+        self.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// Ready when the stream has been reset, by whomever.
