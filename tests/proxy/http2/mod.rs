@@ -3,6 +3,7 @@
 mod connections;
 mod endpoints;
 mod events;
+mod exchanges;
 mod floods;
 mod grpc;
 mod grpc_calls;
