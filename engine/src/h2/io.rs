@@ -257,15 +257,19 @@ impl<S: Dial> Wire<S> {
         let Self { gathered, outgoing, conduct, blocks, .. } = self;
         for slice in slices {
             let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
-            let slice = &slice[..slice.len().min(room)];
-            outgoing.relay(slice, |passing| match passing {
+            let taken = &slice[..slice.len().min(room)];
+            outgoing.relay(taken, |passing| match passing {
                 Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
                 Passing::Frame(frame, bytes) => {
                     conduct.note_sent(frame);
                     blocks.pass(frame, bytes, gathered);
                 }
             });
-            written += slice.len();
+            written += taken.len();
+            // What the scanner holds back is not among what is gathered: there may seem to be room for the next slice.
+            if taken.len() < slice.len() {
+                break;
+            }
         }
         Poll::Ready(Ok(written))
     }
