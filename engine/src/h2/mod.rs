@@ -36,7 +36,7 @@ mod tests;
 mod upstream;
 mod websocket;
 
-pub(crate) use client::{ClientConnection, ClientLimits};
+pub(crate) use client::{ClientConnection, ClientLimits, FRAME_BYTES_MAX};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits, SMALL_FRAMES_MAX};
