@@ -10,7 +10,7 @@
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: 16 KiB |
 //! | tables of HPACK, both ways | 4 KiB each |
 //! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`] and a table of them |
-//! | bodies of requests that nobody has taken | [`Http2Limits::connection_window`], and for each of [`SMALL_FRAMES_MAX`] frames the piece of memory that it was received in with others |
+//! | bodies of requests that nobody has taken | twice [`Http2Limits::connection_window`], what was received since they were compacted (`io.rs`), and some 500 bytes for each of [`SMALL_FRAMES_MAX`] frames |
 //! | bodies of responses that the client has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the client does not take them |
 

@@ -24,10 +24,10 @@ use crate::tls::{Alert, TlsFailure};
 pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
-const TURN_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const TURN_BYTES_MAX: usize = 64 * 1024;
 
 /// After so many bytes, or so many frames with little in them, what nobody has taken is put into memory of its own.
-const COMPACT_BYTES: u64 = 1024 * 1024;
+pub(crate) const COMPACT_BYTES: usize = 256 * 1024;
 const COMPACT_FRAMES: u32 = 512;
 
 /// One end of a connection.
@@ -143,7 +143,7 @@ impl<S: Dial> Wire<S> {
 
     /// Whether it is time to compact bodies.
     pub(super) fn must_compact(&mut self) -> bool {
-        let is_due = self.received_bytes - self.compacted_bytes >= COMPACT_BYTES
+        let is_due = self.received_bytes - self.compacted_bytes >= COMPACT_BYTES as u64
             || self.small_frames >= COMPACT_FRAMES;
         if is_due {
             (self.compacted_bytes, self.small_frames) = (self.received_bytes, 0);
