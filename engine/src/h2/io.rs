@@ -257,15 +257,19 @@ impl<S: Dial> Wire<S> {
         let Self { gathered, outgoing, conduct, blocks, .. } = self;
         for slice in slices {
             let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
-            let slice = &slice[..slice.len().min(room)];
-            outgoing.relay(slice, |passing| match passing {
+            let part = &slice[..slice.len().min(room)];
+            outgoing.relay(part, |passing| match passing {
                 Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
                 Passing::Frame(frame, bytes) => {
                     conduct.note_sent(frame);
                     blocks.pass(frame, bytes, gathered);
                 }
             });
-            written += slice.len();
+            written += part.len();
+            // There may still be room, where a part is held until its frame is whole; but not for what comes behind.
+            if part.len() < slice.len() {
+                break;
+            }
         }
         Poll::Ready(Ok(written))
     }

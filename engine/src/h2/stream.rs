@@ -37,7 +37,7 @@ pub(crate) struct H2Downstream {
     blocks: Rc<Blocks>,
     /// Its number.
     stream: u32,
-    _place: Place,
+    place: Place,
 }
 
 /// Where the response stands.
@@ -68,7 +68,7 @@ impl H2Downstream {
             sends_body: false,
             outbox: Rc::default(),
             blocks,
-            _place: in_progress.enter(),
+            place: in_progress.enter(),
         }
     }
 
@@ -94,6 +94,11 @@ impl H2Downstream {
         };
         self.response = Sending::Body(respond.send_response(response, is_end).map_err(send_error)?);
         Ok(())
+    }
+
+    /// Streams that are in progress on the connection, this one included.
+    pub(crate) fn streams_in_progress(&self) -> usize {
+        self.place.streams()
     }
 }
 
