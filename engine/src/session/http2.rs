@@ -250,6 +250,8 @@ async fn serve_stream<S: Dial>(
     .await;
     // However else it ends: what is not complete is reset when the stream is dropped.
     match next {
+        // At the worker's end nobody waits until an answer has gone; it goes all the same.
+        Next::Abort if core.cutting.get() => {}
         Next::Abort => down.reset(),
         Next::Linger => linger(core, &mut down, &mut timer).await,
         Next::Keep | Next::Close => {}
