@@ -290,6 +290,21 @@ fn a_limit_of_streams_that_the_endpoint_wants_is_obeyed() {
 }
 
 #[test]
+fn what_a_burst_has_opened_is_not_kept_when_it_is_over() {
+    let origin = origin(&[0, 3, 0, 0, 0, 1], |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(5));
+        whole(stream)
+    });
+    let proxy = towards(origin.address()).upstream("idle_connections_max = 2").start();
+    let load = Load::start(&proxy.address("web"), 12, "/");
+    eventually("the load", || load.answered() > 300);
+    load.finish().assert_all_ok();
+    assert!(origin.connections() > 2);
+    eventually("two are left", || proxy.endpoints("http2_connections") == 2);
+    assert_eq!(proxy.get("/").status(), 200);
+}
+
+#[test]
 fn a_connection_that_has_fallen_silent_gets_no_more_requests() {
     let origin = origin(&[], |connection, requests, stream| match (connection.index, requests) {
         (0, 2) => Vec::new(),
