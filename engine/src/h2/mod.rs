@@ -27,10 +27,12 @@ mod intake;
 mod io;
 mod piece;
 mod places;
+mod priority;
 mod since;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod upstream;
 mod websocket;
 
