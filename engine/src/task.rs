@@ -16,7 +16,8 @@ pub(crate) fn spawn<S: Dial + 'static>(core: &Rc<Core<S>>, task: impl Future<Out
 
 /// Runs a task that belongs to no connection; boxed, because tests have a runtime of their own.
 pub(crate) fn spawn_aside<S: Dial>(core: &Rc<Core<S>>, task: impl Future<Output = ()> + 'static) {
-    (core.spawn)(Box::pin(guarded(core, task)));
+    // Boxed twice: what guards a task has it once as an argument and once as what it polls.
+    (core.spawn)(Box::pin(guarded(core, Box::pin(task))));
 }
 
 /// A boxed task.

@@ -1,4 +1,4 @@
-"""Slices whose load is a program of others: h2load at a fixed rate, and wrk as a closed loop, to check our own.
+"""Slices whose load is a program of others: h2load at a fixed rate, and wrk and h2load as closed loops, to check our own.
 
 At a fixed rate, h2load asks, each of its connections at its own even pace, and writes down
 every request.
@@ -49,25 +49,45 @@ class ForeignBench(Bench):
         return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, preexec_fn=prepare(LOAD_CORE))
 
 
-class WrkBench(ForeignBench):
-    """wrk says how many requests there were only at its end, so connecting is in the figures."""
+class ClosedBench(ForeignBench):
+    """The generator says how many requests there were only at its end, so connecting is in the figures."""
 
     def slice(self, index, seconds, scrape):
         proxy = self.running[index]
         process = proxy.process
-        command = [tools.find("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
-        command.append(f"http://127.0.0.1:{proxy.port}{self.workload.path}")
         load_cpu, waited, cpu, start = self.load_ns(), process.waited_ns(), process.cpu_ns(), time.monotonic()
-        generator = self.start(command)
+        generator = self.start(self.command(proxy, max(1, round(seconds))))
         text = generator.communicate(timeout=seconds + 30)[0]
         took = time.monotonic() - start
         cpu, waited, load_cpu = process.cpu_ns() - cpu, process.waited_ns() - waited, self.load_ns() - load_cpu
-        found = re.search(r"(\d+) requests in", text)
-        if generator.returncode != 0 or not found or "Socket errors" in text or "Non-2xx" in text:
-            raise SystemExit(f"wrk saw errors of {proxy.name}:\n{text}")
-        requests = int(found[1])
+        requests = self.requests(text)
+        if generator.returncode != 0 or requests is None:
+            raise SystemExit(f"{self.workload.kind} saw errors of {proxy.name}:\n{text}")
         shares = cpu / took / 1e9, load_cpu / took / 1e9, waited / took / 1e9
         return Slice(proxy.name, requests, took, cpu / 1000 / requests, *shares, {})
+
+
+class WrkBench(ClosedBench):
+    def command(self, proxy, seconds):
+        command = [tools.find("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+        return [*command, f"http://127.0.0.1:{proxy.port}{self.workload.path}"]
+
+    def requests(self, text):
+        """How many there were, if none failed."""
+        found = re.search(r"(\d+) requests in", text)
+        return int(found[1]) if found and "Socket errors" not in text and "Non-2xx" not in text else None
+
+
+class H2loadBench(ClosedBench):
+    def command(self, proxy, seconds):
+        scheme = "https" if self.workload.tls else "http"
+        command = [tools.find("h2load"), f"-c{self.workload.connections}", f"-m{self.workload.streams}", "-t1", f"-D{seconds}s"]
+        return [*command, f"{scheme}://127.0.0.1:{proxy.port}{self.workload.path}"]
+
+    def requests(self, text):
+        """How many there were, if none failed. What is on its way at the end counts as "errored"."""
+        found = re.search(r"(\d+) done, (\d+) succeeded", text)
+        return int(found[1]) if found and found[1] == found[2] else None
 
 
 class PacedBench(ForeignBench):

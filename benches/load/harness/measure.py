@@ -205,8 +205,13 @@ class Load:
 
     def __init__(self, floor, workload, proxies, folder):
         request, counters = folder / f"{workload.name}.request", folder / f"{workload.name}.counters"
-        request.write_bytes(workload.request())
-        command = [floor, "load", "--connections", workload.connections, "--request", request, "--counters", counters]
+        command = [floor, "load-http2" if workload.streams else "load"]
+        command += ["--connections", workload.connections, "--counters", counters]
+        if workload.streams:
+            command += ["--streams", workload.streams, "--path", workload.path, "--body-bytes", workload.body_bytes]
+        else:
+            request.write_bytes(workload.request())
+            command += ["--request", request]
         command += ["--close"] if workload.closes else []
         command += ["--tls"] if workload.tls else []
         command += ["--resume"] if workload.tls == "resumed" else []

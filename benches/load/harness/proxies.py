@@ -16,9 +16,9 @@ http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; send_timeout 600s;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
   scgi_temp_path {dir}/s;
-  upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}
+  upstream origin {{ server 127.0.0.1:{origin}; keepalive 1024; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096{ssl};
+    listen 127.0.0.1:{port} backlog=4096{spoken};
     client_max_body_size 0; client_body_buffer_size {size}k;
     location / {{
       proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -48,10 +48,10 @@ defaults
   http-reuse always
   {option}
 frontend web
-  bind 127.0.0.1:{port} backlog 4096{ssl}
+  bind 127.0.0.1:{port} backlog 4096{spoken}
   default_backend origin
 backend origin
-  server origin 127.0.0.1:{origin} pool-max-conn 256
+  server origin 127.0.0.1:{origin} pool-max-conn 1024
 """
 
 CORELANE = """
@@ -66,13 +66,14 @@ address = "127.0.0.1:{admin}"
 name = "web"
 address = "127.0.0.1:{port}"
 keepalive_timeout = "10m"
-{tls}
+{spoken}
 [[routes]]
 name = "all"
 upstream = "origin"
 {route}
 [upstreams.origin]
 endpoints = ["127.0.0.1:{origin}"]
+idle_connections_max = 1024
 {more}
 """
 
@@ -164,6 +165,8 @@ class Place:
     built: dict
     # The certificate, if TLS is spoken.
     tls: object = None
+    # Whether clients speak HTTP/2.
+    has_http2: bool = False
 
     def write(self, name, text, **values):
         path = self.folder / name
@@ -178,8 +181,10 @@ def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", 
         log = f'[access_log]\npath = "{place.folder}/access.log"' if has_log else ""
         # The origin answers any POST, and so it takes spans.
         tracing = f'[tracing]\nendpoint = "http://127.0.0.1:{place.origin}"\nsample = "1%"' if has_tracing else ""
-        tls = place.tls and f'[listeners.tls]\ncertificates = [{{ cert = "{place.tls}" }}]'
-        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more(), "tls": tls or ""}
+        spoken = ["http2 = true"] if place.has_http2 else []
+        spoken += [f'[listeners.tls]\ncertificates = [{{ cert = "{place.tls}" }}]'] if place.tls else []
+        values = {"log": log, "tracing": tracing, "admin_more": admin_more, "route": route, "more": more()}
+        values["spoken"] = "\n".join(spoken)
         return [place.built[binary], "run", place.write("corelane.toml", CORELANE, **values)]
 
     return command
@@ -188,8 +193,9 @@ def corelane(binary, has_log=False, has_tracing=False, admin_more="", route="", 
 def nginx(size):
     def command(place):
         # Sessions are resumed by tickets. A cache of sessions, which the default leaves out, would only cost.
-        ssl = f" ssl; ssl_protocols TLSv1.3; ssl_certificate {place.tls}; ssl_certificate_key {place.tls}"
-        path = place.write("nginx.conf", NGINX, size=size, busy=2 * size, ssl=ssl if place.tls else "")
+        ssl = f"; ssl_protocols TLSv1.3; ssl_certificate {place.tls}; ssl_certificate_key {place.tls}"
+        spoken = (" ssl" if place.tls else "") + (" http2" if place.has_http2 else "") + (ssl if place.tls else "")
+        path = place.write("nginx.conf", NGINX, size=size, busy=2 * size, spoken=spoken)
         return [tools.find("nginx"), "-p", place.folder, "-c", path]
 
     return command
@@ -197,10 +203,12 @@ def nginx(size):
 
 def haproxy(size, option=""):
     def command(place):
-        ssl = f" ssl crt {place.tls} ssl-min-ver TLSv1.3" if place.tls else ""
+        spoken = f" ssl crt {place.tls} ssl-min-ver TLSv1.3" if place.tls else ""
+        if place.has_http2:
+            spoken += " alpn h2" if place.tls else " proto h2"
         # As for nginx: 4 % of a full handshake.
         tune = "tune.ssl.cachesize 0" if place.tls else ""
-        path = place.write("haproxy.cfg", HAPROXY, size=size << 10, option=option, ssl=ssl, tune=tune)
+        path = place.write("haproxy.cfg", HAPROXY, size=size << 10, option=option, spoken=spoken, tune=tune)
         return [tools.find("haproxy"), "-db", "-f", path]
 
     return command
@@ -229,7 +237,8 @@ class Proxy:
     about: str
     is_relay: bool = False
     only: tuple = ()
-    speaks_tls: bool = False
+    # TLS and HTTP/2.
+    speaks_all: bool = False
 
 
 LARGE = ("get-64k", "get-1m", "get-16m")
@@ -237,8 +246,8 @@ LARGE = ("get-64k", "get-1m", "get-16m")
 PROXIES = {
     proxy.name: proxy
     for proxy in (
-        Proxy("corelane", "corelane", corelane("corelane"), "metrics and histograms on, access log off", speaks_tls=True),
-        Proxy("before", "before", corelane("before"), "the binary of --before", speaks_tls=True),
+        Proxy("corelane", "corelane", corelane("corelane"), "metrics and histograms on, access log off", speaks_all=True),
+        Proxy("before", "before", corelane("before"), "the binary of --before", speaks_all=True),
         Proxy("corelane-log", "corelane-log", corelane("corelane", True), "with its access log", only=("access-log",)),
         Proxy(
             "corelane-plain",
@@ -269,10 +278,10 @@ PROXIES = {
             "request id, security headers, rewrite, fields, rate limit",
             only=("filters",),
         ),
-        Proxy("nginx-16k", "nginx", nginx(16), "buffers of 16 KiB", speaks_tls=True),
-        Proxy("nginx-64k", "nginx", nginx(64), "buffers of 64 KiB", speaks_tls=True),
-        Proxy("haproxy-16k", "haproxy", haproxy(16), "buffers of 16 KiB", speaks_tls=True),
-        Proxy("haproxy-64k", "haproxy", haproxy(64), "buffers of 64 KiB", speaks_tls=True),
+        Proxy("nginx-16k", "nginx", nginx(16), "buffers of 16 KiB", speaks_all=True),
+        Proxy("nginx-64k", "nginx", nginx(64), "buffers of 64 KiB", speaks_all=True),
+        Proxy("haproxy-16k", "haproxy", haproxy(16), "buffers of 16 KiB", speaks_all=True),
+        Proxy("haproxy-64k", "haproxy", haproxy(64), "buffers of 64 KiB", speaks_all=True),
         Proxy("haproxy-splice", "haproxy-splice", haproxy(16, "option splice-response"), "splices responses", only=LARGE),
         Proxy("relay-epoll", "relay-epoll", relay("relay-epoll"), "bare TCP relay, one buffer", True),
         Proxy("relay-uring", "relay-uring", relay("relay-uring"), "bare TCP relay, multishot receives", True),

@@ -11,7 +11,7 @@ from .workloads import WORKLOADS
 
 @dataclass
 class Part:
-    """What RESULTS.md says under one heading, measured in one run: without TLS, or over it."""
+    """What RESULTS.md says under one heading, measured in one run: without TLS, over it, or over HTTP/2."""
 
     title: str
     # Of the files with its plots.
@@ -26,19 +26,24 @@ class Part:
         return not (self.results or self.memories or self.rates)
 
 
-PLAIN, OVER_TLS = "# Results", "# Over TLS"
+# title, prefix of its plots
+PARTS = (("# Results", ""), ("# Over TLS", "tls-"), ("# Over HTTP/2", "http2-"))
 
 
 def parts(session):
-    """Both, in the order of the file."""
+    """All, in the order of the file."""
 
-    def part(title, prefix, has_tls):
-        results = [it for it in session.results if bool(WORKLOADS[it.workload].tls) == has_tls]
-        memories = {name: found for name, found in session.memories.items() if bool(WORKLOADS[name].tls) == has_tls}
-        rates, notes = ([], []) if has_tls else (session.rates, session.notes)
+    def place(name):
+        workload = WORKLOADS[name]
+        return 2 if workload.streams else int(bool(workload.tls))
+
+    def part(number, title, prefix):
+        results = [it for it in session.results if place(it.workload) == number]
+        memories = {name: found for name, found in session.memories.items() if place(name) == number}
+        rates, notes = (session.rates, session.notes) if number == 0 else ([], [])
         return Part(title, prefix, results, memories, rates, notes, session.saturation)
 
-    return part(PLAIN, "", False), part(OVER_TLS, "tls-", True)
+    return [part(number, *names) for number, names in enumerate(PARTS)]
 
 
 def number(value, digits=2):
@@ -235,8 +240,10 @@ def summary(part):
 def write(session, facts, folder):
     """RESULTS.md and the plots that there are figures for. What was not measured stays as it is there."""
     path = folder / "RESULTS.md"
-    plain, mark, over_tls = path.read_text().partition(f"\n{OVER_TLS}\n") if path.exists() else ("", "", "")
-    old = {PLAIN: plain, OVER_TLS: mark.lstrip() + over_tls}
+    text, old = path.read_text() if path.exists() else "", {}
+    for title, _ in reversed(PARTS):
+        text, mark, rest = (f"\n{text}").partition(f"\n{title}\n")
+        text, old[title] = text[1:], mark.lstrip() + rest
     found = [old[part.title] if part.is_empty() else text_of(part, facts, folder) for part in parts(session)]
     path.write_text("\n".join(text for text in found if text))
 

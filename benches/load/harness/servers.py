@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class Servers:
             tools.make_certificate(path)
         return path
 
-    def start(self, name, has_tls=False):
+    def start(self, name, has_tls=False, has_http2=False):
         """Starts a proxy and waits until it listens."""
         port, admin = self.free_port(), self.free_port()
         folder = self.folder / f"{name}-{port}"
@@ -57,7 +58,7 @@ class Servers:
         # nginx's worker does not run as root.
         folder.chmod(0o755)
         certificate = self.certificate() if has_tls else None
-        place = Place(folder, port, admin, self.origin_port, self.built, certificate)
+        place = Place(folder, port, admin, self.origin_port, self.built, certificate, has_http2)
         process = Process(PROXIES[name].command(place), PROXY_CORE, folder / "log")
         self.started.append(process)
         wait_until(f"{name} listens", lambda: listening(port) or not process.is_running())
@@ -76,6 +77,12 @@ class Servers:
 
 def check(running, workload):
     """One request, and whether the answer is what the workload says."""
+    status, size = ask_over_http2(running, workload) if workload.streams else ask(running, workload)
+    if status != 200 or size != workload.answer_bytes:
+        sys.exit(f"{running.name} answered {workload.name} with {status} and {size} bytes")
+
+
+def ask(running, workload):
     if workload.tls:
         # Its certificate is its own; who serves is known.
         trusting = ssl._create_unverified_context()
@@ -87,5 +94,16 @@ def check(running, workload):
     answer = connection.getresponse()
     size = len(answer.read())
     connection.close()
-    if answer.status != 200 or size != workload.answer_bytes:
-        sys.exit(f"{running.name} answered {workload.name} with {answer.status} and {size} bytes")
+    return answer.status, size
+
+
+def ask_over_http2(running, workload):
+    scheme, option = ("https", "--http2") if workload.tls else ("http", "--http2-prior-knowledge")
+    command = [tools.find("curl"), "--silent", "--insecure", "--max-time", "10", option, "--output", "-"]
+    command += ["--data-binary", "@-"] if workload.body_bytes else []
+    command += ["--write-out", " %{http_version} %{http_code}", f"{scheme}://127.0.0.1:{running.port}{workload.path}"]
+    done = subprocess.run(command, input=b"x" * workload.body_bytes, capture_output=True)
+    body, version, status = done.stdout.rsplit(b" ", 2)
+    if version != b"2":
+        sys.exit(f"{running.name} speaks no HTTP/2 under {workload.name}")
+    return int(status), len(body)

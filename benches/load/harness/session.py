@@ -35,7 +35,8 @@ class Session:
         part = taking_part(workload, self.names)
         kinds = {
             "slices": self.slices,
-            "wrk": self.wrk,
+            "wrk": self.foreign,
+            "h2load": self.foreign,
             "rate": self.rate,
             "rates": self.all_rates,
             "idle": self.idle,
@@ -46,7 +47,7 @@ class Session:
 
     def long_lived(self, workload, part):
         """The proxies that stay up, started when they are first needed."""
-        keys = [(name, bool(workload.tls)) for name in part]
+        keys = [(name, bool(workload.tls), bool(workload.streams)) for name in part]
         for key in keys:
             if key not in self.running:
                 self.running[key] = self.up.start(*key)
@@ -66,8 +67,9 @@ class Session:
         result = self.closed_loop(workload, self.long_lived(workload, part), self.rounds)
         self.results.append(result)
 
-    def wrk(self, workload, part):
-        bench = latency.WrkBench(self.long_lived(workload, part), self.up.origin, workload, self.speed)
+    def foreign(self, workload, part):
+        kind = {"wrk": latency.WrkBench, "h2load": latency.H2loadBench}[workload.kind]
+        bench = kind(self.long_lived(workload, part), self.up.origin, workload, self.speed)
         self.results.append(measure.run_rounds(bench, workload, self.rounds, self.seconds, 2 * self.rounds, say))
 
     def saturated_rate(self):
@@ -104,7 +106,7 @@ class Session:
 
     def fresh(self, workload, part):
         """Processes of their own, whose memory no other workload has touched."""
-        running = [self.up.start(name, bool(workload.tls)) for name in part]
+        running = [self.up.start(name, bool(workload.tls), bool(workload.streams)) for name in part]
         for it in running:
             servers.check(it, workload)
         return running
@@ -144,7 +146,7 @@ def taking_part(workload, names):
     def fits(proxy):
         is_asked = not workload.only or proxy.name in workload.only
         is_useful = not proxy.only or workload.name in proxy.only
-        speaks = proxy.speaks_tls or not workload.tls
+        speaks = proxy.speaks_all or not (workload.tls or workload.streams)
         return is_asked and is_useful and speaks and (workload.has_relays or not proxy.is_relay)
 
     return [name for name in PROXIES if name in names and fits(PROXIES[name])]

@@ -56,6 +56,12 @@ TARGETS = (
     Target("CPU, new connection with a resumed session", "tls-resumed", "nginx", 1.0),
     Target("full handshakes/s of one core, with a GET each", "tls-full", "nginx", 1.0, measure.rate, False),
     Target("resumed handshakes/s of one core, with a GET each", "tls-resumed", "nginx", 1.0, measure.rate, False),
+    *(
+        Target(f"CPU, {what} over HTTP/2{over}", f"{prefix}-{name}", against, 0.80)
+        for prefix, over in (("h2c", ""), ("h2", " and TLS"))
+        for name, what in (("get-1k", "GET 1 KiB"), ("get-64k", "GET 64 KiB"), ("post-16k", "POST 16 KiB"), ("h2load", "h2load's GET 1 KiB"))
+        for against in ("nginx", "haproxy")
+    ),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "nginx", 1.6, measure.rate, False),
     Target("requests/s of one core, GET 1 KiB", "get-1k", "haproxy", 1.5, measure.rate, False),
 )

@@ -13,7 +13,7 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 # program -> Debian package
-PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc", "openssl": "openssl"}
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "cc": "gcc", "openssl": "openssl", "curl": "curl"}
 
 # And for what is only built on demand: zlib-ng, which pingora links.
 EXTRA_PACKAGES = {"pingora": {"cmake": "cmake"}, "envoy": {}}

@@ -6,11 +6,13 @@ To add one that is only another request: a line in WORKLOADS. The origin answers
 from dataclasses import dataclass
 
 CONNECTIONS = 64
+# Over HTTP/2: as many requests at once, and more, on fewer connections.
+HTTP2_CONNECTIONS, HTTP2_STREAMS = 16, 32
 
 
 @dataclass
 class Workload:
-    """`kind`: slices (closed loop), wrk, rate (h2load), rates, idle, slow. `only`: the proxies that take part, if not all."""
+    """`kind`: slices (closed loop), wrk, h2load, rate (h2load too), rates, idle, slow. `only`: the proxies that take part, if not all."""
 
     name: str
     about: str
@@ -26,6 +28,8 @@ class Workload:
     # Seconds of a slice, where the default does not do.
     seconds: float = 0.0
     connections: int = CONNECTIONS
+    # Of each connection, over HTTP/2 between load and proxy; 0: HTTP/1.1.
+    streams: int = 0
 
     def counts_bytes(self):
         """Whether a slice is too short to count whole requests: then they are what their bytes make."""
@@ -40,6 +44,22 @@ class Workload:
         if self.closes:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + b"x" * self.body_bytes
+
+
+
+def over_http2(name, about, *request, tls, **more):
+    """A workload over HTTP/2, with TLS or by prior knowledge."""
+    prefix, over = ("h2", "over HTTP/2 and TLS") if tls else ("h2c", "over HTTP/2 without TLS")
+    size = {"connections": HTTP2_CONNECTIONS, "streams": HTTP2_STREAMS, "has_relays": False}
+    return Workload(f"{prefix}-{name}", f"{about} {over}", *request, tls=tls, **size, **more)
+
+
+def all_over_http2():
+    for tls in ("", "full"):
+        yield over_http2("get-1k", "GET of 1 KiB", tls=tls)
+        yield over_http2("get-64k", "GET of 64 KiB", "/get-64k", 0, 64 << 10, tls=tls)
+        yield over_http2("post-16k", "POST of 16 KiB", "/post", 16 << 10, 2, tls=tls)
+        yield over_http2("h2load", "GET of 1 KiB, asked for by h2load instead of our own load,", kind="h2load", seconds=1.0, tls=tls)
 
 
 WORKLOADS = {
@@ -71,10 +91,12 @@ WORKLOADS = {
         Workload("tls-full", "GET of 1 KiB, a connection and a full handshake each", closes=True, tls="full"),
         Workload("tls-resumed", "GET of 1 KiB, a connection and a resumed session each", closes=True, tls="resumed"),
         Workload("tls-idle-10k", "GET of 1 KiB over TLS beside 10 000 idle connections", kind="idle", tls="full"),
+        *all_over_http2(),
     )
 }
 
-OVER_TLS = tuple(name for name, workload in WORKLOADS.items() if workload.tls)
+OVER_TLS = tuple(name for name, workload in WORKLOADS.items() if workload.tls and not workload.streams)
+OVER_HTTP2 = tuple(name for name, workload in WORKLOADS.items() if workload.streams)
 
 QUICK = ("get-1k", "get-64k", "chunked-16k", "post-16k", "new-connection", "access-log")
 QUICK_PROXIES = ("corelane", "corelane-log", "before", "nginx-64k", "haproxy-64k", "relay-epoll")

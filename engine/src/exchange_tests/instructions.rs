@@ -4,6 +4,8 @@
 //! Callgrind counts while [`measured`] runs, except in the streams' own copying and waiting: nothing here may call those
 //! outside of it, because each entry of one of these functions switches the counting over.
 
+mod http2;
+
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 
@@ -304,6 +306,12 @@ fn exchange_tls() {
     let request = Message { head, body: vec![], chunked: false };
     let response = Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false };
     exchanges_in(&mut world, &mut client, &request, &response);
+}
+
+#[test]
+#[ignore = "a measurement: benches/instructions runs it under callgrind"]
+fn exchange_http2() {
+    http2::exchanges(&Message { head: RESPONSE_NGINX.into(), body: vec![b'x'; 1024], chunked: false });
 }
 
 /// What a client sends for its messages, and what it reads from what it receives.

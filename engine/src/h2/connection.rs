@@ -146,7 +146,7 @@ impl<S: Dial> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         now_ms: u64,
-    ) -> Poll<Result<H2Downstream, End>> {
+    ) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             let polled = self.poll_frames(cx);
             let (sent, was_full) = {
@@ -165,7 +165,9 @@ impl<S: Dial> Connection<S> {
                 (Poll::Pending, Poll::Ready(Ok(()))) if was_full => {}
                 (Poll::Pending, _) if self.judge(now_ms) => {}
                 (Poll::Pending, sent) => {
-                    self.turns.pass(cx, now_ms, sent.is_ready());
+                    self.take_updates();
+                    let is_free = sent.is_ready() && self.wire.borrow().has_window();
+                    self.turns.pass(cx, now_ms, is_free);
                     return Poll::Pending;
                 }
             }
@@ -244,7 +246,7 @@ impl<S: Dial> Connection<S> {
         self.wire.borrow_mut().take_stream()
     }
 
-    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<H2Downstream, End>> {
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             match &mut self.state {
                 State::Beginning(handshake) => match ready!(Pin::new(handshake).poll(cx)) {
@@ -266,7 +268,11 @@ impl<S: Dial> Connection<S> {
                     };
                     return Poll::Ready(match polled {
                         Some(Ok((request, respond))) => {
-                            Ok(H2Downstream::new(request, respond, &self.in_progress, &self.turns))
+                            self.take_updates();
+                            let blocks = self.wire.borrow().blocks().clone();
+                            let (places, turns) = (&self.in_progress, &self.turns);
+                            // Boxed, because it passes through several hands.
+                            Ok(Box::new(H2Downstream::new(request, respond, blocks, places, turns)))
                         }
                         Some(Err(error)) => Err(end_of(&error)),
                         None => Err(End::Clean),
@@ -275,6 +281,12 @@ impl<S: Dial> Connection<S> {
                 State::Over(end) => return Poll::Ready(Err(*end)),
             }
         }
+    }
+
+    /// Hands on the priorities that the client has changed.
+    fn take_updates(&mut self) {
+        let turns = &self.turns;
+        self.wire.borrow_mut().take_updates(|stream, priority| turns.update(stream, priority));
     }
 
     fn note_request(&mut self, now_ms: u64) {

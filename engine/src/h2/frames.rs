@@ -1,15 +1,18 @@
 //! The headers of HTTP/2 frames as they pass (RFC 9113 §4.1), in either direction and however the bytes are cut.
 //!
-//! Payloads are skipped, not looked at, but for the code of a reset. That the frames obey the rules is for the connection to
+//! Payloads are skipped, not looked at, but for the number that a reset or an update of a window has. That the frames obey the rules is for the connection to
 //! see; what is read here is only counted.
 
 /// What every connection starts with on its client's side (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const HEADER_BYTES: usize = 9;
+const HEADER_BYTES: usize = Frame::HEADER_BYTES;
 
-/// The error code of a reset stands in front of its payload (RFC 9113 §6.4).
+/// The payload of a reset is its error code (RFC 9113 §6.4), that of an update by how much a window grows (§6.9).
 const CODE_BYTES: usize = 4;
+
+/// A HEADERS frame is held until it is whole if its payload has at most so many bytes: a status, and changes of a table's size.
+const HELD_HEAD_BYTES_MAX: usize = 16;
 
 /// The kinds of frames (RFC 9113 §6, RFC 9218 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +55,16 @@ impl From<u8> for Kind {
 pub(super) struct Frame {
     pub(super) kind: Kind,
     flags: u8,
+    pub(super) stream: u32,
     /// Bytes of its payload.
     pub(super) length: u32,
-    /// The error code of a reset.
+    /// The error code of a reset, or by how much a window grows.
     pub(super) code: Option<u32>,
 }
 
 impl Frame {
+    pub(super) const HEADER_BYTES: usize = 9;
+
     /// Whether it acknowledges (SETTINGS and PING).
     pub(super) fn is_acknowledgement(self) -> bool {
         self.flags & 0x1 != 0
@@ -75,12 +81,21 @@ impl Frame {
     }
 }
 
+/// What passes a scanner.
+pub(super) enum Passing<'b> {
+    /// Bytes between one header and the next.
+    Payload(&'b [u8]),
+    /// A frame's header, with what is held of its payload.
+    Frame(Frame, &'b [u8]),
+}
+
 /// Finds the frames in one direction of a connection.
 #[derive(Debug)]
 pub(super) struct FrameScanner {
-    /// The header in progress, and the code behind that of a reset.
-    held: [u8; HEADER_BYTES + CODE_BYTES],
+    /// The header in progress, and the code behind it, or a short head.
+    held: [u8; HEADER_BYTES + HELD_HEAD_BYTES_MAX],
     held_bytes: usize,
+    holds_heads: bool,
     /// How many bytes to skip before the next header.
     skip: usize,
     /// They are a body's.
@@ -99,8 +114,14 @@ impl FrameScanner {
 
     /// For what a server sends.
     pub(super) fn of_server() -> Self {
-        let held = [0; HEADER_BYTES + CODE_BYTES];
-        Self { held, held_bytes: 0, skip: 0, is_in_data: false, is_in_fields: false, frames: 0 }
+        let held = [0; HEADER_BYTES + HELD_HEAD_BYTES_MAX];
+        let (held_bytes, holds_heads) = (0, false);
+        Self { held, held_bytes, holds_heads, skip: 0, is_in_data: false, is_in_fields: false, frames: 0 }
+    }
+
+    /// Meets a short HEADERS frame when it is whole, together with its payload.
+    pub(super) fn holding_heads(self) -> Self {
+        Self { holds_heads: true, ..self }
     }
 
     /// Whether something has begun that nobody can use before its end: the preface, a frame, or a field block of several. A
@@ -115,11 +136,23 @@ impl FrameScanner {
     }
 
     /// Looks at the next bytes, and calls `meet` for each frame whose header is complete with them.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], mut meet: impl FnMut(Frame)) {
+    pub(super) fn scan(&mut self, bytes: &[u8], mut meet: impl FnMut(Frame)) {
+        self.relay(bytes, |passing| {
+            if let Passing::Frame(frame, _) = passing {
+                meet(frame);
+            }
+        });
+    }
+
+    /// The same, with all bytes; those of a header pass when it is complete.
+    pub(super) fn relay(&mut self, mut bytes: &[u8], mut pass: impl FnMut(Passing<'_>)) {
         loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
+            let skipped;
+            (skipped, bytes) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= skipped.len();
+            if !skipped.is_empty() {
+                pass(Passing::Payload(skipped));
+            }
             if bytes.is_empty() {
                 return;
             }
@@ -128,17 +161,23 @@ impl FrameScanner {
             self.held_bytes += taken;
             bytes = &bytes[taken..];
             if self.held_bytes == self.wanted() {
-                meet(self.end_header());
+                let held_bytes = self.held_bytes;
+                let frame = self.end_header();
+                pass(Passing::Frame(frame, &self.held[..held_bytes]));
             }
         }
     }
 
     /// How many bytes make what is held complete, as far as they tell.
     fn wanted(&self) -> usize {
-        let has_code = self.held_bytes >= HEADER_BYTES
-            && Kind::from(self.held[3]) == Kind::Reset
-            && self.length() as usize >= CODE_BYTES;
-        HEADER_BYTES + if has_code { CODE_BYTES } else { 0 }
+        let length = self.length() as usize;
+        let of_payload = match Kind::from(self.held[3]) {
+            _ if self.held_bytes < HEADER_BYTES => 0,
+            Kind::Reset | Kind::WindowUpdate if length >= CODE_BYTES => CODE_BYTES,
+            Kind::Headers if self.holds_heads && length <= HELD_HEAD_BYTES_MAX => length,
+            _ => 0,
+        };
+        HEADER_BYTES + of_payload
     }
 
     fn length(&self) -> u32 {
@@ -146,10 +185,13 @@ impl FrameScanner {
     }
 
     fn end_header(&mut self) -> Frame {
-        let code_bytes = self.held_bytes - HEADER_BYTES;
-        let code = self.held.last_chunk().filter(|_| code_bytes > 0).map(|code| u32::from_be_bytes(*code));
-        let frame = Frame { kind: self.held[3].into(), flags: self.held[4], length: self.length(), code };
-        self.skip = frame.length as usize - code_bytes;
+        let (header, payload) = self.held[..self.held_bytes].split_at(HEADER_BYTES);
+        let kind = Kind::from(header[3]);
+        let has_code = matches!(kind, Kind::Reset | Kind::WindowUpdate);
+        let code = payload.first_chunk().filter(|_| has_code).map(|code| u32::from_be_bytes(*code));
+        let stream = u32::from_be_bytes([header[5], header[6], header[7], header[8]]) & (u32::MAX >> 1);
+        let frame = Frame { kind, flags: header[4], stream, length: self.length(), code };
+        self.skip = frame.length as usize - payload.len();
         self.held_bytes = 0;
         self.is_in_data = frame.kind == Kind::Data;
         if matches!(frame.kind, Kind::Headers | Kind::PushPromise | Kind::Continuation) {
@@ -191,16 +233,16 @@ pub(super) mod tests {
             &frame(0x77, 0xff, 0, b"?"),
         ]
         .concat();
-        let of = |kind, flags, length, code| Frame { kind, flags, length, code };
+        let of = |kind, flags, stream, length, code| Frame { kind, flags, stream, length, code };
         let expected = [
-            of(Kind::Settings, 0, 0, None),
-            of(Kind::Headers, 5, 6, None),
-            of(Kind::Data, 1, 300, None),
-            of(Kind::Reset, 0, 4, Some(8)),
-            of(Kind::Reset, 0, 2, None),
-            of(Kind::Reset, 0, 5, Some(256)),
-            of(Kind::PriorityUpdate, 0, 3, None),
-            of(Kind::Unknown, 0xff, 1, None),
+            of(Kind::Settings, 0, 0, 0, None),
+            of(Kind::Headers, 5, 1, 6, None),
+            of(Kind::Data, 1, 1, 300, None),
+            of(Kind::Reset, 0, 3, 4, Some(8)),
+            of(Kind::Reset, 0, 5, 2, None),
+            of(Kind::Reset, 0, 5, 5, Some(256)),
+            of(Kind::PriorityUpdate, 0, 0, 3, None),
+            of(Kind::Unknown, 0xff, 0, 1, None),
         ];
         for cut in 0..=wire.len() {
             let mut scanner = FrameScanner::of_client();

@@ -68,20 +68,19 @@ pub(super) fn write_request(
     if let Some(key) = key {
         write_field(out, websocket::KEY_FIELD.as_bytes(), key);
     }
-    for name in fields.keys() {
-        match name {
+    let mut has_cookie = false;
+    // Those of one name come one behind the other.
+    for (name, value) in fields {
+        match *name {
             // RFC 9113 §8.3.1: if there are both, they are the same. Where they are not there are two of them now, which is
             // refused.
-            &header::HOST if is_repeated(authority, fields) => {}
+            header::HOST if is_repeated(authority, fields) => {}
             // RFC 9113 §8.2.3: one field again, because HTTP/1.1 has no more.
-            &header::COOKIE => write_cookies(fields, out)?,
+            header::COOKIE if std::mem::replace(&mut has_cookie, true) => {}
+            header::COOKIE => write_cookies(fields, out)?,
             // RFC 8441 §5: it means nothing there.
-            &header::SEC_WEBSOCKET_KEY if key.is_some() => {}
-            name => {
-                for value in fields.get_all(name) {
-                    write_field(out, name.as_str().as_bytes(), checked(value)?);
-                }
-            }
+            header::SEC_WEBSOCKET_KEY if key.is_some() => {}
+            _ => write_field(out, name.as_str().as_bytes(), checked(value)?),
         }
     }
     // What has no length ends with its stream; in HTTP/1.1 that is said so.

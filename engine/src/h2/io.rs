@@ -9,16 +9,22 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::blocks::Blocks;
 use super::conduct::Conduct;
-use super::frames::{FrameScanner, Kind};
+use super::frames::{FrameScanner, Kind, Passing};
+use super::priority::{Priority, Updates};
 use crate::buffers::RECV_BYTES_MAX;
 use crate::core::Core;
 use crate::io::{Dial, Interest, clock};
 use crate::message::Moved;
 use crate::tls::{Alert, TlsFailure};
 
-/// What is gathered before it is sent, at most: a pooled buffer, four records of TLS.
+/// What is gathered before it is sent, at most, but for heads that are larger than they were for h2: a pooled buffer, four
+/// records of TLS.
 pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// The window of a connection at first (RFC 9113 §6.9.2).
+const WINDOW_AT_FIRST: i64 = 65_535;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
 const TURN_BYTES_MAX: usize = 64 * 1024;
@@ -41,9 +47,14 @@ pub(super) struct Wire<S: Dial> {
     received_in_turn: usize,
     incoming: FrameScanner,
     outgoing: FrameScanner,
+    /// Heads of responses.
+    blocks: Rc<Blocks>,
     conduct: Conduct,
     /// The peer has said GOAWAY.
     is_told_to_end: bool,
+    /// How many bytes of bodies the peer still takes (RFC 9113 §6.9).
+    window: i64,
+    updates: Updates,
     /// Bytes since the connection began.
     sent_bytes: u64,
     received_bytes: u64,
@@ -54,7 +65,7 @@ pub(super) struct Wire<S: Dial> {
 impl<S: Dial> Wire<S> {
     /// The server's end, at which a client behaves somehow.
     pub(super) fn of_server(core: &Rc<Core<S>>, stream: S, early: Vec<u8>, conduct: Conduct) -> Self {
-        let (incoming, outgoing) = (FrameScanner::of_client(), FrameScanner::of_server());
+        let (incoming, outgoing) = (FrameScanner::of_client(), FrameScanner::of_server().holding_heads());
         Self { early, ..Self::new(core, stream, incoming, outgoing, conduct) }
     }
 
@@ -83,8 +94,11 @@ impl<S: Dial> Wire<S> {
             received_in_turn: 0,
             incoming,
             outgoing,
+            blocks: Rc::default(),
             conduct,
             is_told_to_end: false,
+            window: WINDOW_AT_FIRST,
+            updates: Updates::default(),
             sent_bytes: 0,
             received_bytes: 0,
             reported: Moved::default(),
@@ -94,6 +108,11 @@ impl<S: Dial> Wire<S> {
     /// What the peer has sent.
     pub(super) fn incoming(&self) -> &FrameScanner {
         &self.incoming
+    }
+
+    /// What streams write into the heads that are sent.
+    pub(super) fn blocks(&self) -> &Rc<Blocks> {
+        &self.blocks
     }
 
     /// Whether the peer has behaved badly for long enough.
@@ -172,17 +191,38 @@ impl<S: Dial> Wire<S> {
         }
         self.sent = 0;
         if self.gathered.capacity() > 0 {
-            self.core.buffers.give(std::mem::take(&mut self.gathered));
+            self.core.gathers.give(std::mem::take(&mut self.gathered));
         }
         self.stream.poll_flush(cx)
     }
 
     fn note_received(&mut self, bytes: &[u8]) {
-        let Self { incoming, conduct, is_told_to_end, .. } = self;
-        incoming.scan(bytes, |frame| {
-            *is_told_to_end |= frame.kind == Kind::GoAway;
-            conduct.note_received(frame);
+        let Self { incoming, conduct, is_told_to_end, blocks, window, updates, .. } = self;
+        incoming.relay(bytes, |passing| match passing {
+            Passing::Payload(bytes) => updates.note_payload(bytes),
+            Passing::Frame(frame, _) => {
+                match frame.kind {
+                    Kind::GoAway => *is_told_to_end = true,
+                    Kind::Reset => blocks.forget(frame.stream),
+                    Kind::WindowUpdate if frame.stream == 0 => {
+                        *window += i64::from(frame.code.unwrap_or_default());
+                    }
+                    Kind::PriorityUpdate => updates.begin(frame.length),
+                    _ => {}
+                }
+                conduct.note_received(frame);
+            }
         });
+    }
+
+    /// Whether the peer takes any more of bodies, of whichever stream.
+    pub(super) fn has_window(&self) -> bool {
+        self.window > 0
+    }
+
+    /// Hands on the priorities that the peer has changed, with their streams.
+    pub(super) fn take_updates(&mut self, take: impl FnMut(u32, Priority)) {
+        self.updates.take(take);
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -206,16 +246,12 @@ impl<S: Dial> Wire<S> {
                 self.is_drained = false;
                 self.received_in_turn = 0;
             }
-            let Self { core, stream, incoming, conduct, is_told_to_end, .. } = self;
+            let core = self.core.clone();
             // By way of the scratch buffer, because what h2 lends is not initialised, and more than a request takes.
             let received = core.scratch.with(|scratch| {
-                stream.try_recv(&mut scratch[..room]).inspect(|&received| {
-                    let bytes = &scratch[..received];
-                    incoming.scan(bytes, |frame| {
-                        *is_told_to_end |= frame.kind == Kind::GoAway;
-                        conduct.note_received(frame);
-                    });
-                    buffer.put_slice(bytes);
+                self.stream.try_recv(&mut scratch[..room]).inspect(|&received| {
+                    self.note_received(&scratch[..received]);
+                    buffer.put_slice(&scratch[..received]);
                 })
             });
             match received {
@@ -233,22 +269,32 @@ impl<S: Dial> Wire<S> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.gathered.len() == GATHERED_BYTES_MAX {
+        if self.gathered.len() >= GATHERED_BYTES_MAX {
             let sent = self.poll_send(cx);
             self.was_full = sent.is_pending();
             ready!(sent)?;
         }
         if self.gathered.capacity() == 0 {
-            self.gathered = self.core.buffers.take();
+            self.gathered = self.core.gathers.take();
+            // At once: one that grows by doubling grows beyond what is kept.
+            self.gathered.reserve_exact(GATHERED_BYTES_MAX);
         }
-        let before = self.gathered.len();
+        let mut written = 0;
+        let Self { gathered, outgoing, conduct, blocks, window, .. } = self;
         for slice in slices {
-            let room = GATHERED_BYTES_MAX - self.gathered.len();
-            self.gathered.extend_from_slice(&slice[..slice.len().min(room)]);
+            let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
+            let slice = &slice[..slice.len().min(room)];
+            outgoing.relay(slice, |passing| match passing {
+                Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
+                Passing::Frame(frame, bytes) => {
+                    conduct.note_sent(frame);
+                    *window -= i64::from(if frame.kind == Kind::Data { frame.length } else { 0 });
+                    blocks.pass(frame, bytes, gathered);
+                }
+            });
+            written += slice.len();
         }
-        let Self { gathered, outgoing, conduct, .. } = self;
-        outgoing.scan(&gathered[before..], |frame| conduct.note_sent(frame));
-        Poll::Ready(Ok(gathered.len() - before))
+        Poll::Ready(Ok(written))
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -41,6 +41,52 @@ impl Priority {
     }
 }
 
+/// A longer PRIORITY_UPDATE is left alone: what is known takes ten bytes.
+const UPDATE_BYTES_MAX: u32 = 64;
+
+/// PRIORITY_UPDATE frames of one turn; more are left alone.
+const UPDATES_MAX: usize = 128;
+
+/// Bytes in front of the value: the stream.
+const STREAM_BYTES: usize = 4;
+
+/// PRIORITY_UPDATE frames as they pass.
+#[derive(Debug, Default)]
+pub(super) struct Updates {
+    /// The payload of one, and how much of it is missing.
+    payload: Vec<u8>,
+    missing: usize,
+    whole: Vec<(u32, Priority)>,
+}
+
+impl Updates {
+    /// A frame begins.
+    pub(super) fn begin(&mut self, length: u32) {
+        self.payload.clear();
+        let is_read = length <= UPDATE_BYTES_MAX && self.whole.len() < UPDATES_MAX;
+        self.missing = if is_read { length as usize } else { 0 };
+    }
+
+    /// Bytes of whichever frame.
+    pub(super) fn note_payload(&mut self, bytes: &[u8]) {
+        if self.missing == 0 {
+            return;
+        }
+        self.payload.extend_from_slice(bytes);
+        self.missing -= bytes.len();
+        if let (0, Some((stream, value))) = (self.missing, self.payload.split_first_chunk::<STREAM_BYTES>()) {
+            // What it does not say is as if nothing had ever been said.
+            let stream = u32::from_be_bytes(*stream) & (u32::MAX >> 1);
+            self.whole.push((stream, Priority::default().with(value)));
+        }
+    }
+
+    /// Hands on what is whole.
+    pub(super) fn take(&mut self, mut take: impl FnMut(u32, Priority)) {
+        self.whole.drain(..).for_each(|(stream, priority)| take(stream, priority));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +111,31 @@ mod tests {
         }
         let said = Priority { urgency: 6, is_incremental: true };
         assert_eq!(said.with(b"u=1"), Priority { urgency: 1, is_incremental: true }, "the rest stays");
+    }
+
+    #[test]
+    fn reads_updates_however_they_are_cut() {
+        let mut updates = Updates::default();
+        let mut read = |payload: &[u8], length: u32| {
+            let mut read = Vec::new();
+            updates.begin(length);
+            payload.chunks(3).for_each(|bytes| updates.note_payload(bytes));
+            updates.take(|stream, priority| read.push((stream, priority.urgency)));
+            read
+        };
+        assert_eq!(read(b"\x80\0\0\x05u=1, i", 10), [(5, 1)]);
+        assert_eq!(read(b"\0\0\x01\0", 4), [(256, 3)]);
+        assert_eq!(read(b"\0\0\x01", 3), []);
+        assert_eq!(read(&[0; 65], 65), [], "too long");
+        assert_eq!(read(b"", 0), []);
+        let mut updates = Updates::default();
+        for _ in 0..1000 {
+            updates.begin(4);
+            updates.note_payload(&[0, 0, 0, 1]);
+        }
+        let mut count = 0;
+        updates.take(|_, _| count += 1);
+        assert_eq!(count, UPDATES_MAX);
     }
 
     #[test]

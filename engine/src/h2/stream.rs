@@ -13,6 +13,7 @@ use http::Response;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
+use super::blocks::Blocks;
 use super::intake::Intake;
 use super::piece::{Load, Outbox, Piece, send_error};
 use super::places::{InProgress, Place};
@@ -40,6 +41,10 @@ pub(crate) struct H2Downstream {
     turn: Option<Turn>,
     /// What waits for its turn.
     load: Option<Load>,
+    /// For the head.
+    blocks: Rc<Blocks>,
+    /// Its number.
+    stream: u32,
     _place: Place,
 }
 
@@ -53,6 +58,7 @@ impl H2Downstream {
     pub(super) fn new(
         request: http::Request<RecvStream>,
         respond: SendResponse<Piece>,
+        blocks: Rc<Blocks>,
         in_progress: &Rc<InProgress>,
         turns: &Rc<Turns>,
     ) -> Self {
@@ -69,9 +75,11 @@ impl H2Downstream {
             body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
             is_connect,
             key: is_websocket.then(websocket::random_key),
+            stream: respond.stream_id().as_u32(),
             response: Sending::Head(respond),
             sends_body: false,
             outbox: Rc::default(),
+            blocks,
             _place: in_progress.enter(),
         }
     }
@@ -84,7 +92,15 @@ impl H2Downstream {
         }
     }
 
-    fn send_head(&mut self, response: Response<()>, is_end: bool) -> io::Result<()> {
+    /// Sends a final head that `heads.rs` has written.
+    fn send_head(&mut self, head: &[u8], is_end: bool) -> io::Result<()> {
+        self.blocks.write(self.stream, head)?;
+        // What it says is what has just been written.
+        let begun = self.begin_response(Response::new(()), is_end);
+        begun.inspect_err(|_| self.blocks.forget(self.stream))
+    }
+
+    fn begin_response(&mut self, response: Response<()>, is_end: bool) -> io::Result<()> {
         let Sending::Head(respond) = &mut self.response else {
             panic!("a response has one head");
         };
@@ -173,7 +189,7 @@ impl Downstream for H2Downstream {
             *response.status_mut() = StatusCode::OK;
         }
         if !response.status().is_informational() {
-            return self.send_head(response, false);
+            return self.begin_response(response, false);
         }
         let Sending::Head(respond) = &mut self.response else {
             panic!("an interim response comes before the head");
@@ -194,7 +210,7 @@ impl Downstream for H2Downstream {
             {
                 turn.merge(value);
             }
-            self.send_head(head::read_response(head)?, is_end)?;
+            self.send_head(head, is_end)?;
             if is_end {
                 return Ok(());
             }

@@ -84,7 +84,7 @@ impl Server {
         let mut cx = Context::from_waker(&self.waker);
         while self.end.is_none() {
             match self.connection.poll_request(&mut cx, self.now_ms) {
-                Poll::Ready(Ok(stream)) => self.tasks.push((self.serve)(self.core.clone(), stream)),
+                Poll::Ready(Ok(stream)) => self.tasks.push((self.serve)(self.core.clone(), *stream)),
                 Poll::Ready(Err(end)) => self.end = Some(end),
                 Poll::Pending => break,
             }

@@ -25,12 +25,18 @@ const GRANTED_BYTES: usize = 16 * 1024;
 /// How long a stream waits at most while others are more urgent.
 const STARVED_MS: u64 = 1000;
 
+/// Streams whose priority is remembered before they begin; RFC 9218 §7.1 leaves it to us.
+const EARLY_MAX: usize = 32;
+
 /// The streams of a connection.
 #[derive(Default)]
 pub(super) struct Turns {
     /// The client has named a priority.
     is_used: Cell<bool>,
     streams: RefCell<Vec<Stream>>,
+    /// Priorities of streams that have not begun, and the last that has.
+    early: RefCell<Vec<(u32, Priority)>>,
+    last: Cell<u32>,
     /// Bytes that h2 got since the connection had sent all that it could.
     given: Cell<usize>,
     /// Who is to be heard has been heard.
@@ -65,13 +71,35 @@ pub(super) struct Turn {
 impl Turns {
     /// Begins a stream, with the value of its request's `Priority` field. `None`: everybody may send at any time.
     pub(super) fn enter(self: &Rc<Self>, number: u32, field: Option<&[u8]>) -> Option<Turn> {
+        self.last.set(self.last.get().max(number));
         if field.is_none() && !self.is_used.get() {
             return None;
         }
         self.is_used.set(true);
-        let priority = Priority::default().with(field.unwrap_or_default());
+        let mut priority = Priority::default().with(field.unwrap_or_default());
+        // RFC 9218 §7: it is newer than the request.
+        self.early.borrow_mut().retain(|&(early, updated)| {
+            if early == number {
+                priority = updated;
+            }
+            early > number
+        });
         self.streams.borrow_mut().push(Stream { number, priority, served: 0, state: State::Idle });
         Some(Turn { turns: self.clone(), number })
+    }
+
+    /// Changes the priority of a stream, which may not have begun.
+    pub(super) fn update(&self, number: u32, priority: Priority) {
+        self.is_used.set(true);
+        if let Some(stream) = self.streams.borrow_mut().iter_mut().find(|stream| stream.number == number) {
+            stream.priority = priority;
+        } else if number > self.last.get() {
+            let early = &mut *self.early.borrow_mut();
+            early.retain(|&(early, _)| early != number);
+            if early.len() < EARLY_MAX {
+                early.push((number, priority));
+            }
+        }
     }
 
     /// What is to be done when the connection has done all that it can; `is_free`: all that h2 had to send has been sent, or waits for
@@ -248,6 +276,21 @@ mod tests {
         (0..3).for_each(|_| turns.pass(cx, 0, false));
         assert!(asking.poll(cx).is_pending());
         assert_eq!(granted(&turns, 0, &[&asking]), [3]);
+    }
+
+    #[test]
+    fn updates_count_before_a_stream_begins_and_after() {
+        let (turns, _busy) = full();
+        turns.update(7, Priority::default().with(b"u=0"));
+        (100..200).for_each(|number| turns.update(number, Priority::default()));
+        assert_eq!(turns.early.borrow().len(), EARLY_MAX);
+        let (low, high) = (asks(&turns, 5, "u=6"), asks(&turns, 7, "u=7"));
+        assert_eq!(granted(&turns, 0, &[&low, &high]), [7]);
+        assert!(!high.take(GRANTED_BYTES));
+        turns.update(7, Priority::default().with(b"u=7"));
+        assert_eq!(granted(&turns, 0, &[&low, &high]), [5]);
+        turns.update(3, Priority::default());
+        assert!(turns.early.borrow().iter().all(|&(number, _)| number >= 100), "that one is over");
     }
 
     #[test]

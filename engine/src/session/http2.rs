@@ -168,7 +168,7 @@ impl<S: Dial> Session<S> {
         cx: &mut Context<'_>,
         connection: &mut Connection<S>,
         watched: Option<Watched>,
-    ) -> Poll<Result<H2Downstream, End>> {
+    ) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             let now_ms = clock::coarse_ms();
             if self.core.cutting.get() {
@@ -219,7 +219,7 @@ impl<S: Dial> Session<S> {
 /// Serves one stream.
 async fn serve_stream<S: Dial>(
     shared: Rc<Shared<S>>,
-    mut down: H2Downstream,
+    mut down: Box<H2Downstream>,
     requests: u64,
     _active: Rc<Active>,
 ) {
@@ -232,7 +232,7 @@ async fn serve_stream<S: Dial>(
         slot: &mut slot,
         client: &shared.client,
         timer: &mut timer,
-        down: &mut down,
+        down: &mut *down,
         requests,
     })
     .await;

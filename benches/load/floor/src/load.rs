@@ -25,20 +25,20 @@ const DISCARD_BYTES: usize = 1 << 20;
 /// The end of a chunked body; the bodies of the workloads do not contain it.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The token of stdin; connections have theirs by target and number.
-const STDIN: u64 = u64::MAX;
+pub(crate) const STDIN: u64 = u64::MAX;
 
 /// Counters of a target, in this order.
 const COUNTERS: usize = 3;
 
 /// What is shared with the harness: the counters of each target.
-struct Counters {
+pub(crate) struct Counters {
     base: *const AtomicU64,
     targets: usize,
 }
 
 impl Counters {
     /// Maps a file that is long enough.
-    fn map(path: &str, targets: usize) -> io::Result<Self> {
+    pub(crate) fn map(path: &str, targets: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let bytes = targets * COUNTERS * size_of::<u64>();
         file.set_len(bytes as u64)?;
@@ -53,7 +53,7 @@ impl Counters {
         }
     }
 
-    fn add(&self, target: usize, which: Counter, count: usize) {
+    pub(crate) fn add(&self, target: usize, which: Counter, count: usize) {
         debug_assert!(target < self.targets, "a counter outside of the mapping");
         // SAFETY: the mapping holds so many counters for each target, is aligned to a page and lives as long as the process.
         let counter = unsafe { &*self.base.add(COUNTERS * target + which as usize) };
@@ -63,11 +63,36 @@ impl Counters {
 }
 
 #[derive(Clone, Copy)]
-enum Counter {
+pub(crate) enum Counter {
     Requests,
     Errors,
     /// Sent and received, of requests that are not done too.
     Bytes,
+}
+
+/// What the harness wants: it writes one line and waits for its answer.
+pub(crate) enum Order {
+    /// Load for this target.
+    Go(usize),
+    Stop,
+    End,
+}
+
+impl Order {
+    /// # Errors
+    /// A line that means nothing.
+    pub(crate) fn read(lines: &mut impl BufRead) -> io::Result<Self> {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        match line.trim_end() {
+            "" | "end" => Ok(Self::End),
+            "stop" => Ok(Self::Stop),
+            line => {
+                let target = line.strip_prefix("go ").and_then(|index| index.parse().ok());
+                target.map(Self::Go).ok_or_else(|| invalid(format!("what is {line:?}?")))
+            }
+        }
+    }
 }
 
 /// What is still to come of an answer.
@@ -147,25 +172,20 @@ pub(crate) fn run(arguments: &mut Arguments) -> io::Result<()> {
                 load.step((event.token >> 32) as usize, event.token as u32 as usize, event.is_hung_up())?;
                 continue;
             }
-            // The harness writes one line and waits for its answer.
-            let mut line = String::new();
-            if stdin.read_line(&mut line)? == 0 || line.trim_end() == "end" {
-                return Ok(());
+            match Order::read(&mut stdin)? {
+                Order::End => return Ok(()),
+                Order::Stop => {
+                    load.is_stopping = true;
+                    load.tell_when_idle();
+                }
+                Order::Go(target) => load.go(target)?,
             }
-            load.obey(line.trim_end())?;
         }
     }
 }
 
 impl Load {
-    fn obey(&mut self, line: &str) -> io::Result<()> {
-        if line == "stop" {
-            self.is_stopping = true;
-            self.tell_when_idle();
-            return Ok(());
-        }
-        let target = line.strip_prefix("go ").and_then(|index| index.parse().ok());
-        let target: usize = target.ok_or_else(|| invalid(format!("what is {line:?}?")))?;
+    fn go(&mut self, target: usize) -> io::Result<()> {
         self.active = Some(target);
         self.is_stopping = false;
         for index in 0..self.per_target {

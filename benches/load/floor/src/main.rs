@@ -8,6 +8,7 @@ mod arguments;
 mod hold;
 mod http;
 mod load;
+mod load_http2;
 mod net;
 mod origin;
 mod relay_epoll;
@@ -27,6 +28,8 @@ corelane-floor relay-uring  --port P --origin P   copies, by multishot receives 
 corelane-floor origin       --port P              answers /get-SIZE and /chunked-SIZE, swallows POST bodies
 corelane-floor load --connections N --request FILE --counters FILE [--close] [--tls [--resume]] PORT...
                                                   closed loop; reads 'go INDEX', 'stop' and 'end' on stdin
+corelane-floor load-http2 --connections N --streams N --path PATH --body-bytes N --counters FILE [--tls] PORT...
+                                                  the same over HTTP/2, with so many streams on each connection
 corelane-floor hold --connections N --port P --request FILE [--tls]
                                                   one request on each connection, then holds them until stdin ends
 corelane-floor slow --connections N --port P --request FILE --rate BYTES
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Some("relay-uring") => relay_uring::run(&mut arguments),
         Some("origin") => origin::run(&mut arguments),
         Some("load") => load::run(&mut arguments),
+        Some("load-http2") => load_http2::run(&mut arguments),
         Some("hold") => hold::run(&mut arguments),
         Some("slow") => hold::run_slow(&mut arguments),
         Some("speed") => speed::run(&mut arguments),

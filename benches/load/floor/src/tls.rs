@@ -34,15 +34,22 @@ const TICKETS_MAX: usize = 1024;
 
 /// A configuration whose connections shake hands in full.
 pub(crate) fn without_resumption() -> Arc<ClientConfig> {
-    config(Resumption::disabled())
+    Arc::new(config(Resumption::disabled()))
+}
+
+/// The same for HTTP/2.
+pub(crate) fn for_http2() -> Arc<ClientConfig> {
+    let mut config = config(Resumption::disabled());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }
 
 /// One whose connections resume, but for those of the beginning.
 pub(crate) fn with_resumption() -> Arc<ClientConfig> {
-    config(Resumption::store(Arc::new(Tickets::default())))
+    Arc::new(config(Resumption::store(Arc::new(Tickets::default()))))
 }
 
-fn config(resumption: Resumption) -> Arc<ClientConfig> {
+fn config(resumption: Resumption) -> ClientConfig {
     let provider = CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
         kx_groups: vec![aws_lc_rs::kx_group::X25519],
@@ -53,7 +60,7 @@ fn config(resumption: Resumption) -> Arc<ClientConfig> {
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous));
     let mut config = builder.with_no_client_auth();
     config.resumption = resumption;
-    Arc::new(config)
+    config
 }
 
 fn name() -> ServerName<'static> {
