@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
-    ConnectionLimits, IDLE_CONNECTION_BYTES, PEER_CHAIN_BYTES, POOLED_CONNECTION_BYTES, TLS_IDLE_BYTES,
-    access_log_bytes, busy_connection_bytes, mirrors_bytes, spans_bytes, tls_busy_bytes, trace_bytes,
-    worker_bytes,
+    ConnectionLimits, HTTP2_IDLE_BYTES, IDLE_CONNECTION_BYTES, PEER_CHAIN_BYTES, POOLED_CONNECTION_BYTES,
+    TLS_IDLE_BYTES, access_log_bytes, busy_connection_bytes, http2_connection_bytes, mirrors_bytes,
+    spans_bytes, tls_busy_bytes, trace_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
@@ -44,7 +44,16 @@ struct ListenerMemory {
     name: Arc<str>,
     connections: u64,
     busy_bytes: u64,
+    /// Of a connection that speaks HTTP/2, where it is spoken.
+    http2_bytes: Option<u64>,
     idle_bytes: u64,
+}
+
+impl ListenerMemory {
+    /// Of the connection that takes the most.
+    fn most_bytes(&self) -> u64 {
+        self.http2_bytes.unwrap_or(0).max(self.busy_bytes)
+    }
 }
 
 impl MemoryBound {
@@ -90,7 +99,7 @@ impl MemoryBound {
     /// All of it, in bytes.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.listeners.iter().map(|listener| listener.connections * listener.busy_bytes).sum::<u64>()
+        self.listeners.iter().map(|listener| listener.connections * listener.most_bytes()).sum::<u64>()
             + self.beside_bytes()
     }
 
@@ -179,14 +188,19 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     let keeps_words = config.access_log.as_ref().is_some_and(|log| log.format.keeps_words());
     let limits =
         connection_limits(listener, response_heads.max().unwrap_or(0), answer_bytes_max, keeps_words);
+    let exchange_bytes = upstream_tls_bytes + config.tracing.as_ref().map_or(0, |_| trace_bytes());
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
-        busy_bytes: busy_connection_bytes(&limits)
-            + client_tls(tls_busy_bytes())
-            + upstream_tls_bytes
-            + config.tracing.as_ref().map_or(0, |_| trace_bytes()),
-        idle_bytes: IDLE_CONNECTION_BYTES + client_tls(TLS_IDLE_BYTES),
+        busy_bytes: busy_connection_bytes(&limits) + client_tls(tls_busy_bytes()) + exchange_bytes,
+        http2_bytes: listener.http2.as_ref().map(|http2| {
+            http2_connection_bytes(&limits, http2, listener.fields_max)
+                + client_tls(tls_busy_bytes())
+                + u64::from(http2.streams_max) * exchange_bytes
+        }),
+        idle_bytes: IDLE_CONNECTION_BYTES
+            + client_tls(TLS_IDLE_BYTES)
+            + listener.http2.as_ref().map_or(0, |_| HTTP2_IDLE_BYTES),
     }
 }
 
@@ -201,13 +215,17 @@ fn page_bytes(page: &ErrorPage) -> usize {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ListenerMemory { name, connections, busy_bytes, idle_bytes } in &self.listeners {
-            let (busy, all) = (shown(*busy_bytes), shown(connections * busy_bytes));
-            let (idle, all_idle) = (shown(*idle_bytes), shown(connections * idle_bytes));
+        for listener in &self.listeners {
+            let ListenerMemory { name, connections, busy_bytes, http2_bytes, idle_bytes } = listener;
+            let times =
+                |bytes: u64| format!("{connections} x {} = {}", shown(bytes), shown(connections * bytes));
+            let (most, idle) = (shown(listener.most_bytes()), times(*idle_bytes));
+            let all = shown(connections * listener.most_bytes());
+            let http1 =
+                http2_bytes.map_or(String::new(), |_| format!("of HTTP/1.1 {}, ", times(*busy_bytes)));
             writeln!(
                 f,
-                "memory at most: {name} {connections} connections x {busy} = {all} \
-                 (idle {connections} x {idle} = {all_idle})"
+                "memory at most: {name} {connections} connections x {most} = {all} ({http1}idle {idle})"
             )?;
         }
         let part = |name, bytes| match bytes {
@@ -264,6 +282,7 @@ mod tests {
     use crate::config::{ClientAuth, ClientAuthMode, Filter, PageVariable, StatusPattern};
     use crate::fixtures;
     use corelane_engine::action::{Action, Destination, Split, Token};
+    use corelane_engine::protocol::Http2Limits;
     use corelane_filters::Settings;
     use corelane_filters::filter::{concurrency_limit, rate_limit};
 
@@ -346,6 +365,26 @@ mod tests {
     }
 
     #[test]
+    fn connections_of_http2_count_with_all_their_streams() {
+        let mut config = fixtures::config();
+        let plain = MemoryBound::with_workers(&config, 1);
+        config.listeners[0].http2 = Some(Http2Limits::default());
+        let bound = MemoryBound::with_workers(&config, 1);
+        let (web, before) = (&bound.listeners[0], &plain.listeners[0]);
+        assert_eq!(web.busy_bytes, before.busy_bytes);
+        assert_eq!(web.idle_bytes, before.idle_bytes + HTTP2_IDLE_BYTES);
+        assert!(web.most_bytes() > 100 * web.busy_bytes);
+        assert_eq!(bound.total_bytes() - bound.beside_bytes(), 50_000 * web.most_bytes());
+        let told = format!("x {} = ", shown(web.most_bytes()));
+        let http1 = format!(
+            "(of HTTP/1.1 50000 x {} = {}, idle",
+            shown(web.busy_bytes),
+            shown(50_000 * web.busy_bytes)
+        );
+        assert!(bound.to_string().contains(&told) && bound.to_string().contains(&http1), "{bound}");
+    }
+
+    #[test]
     fn every_limit_counts() {
         let base = fixtures::config();
         let total = |change: &dyn Fn(&mut Config)| {
@@ -363,7 +402,8 @@ mod tests {
                 PageSegment::Variable(PageVariable::Reason),
             ],
         };
-        let changes: [&dyn Fn(&mut Config); 12] = [
+        let changes: [&dyn Fn(&mut Config); 13] = [
+            &|config| config.listeners[0].http2 = Some(Http2Limits::default()),
             &|config| config.listeners[0].limits.connections_max += 1,
             &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,
             &|config| config.listeners[0].limits.field_bytes_max *= 2,

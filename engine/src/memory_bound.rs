@@ -16,13 +16,15 @@
 //! A side that is blocked is not read for, so that each buffer holds at most what one step received (`RECV_BYTES_MAX`),
 //! beside a head or what may be pipelined.
 
-use corelane_http1::{CHUNK_HEADER_BYTES_MAX, TRAILER_BYTES_MAX};
+use corelane_http1::{CHUNK_HEADER_BYTES_MAX, HeadLimits, TRAILER_BYTES_MAX};
 
 use crate::access_log::BATCH_BYTES;
 use crate::buffers::{KEPT_CAPACITY_MAX, KEPT_MAX, RECV_BYTES_MAX, SCRATCH_BYTES};
 use crate::exchange::RESEND_BODY_BYTES_MAX;
+use crate::h2;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
+use crate::protocol::Http2Limits;
 use crate::record::LogFormat;
 use crate::retry::ATTEMPTS_MAX;
 use crate::tls;
@@ -49,6 +51,9 @@ pub struct ConnectionLimits {
 /// those grow by, which a test adds up. Some 850 bytes were measured.
 pub const IDLE_CONNECTION_BYTES: u64 = 2 * 1024;
 
+/// What HTTP/2 adds to an idle connection at most: the `h2` crate's buffers and tables. Some 20 KiB were measured.
+pub const HTTP2_IDLE_BYTES: u64 = 32 * 1024;
+
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
 pub const POOLED_CONNECTION_BYTES: u64 = 512;
 
@@ -70,6 +75,31 @@ pub fn tls_busy_bytes() -> u64 {
 /// What a busy connection takes at most, its upstream connection included.
 #[must_use]
 pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
+    let held_of_client = limits.head_bytes_max.max(limits.pipeline_bytes_max) + RECV_BYTES_MAX;
+    IDLE_CONNECTION_BYTES + exchange_bytes(limits, held_of_client)
+}
+
+/// What a connection that speaks HTTP/2 takes at most, with each of its streams an exchange at its worst, and their upstream
+/// connections. `fields_max` is the listener's.
+#[must_use]
+pub fn http2_connection_bytes(limits: &ConnectionLimits, http2: &Http2Limits, fields_max: usize) -> u64 {
+    // Bytes of a head as they were decoded or read, and a table of their fields.
+    let fields = |bytes: usize, fields_max: usize| 2 * bytes + HTTP2_FIELD_BYTES * fields_max;
+    let request = fields(limits.head_bytes_max + 32 * (fields_max + 8), fields_max);
+    let response = fields(limits.response_head_bytes_max + HEAD_ADDITIONS, HeadLimits::default().fields_max);
+    let stream = exchange_bytes(limits, request) + allocated(response + HTTP2_STREAM_BYTES);
+    // Requests whose streams the client has reset wait for a place with as many others.
+    let waiting = allocated(request + HTTP2_STREAM_BYTES);
+    let connection =
+        HTTP2_CODEC_BYTES + h2::GATHERED_BYTES_MAX + RECV_BYTES_MAX + http2.connection_window as usize;
+    let small_frames = h2::SMALL_FRAMES_MAX * HTTP2_PIECE_BYTES;
+    IDLE_CONNECTION_BYTES
+        + allocated(connection + small_frames)
+        + u64::from(http2.streams_max) * (stream + waiting)
+}
+
+/// What an exchange takes at most, with its upstream connection. `held_of_client`: what was received for it and not used yet.
+fn exchange_bytes(limits: &ConnectionLimits, held_of_client: usize) -> u64 {
     let request_head = limits.head_bytes_max + HOST_REPEATS * limits.host_bytes_max + HEAD_ADDITIONS;
     let response_head = limits.response_head_bytes_max + HEAD_ADDITIONS;
     let answer = HEAD_ADDITIONS + limits.answer_bytes_max;
@@ -79,7 +109,6 @@ pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
     let head = request_head + RESEND_BODY_BYTES_MAX + words;
     // The head, or the answer, that is being written for the client.
     let out = response_head.max(answer);
-    let held_of_client = limits.head_bytes_max.max(limits.pipeline_bytes_max) + RECV_BYTES_MAX;
     let kept_for_endpoint = head - words + RECV_BYTES_MAX + FRAMING;
     let held_of_endpoint = limits.response_head_bytes_max + RECV_BYTES_MAX;
     // An answer of Corelane's own may stand behind an interim response that the client does not take.
@@ -89,7 +118,7 @@ pub fn busy_connection_bytes(limits: &ConnectionLimits) -> u64 {
     let buffers: usize = buffers.into_iter().map(|bytes| bytes.max(KEPT_CAPACITY_MAX)).sum();
     // What `Connection` names is kept for the trailers, on both sides.
     let nominated = limits.head_bytes_max + limits.response_head_bytes_max;
-    IDLE_CONNECTION_BYTES + BUSY_TASK_BYTES + allocated(buffers + 2 * TRAILER_BYTES_MAX + nominated)
+    BUSY_TASK_BYTES + allocated(buffers + 2 * TRAILER_BYTES_MAX + nominated)
 }
 
 /// What the mirrored requests of one route take at most on one worker, of which there are `mirrors_max` at once. `limits` are
@@ -176,6 +205,19 @@ const FRAMING: usize = CHUNK_HEADER_BYTES_MAX + 16 + TRAILER_BYTES_MAX;
 /// it keeps. Rounded up.
 const BUSY_TASK_BYTES: u64 = 16 * 1024;
 
+/// What the `h2` crate has for a connection: what it reads into and writes into, a frame of each, and the tables of HPACK with
+/// what they grow by. Rounded up.
+const HTTP2_CODEC_BYTES: usize = 128 * 1024;
+
+/// What it has for a stream, and ours of it. Rounded up.
+const HTTP2_STREAM_BYTES: usize = 4 * 1024;
+
+/// A field in its tables.
+const HTTP2_FIELD_BYTES: usize = 256;
+
+/// What it reads at once: a small DATA frame may keep all of it.
+const HTTP2_PIECE_BYTES: usize = 17 * 1024;
+
 /// The task of a mirrored request with its connection, which a test holds. Rounded up.
 pub(crate) const MIRROR_TASK_BYTES: u64 = 4 * 1024;
 
@@ -223,6 +265,22 @@ mod tests {
         let answer = ConnectionLimits { answer_bytes_max: 256 << 10, ..DEFAULTS };
         assert!(full(answer) > 713 + 2 * 160, "{}", full(answer));
         assert_eq!(full(ConnectionLimits { keeps_words: true, ..DEFAULTS }) - 713, 47);
+    }
+
+    #[test]
+    fn a_connection_of_http2_is_as_many_exchanges_as_it_may_have_streams() {
+        let http2 = Http2Limits::default();
+        let bytes = |http2: &Http2Limits| http2_connection_bytes(&DEFAULTS, http2, 100);
+        let of_streams = |streams_max| bytes(&Http2Limits { streams_max, ..http2.clone() });
+        let stream = of_streams(2) - of_streams(1);
+        assert_eq!(of_streams(100) - of_streams(1), 99 * stream);
+        let exchange = busy_connection_bytes(&DEFAULTS);
+        assert!((exchange..exchange * 5 / 4).contains(&stream), "{} KiB", stream / 1024);
+        // What it is beside them: windows, h2's own, and small frames that keep others.
+        let beside = of_streams(1) - stream;
+        assert!((100 << 20..200 << 20).contains(&beside), "{beside}");
+        let window = Http2Limits { connection_window: 9 << 20, ..http2.clone() };
+        assert_eq!(bytes(&window) - bytes(&http2), 9 << 20);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What an exchange says to its two sides, whatever protocol they speak.
 //!
-//! HTTP/1 implements [`Downstream`] and [`Upstream`] over byte streams; HTTP/2 will over its streams. Received bytes are
+//! HTTP/1 implements [`Downstream`] and [`Upstream`] over byte streams, HTTP/2 over its streams. Received bytes are
 //! lent for the length of a call and handed on at once; a side that cannot send them at once keeps them and says so
 //! ([`Downstream::poll_flush`]), and nothing more is read for it meanwhile: that is the backpressure.
 

@@ -10,7 +10,7 @@
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: 16 KiB |
 //! | tables of HPACK, both ways | 4 KiB each |
 //! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`] and a table of them |
-//! | bodies of requests that nobody has taken | [`Http2Limits::connection_window`], and some 300 bytes for each of [`SMALL_FRAMES_MAX`] frames |
+//! | bodies of requests that nobody has taken | [`Http2Limits::connection_window`], and for each of [`SMALL_FRAMES_MAX`] frames the piece of memory that it was received in with others |
 //! | bodies of responses that the client has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the client does not take them |
 
@@ -44,7 +44,7 @@ pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// DATA frames of less than [`SMALL_FRAME_BYTES`] that wait to be taken, at most: a window full of messages of 8 bytes, each in a
 /// frame of its own, as streaming calls have them.
-pub(super) const SMALL_FRAMES_MAX: usize = 8192;
+pub(crate) const SMALL_FRAMES_MAX: usize = 8192;
 
 /// What h2 takes for a small frame, and charges for one.
 pub(super) const SMALL_FRAME_BYTES: usize = 256;

@@ -261,12 +261,30 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
         // RFC 9113 §8.5.
         parts.authority = Some(Authority::from_maybe_shared(target).map_err(io::Error::other)?);
     } else {
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(target).map_err(io::Error::other)?);
+        parts.path_and_query = Some(path_of(target)?);
         parts.scheme = authority.is_some().then_some(scheme);
         parts.authority = authority;
     }
     *request.uri_mut() = Uri::from_parts(parts).map_err(io::Error::other)?;
     Ok(request)
+}
+
+/// RFC 3986 §2.1: what a target has no place for, and the type refuses, is said by its number, as browsers do.
+fn path_of(target: Bytes) -> io::Result<PathAndQuery> {
+    if let Ok(path) = PathAndQuery::from_maybe_shared(target.clone()) {
+        return Ok(path);
+    }
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for &byte in &target {
+        match byte {
+            b'"' => encoded.extend_from_slice(b"%22"),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            b'`' => encoded.extend_from_slice(b"%60"),
+            byte => encoded.push(byte),
+        }
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(encoded)).map_err(io::Error::other)
 }
 
 /// The first of the protocols in `Upgrade`, if the client may switch.

@@ -21,7 +21,7 @@ use crate::tls::{Alert, TlsFailure};
 
 /// What is gathered before it is sent, at most, but for heads that are larger than they were for h2: a pooled buffer, four
 /// records of TLS.
-pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// The window of a connection at first (RFC 9113 §6.9.2).
 const WINDOW_AT_FIRST: i64 = 65_535;

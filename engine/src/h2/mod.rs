@@ -41,7 +41,8 @@ mod websocket;
 pub(crate) use client::{ClientConnection, ClientLimits};
 pub(crate) use clients::Clients;
 pub use connection::End;
-pub(crate) use connection::{Connection, Limits};
+pub(crate) use connection::{Connection, Limits, SMALL_FRAMES_MAX};
+pub(crate) use io::GATHERED_BYTES_MAX;
 pub(crate) use stream::H2Downstream;
 pub(crate) use upstream::H2Upstream;
 

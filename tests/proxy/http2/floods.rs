@@ -122,11 +122,13 @@ fn flood_all(floods: &[(&str, Flood)]) {
     let neighbours = Neighbours::beside(&proxy);
     let before = process::rss_bytes(proxy.pid());
     for (index, (name, next)) in floods.iter().enumerate() {
-        let misconduct = ended(&proxy, "misconduct");
+        let before_it = counted(&proxy);
         let ends = flood(&proxy, u8::try_from(index).unwrap() + 2, *next);
         assert_eq!(ends, [Some(ENHANCE_YOUR_CALM); FLOODERS as usize], "{name}");
-        eventually("each is counted", || ended(&proxy, "misconduct") == misconduct + u64::from(FLOODERS));
-        eventually("nothing of it is left", || {
+        eventually(&format!("{name}: each is counted"), || {
+            counted(&proxy) == before_it + u64::from(FLOODERS)
+        });
+        eventually(&format!("{name}: nothing of it is left"), || {
             proxy.listener("connections_active") <= neighbours.count()
                 && proxy.endpoints("requests_active") <= neighbours.count()
         });
@@ -134,6 +136,11 @@ fn flood_all(floods: &[(&str, Flood)]) {
         assert!(grown <= GROWTH_BYTES_MAX, "{name}: {grown} bytes more");
     }
     neighbours.finish();
+}
+
+/// Connections that were ended for misconduct, or not taken because of their client's.
+fn counted(proxy: &Proxy) -> u64 {
+    ended(proxy, "misconduct") + proxy.listener("http2_connections_refused_total")
 }
 
 /// `/held` goes to an origin that never answers.

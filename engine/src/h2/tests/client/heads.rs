@@ -60,6 +60,12 @@ fn requests_say_in_fields_what_their_heads_say() {
             "",
             "PUT http://h/|content-length: 8|X: y\r\n\r\n",
         ),
+        // RFC 3986 §2.1: what the `http` crate refuses goes by its number.
+        (
+            "GET /a`\"?q=\"<b>\"{^|}` HTTP/1.1\r\nHost: h\r\n\r\n",
+            "",
+            "GET http://h/a%60%22?q=%22%3Cb%3E%22{^|}%60",
+        ),
         ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "", "OPTIONS http://h*"),
         ("GET / HTTP/1.1\r\nHost: \r\nX: \r\n\r\n", "", "GET /|x: "),
         ("GET / HTTP/1.1\r\nHost: [::1]:80\r\nX: \u{e9}\r\n\r\n", "", "GET http://[::1]:80/|x: \u{e9}"),

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use super::*;
 use crate::h2::frames::tests::frame;
 use crate::io::ByteStream;
-use crate::io::memory::MemoryStream;
+use crate::io::memory::{MemoryStream, Seed};
 
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
@@ -284,4 +284,48 @@ fn an_endpoint_that_answers_may_say_what_others_may_not() {
         raw.received.clear();
     }
     assert_eq!(raw.near.connection.end(), None);
+}
+
+#[test]
+fn random_frames_do_no_harm() {
+    let mut whole = 0;
+    for number in 0..600 {
+        let mut seed = Seed::new(number);
+        let mut raw = Raw::new(client_limits());
+        let got: Vec<_> = (0..3).map(|_| raw.ask(if seed.once_in(4) { HEAD } else { GET })).collect();
+        raw.turn();
+        let mut bytes = [SETTINGS, SETTINGS_ACK].concat();
+        for _ in 0..40 {
+            let stream = [0, 1, 3, 5, 1, 3, 5, 2, 7][seed.below(9)];
+            if stream % 2 == 1 && seed.once_in(4) {
+                bytes.extend(frame(0x1, 0x5, stream, OK));
+                continue;
+            }
+            let kind = [0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10][seed.below(14)];
+            let flags = [0, 0x1, 0x4, 0x5, 0x4, 0x5, 0x8, 0xff][seed.below(8)];
+            let payload: Vec<u8> = match (kind, seed.below(4)) {
+                (0x1 | 0x9, 0) => field(":status", "103"),
+                (0x1 | 0x9, 1) => [OK, &field("content-length", "10")].concat(),
+                (0x1 | 0x9, 2) => OK.to_vec(),
+                (0x6 | 0x7, 1..) => vec![0; 8],
+                (0x8 | 0x3, 1..) => vec![0, 0, 0, 8],
+                (0x4, 1..) => vec![],
+                (0x2, 1..) => vec![0, 0, 0, 0, 1],
+                _ => (0..seed.below(300)).map(|_| seed.next().to_le_bytes()[0]).collect(),
+            };
+            // A connection that has ended learns no more.
+            if !matches!(kind, 0x2 | 0x5 | 0x7) || seed.once_in(8) {
+                bytes.extend(frame(kind, flags, stream, &payload));
+            }
+        }
+        for piece in bytes.chunks(1 + seed.below(500)) {
+            raw.send(piece);
+        }
+        raw.close();
+        let got: Vec<_> = got.into_iter().map(|got| got.take()).collect();
+        assert!(got.iter().all(Option::is_some), "seed {number}: all streams end with the connection");
+        whole += got.iter().flatten().filter(|got| got.is_whole()).count();
+        assert!(raw.near.connection.end().is_some() && raw.near.connection.streams() == 0, "seed {number}");
+    }
+    assert!(whole > 100, "{whole}: some of it has been responses");
 }

@@ -89,6 +89,29 @@ fn a_side_that_takes_nothing_gets_no_more_than_its_window() {
 }
 
 #[test]
+fn clients_that_do_not_read_hold_nobody_up() {
+    // As the configuration has it: a window for each stream that there can be.
+    let limits = ClientLimits { streams_max: 20, connection_window: 20 * 64 * 1024, ..client_limits() };
+    let answer: Box<Answer> = Box::new(|_request, mut respond| {
+        Box::pin(async move {
+            let mut response = respond.send_response(http::Response::new(()), false).unwrap();
+            response.send_data(Bytes::from(vec![7; 1_000_000]), true).unwrap();
+            std::future::pending::<()>().await;
+        })
+    });
+    let mut wired = Wired::new(limits, answer);
+    let mut stalled: Vec<_> = (0..19).map(|_| wired.near.open()).collect();
+    let core = wired.near.core.clone();
+    for up in &mut stalled {
+        up.send_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &BodyBatch::end(), core.lent()).unwrap();
+    }
+    wired.run();
+    let got = wired.get();
+    wired.run();
+    assert_eq!(got.take().unwrap().body.len(), 1_000_000);
+}
+
+#[test]
 fn a_request_that_nobody_wants_any_more_is_reset() {
     for is_reset in [false, true] {
         let (told, reason) = shared::<Option<Reason>>();
