@@ -135,7 +135,8 @@ impl FrameScanner {
         self.frames
     }
 
-    /// Looks at the next bytes, and calls `meet` for each frame whose header is complete with them.
+    /// As [`Self::relay`], for frames alone.
+    #[cfg(test)]
     pub(super) fn scan(&mut self, bytes: &[u8], mut meet: impl FnMut(Frame)) {
         self.relay(bytes, |passing| {
             if let Passing::Frame(frame, _) = passing {
@@ -144,7 +145,7 @@ impl FrameScanner {
         });
     }
 
-    /// The same, with all bytes; those of a header pass when it is complete.
+    /// Looks at the next bytes, and lets them pass: those of a header with its frame when it is complete, the others as they come.
     pub(super) fn relay(&mut self, mut bytes: &[u8], mut pass: impl FnMut(Passing<'_>)) {
         loop {
             let skipped;

@@ -10,7 +10,7 @@ const PRIORITY_UPDATE: u8 = 0x10;
 
 fn launch() -> (Origin, Proxy) {
     let body = vec![b'x'; BODY_BYTES];
-    let origin = Origin::http(move |request| ok(if request.head.target() == "/large" { &body } else { b"" }));
+    let origin = Origin::http(move |_| ok(&body));
     let proxy = Setup::origin(&origin).listener("http2 = true").start();
     (origin, proxy)
 }
