@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use corelane_engine::memory_bound::{
-    ConnectionLimits, HTTP2_IDLE_BYTES, IDLE_CONNECTION_BYTES, PEER_CHAIN_BYTES, POOLED_CONNECTION_BYTES,
-    TLS_IDLE_BYTES, access_log_bytes, busy_connection_bytes, http2_connection_bytes, mirrors_bytes,
-    spans_bytes, tls_busy_bytes, trace_bytes, worker_bytes,
+    ConnectionLimits, HTTP2_IDLE_BYTES, HTTP2_UPSTREAM_BYTES, IDLE_CONNECTION_BYTES, PEER_CHAIN_BYTES,
+    POOLED_CONNECTION_BYTES, TLS_IDLE_BYTES, access_log_bytes, busy_connection_bytes, http2_connection_bytes,
+    http2_upstream_bytes, mirrors_bytes, spans_bytes, tls_busy_bytes, trace_bytes, worker_bytes,
 };
 use corelane_engine::worker;
 
@@ -69,7 +69,9 @@ impl MemoryBound {
         let pooled = upstreams.map(|upstream| {
             let tls_bytes = upstream.tls.as_ref().map_or(0, |_| TLS_IDLE_BYTES + PEER_CHAIN_BYTES);
             let connections = endpoints(upstream) * upstream.idle_connections_max as u64;
-            connections * (POOLED_CONNECTION_BYTES + tls_bytes)
+            let is_http2 = upstream.protocol.may_be_http2();
+            let http2_bytes = if is_http2 { HTTP2_UPSTREAM_BYTES } else { 0 };
+            connections * (POOLED_CONNECTION_BYTES + http2_bytes + tls_bytes)
         });
         let response_heads = config.upstreams.iter().map(|it| it.head_bytes_max);
         let any_head_bytes_max = response_heads.chain([head_bytes_max]).max().unwrap_or(0);
@@ -156,6 +158,14 @@ fn upstream_tls_bytes(upstream: &Upstream) -> u64 {
     upstream.tls.as_ref().map_or(0, |_| tls_busy_bytes() + PEER_CHAIN_BYTES)
 }
 
+/// What HTTP/2 adds to a request to an upstream.
+fn upstream_http2_bytes(upstream: &Upstream) -> u64 {
+    match upstream.protocol.may_be_http2() {
+        true => http2_upstream_bytes(&upstream.http2, upstream.head_bytes_max),
+        false => 0,
+    }
+}
+
 fn connection_limits(
     listener: &Listener,
     response_head_bytes_max: usize,
@@ -182,13 +192,15 @@ fn listener(config: &Config, index: usize) -> ListenerMemory {
     let chain_bytes = |tls: &ListenerTls| tls.client_auth.as_ref().map_or(0, |_| PEER_CHAIN_BYTES);
     let client_tls = |bytes| listener.tls.as_ref().map_or(0, |tls| bytes + chain_bytes(tls));
     let upstream_tls_bytes = upstreams.iter().map(|it| upstream_tls_bytes(it)).max().unwrap_or(0);
+    let upstream_http2_bytes = upstreams.iter().map(|it| upstream_http2_bytes(it)).max().unwrap_or(0);
     let holds = |page: &&ErrorPage| page.listeners.as_ref().is_none_or(|on| on.contains(&index));
     let pages = config.error_pages.iter().filter(holds).map(page_bytes);
     let answer_bytes_max = pages.max().unwrap_or(0).max(ANSWER_BYTES);
     let keeps_words = config.access_log.as_ref().is_some_and(|log| log.format.keeps_words());
     let limits =
         connection_limits(listener, response_heads.max().unwrap_or(0), answer_bytes_max, keeps_words);
-    let exchange_bytes = upstream_tls_bytes + config.tracing.as_ref().map_or(0, |_| trace_bytes());
+    let trace_bytes = config.tracing.as_ref().map_or(0, |_| trace_bytes());
+    let exchange_bytes = upstream_tls_bytes + upstream_http2_bytes + trace_bytes;
     ListenerMemory {
         name: listener.name.clone(),
         connections: listener.limits.connections_max as u64,
@@ -282,7 +294,7 @@ mod tests {
     use crate::config::{ClientAuth, ClientAuthMode, Filter, PageVariable, StatusPattern};
     use crate::fixtures;
     use corelane_engine::action::{Action, Destination, Split, Token};
-    use corelane_engine::protocol::Http2Limits;
+    use corelane_engine::protocol::{Http2Limits, UpstreamProtocol};
     use corelane_filters::Settings;
     use corelane_filters::filter::{concurrency_limit, rate_limit};
 
@@ -402,7 +414,8 @@ mod tests {
                 PageSegment::Variable(PageVariable::Reason),
             ],
         };
-        let changes: [&dyn Fn(&mut Config); 13] = [
+        let changes: [&dyn Fn(&mut Config); 14] = [
+            &|config| config.upstreams[0].protocol = UpstreamProtocol::Negotiated,
             &|config| config.listeners[0].http2 = Some(Http2Limits::default()),
             &|config| config.listeners[0].limits.connections_max += 1,
             &|config| config.listeners[0].limits.pipeline_bytes_max *= 2,

@@ -732,18 +732,20 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     fn make_resendable(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
         self.tries.may_repeat =
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
-        self.tries.is_resendable = match self.framing {
-            BodyFraming::None | BodyFraming::Length(0) => true,
-            BodyFraming::Length(length) if self.tries.may_repeat || upstream.protocol.may_be_http2() => {
-                let lent = caller.core.lent();
-                let taken = caller.down.take_small_body(lent, RESEND_BODY_BYTES_MAX, &mut self.head);
-                if taken {
-                    self.request_bytes = length;
-                }
-                taken
+        let may_take = match self.framing {
+            BodyFraming::None | BodyFraming::Length(0) => {
+                self.tries.is_resendable = true;
+                return;
             }
-            _ => false,
+            BodyFraming::Length(_) => self.tries.may_repeat || upstream.protocol.may_be_http2(),
+            // In HTTP/1 it would have to go in chunks.
+            BodyFraming::Chunked => upstream.protocol.is_http2() && !self.is_mirrored(),
+            BodyFraming::UntilClose => false,
         };
+        let head_bytes = self.head.len();
+        self.tries.is_resendable = may_take
+            && caller.down.take_small_body(caller.core.lent(), RESEND_BODY_BYTES_MAX, &mut self.head);
+        self.request_bytes = (self.head.len() - head_bytes) as u64;
     }
 
     async fn connect(

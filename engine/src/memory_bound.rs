@@ -24,7 +24,7 @@ use crate::exchange::RESEND_BODY_BYTES_MAX;
 use crate::h2;
 use crate::io::{PIPE_BYTES_MAX, PIPES_MAX};
 use crate::mirror::PIECE_BYTES_MAX;
-use crate::protocol::Http2Limits;
+use crate::protocol::{Http2Limits, Http2Rules};
 use crate::record::LogFormat;
 use crate::retry::ATTEMPTS_MAX;
 use crate::tls;
@@ -53,6 +53,29 @@ pub const IDLE_CONNECTION_BYTES: u64 = 2 * 1024;
 
 /// What HTTP/2 adds to an idle connection at most: the `h2` crate's buffers and tables. Some 20 KiB were measured.
 pub const HTTP2_IDLE_BYTES: u64 = 32 * 1024;
+
+/// What an HTTP/2 connection to an endpoint takes at most, apart from its streams: what it is read into, a frame of the largest
+/// size included, what it is written from, the tables of HPACK both ways, and what the endpoint has not taken yet.
+pub const HTTP2_UPSTREAM_BYTES: u64 = allocated(
+    H2_READ_BYTES
+        + h2::FRAME_BYTES_MAX as usize
+        + H2_WRITE_BYTES
+        + 2 * H2_TABLE_BYTES
+        + h2::GATHERED_BYTES_MAX,
+);
+
+/// What the `h2` crate reads into and writes from, and a table of HPACK.
+const H2_READ_BYTES: usize = 8 * 1024;
+const H2_WRITE_BYTES: usize = 16 * 1024;
+const H2_TABLE_BYTES: usize = 4 * 1024;
+
+/// What a request to an upstream that speaks HTTP/2 adds at most: a connection of its own, as the endpoint may take one stream at
+/// a time, the fields of the response, and what of its body nobody has taken.
+#[must_use]
+pub fn http2_upstream_bytes(rules: &Http2Rules, response_head_bytes_max: usize) -> u64 {
+    let window = rules.stream_window.min(rules.connection_window) as usize;
+    HTTP2_UPSTREAM_BYTES + allocated(window + 2 * response_head_bytes_max)
+}
 
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
 pub const POOLED_CONNECTION_BYTES: u64 = 512;

@@ -19,6 +19,12 @@ pub enum UpstreamProtocol {
 }
 
 impl UpstreamProtocol {
+    /// Whether nothing else is spoken.
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2ClearText)
+    }
+
     /// Whether HTTP/2 may be spoken.
     #[must_use]
     pub fn may_be_http2(self) -> bool {
@@ -33,7 +39,8 @@ pub struct Http2Rules {
     pub streams_max: u32,
     /// Bytes of a response's body that nobody has taken. Default 64 KiB.
     pub stream_window: u32,
-    /// The same for all responses of a connection together. Default 1 MiB.
+    /// The same for all responses of a connection together. Default: what all streams may have, so that clients that do not read
+    /// hold nobody else up.
     pub connection_window: u32,
     /// With streams open and nothing received for so long the endpoint is asked whether it is there. Zero: never. Default 0.
     pub ping_interval: Duration,
@@ -46,7 +53,7 @@ impl Default for Http2Rules {
         Self {
             streams_max: 100,
             stream_window: 64 * 1024,
-            connection_window: 1024 * 1024,
+            connection_window: 100 * 64 * 1024,
             ping_interval: Duration::ZERO,
             ping_timeout: Duration::from_secs(20),
         }

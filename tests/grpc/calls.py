@@ -42,6 +42,11 @@ def unary(channel):
     assert compressed == b"a" * 100_000
 
 
+def retried(channel):
+    method = channel.unary_unary(SERVICE + "Unary")
+    assert [method(b"m" * size, timeout=10) for size in range(10)] == [b"m" * size for size in range(10)]
+
+
 def failures(channel):
     method = channel.unary_unary(SERVICE + "Fail")
     for status in grpc.StatusCode:
@@ -91,6 +96,14 @@ def cancel(channel):
     assert next(call) == b"one"
     call.cancel()
     assert ended(lambda: next(call))[0] == "CANCELLED"
+
+
+def cut(channel):
+    """A call whose server, or proxy, goes while it is open."""
+    call = channel.unary_stream(SERVICE + "Watch")(b"one")
+    print(next(call).decode(), flush=True)
+    status, message = ended(lambda: next(call))
+    print(status, message.split()[0])
 
 
 def silence(channel):

@@ -1,6 +1,6 @@
 """A gRPC server with PyPI's grpcio for tests/proxy/http2/grpc_calls.rs: methods of bytes, without generated code.
 
-With a key and a certificate it speaks TLS. Prints its port, then a line for each call of Watch that its client has cancelled.
+With a key and a certificate it speaks TLS; with the word `unavailable` it ends calls of Unary with that status. Prints its port, then a line for each call of Watch that its client has cancelled.
 Ends with its standard input.
 """
 
@@ -12,6 +12,8 @@ import grpc
 
 async def unary(request, context):
     """Answers what it gets, with the metadata whose names begin with `x-test`."""
+    if sys.argv[1:] == ["unavailable"]:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
     said = [(name, value) for name, value in context.invocation_metadata() if name.startswith("x-test")]
     await context.send_initial_metadata(said)
     context.set_trailing_metadata((*said, ("x-bytes-bin", b"\0\xff")))
@@ -49,8 +51,8 @@ async def sleep(request, context):
 
 async def watch(request, context):
     """Streams a message, and then nothing until its client cancels it."""
-    yield request
     try:
+        yield request
         await asyncio.sleep(30)
     finally:
         print(f"cancelled {request.decode()}", flush=True)
@@ -70,7 +72,7 @@ METHODS = {
 async def main():
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", METHODS)])
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 2:
         key, certificate = (open(path, "rb").read() for path in sys.argv[1:3])
         port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
     else:

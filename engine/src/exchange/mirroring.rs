@@ -14,6 +14,10 @@ use crate::mirror::MirrorCopy;
 impl<S: Dial, D: Downstream> Exchange<S, D> {
     // Out of the way of exchanges that are not mirrored.
 
+    pub(super) fn is_mirrored(&self) -> bool {
+        self.route.is_some_and(|route| self.snapshot().routes[route].mirror.is_some())
+    }
+
     /// Begins the copy, if the request is one of the mirror's. `resendable`: its body, if it has one, stands behind its head.
     #[cold]
     pub(super) fn begin_mirror(&mut self, core: &Rc<Core<S>>, route: usize, resendable: bool) {

@@ -53,6 +53,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
                     })?,
                 };
                 let attempt = self.attempt::<Link<S>>(caller, way, visit).await;
+                visit.pool.shared().trim(visit.upstream.idle_connections_max);
                 call_waiting(visit.endpoint());
                 match attempt {
                     // The connection was closed meanwhile, or takes no more: again, to the same endpoint.

@@ -135,16 +135,7 @@ fn write_head(head: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 
 /// Writes a field: a literal that is not remembered (RFC 7541 §6.2.2).
 fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    let mut lower = [0; NAME_BYTES_MAX];
-    let place = match lower.get_mut(..name.len()) {
-        Some(lower) => {
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            place_of(lower)
-        }
-        None => Place::Literal,
-    };
-    match place {
+    match place_of(name) {
         // More than the four bits of the first byte can say.
         Place::Table(index) => out.extend_from_slice(&[0x0f, index - 0x0f]),
         Place::Literal => {
@@ -183,44 +174,48 @@ enum Place {
     Nowhere,
 }
 
-/// Of the names that [`place_of`] knows.
-const NAME_BYTES_MAX: usize = 32;
-
-/// Where a name is, in lower case (RFC 7541 appendix A): those that responses have. By length first: a name has few others of
-/// its own.
+/// Where a name is (RFC 7541 appendix A): those that responses have. Its length and first letter leave few to compare it with.
 fn place_of(name: &[u8]) -> Place {
-    Place::Table(match name.len() {
-        3 if name == b"age" => 21,
-        3 if name == b"via" => 60,
-        4 if name == b"date" => 33,
-        4 if name == b"etag" => 34,
-        4 if name == b"link" => 45,
-        4 if name == b"vary" => 59,
-        5 if name == b"allow" => 22,
-        6 if name == b"server" => 54,
-        7 if name == b"expires" => 36,
-        7 if name == b"upgrade" => return Place::Nowhere,
-        8 if name == b"location" => 46,
-        10 if name == b"connection" || name == b"keep-alive" => return Place::Nowhere,
-        10 if name == b"set-cookie" => 55,
-        11 if name == b"retry-after" => 53,
-        12 if name == b"content-type" => 31,
-        13 if name == b"accept-ranges" => 18,
-        13 if name == b"cache-control" => 24,
-        13 if name == b"content-range" => 30,
-        13 if name == b"last-modified" => 44,
-        14 if name == b"content-length" => 28,
-        16 if name == b"content-encoding" => 26,
-        16 if name == b"content-language" => 27,
-        16 if name == b"content-location" => 29,
-        16 if name == b"proxy-connection" => return Place::Nowhere,
-        16 if name == b"www-authenticate" => 61,
-        17 if name == b"transfer-encoding" => return Place::Nowhere,
-        19 if name == b"content-disposition" => 25,
-        25 if name == b"strict-transport-security" => 56,
-        27 if name == b"access-control-allow-origin" => 20,
+    let Some(first) = name.first() else { return Place::Literal };
+    Place::Table(match (name.len(), first | 0x20) {
+        (3, b'a') if is_name(name, b"age") => 21,
+        (3, b'v') if is_name(name, b"via") => 60,
+        (4, b'd') if is_name(name, b"date") => 33,
+        (4, b'e') if is_name(name, b"etag") => 34,
+        (4, b'l') if is_name(name, b"link") => 45,
+        (4, b'v') if is_name(name, b"vary") => 59,
+        (5, b'a') if is_name(name, b"allow") => 22,
+        (6, b's') if is_name(name, b"server") => 54,
+        (7, b'e') if is_name(name, b"expires") => 36,
+        (7, b'u') if is_name(name, b"upgrade") => return Place::Nowhere,
+        (8, b'l') if is_name(name, b"location") => 46,
+        (10, b'c') if is_name(name, b"connection") => return Place::Nowhere,
+        (10, b'k') if is_name(name, b"keep-alive") => return Place::Nowhere,
+        (10, b's') if is_name(name, b"set-cookie") => 55,
+        (11, b'r') if is_name(name, b"retry-after") => 53,
+        (12, b'c') if is_name(name, b"content-type") => 31,
+        (13, b'a') if is_name(name, b"accept-ranges") => 18,
+        (13, b'c') if is_name(name, b"cache-control") => 24,
+        (13, b'c') if is_name(name, b"content-range") => 30,
+        (13, b'l') if is_name(name, b"last-modified") => 44,
+        (14, b'c') if is_name(name, b"content-length") => 28,
+        (16, b'c') if is_name(name, b"content-encoding") => 26,
+        (16, b'c') if is_name(name, b"content-language") => 27,
+        (16, b'c') if is_name(name, b"content-location") => 29,
+        (16, b'p') if is_name(name, b"proxy-connection") => return Place::Nowhere,
+        (16, b'w') if is_name(name, b"www-authenticate") => 61,
+        (17, b't') if is_name(name, b"transfer-encoding") => return Place::Nowhere,
+        (19, b'c') if is_name(name, b"content-disposition") => 25,
+        (25, b's') if is_name(name, b"strict-transport-security") => 56,
+        (27, b'a') if is_name(name, b"access-control-allow-origin") => 20,
         _ => return Place::Literal,
     })
+}
+
+/// Whether a token is a known name of the same length, which has small letters and hyphens: those bytes have this bit, and of a
+/// token's other bytes only the capital letters become one of them by it.
+fn is_name<const N: usize>(token: &[u8], known: &[u8; N]) -> bool {
+    token.first_chunk::<N>().is_some_and(|token| token.map(|byte| byte | 0x20) == *known)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::task;
 use crate::tls::{Alert, TlsFailure};
 
 /// What an endpoint may put into a frame: one receive brings it, where 16 KiB would take four.
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
+pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
 /// Streams that are opened before the endpoint has said how many it takes (RFC 9113 §6.5.2 recommends to take 100).
 const STREAMS_AT_FIRST: usize = 100;

@@ -235,8 +235,12 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method).map_err(io::Error::other)?;
     let (mut authority, mut fields) = (None, HeaderMap::with_capacity(FIELDS_EXPECTED));
+    let (mut may_switch, mut wanted) = (false, None);
     each_field(&head.slice(line_end + 1..), |name, value| {
         match name {
+            header::CONNECTION => may_switch = value.split(is_comma).any(|it| it.trim_ascii() == b"upgrade"),
+            header::UPGRADE => wanted = protocol_of(&value),
+            name if is_of_connection(&name) => {}
             header::HOST if value.is_empty() => {}
             header::HOST => authority = Some(Authority::from_maybe_shared(value).map_err(io::Error::other)?),
             // RFC 9113 §8.2.2.
@@ -252,7 +256,7 @@ pub(super) fn read_request(head: &[u8], scheme: Scheme) -> io::Result<Request<()
     })?;
     *request.headers_mut() = fields;
     let mut parts = http::uri::Parts::default();
-    if let Some(protocol) = wanted_protocol(&head) {
+    if let Some(protocol) = wanted.filter(|_| may_switch) {
         *request.method_mut() = Method::CONNECT;
         request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
         request.extensions_mut().insert(protocol);
@@ -287,14 +291,14 @@ fn path_of(target: Bytes) -> io::Result<PathAndQuery> {
     PathAndQuery::from_maybe_shared(Bytes::from(encoded)).map_err(io::Error::other)
 }
 
-/// The first of the protocols in `Upgrade`, if the client may switch.
-fn wanted_protocol(head: &[u8]) -> Option<Protocol> {
-    let mut options = field(head, b"connection")?.split(|&byte| byte == b',');
-    if !options.any(|option| option.trim_ascii() == b"upgrade") {
-        return None;
-    }
-    let value = field(head, b"upgrade")?.split(|&byte| byte == b',').next()?;
-    Some(Protocol::from(std::str::from_utf8(value.trim_ascii()).ok()?))
+/// The first of the protocols in `Upgrade`.
+fn protocol_of(value: &[u8]) -> Option<Protocol> {
+    let first = value.split(is_comma).next()?;
+    Some(Protocol::from(std::str::from_utf8(first.trim_ascii()).ok()?))
+}
+
+fn is_comma(byte: &u8) -> bool {
+    *byte == b','
 }
 
 /// The value of a field in a head.
@@ -318,13 +322,19 @@ const SECRET_FIELDS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, h
 pub(super) fn read_fields(lines: &Bytes) -> io::Result<HeaderMap> {
     let mut fields = HeaderMap::with_capacity(FIELDS_EXPECTED);
     each_field(lines, |name, value| {
-        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(io::Error::other)?);
+        if !is_of_connection(&name) {
+            fields.append(name, HeaderValue::from_maybe_shared(value).map_err(io::Error::other)?);
+        }
         Ok(())
     })?;
     Ok(fields)
 }
 
-/// Calls `take` for each field that HTTP/2 has, too.
+fn is_of_connection(name: &HeaderName) -> bool {
+    CONNECTION_FIELDS.contains(&name.as_str())
+}
+
+/// Calls `take` for each field.
 fn each_field(lines: &Bytes, mut take: impl FnMut(HeaderName, Bytes) -> io::Result<()>) -> io::Result<()> {
     let mut start = 0;
     while let Some(end) = memchr::memchr(b'\n', &lines[start..]) {
@@ -332,9 +342,7 @@ fn each_field(lines: &Bytes, mut take: impl FnMut(HeaderName, Bytes) -> io::Resu
         start += end + 1;
         let Some(colon) = memchr::memchr(b':', line) else { break };
         let name = HeaderName::from_bytes(&line[..colon]).map_err(io::Error::other)?;
-        if !CONNECTION_FIELDS.contains(&name.as_str()) {
-            take(name, lines.slice_ref(line[colon + 1..].trim_ascii()))?;
-        }
+        take(name, lines.slice_ref(line[colon + 1..].trim_ascii()))?;
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ mod turns;
 mod upstream;
 mod websocket;
 
-pub(crate) use client::{ClientConnection, ClientLimits};
+pub(crate) use client::{ClientConnection, ClientLimits, FRAME_BYTES_MAX};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits, SMALL_FRAMES_MAX};

@@ -71,6 +71,15 @@ impl<S> Shared<S> {
         (Opener { opening, shared: self.clone() }, waiting)
     }
 
+    /// Lets those end that are idle, beyond so many.
+    pub(crate) fn trim(&self, idle_max: usize) {
+        let connections = self.connections.borrow();
+        if connections.len() > idle_max {
+            let idle = connections.iter().filter(|connection| connection.streams() == 0);
+            idle.skip(idle_max).for_each(|connection| connection.drain());
+        }
+    }
+
     /// Lets the least busy one end, for requests that wait at another worker. Whether there is one.
     pub(crate) fn close_one(&self) -> bool {
         let connections = self.connections.borrow();
@@ -178,5 +187,54 @@ impl<S> Waiting<S> {
 impl<S> Drop for Waiting<S> {
     fn drop(&mut self) {
         self.opening.requests.set(self.opening.requests.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::memory::{Faults, MemoryStream, pair};
+
+    fn poll(waiting: &mut Waiting<MemoryStream>) -> Poll<Result<(), Failure>> {
+        waiting.poll(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn as_many_wait_as_there_will_be_room_for_and_all_learn_what_has_failed() {
+        let shared = Rc::new(Shared::<MemoryStream>::default());
+        assert!(!shared.has_room() && shared.join().is_none());
+        let (opener, first) = shared.begin(3);
+        let mut waiting = vec![first, shared.join().unwrap(), shared.join().unwrap()];
+        assert!(!shared.has_room() && shared.join().is_none(), "it will be full");
+        assert!(waiting.iter_mut().all(|waiting| poll(waiting).is_pending()));
+        // One that leaves makes room.
+        waiting.pop();
+        waiting.push(shared.join().unwrap());
+        opener.fail(Failure::ConnectTimeout);
+        for waiting in &mut waiting {
+            assert_eq!(poll(waiting), Poll::Ready(Err(Failure::ConnectTimeout)));
+        }
+        assert!(shared.join().is_none(), "nobody waits for what is over");
+    }
+
+    #[test]
+    fn who_opens_a_connection_and_panics_has_failed() {
+        let shared = Rc::new(Shared::<MemoryStream>::default());
+        let (opener, mut waiting) = shared.begin(3);
+        drop(opener);
+        assert_eq!(poll(&mut waiting), Poll::Ready(Err(Failure::ConnectFailed)));
+    }
+
+    #[test]
+    fn a_connection_in_http1_is_for_one_and_the_next_ones_are_opened_for_each() {
+        let shared = Rc::new(Shared::<MemoryStream>::default());
+        let (opener, mut first) = shared.begin(3);
+        let mut second = shared.join().unwrap();
+        let (stream, _far) = pair(Faults::none());
+        opener.complete_http1(Pooled { stream, permit: None });
+        assert_eq!((poll(&mut first), poll(&mut second)), (Poll::Ready(Ok(())), Poll::Ready(Ok(()))));
+        assert!(first.take_http1().is_some() && second.take_http1().is_none());
+        let (_opener, _waiting) = shared.begin(3);
+        assert!(shared.join().is_none());
     }
 }

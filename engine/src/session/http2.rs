@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::{OnDrop, SILENT_GRACE, Session};
 use crate::admission::{Admission, Permit};
@@ -19,9 +20,12 @@ use crate::heads::ClientAddress;
 use crate::io::{Dial, clock};
 use crate::limits::ClientKey;
 use crate::listener::ListenerSlot;
-use crate::message::Downstream;
+use crate::message::{BodyStep, Downstream};
 use crate::protocol::Http2Limits;
 use crate::task;
+
+/// How long a client may go on with a request that was answered before its end.
+const STREAM_LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the tasks of a connection's streams share.
 struct Shared<S: Dial> {
@@ -237,7 +241,26 @@ async fn serve_stream<S: Dial>(
     })
     .await;
     // However else it ends: what is not complete is reset when the stream is dropped.
-    if next == Next::Abort {
-        down.reset();
+    match next {
+        Next::Abort => down.reset(),
+        Next::Linger => linger(core, &mut down, &mut timer).await,
+        Next::Keep | Next::Close => {}
     }
+}
+
+/// Lets a client that has its answer stop by itself. RFC 9113 §8.1 has it reset without an error, but there are those that forget
+/// the answer when that comes right behind it, as curl 7.88 does.
+async fn linger<S: Dial>(core: &Core<S>, down: &mut H2Downstream, timer: &mut Timer<S>) {
+    let due_ms = due(clock::coarse_ms(), STREAM_LINGER_TIMEOUT);
+    poll_fn(|cx| {
+        loop {
+            match down.poll_request_body(cx, core.lent(), &mut |_| Ok(())) {
+                Poll::Ready(Ok(BodyStep::More)) => {}
+                // It has stopped, or given up.
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return timer.poll_until(cx, due_ms),
+            }
+        }
+    })
+    .await;
 }

@@ -27,7 +27,7 @@ fn holding() -> (Origin, mpsc::Sender<()>) {
     (origin, go)
 }
 
-fn setup(origin: &Origin) -> Setup {
+pub(super) fn setup(origin: &Origin) -> Setup {
     Setup::origin(origin).listener("http2 = true")
 }
 

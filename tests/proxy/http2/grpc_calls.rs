@@ -1,20 +1,22 @@
 //! Calls of all kinds between PyPI's grpcio as client (`tests/grpc/calls.py`) and as server (`tests/grpc/echo.py`).
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use crate::certificates::issuer::{Issuer, Key};
-use crate::support::process::{output, stderr, stdout};
+use crate::support::process::{self, output, stderr, stdout};
 use crate::support::python::script;
-use crate::support::{Launch, Proxy, Setup, eventually, gate};
+use crate::support::{DEADLINE, Proxy, Setup, eventually, gate};
 
 /// `tests/grpc/echo.py`
 pub(super) struct Echo {
     pub(super) address: String,
     child: Child,
     _stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Echo {
@@ -24,14 +26,16 @@ impl Echo {
         let mut command = script("grpc/echo.py");
         let mut child = command.args(files).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port: u16 = lines.next().expect("echo.py starts").unwrap().parse().unwrap();
+        let (said, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        let port: u16 = lines.recv_timeout(DEADLINE).expect("echo.py starts").parse().unwrap();
         Self { address: format!("127.0.0.1:{port}"), child, _stdin: stdin, lines }
     }
 
     /// What it says next.
-    fn line(&mut self) -> String {
-        self.lines.next().expect("echo.py runs").unwrap()
+    fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("echo.py says something")
     }
 }
 
@@ -55,8 +59,8 @@ fn call(proxy: &Proxy, authority: Option<&Path>, cases: &[&str]) {
     assert_eq!(stdout(&told), expected, "{}", stderr(&told));
 }
 
-fn clear_text(server: &Echo) -> Launch {
-    Setup::to(&[&server.address]).listener("http2 = true").upstream("protocol = \"h2c\"").launch()
+fn clear_text(server: &Echo) -> Setup {
+    Setup::to(&[&server.address]).listener("http2 = true").upstream("protocol = \"h2c\"")
 }
 
 fn ended(proxy: &Proxy, status: &str) -> u64 {
@@ -65,7 +69,7 @@ fn ended(proxy: &Proxy, status: &str) -> u64 {
 
 #[test]
 fn calls_of_all_kinds_in_clear_text() {
-    let mut server = Echo::start(&[]);
+    let server = Echo::start(&[]);
     let proxy = clear_text(&server).start();
     call(&proxy, None, &CASES);
     assert_eq!(server.line(), "cancelled one", "the server is told");
@@ -80,7 +84,7 @@ fn calls_of_all_kinds_over_tls() {
     let issuer = Issuer::new();
     issuer.issue("app", &["app.test"], Key::Ecdsa);
     let [ca, key, certificate] = ["ca.pem", "app.key", "app.pem"].map(|name| issuer.file(name));
-    let mut server = Echo::start(&[&key, &certificate]);
+    let server = Echo::start(&[&key, &certificate]);
     let proxy = Setup::to(&[&format!("https://{}", server.address)])
         .listener(&format!("http2 = true\ntls = {{ certificates = [{}] }}", issuer.pair("app")))
         .upstream(&format!(
@@ -101,6 +105,41 @@ fn a_thousand_calls_at_once() {
     assert_eq!(ended(&proxy, "ok"), 666);
     assert_eq!(ended(&proxy, "cancelled"), 334);
     assert_eq!(proxy.endpoint("http2_connections", &server.address), 10, "a hundred on each");
+}
+
+#[test]
+fn a_call_that_an_endpoint_refuses_goes_to_another_one() {
+    let (server, refusing) = (Echo::start(&[]), Echo::start(&[Path::new("unavailable")]));
+    let setup = Setup::to(&[&server.address, &refusing.address]).upstream("protocol = \"h2c\"");
+    let retry = "retry = { on = [\"503\"], methods = [\"POST\"], budget = \"1000%\" }";
+    let proxy = setup.listener("http2 = true").upstream(retry).start();
+    call(&proxy, None, &["retried"]);
+    assert_eq!(ended(&proxy, "ok"), 10);
+    assert!(proxy.endpoint("requests_total", &refusing.address) >= 5);
+}
+
+/// How the call of a client ends that reads on while the proxy or the server goes.
+fn cut(proxy: &Proxy, cut: impl FnOnce()) -> String {
+    let mut command = script("grpc/calls.py");
+    command.args([&*proxy.address("web"), "", "cut"]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("one"));
+    cut();
+    let end = lines.next().unwrap();
+    assert!(process::wait(&mut child, DEADLINE).is_some_and(|status| status.success()), "{end}");
+    end
+}
+
+#[test]
+fn a_call_that_is_cut_off_is_unavailable() {
+    let server = Echo::start(&[]);
+    let proxy = clear_text(&server).start();
+    assert_eq!(cut(&proxy, || drop(server)), "UNAVAILABLE response_truncated");
+    let server = Echo::start(&[]);
+    let mut proxy = clear_text(&server).process("drain_timeout = \"1s\"").start();
+    assert_eq!(cut(&proxy, || proxy.signal(libc::SIGTERM)), "UNAVAILABLE drain_timeout");
+    proxy.wait_exit(DEADLINE);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! HTTP/2 clients, in clear text and over TLS: curl, nghttp and h2load.
 
 mod connections;
+mod endpoints;
 mod events;
+mod exchanges;
 mod floods;
 mod grpc;
 mod grpc_calls;

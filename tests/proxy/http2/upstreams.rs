@@ -2,13 +2,16 @@
 
 use std::io;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::certificates::issuer::{Issuer, Key};
 use crate::support::origin::Connection;
 use crate::support::process::output;
-use crate::support::{Load, Nginx, Origin, Proxy, Setup, client, eventually, free_port, ok};
+use crate::support::{
+    DEADLINE, Load, Nginx, Origin, Proxy, Setup, client, eventually, free_port, ok, settles_at,
+};
 
 /// nginx that speaks HTTP/2 without TLS at the address that is returned, and says what it sees.
 fn nginx(keys: &str) -> (Nginx, String) {
@@ -21,7 +24,7 @@ fn nginx(keys: &str) -> (Nginx, String) {
     (nginx, format!("127.0.0.1:{port}"))
 }
 
-fn towards(address: &str) -> Setup {
+pub(super) fn towards(address: &str) -> Setup {
     Setup::to(&[address]).upstream("protocol = \"h2c\"")
 }
 
@@ -84,6 +87,23 @@ fn no_request_is_lost_when_connections_end_again_and_again() {
 }
 
 #[test]
+fn one_failure_to_connect_is_that_of_all_who_wait() {
+    let (_nginx, address) = nginx("");
+    let gone = format!("127.0.0.1:{}", free_port());
+    let load = |proxy: &Proxy| {
+        let load = Load::start(&proxy.address("web"), 20, "/");
+        eventually("the load", || load.answered() > 200);
+        load.finish()
+    };
+    // The other endpoint takes what this one does not.
+    let proxy = Setup::to(&[&gone, &address]).upstream("protocol = \"h2c\"").start();
+    load(&proxy).assert_all_ok();
+    assert_eq!(proxy.endpoint("http2_connections", &gone), 0);
+    let failed = proxy.endpoint("connect_failures_total", &gone);
+    assert!(failed > 0 && failed <= reasons(&proxy, "failures_total", "connect_failed"));
+}
+
+#[test]
 fn a_limit_of_connections_holds_and_nobody_waits_in_vain() {
     let (_nginx, address) = nginx("keepalive_requests 100;");
     let limited = format!("{{ address = \"{address}\", connections_max = 1 }}");
@@ -96,6 +116,126 @@ fn a_limit_of_connections_holds_and_nobody_waits_in_vain() {
         load.answered() > 1_000
     });
     load.finish().assert_all_ok();
+}
+
+#[test]
+fn clients_that_do_not_read_hold_nobody_up() {
+    let (nginx, address) = nginx("");
+    nginx.add("file", vec![b'x'; 20_000_000]);
+    let proxy = towards(&address).listener("send_rate_min = 0").start();
+    let mut deaf = Vec::new();
+    for _ in 0..40 {
+        let mut client = proxy.client();
+        client.set_receive_buffer(4096);
+        client.send(client::get("/file")).unwrap();
+        deaf.push(client);
+    }
+    eventually("the responses have begun", || proxy.endpoints("requests_active") == 40);
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+    settles_at(40, || proxy.endpoints("requests_active"));
+    assert_eq!(proxy.endpoints("connects_total"), 1);
+}
+
+#[test]
+fn of_a_body_is_sent_what_the_endpoint_has_room_for() {
+    let origin = Origin::script(|connection| {
+        let mut serve = || -> io::Result<()> {
+            greet(connection, &[])?;
+            next(connection, HEADERS)?;
+            // A PING: it is there. But no WINDOW_UPDATE.
+            connection.send(frame(6, 0, 0, &[0; 8]))?;
+            next(connection, RST_STREAM)?;
+            let stream = next(connection, HEADERS)?.stream;
+            connection.send(whole(stream))?;
+            connection.drain().map(drop)
+        };
+        let _ = serve();
+    });
+    let proxy = towards(origin.address()).upstream("response_head_timeout = \"2s\"").start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n").unwrap();
+    assert!(!client.send_within(Duration::from_millis(500), vec![b'x'; 50_000_000]), "it waits");
+    // A window of 65 535 bytes (RFC 9113 §6.9.2), and heads of frames.
+    let received = || origin.received(0).chars().count();
+    eventually("a window full", || received() >= 65_535);
+    assert!(received() < 67_000, "{}", received());
+    assert_eq!(
+        (client.response().status(), reasons(&proxy, "failures_total", "upstream_send_timeout")),
+        (504, 1)
+    );
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_resets_its_stream_alone() {
+    let resets = Arc::new(AtomicUsize::new(0));
+    let seen = resets.clone();
+    let origin = Origin::script(move |connection| {
+        let mut serve = || -> io::Result<()> {
+            greet(connection, &[])?;
+            let _awaited = next(connection, HEADERS)?;
+            let reset = next(connection, RST_STREAM)?;
+            seen.store(reset.payload[3].into(), Ordering::SeqCst);
+            let second = next(connection, HEADERS)?;
+            connection.send(whole(second.stream))?;
+            connection.drain().map(drop)
+        };
+        let _ = serve();
+    });
+    let proxy = towards(origin.address()).start();
+    let mut client = proxy.client();
+    client.send(client::get("/")).unwrap();
+    eventually("it is there", || proxy.endpoints("requests_active") == 1);
+    drop(client);
+    // CANCEL (RFC 9113 §7).
+    eventually("the reset", || resets.load(Ordering::SeqCst) == 8);
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn trailers_and_interim_responses_pass() {
+    // `:status: 103`, `x: y`; then trailers `x: y`: literal fields without indexing.
+    let origin = Origin::script(|connection| {
+        let mut serve = || -> io::Result<()> {
+            greet(connection, &[])?;
+            let stream = next(connection, HEADERS)?.stream;
+            let interim = [&[0x08, 3][..], b"103", &[0, 1], b"x", &[1], b"y"].concat();
+            connection.send(frame(HEADERS, WHOLE, stream, &interim))?;
+            connection.send(frame(HEADERS, WHOLE, stream, OK))?;
+            connection.send(frame(DATA, 0, stream, b"hello"))?;
+            let trailers = [&[0, 1][..], b"x", &[1], b"y"].concat();
+            connection.send(frame(HEADERS, WHOLE | END_STREAM, stream, &trailers))?;
+            connection.drain().map(drop)
+        };
+        let _ = serve();
+    });
+    let proxy = towards(origin.address()).start();
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n").unwrap();
+    let interim = client.next_head();
+    assert_eq!((interim.status(), interim.field("x")), (103, Some("y")));
+    let response = client.response();
+    assert_eq!((response.status(), response.text()), (200, "hello".to_owned()));
+    assert_eq!(response.trailers, [("x".to_owned(), "y".to_owned())]);
+}
+
+#[test]
+fn a_drain_lets_requests_finish() {
+    let origin = origin(&[], |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(1500));
+        whole(stream)
+    });
+    let mut proxy = towards(origin.address()).start();
+    let mut client = proxy.client();
+    client.send(client::get("/")).unwrap();
+    eventually("it is there", || proxy.endpoints("requests_active") == 1);
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(client.response().status(), 200);
+    assert_eq!(proxy.wait_exit(DEADLINE).code(), Some(0));
 }
 
 #[test]
@@ -183,6 +323,7 @@ fn from_http2_to_http2() {
 
 // Origins that say frames.
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -194,9 +335,9 @@ const WHOLE: u8 = 4;
 const OK: &[u8] = &[0x88];
 
 struct Frame {
-    kind: u8,
     flags: u8,
     stream: u32,
+    payload: Vec<u8>,
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -204,16 +345,36 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The next frame that is a request's head or end.
-fn next(connection: &mut Connection) -> io::Result<Frame> {
+/// Reads the preface, and says SETTINGS.
+fn greet(connection: &mut Connection, settings: &[u8]) -> io::Result<()> {
+    connection.exactly(24)?;
+    connection.send(frame(SETTINGS, 0, 0, settings))
+}
+
+/// The next frame of that kind.
+fn next(connection: &mut Connection, kind: u8) -> io::Result<Frame> {
     loop {
-        let head = connection.exactly(9)?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        connection.exactly(length as usize)?;
-        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
-        let frame = Frame { kind: head[3], flags: head[4], stream };
-        if stream > 0 && frame.kind <= HEADERS {
-            return Ok(frame);
+        let frame = next_of_any(connection)?;
+        if frame.0 == kind {
+            return Ok(frame.1);
+        }
+    }
+}
+
+fn next_of_any(connection: &mut Connection) -> io::Result<(u8, Frame)> {
+    let head = connection.exactly(9)?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+    let payload = connection.exactly(length as usize)?;
+    Ok((head[3], Frame { flags: head[4], stream, payload }))
+}
+
+/// The stream of the next request that is whole.
+fn next_request(connection: &mut Connection) -> io::Result<u32> {
+    loop {
+        let (kind, Frame { flags, stream, .. }) = next_of_any(connection)?;
+        if kind <= HEADERS && flags & END_STREAM != 0 {
+            return Ok(stream);
         }
     }
 }
@@ -226,14 +387,10 @@ fn origin(
 ) -> Origin {
     Origin::script(move |connection| {
         let mut serve = || -> io::Result<()> {
-            connection.exactly(24)?;
-            connection.send(frame(SETTINGS, 0, 0, settings))?;
+            greet(connection, settings)?;
             let mut requests = 0;
             loop {
-                let Frame { flags, stream, .. } = next(connection)?;
-                if flags & END_STREAM == 0 {
-                    continue;
-                }
+                let stream = next_request(connection)?;
                 requests += 1;
                 let bytes = answer(connection, requests, stream);
                 connection.send(bytes)?;

@@ -244,6 +244,19 @@ impl Http2 {
         self.kept.iter().any(|frame| (frame.kind, frame.stream) == (kind, stream))
     }
 
+    /// Reads until there is a 1xx response: its status.
+    #[track_caller]
+    pub(crate) fn interim(&mut self, stream: u32) -> u16 {
+        loop {
+            let frame = self.next_frame().expect("a response").expect("the connection goes on");
+            if (frame.kind, frame.stream) == (HEADERS, stream) {
+                let status = status(&frame.payload);
+                assert!(status < 200, "{status}");
+                return status;
+            }
+        }
+    }
+
     /// Whether the connection goes on: a PING is answered.
     pub(crate) fn goes_on(&mut self) -> bool {
         if self.client.send(frame(PING, 0, 0, *b"go on...")).is_err() {

@@ -19,7 +19,10 @@ const PROTOCOLS: [(&str, UpstreamProtocol); 4] = [
     ("auto", UpstreamProtocol::Negotiated),
 ];
 
-/// The largest that a window may be from the beginning is far more (RFC 9113 §6.9.1); this is memory.
+/// RFC 9113 §6.9.1.
+const CONNECTION_WINDOW_MAX: u32 = (1 << 31) - 1;
+
+/// Windows might be larger; this is memory.
 const WINDOW: RangeInclusive<usize> = 64 << 10..=16 << 20;
 
 pub(super) fn protocol(section: &Reader<'_>) -> Result<UpstreamProtocol, Reported> {
@@ -74,18 +77,17 @@ pub(super) fn check(
 
 pub(super) fn rules(section: &Reader<'_>) -> Result<Http2Rules, Reported> {
     let streams_max = section.or_default("http2_streams_max", |value| value::integer(value, 1..=65_535));
-    let window = |key| {
-        let window = section.or_default(key, |value| value::size(value, WINDOW))?;
-        Ok(u32::try_from(window).unwrap_or(u32::MAX))
-    };
-    let (stream_window, connection_window) =
-        (window("http2_stream_window"), window("http2_connection_window"));
+    let stream_window = section.or_default("http2_stream_window", |value| value::size(value, WINDOW));
+    let connection_window = section.optional("http2_connection_window", |value| value::size(value, WINDOW));
     let duration = |key| section.or_default(key, |value| value::duration(value, Duration::ZERO));
     let (interval, timeout) = (duration("http2_ping_interval"), duration("http2_ping_timeout"));
+    let (streams_max, stream_window) = (streams_max?, stream_window?);
+    let all_streams = stream_window.saturating_mul(streams_max as usize);
+    let window = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX).min(CONNECTION_WINDOW_MAX);
     Ok(Http2Rules {
-        streams_max: streams_max?,
-        stream_window: stream_window?,
-        connection_window: connection_window?,
+        streams_max,
+        stream_window: window(stream_window),
+        connection_window: window(connection_window?.unwrap_or(all_streams)),
         ping_interval: interval?,
         ping_timeout: timeout?,
     })

@@ -1,6 +1,6 @@
 //! The keys of `[upstreams.NAME]` that are about what is spoken there.
 
-use super::KeyDefault::Value;
+use super::KeyDefault::{Absent, Value};
 use super::{DURATION, Key, Section};
 
 pub(super) static KEYS: &[Key] = &[
@@ -35,7 +35,7 @@ pub(super) static KEYS: &[Key] = &[
         section: Section::Upstream,
         name: "http2_connection_window",
         kind: "size",
-        default: Value("\"1MiB\""),
+        default: Absent("as much as all of its requests may have"),
         allowed: WINDOW,
         description: "The same for all responses of a connection together.",
         example: "\"4MiB\"",

@@ -114,6 +114,60 @@ fn what_frames_a_response_in_http1_is_left_out() {
     assert!(response.body().is_end_stream(), "no empty DATA behind it");
 }
 
+/// As a client's decoder finds them, with the statuses and values of all lengths that are written in their own way.
+#[test]
+fn every_field_arrives_by_its_name() {
+    const NAMES: &[&str] = &[
+        "Accept-Ranges",
+        "Access-Control-Allow-Origin",
+        "Age",
+        "Allow",
+        "Cache-Control",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Length",
+        "Content-Location",
+        "Content-Range",
+        "Content-Type",
+        "Date",
+        "ETag",
+        "Expires",
+        "Last-Modified",
+        "Link",
+        "Location",
+        "Refresh",
+        "Retry-After",
+        "Server",
+        "Set-Cookie",
+        "Strict-Transport-Security",
+        "Vary",
+        "Via",
+        "WWW-Authenticate",
+        "X-Other",
+        "Content-Lengths",
+        "Dote",
+    ];
+    for (number, status) in [200, 204, 206, 304, 400, 404, 500, 403, 201].into_iter().enumerate() {
+        let value = "0".repeat([1, 0, 2, 126, 127, 128, 255, 300, 16_000][number]);
+        let lines = NAMES.iter().filter(|name| **name != "Content-Length" || value.len() == 1);
+        let names: Vec<_> =
+            lines.map(|name| if number % 2 == 0 { name.to_string() } else { name.to_uppercase() }).collect();
+        let lines: String = names.iter().map(|name| format!("{name}: {value}\r\n")).collect();
+        let head: &'static str = format!("HTTP/1.1 {status} -\r\n{lines}\r\n").leak();
+        let (mut world, sender) = World::new(limits(), answers(head));
+        let (answer, outcome) = shared();
+        world.spawn(async move { answer.set(Some(sender.get(get("http://a/")).await.unwrap())) });
+        world.run();
+        let response = outcome.take().unwrap();
+        assert_eq!(response.status(), status);
+        let fields: Vec<_> =
+            response.headers().iter().map(|(name, value)| (name.to_string(), value.as_bytes())).collect();
+        let expected: Vec<_> = names.iter().map(|name| (name.to_lowercase(), value.as_bytes())).collect();
+        assert_eq!(fields, expected, "{status}");
+    }
+}
+
 #[test]
 fn interim_responses_go_first() {
     let serve: Box<Serve> = Box::new(|core, mut stream| {
