@@ -37,6 +37,8 @@ impl Load {
         let mut bytes = Vec::new();
         if batch.bytes > 0 || is_end {
             bytes = lent.buffers.take();
+            // No more than that: one that grows by doubling may grow beyond what is kept.
+            bytes.reserve_exact(batch.slices().map(<[u8]>::len).sum());
             batch.slices().for_each(|slice| bytes.extend_from_slice(slice));
         }
         Self { bytes, trailers: Bytes::copy_from_slice(&batch.trailers), is_end }

@@ -7,6 +7,7 @@ mod protocol;
 mod streams;
 mod tunnels;
 mod turns;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
