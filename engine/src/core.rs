@@ -35,8 +35,8 @@ pub(crate) struct Core<S: Dial> {
     pub(crate) scratch: Scratch,
     /// Its free list.
     pub(crate) buffers: Buffers,
-    /// Another one, of what HTTP/2 connections gather: large, each for a short time.
-    pub(crate) gathers: Buffers,
+    /// The large buffer in which HTTP/2 connections gather what they send, one after the other.
+    pub(crate) gather: Cell<Vec<u8>>,
     /// Its pipes.
     pub(crate) pipes: Pipes,
     /// Its names for requests.
@@ -141,7 +141,7 @@ impl<S: Dial> Core<S> {
             index: parts.index,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
-            gathers: Buffers::default(),
+            gather: Cell::default(),
             pipes: Pipes::new(parts.counters.clone(), parts.index, parts.table_workers),
             request_ids: RequestIds::new(),
             admissions: Admissions::default(),
@@ -264,7 +264,7 @@ impl<S: Dial> Core<S> {
         self.tracer.tick(now_ms, is_last, self.counters());
         if self.footprint.take_slack(now_ms, is_last) {
             self.buffers.shrink_to(self.footprint.exchanges());
-            self.gathers.shrink_to(self.footprint.exchanges());
+            self.gather.take();
             self.tracer.shrink_to(self.footprint.exchanges());
             (self.trim)();
         }

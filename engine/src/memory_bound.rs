@@ -163,7 +163,8 @@ pub fn mirrors_bytes(limits: &ConnectionLimits, body_bytes_max: usize, mirrors_m
 #[must_use]
 pub fn worker_bytes(head_bytes_max: usize) -> u64 {
     let tables = HEAD_TABLES_BYTES + PATH_FORMS * head_bytes_max;
-    allocated(SCRATCH_BYTES + KEPT_MAX * KEPT_CAPACITY_MAX + tables + tls::STAGE_BYTES_MAX)
+    // One more: what HTTP/2 connections gather in.
+    allocated(SCRATCH_BYTES + (KEPT_MAX + 1) * KEPT_CAPACITY_MAX + tables + tls::STAGE_BYTES_MAX)
         + RUNTIME_BYTES
         + (PIPES_MAX * PIPE_BYTES_MAX) as u64
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::blocks::Blocks;
 use super::conduct::Conduct;
 use super::frames::{FrameScanner, Kind, Passing};
-use crate::buffers::RECV_BYTES_MAX;
+use crate::buffers::{KEPT_CAPACITY_MAX, RECV_BYTES_MAX};
 use crate::core::Core;
 use crate::io::{Dial, Interest, clock};
 use crate::message::Moved;
@@ -181,9 +181,11 @@ impl<S: Dial> Wire<S> {
             self.sent_bytes += sent as u64;
         }
         self.sent = 0;
-        if self.gathered.capacity() > 0 {
-            self.core.gathers.give(std::mem::take(&mut self.gathered));
+        if (1..=KEPT_CAPACITY_MAX).contains(&self.gathered.capacity()) {
+            self.gathered.clear();
+            self.core.gather.set(std::mem::take(&mut self.gathered));
         }
+        self.gathered = Vec::new();
         self.stream.poll_flush(cx)
     }
 
@@ -249,7 +251,7 @@ impl<S: Dial> Wire<S> {
             ready!(sent)?;
         }
         if self.gathered.capacity() == 0 {
-            self.gathered = self.core.gathers.take();
+            self.gathered = self.core.gather.take();
             // At once: one that grows by doubling grows beyond what is kept.
             self.gathered.reserve_exact(GATHERED_BYTES_MAX);
         }
@@ -257,15 +259,19 @@ impl<S: Dial> Wire<S> {
         let Self { gathered, outgoing, conduct, blocks, .. } = self;
         for slice in slices {
             let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
-            let slice = &slice[..slice.len().min(room)];
-            outgoing.relay(slice, |passing| match passing {
+            let taken = &slice[..slice.len().min(room)];
+            outgoing.relay(taken, |passing| match passing {
                 Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
                 Passing::Frame(frame, bytes) => {
                     conduct.note_sent(frame);
                     blocks.pass(frame, bytes, gathered);
                 }
             });
-            written += slice.len();
+            written += taken.len();
+            // What the scanner holds back is not among what is gathered: there may seem to be room for the next slice.
+            if taken.len() < slice.len() {
+                break;
+            }
         }
         Poll::Ready(Ok(written))
     }

@@ -48,6 +48,8 @@ impl Outbox {
         let is_end = batch.end && !has_trailers;
         if batch.bytes > 0 || is_end {
             let mut piece = lent.buffers.take();
+            // No more than that: one that grows by doubling may grow beyond what is kept.
+            piece.reserve_exact(batch.slices().map(<[u8]>::len).sum());
             batch.slices().for_each(|slice| piece.extend_from_slice(slice));
             stream.send_data(Piece::new(piece, self), is_end).map_err(send_error)?;
         }

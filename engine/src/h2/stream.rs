@@ -225,7 +225,7 @@ impl Downstream for H2Downstream {
         self.outbox.poll_empty(cx, lent).map(Ok)
     }
 
-    /// Of bodies alone: what its heads take is compressed together with those of other streams.
+    /// Of bodies alone: the connection has the heads.
     fn accepted(&self) -> u64 {
         self.outbox.accepted()
     }

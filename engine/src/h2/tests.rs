@@ -6,6 +6,7 @@ mod heads;
 mod protocol;
 mod streams;
 mod tunnels;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
