@@ -8,7 +8,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_grpc::web::{TextDecoder, TextEncoder, write_trailers};
+use corelane_grpc::web::{Frames, TextDecoder, TextEncoder, write_trailers};
 use corelane_grpc::{Dialect, Status};
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_response, write_field};
 use corelane_semantics::{BodyFraming, ResponseHead};
@@ -38,6 +38,7 @@ struct Response {
     dialect: Dialect,
     /// It is an answer of gRPC, with a body.
     has_messages: bool,
+    frames: Frames,
     encoder: TextEncoder,
     status: Option<Status>,
 }
@@ -53,6 +54,7 @@ impl<U: Upstream> GrpcWeb<U> {
             response: Response {
                 dialect: dialects.response,
                 has_messages: false,
+                frames: Frames::default(),
                 encoder: TextEncoder::default(),
                 status: None,
             },
@@ -68,6 +70,11 @@ impl<U: Upstream> GrpcWeb<U> {
     /// How the call has ended, if its trailers have come.
     pub(crate) fn status(&self) -> Option<Status> {
         self.response.status
+    }
+
+    /// Whether another frame may follow what was handed on of the response's body.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.response.has_messages && self.response.frames.is_between()
     }
 
     pub(crate) fn inner(&self) -> &U {
@@ -178,6 +185,9 @@ impl Response {
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let has_trailers = !batch.trailers.is_empty();
+        if self.has_messages {
+            batch.slices().for_each(|slice| self.frames.skip(slice));
+        }
         if !self.has_messages || (self.dialect != Dialect::WebText && !has_trailers) {
             return accept(batch);
         }
