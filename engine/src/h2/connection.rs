@@ -30,6 +30,7 @@ use super::piece::Piece;
 use super::places::InProgress;
 use super::since::Since;
 use super::stream::H2Downstream;
+use super::turns::Turns;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
@@ -88,6 +89,7 @@ pub(crate) struct Connection<S: Dial> {
     in_progress: Rc<InProgress>,
     /// Those that have no place yet, because the exchanges of some that were reset are not over.
     waiting: VecDeque<Box<H2Downstream>>,
+    turns: Rc<Turns>,
     requests: u64,
     /// How it is going to end, and when at the latest.
     end: Option<(End, u64)>,
@@ -134,6 +136,7 @@ impl<S: Dial> Connection<S> {
             limits,
             in_progress: InProgress::new(),
             waiting: VecDeque::new(),
+            turns: Rc::default(),
             requests: 0,
             end: None,
             is_draining: false,
@@ -168,7 +171,12 @@ impl<S: Dial> Connection<S> {
                 // h2 waited for the room that there is now.
                 (Poll::Pending, Poll::Ready(Ok(()))) if was_full => {}
                 (Poll::Pending, _) if self.judge(now_ms) => {}
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, sent) => {
+                    self.take_updates();
+                    let is_free = sent.is_ready() && self.wire.borrow().has_window();
+                    self.turns.pass(cx, now_ms, is_free);
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -281,9 +289,11 @@ impl<S: Dial> Connection<S> {
                         Some(Err(error)) => return Poll::Ready(Err(end_of(&error))),
                         None => return Poll::Ready(Err(End::Clean)),
                     };
+                    self.take_updates();
                     let blocks = self.wire.borrow().blocks().clone();
+                    let (places, turns) = (&self.in_progress, &self.turns);
                     // Boxed, because it passes through several hands.
-                    let mut stream = Box::new(H2Downstream::new(request, respond, blocks, &self.in_progress));
+                    let mut stream = Box::new(H2Downstream::new(request, respond, blocks, places, turns));
                     if self.in_progress.count() < streams_max {
                         stream.enter(&self.in_progress);
                         return Poll::Ready(Ok(stream));
@@ -294,6 +304,12 @@ impl<S: Dial> Connection<S> {
                 State::Over(end) => return Poll::Ready(Err(*end)),
             }
         }
+    }
+
+    /// Hands on the priorities that the client has changed.
+    fn take_updates(&mut self) {
+        let turns = &self.turns;
+        self.wire.borrow_mut().take_updates(|stream, priority| turns.update(stream, priority));
     }
 
     fn note_request(&mut self, now_ms: u64) {
