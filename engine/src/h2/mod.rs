@@ -29,6 +29,8 @@ mod intake;
 mod io;
 mod piece;
 mod places;
+#[cfg(any(test, fuzzing))]
+pub mod scripted;
 mod since;
 mod stream;
 #[cfg(test)]
