@@ -29,6 +29,7 @@ use super::piece::Piece;
 use super::places::InProgress;
 use super::since::Since;
 use super::stream::H2Downstream;
+use super::turns::Turns;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
@@ -85,6 +86,7 @@ pub(crate) struct Connection<S: Dial> {
     wire: Rc<RefCell<Wire<S>>>,
     limits: Limits,
     in_progress: Rc<InProgress>,
+    turns: Rc<Turns>,
     requests: u64,
     /// How it is going to end, and when at the latest.
     end: Option<(End, u64)>,
@@ -130,6 +132,7 @@ impl<S: Dial> Connection<S> {
             wire,
             limits,
             in_progress: InProgress::new(),
+            turns: Rc::default(),
             requests: 0,
             end: None,
             is_draining: false,
@@ -161,7 +164,12 @@ impl<S: Dial> Connection<S> {
                 // h2 waited for the room that there is now.
                 (Poll::Pending, Poll::Ready(Ok(()))) if was_full => {}
                 (Poll::Pending, _) if self.judge(now_ms) => {}
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, sent) => {
+                    self.take_updates();
+                    let is_free = sent.is_ready() && self.wire.borrow().has_window();
+                    self.turns.pass(cx, now_ms, is_free);
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -260,9 +268,11 @@ impl<S: Dial> Connection<S> {
                     };
                     return Poll::Ready(match polled {
                         Some(Ok((request, respond))) => {
+                            self.take_updates();
                             let blocks = self.wire.borrow().blocks().clone();
+                            let (places, turns) = (&self.in_progress, &self.turns);
                             // Boxed, because it passes through several hands.
-                            Ok(Box::new(H2Downstream::new(request, respond, blocks, &self.in_progress)))
+                            Ok(Box::new(H2Downstream::new(request, respond, blocks, places, turns)))
                         }
                         Some(Err(error)) => Err(end_of(&error)),
                         None => Err(End::Clean),
@@ -271,6 +281,12 @@ impl<S: Dial> Connection<S> {
                 State::Over(end) => return Poll::Ready(Err(*end)),
             }
         }
+    }
+
+    /// Hands on the priorities that the client has changed.
+    fn take_updates(&mut self) {
+        let turns = &self.turns;
+        self.wire.borrow_mut().take_updates(|stream, priority| turns.update(stream, priority));
     }
 
     fn note_request(&mut self, now_ms: u64) {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::blocks::Blocks;
 use super::conduct::Conduct;
 use super::frames::{FrameScanner, Kind, Passing};
+use super::priority::{Priority, Updates};
 use crate::buffers::{KEPT_CAPACITY_MAX, RECV_BYTES_MAX};
 use crate::core::Core;
 use crate::io::{Dial, Interest, clock};
@@ -21,6 +22,9 @@ use crate::tls::{Alert, TlsFailure};
 /// What is gathered before it is sent, at most, but for heads that are larger than they were for h2: a pooled buffer, four
 /// records of TLS.
 pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// The window of a connection at first (RFC 9113 §6.9.2).
+const WINDOW_AT_FIRST: i64 = 65_535;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
 const TURN_BYTES_MAX: usize = 64 * 1024;
@@ -48,6 +52,9 @@ pub(super) struct Wire<S: Dial> {
     conduct: Conduct,
     /// The peer has said GOAWAY.
     is_told_to_end: bool,
+    /// How many bytes of bodies the peer still takes (RFC 9113 §6.9).
+    window: i64,
+    updates: Updates,
     /// Bytes since the connection began.
     sent_bytes: u64,
     received_bytes: u64,
@@ -90,6 +97,8 @@ impl<S: Dial> Wire<S> {
             blocks: Rc::default(),
             conduct,
             is_told_to_end: false,
+            window: WINDOW_AT_FIRST,
+            updates: Updates::default(),
             sent_bytes: 0,
             received_bytes: 0,
             reported: Moved::default(),
@@ -190,15 +199,32 @@ impl<S: Dial> Wire<S> {
     }
 
     fn note_received(&mut self, bytes: &[u8]) {
-        let Self { incoming, conduct, is_told_to_end, blocks, .. } = self;
-        incoming.scan(bytes, |frame| {
-            match frame.kind {
-                Kind::GoAway => *is_told_to_end = true,
-                Kind::Reset => blocks.forget(frame.stream),
-                _ => {}
+        let Self { incoming, conduct, is_told_to_end, blocks, window, updates, .. } = self;
+        incoming.relay(bytes, |passing| match passing {
+            Passing::Payload(bytes) => updates.note_payload(bytes),
+            Passing::Frame(frame, _) => {
+                match frame.kind {
+                    Kind::GoAway => *is_told_to_end = true,
+                    Kind::Reset => blocks.forget(frame.stream),
+                    Kind::WindowUpdate if frame.stream == 0 => {
+                        *window += i64::from(frame.code.unwrap_or_default());
+                    }
+                    Kind::PriorityUpdate => updates.begin(frame.length),
+                    _ => {}
+                }
+                conduct.note_received(frame);
             }
-            conduct.note_received(frame);
         });
+    }
+
+    /// Whether the peer takes any more of bodies, of whichever stream.
+    pub(super) fn has_window(&self) -> bool {
+        self.window > 0
+    }
+
+    /// Hands on the priorities that the peer has changed, with their streams.
+    pub(super) fn take_updates(&mut self, take: impl FnMut(u32, Priority)) {
+        self.updates.take(take);
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -256,7 +282,7 @@ impl<S: Dial> Wire<S> {
             self.gathered.reserve_exact(GATHERED_BYTES_MAX);
         }
         let mut written = 0;
-        let Self { gathered, outgoing, conduct, blocks, .. } = self;
+        let Self { gathered, outgoing, conduct, blocks, window, .. } = self;
         for slice in slices {
             let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
             let taken = &slice[..slice.len().min(room)];
@@ -264,6 +290,7 @@ impl<S: Dial> Wire<S> {
                 Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
                 Passing::Frame(frame, bytes) => {
                     conduct.note_sent(frame);
+                    *window -= i64::from(if frame.kind == Kind::Data { frame.length } else { 0 });
                     blocks.pass(frame, bytes, gathered);
                 }
             });

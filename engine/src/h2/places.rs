@@ -46,6 +46,13 @@ impl InProgress {
 /// One of them.
 pub(super) struct Place(Rc<InProgress>);
 
+impl Place {
+    /// Streams that are in progress on the connection, this one included.
+    pub(super) fn streams(&self) -> usize {
+        self.0.count()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.count.set(self.0.count() - 1);

@@ -27,6 +27,9 @@ use crate::task;
 /// How long a client may go on with a request that was answered before its end.
 const STREAM_LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// On a connection with more streams in progress it may not.
+const LINGER_STREAMS_MAX: usize = 16;
+
 /// What the tasks of a connection's streams share.
 struct Shared<S: Dial> {
     core: Rc<Core<S>>,
@@ -175,9 +178,9 @@ impl<S: Dial> Session<S> {
     ) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
             let now_ms = clock::coarse_ms();
-            if self.core.cutting.get() {
-                connection.cut(End::Io);
-            } else if self.slot.is_ending(&self.core) || (self.requests > 0 && self.slot.is_crowded()) {
+            let is_cutting = self.core.cutting.get();
+            if is_cutting || self.slot.is_ending(&self.core) || (self.requests > 0 && self.slot.is_crowded())
+            {
                 connection.drain(now_ms);
             }
             let polled = connection.poll_request(cx, now_ms);
@@ -205,6 +208,11 @@ impl<S: Dial> Session<S> {
             }
             if polled.is_ready() {
                 return polled;
+            }
+            if is_cutting {
+                // Streams have been woken to end with an answer, where they have none, which is sent when the last of them wakes
+                // this task.
+                return if connection.streams() == 0 { Poll::Ready(Err(End::Io)) } else { Poll::Pending };
             }
             // As one that has sent nothing it is not closed for others at once.
             let silent_due_ms =
@@ -242,6 +250,8 @@ async fn serve_stream<S: Dial>(
     .await;
     // However else it ends: what is not complete is reset when the stream is dropped.
     match next {
+        // At the worker's end nobody waits until an answer has gone; it goes all the same.
+        Next::Abort if core.cutting.get() => {}
         Next::Abort => down.reset(),
         Next::Linger => linger(core, &mut down, &mut timer).await,
         Next::Keep | Next::Close => {}
@@ -249,8 +259,11 @@ async fn serve_stream<S: Dial>(
 }
 
 /// Lets a client that has its answer stop by itself. RFC 9113 §8.1 has it reset without an error, but there are those that forget
-/// the answer when that comes right behind it, as curl 7.88 does.
+/// the answer when that comes right behind it, as curl 7.88 does. Not many streams wait for that at once: their places may be wanted.
 async fn linger<S: Dial>(core: &Core<S>, down: &mut H2Downstream, timer: &mut Timer<S>) {
+    if down.streams_in_progress() > LINGER_STREAMS_MAX {
+        return;
+    }
     let due_ms = due(clock::coarse_ms(), STREAM_LINGER_TIMEOUT);
     poll_fn(|cx| {
         loop {

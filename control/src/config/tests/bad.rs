@@ -38,7 +38,7 @@ fn admin_access_log_and_resolver() {
 
 #[test]
 fn listeners() {
-    check(include_str!("bad/listeners.txt"), 79);
+    check(include_str!("bad/listeners.txt"), 81);
 }
 
 #[test]
