@@ -31,6 +31,8 @@ mod io;
 mod piece;
 mod places;
 mod priority;
+#[cfg(any(test, fuzzing))]
+pub mod scripted;
 mod since;
 mod stream;
 #[cfg(test)]
