@@ -158,12 +158,6 @@ impl<T: CounterSet> PerWorker<T> {
         sums
     }
 
-    /// The same for each of [`CounterSet::TALLIES`].
-    #[must_use]
-    pub fn tallies(&self) -> Vec<BTreeMap<&'static str, u64>> {
-        (0..T::TALLIES.len()).map(|index| self.tally(index)).collect()
-    }
-
     /// A histogram of [`CounterSet::HISTOGRAMS`], summed over the workers; `None` if no worker has had anything for it.
     #[must_use]
     pub fn distribution(&self, index: usize) -> Option<Distribution> {
@@ -172,6 +166,14 @@ impl<T: CounterSet> PerWorker<T> {
 }
 
 impl<T> PerWorker<T> {
+    /// What was counted by the words of a tally that `of` finds, summed over the workers.
+    #[must_use]
+    pub fn tally_of<W: Word>(&self, of: impl Fn(&T) -> &Tally<W>) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        self.iter().for_each(|set| of(set).add_to(&mut sums));
+        sums
+    }
+
     /// A histogram that `of` finds, summed over the workers; `None` if it finds none.
     #[must_use]
     pub fn distribution_of(&self, of: impl Fn(&T) -> Option<&dyn Histogram>) -> Option<Distribution> {
@@ -472,14 +474,15 @@ mod tests {
     #[test]
     fn counts_by_reason_once_there_is_one() {
         let counters = PerWorker::<RouteCounters>::new(2);
-        assert_eq!(counters.tallies(), [BTreeMap::new(), BTreeMap::new()]);
+        assert_eq!(counters.tally(0), BTreeMap::new());
         assert!(counters.of(0).failures.cells.get().is_none(), "no memory before the first failure");
         counters.of(0).failures.add(Reason::NoRoute);
         counters.of(1).failures.add(Reason::NoRoute);
         counters.of(1).failures.add(Reason::HeadTimeout);
         counters.of(1).suspicious.add(Tripwire::SurplusBytes);
         let failures = BTreeMap::from([("head_timeout", 1), ("no_route", 2)]);
-        assert_eq!(counters.tallies(), [failures, BTreeMap::from([("surplus_bytes", 1)])]);
+        assert_eq!(counters.tally_of(|it| &it.failures), failures);
+        assert_eq!((counters.tally(0), counters.tally(1)), (failures, BTreeMap::from([("surplus_bytes", 1)])));
         assert_eq!(RouteCounters::TALLIES[1].name, "suspicious_total");
         assert!(WorkerCounters::TALLIES.is_empty());
     }

@@ -1,12 +1,12 @@
 //! What the counters say now: a [`State`] with totals only.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corelane_engine::ThreadClock;
-use corelane_engine::counters::{Cell, PerWorker, WorkerCounters};
+use corelane_engine::counters::{Cell, PerWorker, Tally, WorkerCounters};
+use corelane_engine::reason::Word;
 use corelane_engine::snapshot::{self, Snapshot};
 
 use super::{
@@ -90,7 +90,6 @@ fn workers(status: &Status, snapshot: &Snapshot) -> Vec<Worker> {
 
 fn listener(it: &snapshot::Listener) -> Listener {
     let counters = &it.counters;
-    let [failures, suspicious] = reasons(counters.tallies());
     Listener {
         name: it.name.clone(),
         address: it.address.to_string(),
@@ -106,14 +105,13 @@ fn listener(it: &snapshot::Listener) -> Listener {
         client_aborts: count(counters, |it| &it.client_aborts),
         received_bytes: count(counters, |it| &it.received_bytes),
         sent_bytes: count(counters, |it| &it.sent_bytes),
-        failures,
-        suspicious,
+        failures: reasons(counters, |it| &it.failures),
+        suspicious: reasons(counters, |it| &it.suspicious),
     }
 }
 
 fn route(it: &snapshot::Route, snapshot: &Snapshot) -> Route {
     let counters = &it.counters;
-    let [failures, _] = reasons(counters.tallies());
     Route {
         name: it.name.clone(),
         upstreams: it.action.upstreams().map(|index| snapshot.upstreams[index].name.clone()).collect(),
@@ -126,7 +124,7 @@ fn route(it: &snapshot::Route, snapshot: &Snapshot) -> Route {
         },
         duration: Quantiles::sample(counters, |it| it.histograms.get().map(|it| &it.duration)),
         response_head: Quantiles::sample(counters, |it| it.histograms.get().map(|it| &it.response_head)),
-        failures,
+        failures: reasons(counters, |it| &it.failures),
         ..Route::default()
     }
 }
@@ -187,7 +185,6 @@ fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &He
     let ejections = health.as_ref().and_then(|health| health.ejections).unwrap_or_default();
     let down = health.filter(|health| !health.is_up());
     let is_ejected = down.as_ref().is_some_and(Standing::is_ejected);
-    let [failures, _] = reasons(counters.tallies());
     Endpoint {
         upstream: upstream.name.clone(),
         endpoint: it.label.clone(),
@@ -213,7 +210,7 @@ fn endpoint(upstream: &snapshot::Upstream, it: &snapshot::Endpoint, healths: &He
         connections_idle: sum(counters, |it| &it.idle),
         connections: it.connections.as_ref().map(|limit| limit.open.count()),
         connections_max: it.connections.as_ref().map_or(0, |limit| limit.connections_max),
-        failures,
+        failures: reasons(counters, |it| &it.failures),
         received_bytes: count(counters, |it| &it.received_bytes),
         sent_bytes: count(counters, |it| &it.sent_bytes),
         ..Endpoint::default()
@@ -230,13 +227,9 @@ fn count<T>(counters: &PerWorker<T>, cell: impl Fn(&T) -> &Cell) -> Rate {
     Rate::of(sum(counters, cell))
 }
 
-/// What was counted by reason, in the order of the set's tallies.
-fn reasons<const N: usize>(tallies: Vec<BTreeMap<&'static str, u64>>) -> [Reasons; N] {
-    let mut tallies = tallies.into_iter().map(|tally| {
-        let rate = |(word, total): (&str, u64)| (word.into(), Rate::of(total));
-        tally.into_iter().map(rate).collect()
-    });
-    std::array::from_fn(|_| tallies.next().unwrap_or_default())
+/// What a tally has counted, over the workers.
+fn reasons<T, W: Word>(counters: &PerWorker<T>, tally: impl Fn(&T) -> &Tally<W>) -> Reasons {
+    counters.tally_of(tally).into_iter().map(|(word, total)| (word.into(), Rate::of(total))).collect()
 }
 
 impl Rate {
