@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::blocks::Blocks;
 use super::conduct::Conduct;
+use super::connection::SMALL_FRAME_BYTES;
 use super::frames::{FrameScanner, Kind, Passing};
 use super::priority::{Priority, Updates};
 use crate::buffers::{KEPT_CAPACITY_MAX, RECV_BYTES_MAX};
@@ -27,7 +28,11 @@ pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 const WINDOW_AT_FIRST: i64 = 65_535;
 
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
-const TURN_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const TURN_BYTES_MAX: usize = 64 * 1024;
+
+/// After so many bytes, or so many frames with little in them, what nobody has taken is put into memory of its own.
+pub(crate) const COMPACT_BYTES: usize = 256 * 1024;
+const COMPACT_FRAMES: u32 = 512;
 
 /// One end of a connection.
 pub(super) struct Wire<S: Dial> {
@@ -52,6 +57,9 @@ pub(super) struct Wire<S: Dial> {
     conduct: Conduct,
     /// The peer has said GOAWAY.
     is_told_to_end: bool,
+    /// What was received when bodies were compacted, and small frames since then.
+    compacted_bytes: u64,
+    small_frames: u32,
     /// How many bytes of bodies the peer still takes (RFC 9113 §6.9).
     window: i64,
     updates: Updates,
@@ -97,6 +105,8 @@ impl<S: Dial> Wire<S> {
             blocks: Rc::default(),
             conduct,
             is_told_to_end: false,
+            compacted_bytes: 0,
+            small_frames: 0,
             window: WINDOW_AT_FIRST,
             updates: Updates::default(),
             sent_bytes: 0,
@@ -138,6 +148,16 @@ impl<S: Dial> Wire<S> {
     /// Bytes that the socket has taken.
     pub(super) fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// Whether it is time to compact bodies.
+    pub(super) fn must_compact(&mut self) -> bool {
+        let is_due = self.received_bytes - self.compacted_bytes >= COMPACT_BYTES as u64
+            || self.small_frames >= COMPACT_FRAMES;
+        if is_due {
+            (self.compacted_bytes, self.small_frames) = (self.received_bytes, 0);
+        }
+        is_due
     }
 
     /// Bytes that have come.
@@ -199,11 +219,12 @@ impl<S: Dial> Wire<S> {
     }
 
     fn note_received(&mut self, bytes: &[u8]) {
-        let Self { incoming, conduct, is_told_to_end, blocks, window, updates, .. } = self;
+        let Self { incoming, conduct, is_told_to_end, small_frames, blocks, window, updates, .. } = self;
         incoming.relay(bytes, |passing| match passing {
             Passing::Payload(bytes) => updates.note_payload(bytes),
             Passing::Frame(frame, _) => {
                 match frame.kind {
+                    Kind::Data if (frame.length as usize) < SMALL_FRAME_BYTES => *small_frames += 1,
                     Kind::GoAway => *is_told_to_end = true,
                     Kind::Reset => blocks.forget(frame.stream),
                     Kind::WindowUpdate if frame.stream == 0 => {

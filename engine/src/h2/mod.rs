@@ -45,7 +45,7 @@ pub(crate) use client::{ClientConnection, ClientLimits, FRAME_BYTES_MAX};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits, SMALL_FRAMES_MAX};
-pub(crate) use io::GATHERED_BYTES_MAX;
+pub(crate) use io::{COMPACT_BYTES, GATHERED_BYTES_MAX, TURN_BYTES_MAX};
 pub(crate) use stream::H2Downstream;
 pub(crate) use upstream::H2Upstream;
 

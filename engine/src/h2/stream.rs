@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
@@ -45,7 +45,7 @@ pub(crate) struct H2Downstream {
     blocks: Rc<Blocks>,
     /// Its number.
     stream: u32,
-    place: Place,
+    place: Option<Place>,
 }
 
 /// Where the response stands.
@@ -59,7 +59,7 @@ impl H2Downstream {
         request: http::Request<RecvStream>,
         respond: SendResponse<Piece>,
         blocks: Rc<Blocks>,
-        in_progress: &Rc<InProgress>,
+        in_progress: &InProgress,
         turns: &Rc<Turns>,
     ) -> Self {
         let (request, body) = request.into_parts();
@@ -72,7 +72,11 @@ impl H2Downstream {
             turn: turns.enter(respond.stream_id().as_u32(), priority),
             load: None,
             request,
-            body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
+            body: if is_connect {
+                Intake::of_tunnel(body, in_progress)
+            } else {
+                Intake::new(body, in_progress)
+            },
             is_connect,
             key: is_websocket.then(websocket::random_key),
             stream: respond.stream_id().as_u32(),
@@ -80,8 +84,18 @@ impl H2Downstream {
             sends_body: false,
             outbox: Rc::default(),
             blocks,
-            place: in_progress.enter(),
+            place: None,
         }
+    }
+
+    /// It has its place among those that are in progress.
+    pub(super) fn enter(&mut self, in_progress: &Rc<InProgress>) {
+        self.place = Some(in_progress.enter());
+    }
+
+    /// Whether the stream has ended before it was in progress.
+    pub(super) fn is_reset(&mut self) -> bool {
+        self.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// Ready when the stream has been reset, by whomever.
@@ -110,7 +124,7 @@ impl H2Downstream {
 
     /// Streams that are in progress on the connection, this one included.
     pub(crate) fn streams_in_progress(&self) -> usize {
-        self.place.streams()
+        self.place.as_ref().map_or(0, Place::streams)
     }
 }
 
