@@ -15,7 +15,7 @@ use corelane_semantics::{BodyFraming, RequestHead};
 use super::{Connection, H2Downstream, Limits, PREFACE};
 use crate::core::{Core, CoreParts};
 use crate::counters::PerWorker;
-use crate::event::event_channel;
+use crate::event::event_channel as events;
 use crate::io::ByteStream as _;
 use crate::io::memory::{Faults, MemoryStream, pair};
 use crate::message::{BodyBatch, Downstream};
@@ -38,7 +38,7 @@ thread_local! {
     static CORE: Rc<Core<Transport<MemoryStream>>> = Rc::new(Core::new(CoreParts {
         index: 0,
         counters: PerWorker::new(1),
-        events: event_channel().unwrap().0,
+        events: events().unwrap().0,
         log: None,
         spans: None,
         ticker: -1,
@@ -227,7 +227,7 @@ impl Talk {
                 let mut head =
                     format!("HTTP/1.1 200 OK\r\nX-A: {value}\r\nConnection: close\r\n\r\n").into_bytes();
                 stream.start_response(BodyFraming::Chunked, false);
-                let trailers = if body.len() % 2 == 0 { Vec::new() } else { b"x-b: c\r\n".to_vec() };
+                let trailers = if body.len().is_multiple_of(2) { Vec::new() } else { b"x-b: c\r\n".to_vec() };
                 // An error is a reset by the client, or the end of all.
                 let _ =
                     stream.send_response(&mut head, &BodyBatch::of(body, true, trailers), self.core.lent());
