@@ -729,6 +729,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     }
 
     /// Makes sure, where it costs little, that the request can be sent again.
+    #[inline(always)]
     fn make_resendable(&mut self, caller: &mut Caller<'_, S, D>, upstream: &UpstreamConfig) {
         self.tries.may_repeat =
             upstream.retry.may_repeat(self.method, || self.words.method.bytes(&self.head));
