@@ -476,8 +476,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
             edits = Some(made);
         }
         // What comes over HTTP/1 is looked at only where calls are translated: nobody else sends one there.
-        let is_translated = route.is_some_and(|route| route.grpc_web);
-        if head.method == Method::Post && (is_translated || client.is_http2()) {
+        if head.method == Method::Post
+            && let is_translated = route.is_some_and(|route| route.grpc_web)
+            && (is_translated || client.is_http2())
+        {
             self.note_call(head, bytes, is_translated);
         }
         let edits = edits.as_deref();
@@ -1137,6 +1139,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     }
 
     /// Judges a response head and writes the one that goes to the client.
+    #[inline(always)]
     fn answer(
         &mut self,
         core: &Core<S>,

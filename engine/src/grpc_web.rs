@@ -8,7 +8,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use corelane_grpc::web::{TextDecoder, TextEncoder, write_trailers};
+use corelane_grpc::web::{Frames, TextDecoder, TextEncoder, write_trailers};
 use corelane_grpc::{Dialect, Status};
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_response, write_field};
 use corelane_semantics::{BodyFraming, ResponseHead};
@@ -29,7 +29,6 @@ pub(crate) struct GrpcWeb<U> {
     /// Where the request is text.
     decoder: Option<TextDecoder>,
     is_broken: bool,
-    request: Vec<u8>,
     response: Response,
     head: ResponseHead,
 }
@@ -39,8 +38,8 @@ struct Response {
     dialect: Dialect,
     /// It is an answer of gRPC, with a body.
     has_messages: bool,
+    frames: Frames,
     encoder: TextEncoder,
-    bytes: Vec<u8>,
     status: Option<Status>,
 }
 
@@ -52,12 +51,11 @@ impl<U: Upstream> GrpcWeb<U> {
             limits,
             decoder: (dialects.request == Dialect::WebText).then(TextDecoder::default),
             is_broken: false,
-            request: Vec::new(),
             response: Response {
                 dialect: dialects.response,
                 has_messages: false,
+                frames: Frames::default(),
                 encoder: TextEncoder::default(),
-                bytes: Vec::new(),
                 status: None,
             },
             head: ResponseHead::default(),
@@ -74,22 +72,35 @@ impl<U: Upstream> GrpcWeb<U> {
         self.response.status
     }
 
+    /// Whether another frame may follow what was handed on of the response's body.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.response.has_messages && self.response.frames.is_between()
+    }
+
     pub(crate) fn inner(&self) -> &U {
         &self.upstream
     }
 
-    /// What is decoded of the body's next bytes, behind what is there.
-    fn decode(&mut self, slices: impl Iterator<Item: AsRef<[u8]>>, is_end: bool) -> io::Result<()> {
-        let Some(decoder) = &mut self.decoder else { return Ok(()) };
+    /// Sends a head as that of a call (or nothing), and bytes of its body as they are to be sent.
+    fn send(&mut self, head: &[u8], text: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
+        let Some(decoder) = &mut self.decoder else {
+            return self.upstream.send_request(head, batch, lent);
+        };
+        let mut bytes = lent.buffers.take();
         let mut decoded = Ok(());
-        for slice in slices {
-            decoded = decoded.and_then(|()| decoder.decode(slice.as_ref(), &mut self.request));
+        for slice in [text].into_iter().chain(batch.slices()) {
+            decoded = decoded.and_then(|()| decoder.decode(slice, &mut bytes));
         }
-        if is_end {
+        if batch.end {
             decoded = decoded.and_then(|()| decoder.end());
         }
         self.is_broken = decoded.is_err();
-        decoded.map_err(|_| io::ErrorKind::InvalidData.into())
+        let sent = match decoded {
+            Ok(()) => self.upstream.send_request(head, &BodyBatch::of(&bytes, batch.end, Vec::new()), lent),
+            Err(_) => Err(io::ErrorKind::InvalidData.into()),
+        };
+        lent.buffers.give(bytes);
+        sent
     }
 }
 
@@ -170,13 +181,17 @@ impl Response {
     fn hand_on(
         &mut self,
         batch: &BodyBatch<'_>,
+        lent: Lent<'_>,
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let has_trailers = !batch.trailers.is_empty();
+        if self.has_messages {
+            batch.slices().for_each(|slice| self.frames.skip(slice));
+        }
         if !self.has_messages || (self.dialect != Dialect::WebText && !has_trailers) {
             return accept(batch);
         }
-        self.bytes.clear();
+        let mut bytes = lent.buffers.take();
         let mut trailers = Vec::new();
         if has_trailers {
             write_trailers(&batch.trailers, &mut trailers);
@@ -184,39 +199,36 @@ impl Response {
         }
         for slice in batch.slices().chain([&trailers[..]]) {
             if self.dialect == Dialect::WebText {
-                self.encoder.encode(slice, &mut self.bytes);
+                self.encoder.encode(slice, &mut bytes);
             } else {
-                self.bytes.extend_from_slice(slice);
+                bytes.extend_from_slice(slice);
             }
         }
         if batch.end {
-            self.encoder.end(&mut self.bytes);
+            self.encoder.end(&mut bytes);
         }
-        accept(&BodyBatch::of(&self.bytes, batch.end, Vec::new()))
+        let accepted = accept(&BodyBatch::of(&bytes, batch.end, Vec::new()));
+        lent.buffers.give(bytes);
+        accepted
     }
 }
 
 impl<U: Upstream> Upstream for GrpcWeb<U> {
     fn send_request(&mut self, head: &[u8], batch: &BodyBatch<'_>, lent: Lent<'_>) -> io::Result<()> {
-        let is_text = self.decoder.is_some();
-        self.request.clear();
-        let mut sent_head = Vec::new();
-        if !head.is_empty() {
-            // A small body may stand behind it.
-            let end = memchr::memmem::find(head, b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)? + 4;
-            write_request(&head[..end], is_text, &mut sent_head);
-            if is_text {
-                self.decode([&head[end..]].into_iter(), false)?;
-            } else {
-                sent_head.extend_from_slice(&head[end..]);
-            }
+        if head.is_empty() {
+            return self.send(head, &[], batch, lent);
         }
+        // A small body may stand behind it.
+        let end = memchr::memmem::find(head, b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)? + 4;
+        let (head, body) = head.split_at(end);
+        let (mut written, is_text) = (lent.buffers.take(), self.decoder.is_some());
+        write_request(head, is_text, &mut written);
         if !is_text {
-            return self.upstream.send_request(&sent_head, batch, lent);
+            written.extend_from_slice(body);
         }
-        self.decode(batch.slices(), batch.end)?;
-        let decoded = BodyBatch::of(&self.request, batch.end, Vec::new());
-        self.upstream.send_request(&sent_head, &decoded, lent)
+        let sent = self.send(&written, body, batch, lent);
+        lent.buffers.give(written);
+        sent
     }
 
     fn takes_pipes(&self) -> bool {
@@ -244,11 +256,12 @@ impl<U: Upstream> Upstream for GrpcWeb<U> {
         let Self { upstream, limits, response, head: written, .. } = self;
         let mut translated = Ok(());
         let polled = upstream.poll_response_head(cx, lent, head, &mut |head, bytes| {
-            response.bytes.clear();
-            let answer = (head.status == 200)
-                .then(|| write_response(bytes, response.dialect, &mut response.bytes))
-                .flatten();
-            let Some((has_messages, status)) = answer else { return accept(head, bytes) };
+            let mut out = lent.buffers.take();
+            let answer = (head.status == 200).then(|| write_response(bytes, response.dialect, &mut out));
+            let Some((has_messages, status)) = answer.flatten() else {
+                lent.buffers.give(out);
+                return accept(head, bytes);
+            };
             (response.has_messages, response.status) = (has_messages, status);
             // Some bytes longer than what the limits have let pass.
             let limits = HeadLimits {
@@ -257,11 +270,12 @@ impl<U: Upstream> Upstream for GrpcWeb<U> {
                 field_bytes_max: limits.field_bytes_max + ADDED_BYTES_MAX,
                 fields_max: limits.fields_max + 1,
             };
-            let read = read_response(&mut HeadScanner::for_response(), &response.bytes, &limits, written);
+            let read = read_response(&mut HeadScanner::for_response(), &out, &limits, written);
             translated = read.and_then(|place| place.ok_or(HeadError::NotOneHead)).map(drop);
             if translated.is_ok() {
-                accept(written, &response.bytes);
+                accept(written, &out);
             }
+            lent.buffers.give(out);
         });
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(translated.map_err(ReceiveError::from)),
@@ -283,7 +297,7 @@ impl<U: Upstream> Upstream for GrpcWeb<U> {
         accept: &mut dyn FnMut(&BodyBatch<'_>) -> io::Result<()>,
     ) -> Result<BodyStep, RelayError> {
         let response = &mut self.response;
-        self.upstream.lend_response_body(lent, &mut |batch| response.hand_on(batch, accept))
+        self.upstream.lend_response_body(lent, &mut |batch| response.hand_on(batch, lent, accept))
     }
 
     fn poll_response_body(
@@ -296,7 +310,7 @@ impl<U: Upstream> Upstream for GrpcWeb<U> {
             return Poll::Ready(Err(RelayError::Receive(ReceiveError::Closed)));
         }
         let response = &mut self.response;
-        self.upstream.poll_response_body(cx, lent, &mut |batch| response.hand_on(batch, accept))
+        self.upstream.poll_response_body(cx, lent, &mut |batch| response.hand_on(batch, lent, accept))
     }
 
     fn is_response_complete(&self) -> bool {
@@ -334,3 +348,47 @@ impl<U: Upstream> Upstream for GrpcWeb<U> {
 
 /// What `application/grpc-web-text` and `transfer-encoding: chunked` add to a head.
 const ADDED_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_becomes_one_of_grpc() {
+        let head = "POST /a HTTP/1.1\r\nhost: a\r\nContent-Type: application/GRPC-Web-Text+json\r\n\
+                    Content-Length: 8\r\nTE: gzip\r\nX-A: te\r\n\r\n";
+        let written = |is_text| {
+            let mut out = Vec::new();
+            write_request(head.as_bytes(), is_text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let text = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc+json\r\nX-A: te\r\nte: trailers\r\n\r\n";
+        assert_eq!(written(true), text);
+        assert_eq!(written(false), text.replace("X-A", "Content-Length: 8\r\nX-A"));
+    }
+
+    #[test]
+    fn a_response_becomes_one_of_grpc_web() {
+        let written = |fields: &str| {
+            let mut out = Vec::new();
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            let answer = write_response(head.as_bytes(), Dialect::WebText, &mut out)?;
+            Some((String::from_utf8(out).unwrap(), answer))
+        };
+        let is = |fields: &str, has_messages, status| {
+            Some((format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), (has_messages, status)))
+        };
+        let text = "content-type: application/grpc-web-text+proto\r\n";
+        let chunked = "transfer-encoding: chunked\r\n";
+        for framing in ["", "content-length: 7\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let answer = written(&format!("content-type: application/grpc\r\n{framing}x-a: b\r\n"));
+            assert_eq!(answer, is(&format!("{text}x-a: b\r\n{chunked}"), true, None));
+        }
+        let answer = written("content-type: application/grpc\r\ngrpc-status: 5\r\ncontent-length: 0\r\n");
+        let expected = format!("{text}grpc-status: 5\r\ncontent-length: 0\r\n");
+        assert_eq!(answer, is(&expected, false, Some(Status::NotFound)), "only a head");
+        assert_eq!(written("content-type: text/html\r\n"), None);
+        assert_eq!(written("content-type: application/grpc-web\r\n"), None);
+        assert_eq!(written(""), None);
+    }
+}

@@ -60,5 +60,7 @@ pub mod tripwire;
 pub mod worker;
 
 pub use h2::End as Http2End;
+#[cfg(any(test, fuzzing))]
+pub use h2::scripted as http2_scripted;
 pub use heads::{forwarded_client, hide_from_filters};
 pub use io::clock::{ThreadClock, monotonic_ns, process_cpu_ns};

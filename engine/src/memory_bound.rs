@@ -74,7 +74,7 @@ const H2_TABLE_BYTES: usize = 4 * 1024;
 #[must_use]
 pub fn http2_upstream_bytes(rules: &Http2Rules, response_head_bytes_max: usize) -> u64 {
     let window = rules.stream_window.min(rules.connection_window) as usize;
-    HTTP2_UPSTREAM_BYTES + allocated(window + 2 * response_head_bytes_max)
+    HTTP2_UPSTREAM_BYTES + allocated(2 * window + h2::COMPACT_BYTES + 2 * response_head_bytes_max)
 }
 
 /// What an idle connection to an endpoint takes at most: its entries in the pool and in the worker's tables.
@@ -113,11 +113,12 @@ pub fn http2_connection_bytes(limits: &ConnectionLimits, http2: &Http2Limits, fi
     let stream = exchange_bytes(limits, request) + allocated(response + HTTP2_STREAM_BYTES);
     // Requests whose streams the client has reset wait for a place with as many others.
     let waiting = allocated(request + HTTP2_STREAM_BYTES);
-    let connection =
-        HTTP2_CODEC_BYTES + h2::GATHERED_BYTES_MAX + RECV_BYTES_MAX + http2.connection_window as usize;
-    let small_frames = h2::SMALL_FRAMES_MAX * HTTP2_PIECE_BYTES;
+    let connection = HTTP2_CODEC_BYTES + h2::GATHERED_BYTES_MAX + RECV_BYTES_MAX;
+    // As they were copied together, with the room that a copy grows by; as they have come since, with all that came with them.
+    let bodies = 2 * http2.connection_window as usize + h2::COMPACT_BYTES + h2::TURN_BYTES_MAX;
+    let small_frames = h2::SMALL_FRAMES_MAX * HTTP2_FRAME_BYTES;
     IDLE_CONNECTION_BYTES
-        + allocated(connection + small_frames)
+        + allocated(connection + bodies + small_frames)
         + u64::from(http2.streams_max) * (stream + waiting)
 }
 
@@ -239,8 +240,8 @@ const HTTP2_STREAM_BYTES: usize = 4 * 1024;
 /// A field in its tables.
 const HTTP2_FIELD_BYTES: usize = 256;
 
-/// What it reads at once: a small DATA frame may keep all of it.
-const HTTP2_PIECE_BYTES: usize = 17 * 1024;
+/// What a DATA frame takes in its queue, with the room that this grows by. Rounded up.
+const HTTP2_FRAME_BYTES: usize = 512;
 
 /// The task of a mirrored request with its connection, which a test holds. Rounded up.
 pub(crate) const MIRROR_TASK_BYTES: u64 = 4 * 1024;
@@ -300,11 +301,11 @@ mod tests {
         assert_eq!(of_streams(100) - of_streams(1), 99 * stream);
         let exchange = busy_connection_bytes(&DEFAULTS);
         assert!((exchange..exchange * 5 / 4).contains(&stream), "{} KiB", stream / 1024);
-        // What it is beside them: windows, h2's own, and small frames that keep others.
+        // What it is beside them: windows, h2's own, and small frames.
         let beside = of_streams(1) - stream;
-        assert!((100 << 20..200 << 20).contains(&beside), "{beside}");
+        assert!((6 << 20..10 << 20).contains(&beside), "{beside}");
         let window = Http2Limits { connection_window: 9 << 20, ..http2.clone() };
-        assert_eq!(bytes(&window) - bytes(&http2), 9 << 20);
+        assert_eq!(bytes(&window) - bytes(&http2), 2 * (9 << 20));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Status {
             404 | 405 => Unimplemented,
             413 | 414 | 429 | 431 => ResourceExhausted,
             502 | 503 => Unavailable,
-            504 => DeadlineExceeded,
+            408 | 504 => DeadlineExceeded,
             _ => Unknown,
         }
     }

@@ -37,7 +37,7 @@ pub fn write_trailers(trailers: &[u8], out: &mut Vec<u8>) {
 
 /// Where the frames of a body end.
 #[derive(Clone, Debug, Default)]
-struct Frames {
+pub struct Frames {
     prefix: [u8; PREFIX_BYTES],
     /// Bytes of it that have come.
     prefix_bytes: usize,
@@ -46,6 +46,20 @@ struct Frames {
 }
 
 impl Frames {
+    /// Takes further bytes of the body.
+    pub fn skip(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (taken, _) = self.step(bytes);
+            bytes = &bytes[taken..];
+        }
+    }
+
+    /// Whether a frame may begin here.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.prefix_bytes == 0
+    }
+
     /// How many of the bytes belong to the frame that is going on, and whether it ends with them.
     fn step(&mut self, bytes: &[u8]) -> (usize, bool) {
         let of_prefix = bytes.len().min(PREFIX_BYTES - self.prefix_bytes);
@@ -100,6 +114,11 @@ mod tests {
                 }
             }
             assert_eq!(ends, [7, 12, 273], "split at {split}");
+            let mut frames = Frames::default();
+            frames.skip(&body[..split]);
+            assert_eq!(frames.is_between(), [0, 7, 12].contains(&split), "split at {split}");
+            frames.skip(&body[split..]);
+            assert!(frames.is_between());
         }
     }
 }

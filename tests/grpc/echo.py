@@ -58,6 +58,12 @@ async def watch(request, context):
         print(f"cancelled {request.decode()}", flush=True)
 
 
+async def flood(request, context):
+    """Streams large messages for ever."""
+    while True:
+        yield b"x" * 1_000_000
+
+
 METHODS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
@@ -65,6 +71,7 @@ METHODS = {
     "Add": grpc.stream_unary_rpc_method_handler(add),
     "Echo": grpc.stream_stream_rpc_method_handler(echo),
     "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
+    "Flood": grpc.unary_stream_rpc_method_handler(flood),
     "Watch": grpc.unary_stream_rpc_method_handler(watch),
 }
 

@@ -105,6 +105,30 @@ def failures():
         assert answer.read() == b""
 
 
+def cut():
+    """A call whose server goes while it is open."""
+    answer = ask("Watch", base64.b64encode(frame(b"one!")), TEXT)
+    assert answer.read(12) == base64.b64encode(frame(b"one!"))
+    print("one", flush=True)
+    ((flags, trailers),) = frames(base64.b64decode(answer.read(), validate=True))
+    assert flags == 0x80 and b"response_truncated" in ended(trailers)[b"grpc-message"], trailers
+    print(ended(trailers)[b"grpc-status"].decode())
+
+
+def torn():
+    """The same with messages that come faster than they are read: no part of one may look like the whole."""
+    answer = ask("Flood", frame(b""))
+    begun = answer.read(10)
+    print("one", flush=True)
+    try:
+        found = frames(begun + answer.read())
+    except (http.client.IncompleteRead, ConnectionError):
+        print("torn")
+    else:
+        assert found[-1][0] == 0x80 and all(len(message) == 1_000_000 for _, message in found[:-1])
+        print("whole")
+
+
 def others():
     """What is no call of gRPC-Web passes as it is."""
     answer = ask("Unary", frame(b"a"), "application/json")

@@ -30,6 +30,9 @@ pub(super) struct Call {
     translation: Option<Dialects>,
     /// What the head of its answer says, or Corelane.
     status: Option<Status>,
+    /// Nothing of a message has gone out without the rest of it, as far as that is known: trailers in the body would be taken
+    /// for its end.
+    is_between_messages: bool,
     /// The exchange's time is what the client has set.
     has_deadline: bool,
 }
@@ -123,6 +126,7 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     #[cold]
     pub(super) fn note_translated(&mut self, web: &GrpcWeb<H2Upstream>) -> Result<(), Failure> {
         self.call.status = web.status();
+        self.call.is_between_messages = web.is_between_messages();
         if web.is_broken() { Err(Failure::CallText) } else { Ok(()) }
     }
 
@@ -183,7 +187,8 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
     #[cold]
     pub(super) async fn end_call(&mut self, caller: &mut Caller<'_, S, D>, failure: Failure) -> Option<Next> {
         let dialect = self.call.dialect?;
-        if self.phase != Phase::Body || self.response_framing != BodyFraming::Chunked {
+        let may_follow = dialect == Dialect::Grpc || self.call.is_between_messages;
+        if self.phase != Phase::Body || self.response_framing != BodyFraming::Chunked || !may_follow {
             return None;
         }
         let core = caller.core.clone();

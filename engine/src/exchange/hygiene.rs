@@ -70,6 +70,10 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         failure: Failure,
     ) {
         let Some(offence) = failure.offence() else { return };
+        // Over HTTP/2 each response has its own frames: where the next one begins is not in doubt.
+        if pool.shared().is_spoken() {
+            return;
+        }
         if offence == Offence::ShortBody {
             self.note(Tripwire::ShortBody);
         }

@@ -259,20 +259,25 @@ impl<S: Dial, D: Downstream> Exchange<S, D> {
         let Some(mut trace) = self.trace.take() else { return };
         let failure = self.failure;
         end_attempt(&mut trace, None, self.status);
-        let status = self.status;
+        let (status, call) = (self.status, self.call_status());
+        let judged = self.judged_status();
         let mut add = Attributes(&mut trace.attributes);
         // 499 is not sent.
         if status != 0 && status != Failure::ClientGone.status() {
             add.number("http.response.status_code", status.into());
+        }
+        if let Some(call) = call {
+            add.text("rpc.system", b"grpc");
+            add.number("rpc.grpc.status_code", call as u64);
         }
         if let Some(failure) = failure {
             add.text("corelane.reason", failure.reason().name().as_bytes());
         }
         add.text("corelane.request_id", &self.request_id(core));
         // The client's mistakes are none of the server's errors.
-        let is_error = status >= 500 || failure.is_some_and(|it| it.fault() == Fault::Upstream);
+        let is_error = judged >= 500 || failure.is_some_and(|it| it.fault() == Fault::Upstream);
         if is_error {
-            add.error(failure, status);
+            add.error(failure, judged);
         }
         let counters = core.counters();
         let unix = |monotonic_ns: u64| monotonic_ns.wrapping_add(trace.unix_minus_monotonic_ns);

@@ -14,7 +14,7 @@
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: [`FRAME_BYTES_MAX`] |
 //! | tables of HPACK, both ways | 4 KiB each |
 //! | decoded fields of responses, until they are read | for each stream [`ClientLimits::head_bytes_max`] and a table of them |
-//! | bodies of responses that nobody has taken | [`ClientLimits::connection_window`] |
+//! | bodies of responses that nobody has taken | twice [`ClientLimits::connection_window`], and what was received since they were compacted (`io.rs`) |
 //! | bodies of requests that the endpoint has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the endpoint does not take them |
 
@@ -206,6 +206,10 @@ impl ClientConnection {
         }
     }
 
+    pub(super) fn in_progress(&self) -> &InProgress {
+        &self.streams
+    }
+
     fn wake_waiting(&self) {
         self.waiting.take().into_iter().for_each(Waker::wake);
     }
@@ -303,6 +307,9 @@ impl<S: Dial> Driver<S> {
         loop {
             self.shared.streams.watch(cx);
             let Some(h2) = &mut self.h2 else { return Poll::Ready(()) };
+            if self.wire.borrow_mut().must_compact() {
+                self.shared.streams.compact();
+            }
             let polled = Pin::new(&mut *h2).poll(cx);
             self.shared.peer_streams_max.set(h2.max_concurrent_send_streams());
             let (sent, was_full) = {

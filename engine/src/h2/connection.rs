@@ -10,11 +10,12 @@
 //! | of h2, for reading and writing | 8 and 16 KiB; a frame that is being received: 16 KiB |
 //! | tables of HPACK, both ways | 4 KiB each |
 //! | decoded fields of a request, until it is read | [`Limits::head_bytes_max`] and a table of them |
-//! | bodies of requests that nobody has taken | [`Http2Limits::connection_window`], and for each of [`SMALL_FRAMES_MAX`] frames the piece of memory that it was received in with others |
+//! | bodies of requests that nobody has taken | twice [`Http2Limits::connection_window`], what was received since they were compacted (`io.rs`), and some 500 bytes for each of [`SMALL_FRAMES_MAX`] frames |
 //! | bodies of responses that the client has not taken | for each stream what one step receives |
 //! | gathered frames | 64 KiB, only while the client does not take them |
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use super::piece::Piece;
 use super::places::InProgress;
 use super::since::Since;
 use super::stream::H2Downstream;
+use super::turns::Turns;
 use crate::core::{Core, due};
 use crate::io::Dial;
 use crate::message::Moved;
@@ -85,6 +87,9 @@ pub(crate) struct Connection<S: Dial> {
     wire: Rc<RefCell<Wire<S>>>,
     limits: Limits,
     in_progress: Rc<InProgress>,
+    /// Those that have no place yet, because the exchanges of some that were reset are not over.
+    waiting: VecDeque<Box<H2Downstream>>,
+    turns: Rc<Turns>,
     requests: u64,
     /// How it is going to end, and when at the latest.
     end: Option<(End, u64)>,
@@ -130,6 +135,8 @@ impl<S: Dial> Connection<S> {
             wire,
             limits,
             in_progress: InProgress::new(),
+            waiting: VecDeque::new(),
+            turns: Rc::default(),
             requests: 0,
             end: None,
             is_draining: false,
@@ -145,6 +152,9 @@ impl<S: Dial> Connection<S> {
         now_ms: u64,
     ) -> Poll<Result<Box<H2Downstream>, End>> {
         loop {
+            if self.wire.borrow_mut().must_compact() {
+                self.in_progress.compact();
+            }
             let polled = self.poll_frames(cx);
             let (sent, was_full) = {
                 let mut wire = self.wire.borrow_mut();
@@ -161,7 +171,12 @@ impl<S: Dial> Connection<S> {
                 // h2 waited for the room that there is now.
                 (Poll::Pending, Poll::Ready(Ok(()))) if was_full => {}
                 (Poll::Pending, _) if self.judge(now_ms) => {}
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, sent) => {
+                    self.take_updates();
+                    let is_free = sent.is_ready() && self.wire.borrow().has_window();
+                    self.turns.pass(cx, now_ms, is_free);
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -252,25 +267,49 @@ impl<S: Dial> Connection<S> {
                 },
                 State::Open(connection) => {
                     self.in_progress.watch(cx);
-                    // Those above the limit wait in h2, which counts them against the same number.
-                    let polled = if self.in_progress.count() < self.limits.of_http2.streams_max as usize {
+                    let streams_max = self.limits.of_http2.streams_max as usize;
+                    while self.in_progress.count() < streams_max
+                        && let Some(mut stream) = self.waiting.pop_front()
+                    {
+                        if !stream.is_reset() {
+                            stream.enter(&self.in_progress);
+                            return Poll::Ready(Ok(stream));
+                        }
+                    }
+                    if self.waiting.len() >= streams_max {
+                        self.waiting.retain_mut(|stream| !stream.is_reset());
+                    }
+                    let polled = if self.waiting.len() < streams_max {
                         ready!(connection.poll_accept(cx))
                     } else {
                         ready!(connection.poll_closed(cx)).err().map(Err)
                     };
-                    return Poll::Ready(match polled {
-                        Some(Ok((request, respond))) => {
-                            let blocks = self.wire.borrow().blocks().clone();
-                            // Boxed, because it passes through several hands.
-                            Ok(Box::new(H2Downstream::new(request, respond, blocks, &self.in_progress)))
-                        }
-                        Some(Err(error)) => Err(end_of(&error)),
-                        None => Err(End::Clean),
-                    });
+                    let (request, respond) = match polled {
+                        Some(Ok(begun)) => begun,
+                        Some(Err(error)) => return Poll::Ready(Err(end_of(&error))),
+                        None => return Poll::Ready(Err(End::Clean)),
+                    };
+                    self.take_updates();
+                    let blocks = self.wire.borrow().blocks().clone();
+                    let (places, turns) = (&self.in_progress, &self.turns);
+                    // Boxed, because it passes through several hands.
+                    let mut stream = Box::new(H2Downstream::new(request, respond, blocks, places, turns));
+                    if self.in_progress.count() < streams_max {
+                        stream.enter(&self.in_progress);
+                        return Poll::Ready(Ok(stream));
+                    }
+                    // Not in h2, which would leave what it brings in the pieces that come.
+                    self.waiting.push_back(stream);
                 }
                 State::Over(end) => return Poll::Ready(Err(*end)),
             }
         }
+    }
+
+    /// Hands on the priorities that the client has changed.
+    fn take_updates(&mut self) {
+        let turns = &self.turns;
+        self.wire.borrow_mut().take_updates(|stream, priority| turns.update(stream, priority));
     }
 
     fn note_request(&mut self, now_ms: u64) {

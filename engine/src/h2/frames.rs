@@ -1,6 +1,6 @@
 //! The headers of HTTP/2 frames as they pass (RFC 9113 §4.1), in either direction and however the bytes are cut.
 //!
-//! Payloads are skipped, not looked at, but for the code of a reset. That the frames obey the rules is for the connection to
+//! Payloads are skipped, not looked at, but for the number that a reset or an update of a window has. That the frames obey the rules is for the connection to
 //! see; what is read here is only counted.
 
 /// What every connection starts with on its client's side (RFC 9113 §3.4).
@@ -8,7 +8,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HEADER_BYTES: usize = Frame::HEADER_BYTES;
 
-/// The error code of a reset stands in front of its payload (RFC 9113 §6.4).
+/// The payload of a reset is its error code (RFC 9113 §6.4), that of an update by how much a window grows (§6.9).
 const CODE_BYTES: usize = 4;
 
 /// A HEADERS frame is held until it is whole if its payload has at most so many bytes: a status, and changes of a table's size.
@@ -58,7 +58,7 @@ pub(super) struct Frame {
     pub(super) stream: u32,
     /// Bytes of its payload.
     pub(super) length: u32,
-    /// The error code of a reset.
+    /// The error code of a reset, or by how much a window grows.
     pub(super) code: Option<u32>,
 }
 
@@ -92,7 +92,7 @@ pub(super) enum Passing<'b> {
 /// Finds the frames in one direction of a connection.
 #[derive(Debug)]
 pub(super) struct FrameScanner {
-    /// The header in progress, and the code behind that of a reset, or a short head.
+    /// The header in progress, and the code behind it, or a short head.
     held: [u8; HEADER_BYTES + HELD_HEAD_BYTES_MAX],
     held_bytes: usize,
     holds_heads: bool,
@@ -135,7 +135,8 @@ impl FrameScanner {
         self.frames
     }
 
-    /// Looks at the next bytes, and calls `meet` for each frame whose header is complete with them.
+    /// As [`Self::relay`], for frames alone.
+    #[cfg(test)]
     pub(super) fn scan(&mut self, bytes: &[u8], mut meet: impl FnMut(Frame)) {
         self.relay(bytes, |passing| {
             if let Passing::Frame(frame, _) = passing {
@@ -144,7 +145,7 @@ impl FrameScanner {
         });
     }
 
-    /// The same, with all bytes; those of a header pass when it is complete.
+    /// Looks at the next bytes, and lets them pass: those of a header with its frame when it is complete, the others as they come.
     pub(super) fn relay(&mut self, mut bytes: &[u8], mut pass: impl FnMut(Passing<'_>)) {
         loop {
             let skipped;
@@ -173,7 +174,7 @@ impl FrameScanner {
         let length = self.length() as usize;
         let of_payload = match Kind::from(self.held[3]) {
             _ if self.held_bytes < HEADER_BYTES => 0,
-            Kind::Reset if length >= CODE_BYTES => CODE_BYTES,
+            Kind::Reset | Kind::WindowUpdate if length >= CODE_BYTES => CODE_BYTES,
             Kind::Headers if self.holds_heads && length <= HELD_HEAD_BYTES_MAX => length,
             _ => 0,
         };
@@ -187,8 +188,8 @@ impl FrameScanner {
     fn end_header(&mut self) -> Frame {
         let (header, payload) = self.held[..self.held_bytes].split_at(HEADER_BYTES);
         let kind = Kind::from(header[3]);
-        let code =
-            payload.first_chunk().filter(|_| kind == Kind::Reset).map(|code| u32::from_be_bytes(*code));
+        let has_code = matches!(kind, Kind::Reset | Kind::WindowUpdate);
+        let code = payload.first_chunk().filter(|_| has_code).map(|code| u32::from_be_bytes(*code));
         let stream = u32::from_be_bytes([header[5], header[6], header[7], header[8]]) & (u32::MAX >> 1);
         let frame = Frame { kind, flags: header[4], stream, length: self.length(), code };
         self.skip = frame.length as usize - payload.len();

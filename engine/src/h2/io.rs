@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::blocks::Blocks;
 use super::conduct::Conduct;
+use super::connection::SMALL_FRAME_BYTES;
 use super::frames::{FrameScanner, Kind, Passing};
+use super::priority::{Priority, Updates};
 use crate::buffers::{KEPT_CAPACITY_MAX, RECV_BYTES_MAX};
 use crate::core::Core;
 use crate::io::{Dial, Interest, clock};
@@ -22,8 +24,15 @@ use crate::tls::{Alert, TlsFailure};
 /// records of TLS.
 pub(crate) const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
+/// The window of a connection at first (RFC 9113 §6.9.2).
+const WINDOW_AT_FIRST: i64 = 65_535;
+
 /// What is received before others get a turn, at most: 2 ms if it is all updates of windows.
-const TURN_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const TURN_BYTES_MAX: usize = 64 * 1024;
+
+/// After so many bytes, or so many frames with little in them, what nobody has taken is put into memory of its own.
+pub(crate) const COMPACT_BYTES: usize = 256 * 1024;
+const COMPACT_FRAMES: u32 = 512;
 
 /// One end of a connection.
 pub(super) struct Wire<S: Dial> {
@@ -48,6 +57,12 @@ pub(super) struct Wire<S: Dial> {
     conduct: Conduct,
     /// The peer has said GOAWAY.
     is_told_to_end: bool,
+    /// What was received when bodies were compacted, and small frames since then.
+    compacted_bytes: u64,
+    small_frames: u32,
+    /// How many bytes of bodies the peer still takes (RFC 9113 §6.9).
+    window: i64,
+    updates: Updates,
     /// Bytes since the connection began.
     sent_bytes: u64,
     received_bytes: u64,
@@ -90,6 +105,10 @@ impl<S: Dial> Wire<S> {
             blocks: Rc::default(),
             conduct,
             is_told_to_end: false,
+            compacted_bytes: 0,
+            small_frames: 0,
+            window: WINDOW_AT_FIRST,
+            updates: Updates::default(),
             sent_bytes: 0,
             received_bytes: 0,
             reported: Moved::default(),
@@ -129,6 +148,16 @@ impl<S: Dial> Wire<S> {
     /// Bytes that the socket has taken.
     pub(super) fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// Whether it is time to compact bodies.
+    pub(super) fn must_compact(&mut self) -> bool {
+        let is_due = self.received_bytes - self.compacted_bytes >= COMPACT_BYTES as u64
+            || self.small_frames >= COMPACT_FRAMES;
+        if is_due {
+            (self.compacted_bytes, self.small_frames) = (self.received_bytes, 0);
+        }
+        is_due
     }
 
     /// Bytes that have come.
@@ -190,15 +219,33 @@ impl<S: Dial> Wire<S> {
     }
 
     fn note_received(&mut self, bytes: &[u8]) {
-        let Self { incoming, conduct, is_told_to_end, blocks, .. } = self;
-        incoming.scan(bytes, |frame| {
-            match frame.kind {
-                Kind::GoAway => *is_told_to_end = true,
-                Kind::Reset => blocks.forget(frame.stream),
-                _ => {}
+        let Self { incoming, conduct, is_told_to_end, small_frames, blocks, window, updates, .. } = self;
+        incoming.relay(bytes, |passing| match passing {
+            Passing::Payload(bytes) => updates.note_payload(bytes),
+            Passing::Frame(frame, _) => {
+                match frame.kind {
+                    Kind::Data if (frame.length as usize) < SMALL_FRAME_BYTES => *small_frames += 1,
+                    Kind::GoAway => *is_told_to_end = true,
+                    Kind::Reset => blocks.forget(frame.stream),
+                    Kind::WindowUpdate if frame.stream == 0 => {
+                        *window += i64::from(frame.code.unwrap_or_default());
+                    }
+                    Kind::PriorityUpdate => updates.begin(frame.length),
+                    _ => {}
+                }
+                conduct.note_received(frame);
             }
-            conduct.note_received(frame);
         });
+    }
+
+    /// Whether the peer takes any more of bodies, of whichever stream.
+    pub(super) fn has_window(&self) -> bool {
+        self.window > 0
+    }
+
+    /// Hands on the priorities that the peer has changed, with their streams.
+    pub(super) fn take_updates(&mut self, take: impl FnMut(u32, Priority)) {
+        self.updates.take(take);
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -256,7 +303,7 @@ impl<S: Dial> Wire<S> {
             self.gathered.reserve_exact(GATHERED_BYTES_MAX);
         }
         let mut written = 0;
-        let Self { gathered, outgoing, conduct, blocks, .. } = self;
+        let Self { gathered, outgoing, conduct, blocks, window, .. } = self;
         for slice in slices {
             let room = GATHERED_BYTES_MAX.saturating_sub(gathered.len());
             let taken = &slice[..slice.len().min(room)];
@@ -264,6 +311,7 @@ impl<S: Dial> Wire<S> {
                 Passing::Payload(bytes) => gathered.extend_from_slice(bytes),
                 Passing::Frame(frame, bytes) => {
                     conduct.note_sent(frame);
+                    *window -= i64::from(if frame.kind == Kind::Data { frame.length } else { 0 });
                     blocks.pass(frame, bytes, gathered);
                 }
             });

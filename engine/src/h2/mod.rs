@@ -15,6 +15,7 @@
 //! - A response's head goes out as we write it, in the place of the one that h2 is told of (`blocks.rs`).
 //! - What h2 writes is gathered and sent when it has said all that it can, so that the frames of many streams share a system
 //!   call and a TLS record. What h2 takes of a body is known to the byte, by the buffers that it is given (`piece.rs`).
+//! - Whose body goes next is decided in front of h2, which takes all streams for equal (`turns.rs`).
 //! - The memory of a connection is bounded by [`Limits`]; what h2 itself holds is in the tables of `connection.rs`
 //!   and `client.rs`.
 
@@ -29,10 +30,14 @@ mod intake;
 mod io;
 mod piece;
 mod places;
+mod priority;
+#[cfg(any(test, fuzzing))]
+pub mod scripted;
 mod since;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod upstream;
 mod websocket;
 
@@ -40,7 +45,7 @@ pub(crate) use client::{ClientConnection, ClientLimits, FRAME_BYTES_MAX};
 pub(crate) use clients::Clients;
 pub use connection::End;
 pub(crate) use connection::{Connection, Limits, SMALL_FRAMES_MAX};
-pub(crate) use io::GATHERED_BYTES_MAX;
+pub(crate) use io::{COMPACT_BYTES, GATHERED_BYTES_MAX, TURN_BYTES_MAX};
 pub(crate) use stream::H2Downstream;
 pub(crate) use upstream::H2Upstream;
 

@@ -22,6 +22,34 @@ pub(super) struct Piece {
     outbox: Rc<Outbox>,
 }
 
+/// What a batch brings of a body.
+pub(super) struct Load {
+    bytes: Vec<u8>,
+    /// As lines.
+    trailers: Bytes,
+    /// The body ends with the bytes.
+    is_end: bool,
+}
+
+impl Load {
+    pub(super) fn of(batch: &BodyBatch<'_>, lent: Lent<'_>) -> Self {
+        let is_end = batch.end && batch.trailers.is_empty();
+        let mut bytes = Vec::new();
+        if batch.bytes > 0 || is_end {
+            bytes = lent.buffers.take();
+            // No more than that: one that grows by doubling may grow beyond what is kept.
+            bytes.reserve_exact(batch.slices().map(<[u8]>::len).sum());
+            batch.slices().for_each(|slice| bytes.extend_from_slice(slice));
+        }
+        Self { bytes, trailers: Bytes::copy_from_slice(&batch.trailers), is_end }
+    }
+
+    /// How much of the body it is.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// What a stream has given away and the connection not yet sent.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -44,18 +72,21 @@ impl Outbox {
         batch: &BodyBatch<'_>,
         lent: Lent<'_>,
     ) -> io::Result<()> {
-        let has_trailers = !batch.trailers.is_empty();
-        let is_end = batch.end && !has_trailers;
-        if batch.bytes > 0 || is_end {
-            let mut piece = lent.buffers.take();
-            // No more than that: one that grows by doubling may grow beyond what is kept.
-            piece.reserve_exact(batch.slices().map(<[u8]>::len).sum());
-            batch.slices().for_each(|slice| piece.extend_from_slice(slice));
-            stream.send_data(Piece::new(piece, self), is_end).map_err(send_error)?;
+        self.give(stream, Load::of(batch, lent))
+    }
+
+    /// The same with what was loaded before.
+    ///
+    /// # Errors
+    ///
+    /// The stream is over.
+    pub(super) fn give(self: &Rc<Self>, stream: &mut SendStream<Piece>, load: Load) -> io::Result<()> {
+        let Load { bytes, trailers, is_end } = load;
+        if !bytes.is_empty() || is_end {
+            stream.send_data(Piece::new(bytes, self), is_end).map_err(send_error)?;
         }
-        if has_trailers {
-            let lines = Bytes::copy_from_slice(&batch.trailers);
-            stream.send_trailers(head::read_fields(&lines)?).map_err(send_error)?;
+        if !trailers.is_empty() {
+            stream.send_trailers(head::read_fields(&trailers)?).map_err(send_error)?;
         }
         Ok(())
     }

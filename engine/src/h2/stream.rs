@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use corelane_http1::{HeadError, HeadLimits, HeadScanner, read_request};
 use corelane_semantics::{BodyFraming, RequestHead};
@@ -11,15 +11,19 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use http::request::Parts;
-use http::{Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::blocks::Blocks;
 use super::intake::Intake;
-use super::piece::{Outbox, Piece, send_error};
+use super::piece::{Load, Outbox, Piece, send_error};
 use super::places::{InProgress, Place};
+use super::turns::{Turn, Turns};
 use super::{head, websocket};
 use crate::io::Check;
 use crate::message::{BodyBatch, BodyStep, ClientSignal, Downstream, Lent, Moved, ReceiveError, RelayError};
+
+/// RFC 9218 §5.
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// See the module.
 pub(crate) struct H2Downstream {
@@ -33,11 +37,15 @@ pub(crate) struct H2Downstream {
     /// Whether the response has a body.
     sends_body: bool,
     outbox: Rc<Outbox>,
+    /// Where the client has named priorities.
+    turn: Option<Turn>,
+    /// What waits for its turn.
+    load: Option<Load>,
     /// For the head.
     blocks: Rc<Blocks>,
     /// Its number.
     stream: u32,
-    place: Place,
+    place: Option<Place>,
 }
 
 /// Where the response stands.
@@ -51,16 +59,24 @@ impl H2Downstream {
         request: http::Request<RecvStream>,
         respond: SendResponse<Piece>,
         blocks: Rc<Blocks>,
-        in_progress: &Rc<InProgress>,
+        in_progress: &InProgress,
+        turns: &Rc<Turns>,
     ) -> Self {
         let (request, body) = request.into_parts();
         let is_connect = request.method == Method::CONNECT;
         let protocol = request.extensions.get::<Protocol>();
         let is_websocket =
             protocol.is_some_and(|it| it.as_str().as_bytes().eq_ignore_ascii_case(websocket::WEBSOCKET));
+        let priority = request.headers.get(PRIORITY).map(HeaderValue::as_bytes);
         Self {
+            turn: turns.enter(respond.stream_id().as_u32(), priority),
+            load: None,
             request,
-            body: if is_connect { Intake::of_tunnel(body) } else { Intake::new(body) },
+            body: if is_connect {
+                Intake::of_tunnel(body, in_progress)
+            } else {
+                Intake::new(body, in_progress)
+            },
             is_connect,
             key: is_websocket.then(websocket::random_key),
             stream: respond.stream_id().as_u32(),
@@ -68,8 +84,18 @@ impl H2Downstream {
             sends_body: false,
             outbox: Rc::default(),
             blocks,
-            place: in_progress.enter(),
+            place: None,
         }
+    }
+
+    /// It has its place among those that are in progress.
+    pub(super) fn enter(&mut self, in_progress: &Rc<InProgress>) {
+        self.place = Some(in_progress.enter());
+    }
+
+    /// Whether the stream has ended before it was in progress.
+    pub(super) fn is_reset(&mut self) -> bool {
+        self.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// Ready when the stream has been reset, by whomever.
@@ -98,7 +124,7 @@ impl H2Downstream {
 
     /// Streams that are in progress on the connection, this one included.
     pub(crate) fn streams_in_progress(&self) -> usize {
-        self.place.streams()
+        self.place.as_ref().map_or(0, Place::streams)
     }
 }
 
@@ -198,6 +224,11 @@ impl Downstream for H2Downstream {
         let says_nothing = !self.sends_body || (batch.bytes == 0 && batch.trailers.is_empty());
         let is_end = batch.end && says_nothing;
         if !head.is_empty() {
+            if let Some(turn) = &self.turn
+                && let Some(value) = head::field(head, PRIORITY.as_str().as_bytes())
+            {
+                turn.merge(value);
+            }
             self.send_head(head, is_end)?;
             if is_end {
                 return Ok(());
@@ -207,7 +238,15 @@ impl Downstream for H2Downstream {
             panic!("a body follows a head");
         };
         if self.sends_body {
-            return self.outbox.send(stream, batch, lent);
+            let load = Load::of(batch, lent);
+            if let Some(turn) = &self.turn
+                && load.len() > 0
+                && !turn.take(load.len())
+            {
+                self.load = Some(load);
+                return Ok(());
+            }
+            return self.outbox.give(stream, load);
         }
         if is_end {
             self.outbox.finish(stream);
@@ -220,12 +259,16 @@ impl Downstream for H2Downstream {
     }
 
     fn is_blocked(&self) -> bool {
-        self.outbox.is_blocked()
+        self.load.is_some() || self.outbox.is_blocked()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, lent: Lent<'_>) -> Poll<io::Result<()>> {
         if self.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if let (Some(turn), Some(_), Sending::Body(stream)) = (&self.turn, &self.load, &mut self.response) {
+            ready!(turn.poll(cx));
+            self.load.take().map_or(Ok(()), |load| self.outbox.give(stream, load))?;
         }
         self.outbox.poll_empty(cx, lent).map(Ok)
     }

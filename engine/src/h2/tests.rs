@@ -6,6 +6,7 @@ mod heads;
 mod protocol;
 mod streams;
 mod tunnels;
+mod turns;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -108,6 +109,17 @@ impl World {
 
     /// With faults at the server's end.
     fn over(is_tls: bool, faults: Faults, limits: Limits, serve: Box<Serve>) -> (Self, Sender) {
+        Self::with_client(h2::client::Builder::new(), is_tls, faults, limits, serve)
+    }
+
+    /// With settings of the client's own.
+    fn with_client(
+        builder: h2::client::Builder,
+        is_tls: bool,
+        faults: Faults,
+        limits: Limits,
+        serve: Box<Serve>,
+    ) -> (Self, Sender) {
         let core = worker();
         let (near, far) = pair(faults);
         let (mut near, mut far) = (Transport::Plain(near), Transport::Plain(far));
@@ -116,7 +128,7 @@ impl World {
         }
         let wire = Rc::new(RefCell::new(Wire::of_client(&core, far)));
         let sender = Sender::default();
-        let client = run_client(wire, sender.clone());
+        let client = run_client(builder, wire, sender.clone());
         (Self { server: Server::new(&core, near, limits, serve), client: vec![client] }, sender)
     }
 
@@ -184,9 +196,9 @@ impl Sender {
 }
 
 /// Drives the client's connection as that of a server is driven.
-fn run_client(wire: Rc<RefCell<Wire<TestStream>>>, sender: Sender) -> Task {
+fn run_client(builder: h2::client::Builder, wire: Rc<RefCell<Wire<TestStream>>>, sender: Sender) -> Task {
     Box::pin(async move {
-        let mut handshake = Box::pin(h2::client::handshake(Io::new(&wire)));
+        let mut handshake = Box::pin(builder.handshake(Io::new(&wire)));
         let mut connection = None;
         poll_fn(|cx| {
             loop {

@@ -279,7 +279,7 @@ impl Upstream for H2Upstream {
             Some(interim) => interim.map(|interim| (interim.into_parts().0, None)),
             None => ready!(Pin::new(response).poll(cx)).map(|response| {
                 let (parts, body) = response.into_parts();
-                (parts, Some(Intake::new(body)))
+                (parts, Some(Intake::new(body, self.connection.in_progress())))
             }),
         };
         Poll::Ready(match received {

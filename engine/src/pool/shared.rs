@@ -19,8 +19,14 @@ pub(crate) struct Shared<S> {
     openings: RefCell<Vec<Rc<Opening<S>>>>,
     /// Streams that the last one takes at once.
     streams_max: Cell<usize>,
-    /// What the endpoint last agreed on was HTTP/1.1.
-    is_http1: Cell<bool>,
+    /// What the last one speaks.
+    spoken: Cell<Option<Spoken>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    Http2,
 }
 
 impl<S> Default for Shared<S> {
@@ -29,7 +35,7 @@ impl<S> Default for Shared<S> {
             connections: RefCell::default(),
             openings: RefCell::default(),
             streams_max: Cell::new(usize::MAX),
-            is_http1: Cell::default(),
+            spoken: Cell::default(),
         }
     }
 }
@@ -51,6 +57,11 @@ impl<S> Shared<S> {
         self.busiest().is_some() || self.openings.borrow().iter().any(|opening| opening.has_room())
     }
 
+    /// Whether the endpoint has spoken HTTP/2.
+    pub(crate) fn is_spoken(&self) -> bool {
+        self.spoken.get() == Some(Spoken::Http2)
+    }
+
     /// Waits for one that is being opened, if that will have room.
     pub(crate) fn join(&self) -> Option<Waiting<S>> {
         self.openings.borrow().iter().find(|opening| opening.has_room()).map(Waiting::new)
@@ -58,7 +69,10 @@ impl<S> Shared<S> {
 
     /// Has another one opened; what is returned first is to be completed by who opens it.
     pub(crate) fn begin(self: &Rc<Self>, streams_max: usize) -> (Opener<S>, Waiting<S>) {
-        let requests_max = if self.is_http1.get() { 1 } else { self.streams_max.get().min(streams_max) };
+        let requests_max = match self.spoken.get() {
+            Some(Spoken::Http1) => 1,
+            Some(Spoken::Http2) | None => self.streams_max.get().min(streams_max),
+        };
         let opening = Rc::new(Opening {
             outcome: Cell::default(),
             http1: RefCell::default(),
@@ -126,14 +140,14 @@ pub(crate) struct Opener<S> {
 impl<S> Opener<S> {
     /// It is open, and speaks HTTP/2.
     pub(crate) fn complete(self, connection: Rc<ClientConnection>) {
-        self.shared.is_http1.set(false);
+        self.shared.spoken.set(Some(Spoken::Http2));
         self.shared.connections.borrow_mut().push(connection);
         self.opening.outcome.set(Some(Ok(())));
     }
 
     /// It is open, and speaks HTTP/1.1.
     pub(crate) fn complete_http1(self, connection: Pooled<S>) {
-        self.shared.is_http1.set(true);
+        self.shared.spoken.set(Some(Spoken::Http1));
         self.opening.http1.replace(Some(connection));
         self.opening.outcome.set(Some(Ok(())));
     }

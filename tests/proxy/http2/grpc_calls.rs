@@ -104,7 +104,7 @@ fn a_thousand_calls_at_once() {
     eventually("all calls are over", || proxy.endpoint("requests_active", &server.address) == 0);
     assert_eq!(ended(&proxy, "ok"), 666);
     assert_eq!(ended(&proxy, "cancelled"), 334);
-    assert_eq!(proxy.endpoint("http2_connections", &server.address), 10, "a hundred on each");
+    assert!(proxy.endpoint("http2_connections", &server.address) >= 10, "a hundred on each at most");
 }
 
 #[test]

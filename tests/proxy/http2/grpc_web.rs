@@ -1,12 +1,13 @@
 //! Calls of gRPC-Web, by hand (`tests/grpc/web.py`) and by curl, to a server of gRPC.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use super::grpc_calls::Echo;
-use crate::support::process::{output, stderr, stdout};
+use crate::support::process::{self, output, stderr, stdout};
 use crate::support::python::script;
-use crate::support::{Launch, Setup, eventually};
+use crate::support::{DEADLINE, Launch, Setup, eventually};
 
 fn launch(server: &Echo) -> Launch {
     let text = Setup::to(&[&server.address])
@@ -35,6 +36,29 @@ fn calls_of_grpc_web_are_translated() {
     assert_eq!(count("/test.Echo/Fail 200 5 -"), 1, "{log}");
     assert_eq!(count("/test.Echo/None 200 12 -"), 1, "{log}");
     assert_eq!(count("/test.Echo/Watch 200 4 -") + count("/test.Echo/Watch 200 4 grpc_timeout"), 2, "{log}");
+}
+
+/// What a client says of a call whose server goes in the middle of it.
+fn cut_off(case: &str) -> String {
+    let server = Echo::start(&[]);
+    let proxy = launch(&server).start();
+    let mut command = script("grpc/web.py");
+    command.args([&*proxy.address("web"), case]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("one"));
+    drop(server);
+    let end = lines.next().unwrap_or_default();
+    assert!(process::wait(&mut child, DEADLINE).is_some_and(|status| status.success()), "{end}");
+    end
+}
+
+#[test]
+fn a_call_that_is_cut_off_has_its_end_between_messages_only() {
+    assert_eq!(cut_off("cut"), "14");
+    // Within a message, but for one time in a hundred.
+    let end = cut_off("torn");
+    assert!(["torn", "whole"].contains(&&*end), "{end}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod grpc_calls;
 mod grpc_web;
 mod neighbours;
 mod peers;
+mod priorities;
 mod rules;
 mod stalls;
 mod upstreams;

@@ -1,12 +1,17 @@
-//! WebSocket over HTTP/2 (RFC 8441): PyPI's `h2` and `wsproto` as client, `websockets` as server.
+//! WebSocket over HTTP/2 (RFC 8441): PyPI's `h2` and `wsproto` as client and as server, `websockets` and `hypercorn` as servers,
+//! and Chromium.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::certificates::issuer::{Issuer, Key};
+use crate::certificates::speaking;
 use crate::support::process::{output, stderr, stdout};
 use crate::support::python::script;
-use crate::support::{DEADLINE, Nginx, Origin, Proxy, Setup, eventually, free_port, ok, settles_at};
+use crate::support::{
+    DEADLINE, Nginx, Origin, Proxy, Setup, eventually, eventually_within, free_port, ok, settles_at, sys,
+};
 use crate::websocket::Server;
 
 const CLIENT: &str = "websocket/over_http2.py";
@@ -111,6 +116,60 @@ fn only_a_switch_makes_a_tunnel() {
             "{record}"
         );
     }
+}
+
+/// A browser, ended with the test.
+struct Browser(Child);
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_browser_talks_on_the_connection_that_brought_its_page() {
+    let page = "<!doctype html><body><script>
+        const socket = new WebSocket('wss://' + location.host + '/socket', 'chat.v1');
+        let number = 0;
+        const say = () => socket.send('message ' + number);
+        socket.onopen = say;
+        socket.onmessage = event => {
+            if (event.data !== 'message ' + number) return;
+            if (++number < 300) say(); else socket.close(1000);
+        };
+        socket.onclose = event => fetch('/done/' + number + '/' + event.code + '/' + socket.protocol);
+        </script>";
+    let origin = Origin::http(move |_| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}", page.len());
+        format!("{head}\r\n\r\n{page}").into_bytes()
+    });
+    let server = Server::start();
+    let issuer = Issuer::new();
+    issuer.issue("app", &["app.test"], Key::Ecdsa);
+    let socket = format!(
+        "[[routes]]\nname = \"socket\"\npath = {{ prefix = \"/socket\" }}\nupstream = \"socket\"\n\
+         [upstreams.socket]\nendpoints = [\"{}\"]\n",
+        server.address
+    );
+    let setup = Setup::origin(&origin).listener("http2 = true").more(&socket);
+    let proxy = speaking(setup, &format!("certificates = [{}]", issuer.pair("app")));
+    let mut command = Command::new("chromium");
+    sys::die_with_parent(&mut command);
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    command.args(["--ignore-certificate-errors", "--host-resolver-rules=MAP app.test 127.0.0.1"]);
+    command.arg(format!("--user-data-dir={}", proxy.dir().join("browser").display()));
+    // It stays open.
+    command.arg("--remote-debugging-port=0").stdout(Stdio::null()).stderr(Stdio::null());
+    let _browser = Browser(command.arg(format!("https://app.test:{}/", proxy.port("web"))).spawn().unwrap());
+    let asked = || origin.requests().iter().any(|it| it.head.target() == "/done/300/1000/chat.v1");
+    eventually_within(Duration::from_secs(30), "the page is done", asked);
+    assert_eq!(server.next_end(), "closed /socket 1000");
+    let records = proxy.records(3);
+    let client =
+        |path: &str| records.iter().find(|record| record["path"] == path).map(|record| &record["client"]);
+    assert!(client("/").is_some() && client("/") == client("/socket"), "{records:?}");
 }
 
 fn over_h2c(server: &Server) -> Setup {

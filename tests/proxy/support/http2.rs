@@ -99,7 +99,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    fn has(&self, flag: u8) -> bool {
+    pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 

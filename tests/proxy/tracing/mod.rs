@@ -3,6 +3,7 @@
 mod collector;
 mod failing;
 
+use std::process::Command;
 use std::time::Duration;
 
 use self::collector::{Collector, Protocol, Span};
@@ -251,6 +252,24 @@ fn each_attempt_has_a_span_that_its_endpoint_is_told_of() {
     assert_eq!((told(&closing), told(&origin)), (clients[1].trace_parent(), clients[2].trace_parent()));
     assert!(!server.is_error());
     assert_eq!(server.attribute("http.response.status_code"), 200);
+}
+
+#[test]
+fn a_call_says_how_it_has_ended() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let origin = Origin::answering(format!("{head}0\r\ngrpc-status: 13\r\n\r\n"));
+    let collector = Collector::start(Protocol::Http);
+    let setup = Setup::origin(&origin).listener("http2 = true");
+    let proxy = setup.more(&collector.section("sample = \"100%\"")).start();
+    let mut call = Command::new("curl");
+    call.args(["-sS", "--http2-prior-knowledge", "-X", "POST", "-H", "content-type: application/grpc"]);
+    assert!(call.arg(format!("http://{}/", proxy.address("web"))).status().unwrap().success());
+    let (server, clients) = server_and_clients(collector.spans(2));
+    assert_eq!(server.attribute("http.response.status_code"), 200);
+    assert_eq!(server.attribute("rpc.grpc.status_code"), 13);
+    assert_eq!(server.attribute("rpc.system"), "grpc");
+    assert!(server.is_error() && !clients[0].is_error());
+    assert_eq!(server.attribute("error.type"), "500", "INTERNAL is a failure of the server's");
 }
 
 #[test]

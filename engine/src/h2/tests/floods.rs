@@ -163,11 +163,14 @@ fn floods_end_their_connection_and_take_little_memory() {
     if std::env::var_os(ALONE).is_some() {
         return flood_all();
     }
-    // In a process of its own, because memory can be measured only there.
-    let name = "h2::tests::floods::floods_end_their_connection_and_take_little_memory";
+    alone(ALONE, "floods_end_their_connection_and_take_little_memory");
+}
+
+/// Runs a test in a process of its own, because memory can be measured only there.
+fn alone(variable: &str, test: &str) {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(ALONE, "1")
+        .args(["--exact", &format!("h2::tests::floods::{test}"), "--nocapture"])
+        .env(variable, "1")
         .output()
         .unwrap();
     let said = [child.stdout, child.stderr].concat();
@@ -213,6 +216,61 @@ fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Bytes of one stream that is read, in pieces as large as may be, and behind each a byte for one of 98 others that nobody reads;
+/// or for one that waits, because all of those were reset.
+fn keep_pieces(is_waiting: bool) {
+    let serve: Box<Serve> = Box::new(|core, mut stream| {
+        Box::pin(async move {
+            if head_of(&core, &mut stream).unwrap().contains("x-read") {
+                while !stream.is_request_complete() {
+                    let step = poll_fn(|cx| stream.poll_request_body(cx, core.lent(), &mut |_| Ok(())));
+                    step.await.unwrap();
+                }
+            }
+            std::future::pending::<()>().await;
+        })
+    });
+    let mut raw = Raw::greeted(serve);
+    let read = [GET, &[0x00, 6], b"x-read", &[1, b'y']].concat();
+    assert!(raw.send(&frame(0x1, 0x4, 1, &read)));
+    for stream in 1..100 {
+        assert!(raw.send(&open(2 * stream + 1, 0x4)));
+        if is_waiting {
+            assert!(raw.send(&frame(0x3, 0, 2 * stream + 1, &[0, 0, 0, 8])));
+        }
+    }
+    let kept = if is_waiting { 201 } else { 3 };
+    if is_waiting {
+        assert!(raw.send(&[open(201, 0x4), open(203, 0x4)].concat()));
+    }
+    for number in 0..KEPT_PIECES {
+        let stream = kept + 2 * (number % if is_waiting { 2 } else { 98 });
+        assert!(
+            raw.send(&[frame(0x0, 0, 1, &[7; 16_300]), frame(0x0, 0, stream, &[7])].concat()),
+            "{number}"
+        );
+    }
+    assert_eq!(raw.server.connection.streams(), 100);
+}
+
+/// More than 64 MiB would be kept by as many bytes.
+const KEPT_PIECES: u32 = 4000;
+
+#[test]
+fn bytes_that_nobody_reads_do_not_keep_what_came_with_them() {
+    const ALONE: &str = "H2_PIECES_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        flood(FLOODS[0].1);
+        let before = resident_bytes();
+        keep_pieces(false);
+        keep_pieces(true);
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown <= GROWTH_BYTES_MAX, "{grown} bytes more");
+        return;
+    }
+    alone(ALONE, "bytes_that_nobody_reads_do_not_keep_what_came_with_them");
 }
 
 #[test]

@@ -254,6 +254,26 @@ fn a_reset_is_an_answer_of_502_and_ends_no_other_request() {
 }
 
 #[test]
+fn responses_that_are_cut_say_nothing_of_the_connection() {
+    let origin = origin(&[], |_, requests, stream| match requests {
+        1..=5 => {
+            [frame(HEADERS, WHOLE, stream, OK), frame(DATA, 0, stream, b"a part"), reset(stream, 2)].concat()
+        }
+        _ => whole(stream),
+    });
+    let proxy = towards(origin.address()).start();
+    for _ in 0..5 {
+        let mut client = proxy.client();
+        client.send(client::get("/")).unwrap();
+        assert!(client.try_response(true).is_err(), "it is cut");
+    }
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!((origin.connections(), proxy.endpoints("reuse_suspensions_total")), (1, 0));
+    assert_eq!(reasons(&proxy, "http2_resets_total", "internal_error"), 5);
+    assert_eq!(reasons(&proxy, "suspicious_total", "short_body"), 0);
+}
+
+#[test]
 fn a_limit_of_streams_that_the_endpoint_wants_is_obeyed() {
     // SETTINGS_MAX_CONCURRENT_STREAMS: 1.
     let origin = origin(&[0, 3, 0, 0, 0, 1], |_, _, stream| {
@@ -267,6 +287,21 @@ fn a_limit_of_streams_that_the_endpoint_wants_is_obeyed() {
     load.finish().assert_all_ok();
     assert_eq!(proxy.endpoints("http2_unprocessed_total"), 0);
     assert!((2..=8).contains(&origin.connections()), "{}", origin.connections());
+}
+
+#[test]
+fn what_a_burst_has_opened_is_not_kept_when_it_is_over() {
+    let origin = origin(&[0, 3, 0, 0, 0, 1], |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(5));
+        whole(stream)
+    });
+    let proxy = towards(origin.address()).upstream("idle_connections_max = 2").start();
+    let load = Load::start(&proxy.address("web"), 12, "/");
+    eventually("the load", || load.answered() > 300);
+    load.finish().assert_all_ok();
+    assert!(origin.connections() > 2);
+    eventually("two are left", || proxy.endpoints("http2_connections") == 2);
+    assert_eq!(proxy.get("/").status(), 200);
 }
 
 #[test]
