@@ -482,7 +482,10 @@ mod tests {
         counters.of(1).suspicious.add(Tripwire::SurplusBytes);
         let failures = BTreeMap::from([("head_timeout", 1), ("no_route", 2)]);
         assert_eq!(counters.tally_of(|it| &it.failures), failures);
-        assert_eq!((counters.tally(0), counters.tally(1)), (failures, BTreeMap::from([("surplus_bytes", 1)])));
+        assert_eq!(
+            (counters.tally(0), counters.tally(1)),
+            (failures, BTreeMap::from([("surplus_bytes", 1)]))
+        );
         assert_eq!(RouteCounters::TALLIES[1].name, "suspicious_total");
         assert!(WorkerCounters::TALLIES.is_empty());
     }
