@@ -47,7 +47,8 @@ fn an_attempt_that_brings_nothing_gives_way_to_another_endpoint() {
         let (met, times) = tries(record);
         let expected = [format!("{} per_try_timeout", hangs.address()), format!("{} 200", fine.address())];
         assert_eq!(met, expected, "{record}");
-        assert!((200..5_000).contains(&times[0]) && times[1] < 5_000, "{record}");
+        // Timers know milliseconds: one that begins late in one is up to that early.
+        assert!((199..5_000).contains(&times[0]) && times[1] < 5_000, "{record}");
         assert_eq!(record["reason"], Value::Null);
     }
     assert!(records.iter().filter(|it| it["attempts"] == 1).all(|it| it.get("tries").is_none()));
